@@ -1,0 +1,96 @@
+"""Which addresses a client lets itself be sent to, and in what order they are tried.
+
+A mediator is hostile until proven: it names targets, so the client checks each of them and keeps its own budget. The rules are
+those of ICE's and frp's experience: no multicast, no unspecified, no reserved range, no port 0; private addresses only where both
+ends may share a private network.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable
+from itertools import zip_longest
+
+from userlan.wire.endpoint import TCP, UDP, Endpoint, unmapped
+
+MAX_CANDIDATES = 12
+"""Endpoints of one attempt. More would let an introduction be used to spray a network (a computer has rarely more than 6 addresses)."""
+TARGET_RATE = 20.0
+"""Packets a second to one target host over all attempts; a whole attempt needs 7 in 5 s for each of its ports."""
+TARGET_BURST = 40.0
+"""Packets to one target host that may leave at once: several members behind one public address are introduced together."""
+MAX_TARGETS = 4096
+"""Target hosts with a budget of their own: 1,000 members with four addresses each. Beyond that, the one unused for longest is forgotten."""
+
+
+def is_private(host: str) -> bool:
+    """Whether a numeric host belongs to this computer, this link or a private network (RFC 1918, 6598, 4193, 4291)."""
+    address = ipaddress.ip_address(host)
+    shared = isinstance(address, ipaddress.IPv4Address) and address in ipaddress.ip_network("100.64.0.0/10")
+    return address.is_private or address.is_loopback or address.is_link_local or shared
+
+
+def usable(endpoint: Endpoint, own_observed: str | None, same_network: bool) -> bool:
+    """Whether a client may send to ``endpoint`` when a mediator says so.
+
+    ``own_observed`` is the client's own host as the mediator sees it; ``same_network`` tells that the peer's observed host is the same as the
+    client's. Loopback is allowed only where the client itself is seen on loopback (everything on one computer).
+    """
+    if endpoint.transport not in (UDP, TCP) or not 1 <= endpoint.port <= 65535:
+        return False
+    try:
+        address = ipaddress.ip_address(endpoint.host)
+    except ValueError:
+        return False
+    if address.is_multicast or address.is_unspecified or (address.is_reserved and not address.is_private):
+        return False
+    if isinstance(address, ipaddress.IPv4Address) and address == ipaddress.IPv4Address("255.255.255.255"):
+        return False
+    if not is_private(endpoint.host):
+        return True
+    seen_private = own_observed is None or is_private(own_observed)
+    if address.is_loopback:
+        return own_observed is None or ipaddress.ip_address(own_observed).is_loopback or same_network
+    return seen_private or same_network
+
+
+def select(
+    endpoints: Iterable[Endpoint], own_observed: str | None, peer_observed: str | None, own: frozenset[Endpoint] = frozenset()
+) -> tuple[Endpoint, ...]:
+    """The usable endpoints, unmapped, without repeats and without one's ``own``; IPv6 and IPv4 alternate so that a cap never cuts off a family."""
+    families: tuple[list[Endpoint], list[Endpoint]] = ([], [])
+    same = own_observed is not None and own_observed == peer_observed
+    seen: set[Endpoint] = set()
+    for endpoint in endpoints:
+        try:
+            plain = Endpoint(endpoint.transport, unmapped(endpoint.host), endpoint.port)
+        except ValueError:
+            continue
+        if plain in seen or plain in own or not usable(plain, own_observed, same):
+            continue
+        seen.add(plain)
+        families[":" in plain.host].append(plain)
+    mixed = [endpoint for pair in zip_longest(*families) for endpoint in pair if endpoint is not None]
+    return tuple(mixed[:MAX_CANDIDATES])
+
+
+class TargetBudget:
+    """A token bucket for each target host, over all attempts of this node: the node is no weapon, whoever schedules it."""
+
+    def __init__(self, rate: float = TARGET_RATE, burst: float = TARGET_BURST) -> None:
+        self._rate = rate
+        self._burst = burst
+        self._buckets: dict[str, tuple[float, float]] = {}
+        self.refused = 0
+
+    def allow(self, host: str, now: float) -> bool:
+        """Take one packet's worth for ``host``; False (and counted) where its budget is used up."""
+        tokens, updated = self._buckets.pop(host, (self._burst, now))
+        tokens = min(self._burst, tokens + (now - updated) * self._rate)
+        allowed = tokens >= 1.0
+        self._buckets[host] = (tokens - 1.0 if allowed else tokens, now)
+        if len(self._buckets) > MAX_TARGETS:
+            self._buckets.pop(next(iter(self._buckets)))
+        if not allowed:
+            self.refused += 1
+        return allowed

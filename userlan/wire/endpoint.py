@@ -1,0 +1,37 @@
+"""Where datagrams go on the outer network: a transport, a numeric host and a port.
+
+It lives at the bottom because the tunnel, the traversal and the control messages all speak of it and are siblings.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import NamedTuple
+
+UDP = "udp"
+TCP = "tcp"
+"""The same datagrams, length-prefixed over a TCP connection with that remote address (where UDP cannot pass)."""
+
+
+class Endpoint(NamedTuple):
+    """One outer address. ``host`` is a numeric IPv4 or IPv6 literal without brackets; ``port`` is 1 to 65535."""
+
+    transport: str
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.transport} {host_port(self.host, self.port)}"
+
+
+def host_port(host: str, port: int) -> str:
+    """``HOST:PORT``, an IPv6 literal in brackets (RFC 3986, 3.2.2)."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def unmapped(host: str) -> str:
+    """A numeric host as IPv4 where it is an IPv4-mapped IPv6 address (RFC 4291, 2.5.5.2), without a zone; ValueError when not numeric."""
+    address = ipaddress.ip_address(host.partition("%")[0])
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(address)
