@@ -1,0 +1,139 @@
+"""The LAN as bridges and embedding programs see it: names, addresses, and Twisted's own endpoints.
+
+``Lan`` is the whole public face: texts and Twisted's interfaces outside, packed addresses and the cores inside.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Any, Protocol
+
+import attrs
+from twisted.internet.interfaces import IStreamClientEndpoint, IStreamServerEndpoint
+from twisted.internet.protocol import DatagramProtocol
+
+from userlan.driver.datagrams import LanDatagramPort
+from userlan.driver.endpoints import LanClientEndpoint, LanServerEndpoint
+from userlan.driver.runner import CoreRunner
+from userlan.lan.addresses import key_text, loopback_alias, text
+
+CONNECT_TIMEOUT = 30.0
+"""Seconds a connection may take to be answered: Twisted's own default for TCP endpoints."""
+
+
+class Description(Protocol):
+    """What a member of the LAN is, packed: the roster's own record fits."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def key(self) -> bytes: ...
+    @property
+    def ipv4(self) -> bytes: ...
+    @property
+    def ipv6(self) -> bytes: ...
+
+
+class NameResolver(Protocol):
+    """Names to packed addresses; raises ``userlan.lan.names.UnknownName``."""
+
+    def resolve(self, name: str) -> bytes: ...
+
+
+class Member(Protocol):
+    """What ``Lan`` needs of the node, beside the core that its runner feeds."""
+
+    @property
+    def resolver(self) -> NameResolver: ...
+
+    def peer_info(self, address: bytes) -> Description | None:
+        """The member that has this packed address (the node itself too), or None."""
+
+    def own_info(self) -> Description:
+        """The node itself; its addresses are empty bytes as long as it has none."""
+
+    def is_lan_address(self, address: bytes) -> bool:
+        """Whether a packed address lies in the LAN's ranges."""
+
+    def is_lan_name(self, text: str) -> bool:
+        """Whether a host name is one of the LAN's (known, or of its domain), so that it must never be asked of the outside."""
+
+
+@attrs.frozen
+class PeerInfo:
+    """A member of the LAN, as text. ``ipv4`` and ``loopback_alias`` are empty as long as it has no IPv4 address."""
+
+    name: str
+    key: str
+    """The public key: base64url, 43 characters."""
+    ipv4: str
+    ipv6: str
+    loopback_alias: str
+    """An address out of 127.0.0.0/8 that is this member's alone, on every member's computer."""
+
+
+class Lan:
+    """The virtual LAN, for local programs. Everything must be called in the reactor's thread."""
+
+    def __init__(self, runner: CoreRunner, member: Member) -> None:
+        self.reactor: Any = runner.reactor
+        self._runner = runner
+        self._member = member
+
+    def is_lan(self, host: str) -> bool:
+        """Whether ``host`` is a name of the LAN or a numeric address inside its ranges."""
+        address = _packed(host)
+        return self._member.is_lan_name(host) if address is None else self._member.is_lan_address(address)
+
+    def resolve(self, host: str) -> str:
+        """The numeric address of a name (a numeric address is its own); raises ``userlan.lan.names.UnknownName``."""
+        return text(self._resolve(host))
+
+    def client_endpoint(self, host: str, port: int, timeout: float = CONNECT_TIMEOUT) -> IStreamClientEndpoint:
+        """Connects to a port of a member. The name is resolved at each ``connect``; its failure is the Deferred's."""
+        endpoint: IStreamClientEndpoint = LanClientEndpoint(self._runner, self._resolve, host, port, timeout)
+        return endpoint
+
+    def server_endpoint(self, port: int) -> IStreamServerEndpoint:
+        """Listens on a port of all own virtual addresses; 0 takes a free one."""
+        endpoint: IStreamServerEndpoint = LanServerEndpoint(self._runner, port)
+        return endpoint
+
+    def datagram_port(self, protocol: DatagramProtocol, port: int = 0) -> LanDatagramPort:
+        """Binds a UDP port (0: a free one) on all own virtual addresses and starts ``protocol`` on it; raises CannotListenError."""
+        datagrams = LanDatagramPort(self._runner, protocol, port)
+        datagrams.startListening()
+        return datagrams
+
+    def peer_at(self, address: str) -> PeerInfo | None:
+        """Who has this numeric address; None when nobody does (or it is no address)."""
+        packed = _packed(address)
+        description = None if packed is None else self._member.peer_info(packed)
+        return None if description is None else _peer_info(description)
+
+    def own(self) -> PeerInfo:
+        """This node itself."""
+        return _peer_info(self._member.own_info())
+
+    def _resolve(self, host: str) -> bytes:
+        address = _packed(host)
+        return self._member.resolver.resolve(host) if address is None else address
+
+
+def _packed(host: str) -> bytes | None:
+    """A numeric address packed (brackets allowed), or None for a name."""
+    try:
+        return ipaddress.ip_address(host.removeprefix("[").removesuffix("]")).packed
+    except ValueError:
+        return None
+
+
+def _peer_info(description: Description) -> PeerInfo:
+    ipv4 = description.ipv4
+    return PeerInfo(
+        name=description.name,
+        key=key_text(description.key),
+        ipv4=text(ipv4) if ipv4 else "",
+        ipv6=text(description.ipv6) if description.ipv6 else "",
+        loopback_alias=loopback_alias(ipv4) if ipv4 else "",
+    )
