@@ -1,0 +1,21 @@
+"""Bytes and values: the formats of the Internet's packets, with no state, no clock and no I/O.
+
+Goals: one header is built and one is parsed for up to 64 KB of payload; every malformed packet ends in `WireError`,
+never in another exception; a parser accepts exactly what a careful host accepts.
+
+    errors        WireError
+    numbers       protocol numbers and limits
+    checksum      the Internet checksum
+    ipv4 ipv6     headers, options, extension headers
+    superpacket   SuperPacket, the unit of data of the whole program; parse, cut (GSO), join (GRO)
+    fragment      IP fragments of both versions: fields, building, putting together
+    tcp udp       segments and datagrams
+    icmp icmpv6   messages
+    quote         the packet that an ICMP error quotes
+
+    wire packets --join--> SuperPacket --tcp.parse_segment--> Segment (up to 64 KB)
+    wire packets <--cut--- SuperPacket <------tcp.build------ Segment
+
+Limits: 65,535 octets a packet; 8 IPv6 extension headers and 1,024 octets of them; no jumbograms, no routing header of
+type 0.
+"""
