@@ -1,0 +1,9 @@
+"""A seeded network in virtual time, for every test that needs more than one core.
+
+- ``clock``: virtual time; ``link``: one direction of a cable and its faults;
+- ``world``: the runner that feeds cores, drains them and wakes them at their deadlines;
+- ``lan``: :class:`userlan.stack.Host` to ``Host`` by IP packets, with a router in between;
+- ``internet``, ``nat``: cores that speak in datagrams (device, node, mediator) on a tree of switches and NAT boxes.
+
+Everything follows from the seed: the same test takes the same course each time.
+"""
