@@ -1,0 +1,52 @@
+"""Constants of the protocol (white paper, section 6 and 5.4) and, apart from them, limits of this implementation."""
+
+from __future__ import annotations
+
+# --- The protocol's: WireGuard white paper, section 6.1, table of constants. Seconds unless said otherwise.
+
+REKEY_AFTER_MESSAGES = 2**60  # messages sealed with one key before the session is renewed
+REJECT_AFTER_MESSAGES = 2**64 - 2**13 - 1  # messages: from here on the key neither seals nor opens
+REKEY_AFTER_TIME = 120.0  # the initiator renews a session of this age when it sends
+REJECT_AFTER_TIME = 180.0  # a session of this age neither seals nor opens
+REKEY_ATTEMPT_TIME = 90.0  # unanswered initiations are repeated for so long
+REKEY_TIMEOUT = 5.0  # an unanswered initiation is repeated after this, plus jitter
+REKEY_TIMEOUT_JITTER = 0.334  # the most that is added at random, so that two initiators fall out of step
+KEEPALIVE_TIMEOUT = 10.0  # data received and nothing sent for so long: an empty message is sent
+COOKIE_LIFETIME = 120.0  # a cookie's secret is replaced, and a cookie forgotten, after this
+COOKIE_LATENCY = 5.0  # how much earlier the holder of a cookie forgets it (kernel: COOKIE_SECRET_LATENCY)
+INITIATION_INTERVAL = 0.020  # one peer's initiations are answered no faster (kernel: INITIATIONS_PER_SECOND = 50)
+ZERO_KEY_MATERIAL_TIME = 3 * REJECT_AFTER_TIME  # no new session for so long: every key of the peer is dropped
+NEW_HANDSHAKE_TIMEOUT = KEEPALIVE_TIMEOUT + REKEY_TIMEOUT  # data sent and nothing came back for so long: handshake
+RENEW_ON_RECEIVE_TIME = REJECT_AFTER_TIME - NEW_HANDSHAKE_TIMEOUT  # age at which receiving, too, makes the initiator renew
+HANDSHAKE_ATTEMPTS = int(REKEY_ATTEMPT_TIME / REKEY_TIMEOUT)  # kernel: MAX_TIMER_HANDSHAKES
+PADDING = 16  # bytes: plaintexts are padded to a multiple (section 5.4.6)
+
+KEY_SIZE = 32  # bytes: keys, hashes, pre-shared keys
+TAG_SIZE = 16  # bytes: Poly1305 tag, mac1, mac2, cookie
+TIMESTAMP_SIZE = 12  # bytes: TAI64N
+
+# --- This implementation's.
+
+INNER_MTU = 1420  # bytes: default of the LAN; 1500 - 40 (IPv6) - 8 (UDP) - 32 (transport message)
+MAX_DATAGRAM = 65_535  # bytes: an IP packet or a TCP frame cannot carry more
+BURST_BYTES = 65_507  # bytes: the largest UDP payload over IPv4, and with it the largest GSO call
+BURST_SEGMENTS = 64  # datagrams: Linux UDP_MAX_SEGMENTS before 6.9
+OUTGOING_LIMIT = 8192  # bursts not yet drained by the driver: it drains every turn; more means it is stuck
+EVENTS_LIMIT = 4096  # events not yet drained: a peer that roams with every packet must not fill the memory
+STAGED_PACKETS = 128  # super-packets that wait for a session, for one peer (kernel: MAX_STAGED_PACKETS)
+STAGED_BYTES = 1 << 20  # bytes that wait for a session, for one peer: a sender to an offline peer must not fill the memory
+OUTSTANDING_INITIATIONS = 4  # unanswered initiations that a late response may still complete, for one peer
+SESSIONS_NEXT = 4  # responder's sessions not yet confirmed, for one peer: as many as the initiator keeps outstanding
+SESSIONS_PREVIOUS = 8  # superseded sessions still opened, for one peer: a crossing of two full sets of initiations
+PRESHARED_KEYS = 8  # candidates tried on a response: several shared networks, old and new secret of each
+INITIATE_ENDPOINTS = 64  # endpoints that one call of initiate() may address: the ports of one prediction window
+UNKNOWN_PEERS = 4096  # peers taken in by accept_unknown
+UNKNOWN_HALF_OPEN_TIME = REKEY_TIMEOUT  # an unknown peer that has not confirmed for so long makes room first
+UNKNOWN_IDLE_TIME = REJECT_AFTER_TIME  # an unknown peer that was silent for so long makes room next
+UNDER_LOAD_RATE = 250.0  # handshake messages a second: about a tenth of one core; above it cookies are asked for
+UNDER_LOAD_TIME = 1.0  # seconds that the state lasts after the last excess (wireguard-go: UnderLoadAfterTime)
+SOURCE_RATE = 20.0  # handshake messages a second from one proven address under load (kernel: PACKETS_PER_SECOND)
+SOURCE_BURST = 5.0  # messages at once from it (kernel: PACKETS_BURSTABLE)
+SOURCES_LIMIT = 8192  # addresses remembered under load; past it newcomers wait (kernel: max_entries)
+REPLAY_WINDOW_BITS = 8192  # bits of the replay window (kernel: COUNTER_BITS_TOTAL)
+TIMESTAMP_RESERVE = 60.0  # seconds of timestamps covered by one TimestampAdvanced: spares a disk write a handshake
