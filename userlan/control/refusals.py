@@ -1,4 +1,4 @@
-"""Why a request was refused: the codes of ``Refused.code``. The text beside a code is for people, the code for programs."""
+"""Why a request was refused: the codes of ``Refused.code``, for programs; ``text`` is for people."""
 
 from __future__ import annotations
 

@@ -1,0 +1,235 @@
+"""The directory: nodes, networks, members and evictions in a database, by SQLAlchemy Core.
+
+The only I/O of the mediator, and the only place (with ``schema``) that imports SQLAlchemy. Each public call is one
+transaction; with SQLite it is in the write-ahead log and synchronised before it returns, so what a node was told is
+done survives kill -9 at any moment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+
+from userlan.mediator.records import DirectoryError, MemberRecord, NetworkRecord, NodeRecord
+from userlan.mediator.schema import evicted, evictions, members, networks, nodes, notes, open_engine, plain_reason
+
+_NETWORK = (
+    networks.c.id,
+    networks.c.name,
+    networks.c.owner,
+    networks.c.owner_signing_public,
+    networks.c.admission_public,
+    networks.c.attestation,
+    networks.c.locked,
+    networks.c.serial,
+)
+_NODE = (nodes.c.key, nodes.c.name, nodes.c.ipv4, nodes.c.first_seen, nodes.c.last_seen)
+
+
+class Directory:
+    """A ``DirectoryStore`` in a database. ``store`` is a path or a URL; ``schema.open_engine`` says what is refused."""
+
+    def __init__(self, store: str | Path) -> None:
+        self._engine = open_engine(store)
+
+    # --- nodes -------------------------------------------------------------------------------------------------------
+
+    def node(self, key: bytes) -> NodeRecord | None:
+        """The node with this key."""
+        with self._transaction() as connection:
+            return _node(connection, key)
+
+    def address_taken(self, ipv4: bytes) -> bool:
+        """Whether some node has this address."""
+        with self._transaction() as connection:
+            return connection.execute(select(nodes.c.key).where(nodes.c.ipv4 == ipv4)).first() is not None
+
+    def register(self, key: bytes, name: str, ipv4: bytes, wall: float) -> NodeRecord:
+        """Records a node for life; one that exists keeps its address."""
+        with self._transaction() as connection:
+            known = _node(connection, key)
+            if known is not None:
+                return known
+            record = NodeRecord(key, name, ipv4, wall, wall)
+            connection.execute(insert(nodes).values(record._asdict()))
+            return record
+
+    def rename(self, key: bytes, name: str, member_names: Mapping[int, str]) -> None:
+        """Sets a node's nickname and its name in each given network."""
+        with self._transaction() as connection:
+            connection.execute(update(nodes).where(nodes.c.key == key).values(name=name))
+            for network, member_name in member_names.items():
+                chosen = (members.c.network == network) & (members.c.key == key)
+                connection.execute(update(members).where(chosen).values(name=member_name))
+
+    def seen(self, times: Mapping[bytes, float]) -> None:
+        """Moves nodes' last-seen times forward."""
+        if not times:
+            return
+        statement = (
+            update(nodes)
+            .where(nodes.c.key == bindparam("node_key"), nodes.c.last_seen < bindparam("wall"))
+            .values(last_seen=bindparam("wall"))
+        )
+        with self._transaction() as connection:
+            connection.execute(statement, [{"node_key": key, "wall": wall} for key, wall in times.items()])
+
+    # --- networks ----------------------------------------------------------------------------------------------------
+
+    def network(self, name: str) -> NetworkRecord | None:
+        """The network with this name."""
+        found = self._networks(select(*_NETWORK).where(networks.c.name == name))
+        return found[0] if found else None
+
+    def networks_of(self, key: bytes) -> list[NetworkRecord]:
+        """The networks of a node, by name."""
+        joined = select(*_NETWORK).select_from(networks.join(members, members.c.network == networks.c.id))
+        return self._networks(joined.where(members.c.key == key).order_by(networks.c.name))
+
+    def evicted_from(self, key: bytes) -> list[NetworkRecord]:
+        """The networks whose newest eviction names this node."""
+        joined = select(*_NETWORK).select_from(networks.join(evicted, evicted.c.network == networks.c.id))
+        return self._networks(joined.where(evicted.c.key == key).order_by(networks.c.name))
+
+    def owned(self, key: bytes) -> int:
+        """How many networks a node owns."""
+        with self._transaction() as connection:
+            count = connection.execute(select(func.count()).select_from(networks).where(networks.c.owner == key))
+            return int(count.scalar_one())
+
+    def create_network(self, record: NetworkRecord, member_name: str, wall: float) -> NetworkRecord:
+        """Makes a network (``record.identifier`` is ignored) with its owner, a registered node, as its only member."""
+        values = record._asdict()
+        del values["identifier"]
+        with self._transaction() as connection:
+            result = connection.execute(insert(networks).values(**values, created=wall))
+            key = result.inserted_primary_key
+            assert key is not None
+            identifier = int(key[0])
+            _insert_member(connection, identifier, record.owner, member_name, wall)
+        return record._replace(identifier=identifier)
+
+    def set_locked(self, network: int, locked: bool) -> None:
+        """Closes or opens a network to new members."""
+        with self._transaction() as connection:
+            connection.execute(update(networks).where(networks.c.id == network).values(locked=locked))
+
+    # --- members -----------------------------------------------------------------------------------------------------
+
+    def members(self, network: int) -> list[MemberRecord]:
+        """The members of a network, by name."""
+        joined = members.join(nodes, nodes.c.key == members.c.key)
+        statement = (
+            select(members.c.key, members.c.name, nodes.c.ipv4, nodes.c.last_seen)
+            .select_from(joined)
+            .where(members.c.network == network)
+            .order_by(members.c.name)
+        )
+        with self._transaction() as connection:
+            return [MemberRecord._make(row) for row in connection.execute(statement)]
+
+    def is_member(self, network: int, key: bytes) -> bool:
+        """Whether a node is a member."""
+        with self._transaction() as connection:
+            chosen = (members.c.network == network) & (members.c.key == key)
+            return connection.execute(select(members.c.key).where(chosen)).first() is not None
+
+    def add_member(self, network: int, key: bytes, name: str, wall: float) -> None:
+        """Makes a registered node a member."""
+        with self._transaction() as connection:
+            _insert_member(connection, network, key, name, wall)
+
+    def remove_member(self, network: int, key: bytes) -> bool:
+        """Ends a membership; True when the network was removed with its last member."""
+        with self._transaction() as connection:
+            connection.execute(delete(members).where(members.c.network == network, members.c.key == key))
+            if connection.execute(select(members.c.key).where(members.c.network == network).limit(1)).first():
+                return False
+            connection.execute(delete(evictions).where(evictions.c.network == network))
+            connection.execute(delete(evicted).where(evicted.c.network == network))
+            connection.execute(delete(networks).where(networks.c.id == network))
+            return True
+
+    # --- evictions ---------------------------------------------------------------------------------------------------
+
+    def evict(
+        self,
+        network: int,
+        serial: int,
+        document: bytes,
+        admission_public: bytes,
+        attestation: bytes,
+        evicted_keys: Sequence[bytes],
+    ) -> list[bytes]:
+        """Stores an eviction and applies it; returns the keys that were members until now."""
+        with self._transaction() as connection:
+            connection.execute(
+                update(networks)
+                .where(networks.c.id == network)
+                .values(serial=serial, admission_public=admission_public, attestation=attestation)
+            )
+            connection.execute(delete(evictions).where(evictions.c.network == network))
+            connection.execute(insert(evictions).values(network=network, serial=serial, document=document))
+            connection.execute(delete(evicted).where(evicted.c.network == network))
+            if evicted_keys:
+                rows = [{"network": network, "key": key} for key in dict.fromkeys(evicted_keys)]
+                connection.execute(insert(evicted), rows)
+            listed = select(evicted.c.key).where(evicted.c.network == network)
+            chosen = (members.c.network == network) & members.c.key.in_(listed)
+            removed = [bytes(row[0]) for row in connection.execute(select(members.c.key).where(chosen))]
+            connection.execute(delete(members).where(chosen))
+            return removed
+
+    def eviction(self, network: int) -> bytes | None:
+        """A network's newest eviction document."""
+        with self._transaction() as connection:
+            row = connection.execute(select(evictions.c.document).where(evictions.c.network == network)).first()
+            return None if row is None else bytes(row[0])
+
+    # --- the mediator's own ------------------------------------------------------------------------------------------
+
+    def note(self, name: str) -> bytes | None:
+        """A small value of the mediator's own."""
+        with self._transaction() as connection:
+            row = connection.execute(select(notes.c.value).where(notes.c.name == name)).first()
+            return None if row is None else bytes(row[0])
+
+    def set_note(self, name: str, value: bytes) -> None:
+        """Stores a small value of the mediator's own."""
+        with self._transaction() as connection:
+            connection.execute(delete(notes).where(notes.c.name == name))
+            connection.execute(insert(notes).values(name=name, value=value))
+
+    def close(self) -> None:
+        """Gives up the database."""
+        self._engine.dispose()
+
+    # --- inside ------------------------------------------------------------------------------------------------------
+
+    def _networks(self, statement: Any) -> list[NetworkRecord]:
+        with self._transaction() as connection:
+            return [NetworkRecord._make(row) for row in connection.execute(statement)]
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        try:
+            with self._engine.begin() as connection:
+                yield connection
+        except IntegrityError as error:
+            raise DirectoryError(f"the directory refused a contradiction: {plain_reason(error)}") from error
+        except SQLAlchemyError as error:
+            raise DirectoryError(f"the directory cannot be used: {plain_reason(error)}") from error
+
+
+def _node(connection: Connection, key: bytes) -> NodeRecord | None:
+    row: Any = connection.execute(select(*_NODE).where(nodes.c.key == key)).first()
+    return None if row is None else NodeRecord._make(row)
+
+
+def _insert_member(connection: Connection, network: int, key: bytes, name: str, wall: float) -> None:
+    connection.execute(insert(members).values(network=network, key=key, name=name, joined=wall))
