@@ -8,7 +8,7 @@ from itertools import count
 
 
 class Clock:
-    """``now`` (seconds) moves only by ``step`` and ``advance_to``; actions of one instant run in the order of asking."""
+    """``now`` (seconds) moves only by ``step`` and ``advance_to``; actions of one instant run in their order."""
 
     def __init__(self, now: float = 1000.0) -> None:
         self.now = now

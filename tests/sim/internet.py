@@ -18,7 +18,7 @@ gateway of another, so NATs nest. Members of one segment reach each other direct
     world.run_until(lambda: ..., seconds=10)
 
 Each member has a link up and a link down, both with its ``profile``. ``Endpoint("tcp", …)`` is modelled as what framed
-TCP gives: the same frames, in order and without loss, from a port of its own, inwards only where a listener is reachable.
+TCP gives: the same frames, in order, without loss, from a port of its own, inwards only where a listener is reachable.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Packet(NamedTuple):
 
 
 class Core(Protocol):
-    """What the driver feeds. ``datagrams`` gives bursts; events come from ``events()``, a device's also from ``receive``."""
+    """What the driver feeds. ``datagrams`` gives bursts; a device gives events from ``receive`` too."""
 
     def receive(self, data: bytes, segment: int, source: Endpoint, now: float, /) -> Any: ...
     def datagrams(self, now: float, /) -> Sequence[Any]: ...

@@ -57,7 +57,7 @@ class LanHost(Actor):
 
 
 class Lan:
-    """The router. ``checksums``: computed and verified end to end (True), or done by nobody as inside a tunnel (False)."""
+    """The router. ``checksums``: computed and verified end to end, or by nobody as inside a tunnel."""
 
     def __init__(self, world: World, checksums: bool = True) -> None:
         self.world = world
