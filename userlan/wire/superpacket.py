@@ -10,7 +10,12 @@ in any reader that does not ask for them.
 
 from __future__ import annotations
 
+import struct
+from collections import Counter
+from collections.abc import Sequence
+
 from userlan.wire import ipv4, ipv6
+from userlan.wire.checksum import finish, pseudo_residue, residue, transport_ok
 from userlan.wire.errors import WireError
 from userlan.wire.numbers import MAX_PACKET, PROTOCOL_FRAGMENT, PROTOCOL_TCP, PROTOCOL_UDP, Buffer
 
@@ -25,13 +30,18 @@ UDP_LENGTH = 8
 """Octets of the shortest TCP header (RFC 9293 3.1) and of the UDP header (RFC 768)."""
 
 
+_SEQUENCE_MASK = 0xFFFFFFFF
+_FIN, _SYN, _RST, _PSH, _ACK, _URG, _CWR = 1, 2, 4, 8, 16, 32, 128
+"""TCP control bits (RFC 9293 3.1, RFC 3168 6.1); `tcp.Flags`, which stands above this module, names them."""
+
+
 class SuperPacket:
     """One IP packet, or several of one flow that differ in sequence and length only.
 
     `header` holds the IP header, its extension headers, and the TCP header with options or the UDP header; for every
-    other protocol, and for fragments, the IP part only. Its length fields describe the whole. `segment_size` is 0 for one
-    IP packet, else the payload octets of every wire packet but the last. `verified` says that the transport checksum need
-    not be checked. The header must be well formed, as `parse` and the builders leave it. Treat every field as read-only.
+    other protocol, and for fragments, the IP part only. Its length fields describe the whole. `segment_size` is 0 for
+    one IP packet, else the payload octets of every wire packet but the last. `verified`: the transport checksum need not
+    be checked. The header must be well formed, as `parse` and the builders leave it. Every field is read-only.
     """
 
     __slots__ = (
@@ -110,7 +120,7 @@ def parse(packet: Buffer, verified: bool = False) -> SuperPacket:
     """One IP packet as a SuperPacket; octets after its length are padding and fall away.
 
     Unless `verified`, the checksum of the IPv4 header is checked; that of the transport is left to
-    `checksum.transport_ok`. The payload is a slice of `packet` (a view, when that is a memoryview). Raises WireError when malformed.
+    `checksum.transport_ok`. The payload is a slice of `packet` (a view, when that is a memoryview). Raises WireError.
     """
     if not packet:
         raise WireError("ip-empty", "an empty packet")
@@ -157,3 +167,241 @@ def _check_udp(packet: Buffer, offset: int, end: int) -> None:
         raise WireError("udp-length", f"a UDP length of {length} is below 8")
     if length > end - offset:
         raise WireError("udp-truncated", f"a UDP datagram of {length} octets came with {end - offset}")
+
+
+def cut(packet: SuperPacket, checksums: bool) -> list[bytes]:
+    """The IP packets that a super-packet stands for, complete.
+
+    TCP: the sequence number advances, FIN and PSH are on the last only, CWR on the first only (RFC 3168 6.1.2).
+    UDP: one datagram each. Without "don't fragment" the IPv4 identification counts up from the header's own (RFC 6864 4.2).
+    `checksums`: compute those of TCP, UDP and IPv4; else they stay as in the header, or zero when there are several.
+    A single packet that is not `verified` keeps the transport checksum that it arrived with.
+    """
+    if packet.wire_count == 1 or packet.fragment:
+        return [_whole(packet, checksums)]
+    if packet.protocol == PROTOCOL_TCP:
+        if checksums or (packet.version == 4 and not packet.header[6] & 0x40):
+            return _cut_each(packet, checksums)
+        return _cut_tcp(packet)
+    if packet.protocol == PROTOCOL_UDP:
+        return _cut_each(packet, checksums)
+    return [_whole(packet, checksums)]
+
+
+def _ip_part(packet: SuperPacket, payload_length: int, index: int, checksums: bool) -> bytes:
+    """The IP header and its extensions for wire packet `index`, which carries `payload_length` octets."""
+    header = packet.header[: packet.transport_offset]
+    total = len(packet.header) + payload_length
+    if packet.version == 6:
+        return header[:4] + (total - ipv6.HEADER_LENGTH).to_bytes(2, "big") + header[6:]
+    identification = header[4:6]
+    if index and not header[6] & 0x40:
+        identification = (int.from_bytes(identification, "big") + index & 0xFFFF).to_bytes(2, "big")
+    header = b"".join((header[:2], total.to_bytes(2, "big"), identification, header[6:10], b"\0\0", header[12:]))
+    return ipv4.with_checksum(header) if checksums else header
+
+
+def _tcp_tail(packet: SuperPacket, flags: int) -> bytes:
+    """The TCP header from behind the sequence number on, with these flags and a zero checksum."""
+    header = packet.header
+    offset = packet.transport_offset
+    window = header[offset + 14 : offset + 16]
+    return b"".join((header[offset + 8 : offset + 13], bytes((flags,)), window, b"\0\0", header[offset + 18 :]))
+
+
+def _cut_tcp(packet: SuperPacket) -> list[bytes]:
+    """The quick way: no checksums, one identification; every packet is prefix, sequence number, suffix, payload."""
+    header = packet.header
+    payload = packet.payload
+    size = packet.segment_size
+    offset = packet.transport_offset
+    last = (packet.wire_count - 1) * size
+    flags = header[offset + 13]
+    sequence = int.from_bytes(header[offset + 4 : offset + 8], "big")
+    ports = header[offset : offset + 4]
+    prefix = _ip_part(packet, size, 0, False) + ports
+    suffix = _tcp_tail(packet, flags & ~(_FIN | _PSH | _CWR))
+    pack = struct.Struct(f"!{len(prefix)}sI{len(suffix)}s").pack
+    packets = [
+        pack(prefix, sequence + start & _SEQUENCE_MASK, suffix) + payload[start : start + size]
+        for start in range(0, last, size)
+    ]
+    if flags & _CWR:
+        packets[0] = pack(prefix, sequence, _tcp_tail(packet, flags & ~(_FIN | _PSH))) + payload[:size]
+    prefix = _ip_part(packet, len(payload) - last, 0, False) + ports
+    suffix = _tcp_tail(packet, flags & ~_CWR)
+    packets.append(pack(prefix, sequence + last & _SEQUENCE_MASK, suffix) + payload[last:])
+    return packets
+
+
+def _cut_each(packet: SuperPacket, checksums: bool) -> list[bytes]:
+    """The general way: each wire packet gets its own IP header, transport header and, if asked for, checksums."""
+    payload = packet.payload
+    size = packet.segment_size
+    count = packet.wire_count
+    shared = packet.version == 6 or bool(packet.header[6] & 0x40)
+    network = _ip_part(packet, size, 0, checksums)
+    packets: list[bytes] = []
+    for index in range(count):
+        chunk = payload[index * size : (index + 1) * size]
+        if index and (not shared or index == count - 1):
+            network = _ip_part(packet, len(chunk), index, checksums)
+        transport = _transport_part(packet, index, count, len(chunk))
+        if checksums:
+            transport = _with_checksum(packet, transport, chunk)
+        packets.append(b"".join((network, transport, chunk)))
+    return packets
+
+
+def _transport_part(packet: SuperPacket, index: int, count: int, payload_length: int) -> bytes:
+    """The TCP or UDP header of wire packet `index` of `count`, its checksum zero."""
+    header = packet.header
+    offset = packet.transport_offset
+    if packet.protocol == PROTOCOL_UDP:
+        return header[offset : offset + 4] + (UDP_LENGTH + payload_length).to_bytes(2, "big") + b"\0\0"
+    flags = header[offset + 13]
+    if index:
+        flags &= ~_CWR
+    if index < count - 1:
+        flags &= ~(_FIN | _PSH)
+    sequence = int.from_bytes(header[offset + 4 : offset + 8], "big") + index * packet.segment_size & _SEQUENCE_MASK
+    return header[offset : offset + 4] + sequence.to_bytes(4, "big") + _tcp_tail(packet, flags)
+
+
+def _with_checksum(packet: SuperPacket, transport: bytes, payload: Buffer) -> bytes:
+    """A TCP or UDP header whose checksum is zero, with it computed."""
+    position = 16 if packet.protocol == PROTOCOL_TCP else 6
+    total = pseudo_residue(packet.source, packet.destination, packet.protocol, len(transport) + len(payload))
+    checksum = finish(total + residue(transport) + residue(payload))
+    if checksum == 0 and packet.protocol == PROTOCOL_UDP:
+        checksum = 0xFFFF
+    return transport[:position] + checksum.to_bytes(2, "big") + transport[position + 2 :]
+
+
+def _whole(packet: SuperPacket, checksums: bool) -> bytes:
+    """The one IP packet of a super-packet that is not cut."""
+    header = packet.header
+    if checksums:
+        offset = packet.transport_offset
+        network, transport = header[:offset], header[offset:]
+        if packet.version == 4:
+            network = ipv4.with_checksum(network)
+        if packet.verified and transport and not packet.fragment:
+            position = 16 if packet.protocol == PROTOCOL_TCP else 6
+            blank = transport[:position] + b"\0\0" + transport[position + 2 :]
+            transport = _with_checksum(packet, blank, packet.payload)
+        header = network + transport
+    return b"".join((header, packet.payload))
+
+
+def join(packets: Sequence[Buffer], verified: bool, counters: Counter[str]) -> list[SuperPacket]:
+    """IP packets as few super-packets, in the same order: runs of TCP data of one flow, contiguous, become one each.
+
+    A run shares every header field but sequence, lengths, identification and checksums; its packets carry payloads of
+    one size, the last may be shorter; PSH and FIN end it, CWR is on its first only. Unless `verified`, each TCP checksum is
+    checked here (it cannot be, once joined), so what holds TCP comes out verified. Malformed packets are left out and
+    counted by reason.
+    """
+    result: list[SuperPacket] = []
+    count = len(packets)
+    index = 0
+    while index < count:
+        buffer = packets[index]
+        index += 1
+        try:
+            packet = _checked(buffer, verified)
+        except WireError as error:
+            counters[error.reason] += 1
+            continue
+        if index < count and packet.protocol == PROTOCOL_TCP and _starts_run(packet):
+            index, packet = _join_run(packets, index, packet, verified)
+        result.append(packet)
+    return result
+
+
+def _checked(buffer: Buffer, verified: bool) -> SuperPacket:
+    """One packet; TCP comes out verified. Raises WireError, also for a wrong TCP checksum."""
+    packet = parse(buffer, verified)
+    if not verified and packet.protocol == PROTOCOL_TCP and not packet.fragment:
+        if not transport_ok(packet):
+            raise WireError("tcp-checksum", "a TCP checksum is wrong")
+        packet.verified = True
+    return packet
+
+
+def _starts_run(packet: SuperPacket) -> bool:
+    """Whether more data may be appended: plain data behind an IP header without options or extensions."""
+    offset = packet.transport_offset
+    if offset != (20 if packet.version == 4 else 40) or packet.fragment or not packet.payload:
+        return False
+    return packet.header[offset + 13] & (_FIN | _SYN | _RST | _PSH | _ACK | _URG) == _ACK
+
+
+def _join_run(
+    packets: Sequence[Buffer], index: int, first: SuperPacket, verified: bool
+) -> tuple[int, SuperPacket]:
+    """Append to `first` what continues it, from `packets[index]` on: `(index of the next packet, the super-packet)`."""
+    header = first.header
+    size = len(first.payload)
+    length = len(header)
+    offset = first.transport_offset
+    prefix = header[: offset + 4]
+    flags = header[offset + 13] & ~_CWR
+    suffix = header[offset + 8 : offset + 13] + bytes((flags,)) + header[offset + 14 :]
+    sequence = int.from_bytes(header[offset + 4 : offset + 8], "big")
+    unpack = struct.Struct(f"!{len(prefix)}sI{len(suffix)}s{size}s").unpack_from
+    end = min(len(packets), index - 1 + (MAX_LENGTH - length) // size)
+    parts: list[Buffer] = [first.payload]
+    while index < end:
+        buffer = packets[index]
+        sequence = sequence + size & _SEQUENCE_MASK
+        if verified and len(buffer) >= length + size:
+            start, number, rest, payload = unpack(buffer)
+            if number != sequence:
+                break
+            if start == prefix and rest == suffix:
+                parts.append(payload)
+                index += 1
+                continue
+        ending = _continues(first, buffer, sequence, verified)
+        if ending is None:
+            break
+        parts.append(ending.payload)
+        index += 1
+        ending_flags = ending.header[offset + 13] & (_PSH | _FIN)
+        if ending_flags or len(ending.payload) < size:
+            flags |= ending_flags
+            break
+    if len(parts) == 1:
+        return index, first
+    joined = b"".join(parts)
+    flags |= header[offset + 13] & _CWR
+    network = _ip_part(first, len(joined), 0, False)
+    whole = b"".join((network, header[offset : offset + 8], _tcp_tail(first, flags)))
+    return index, SuperPacket(whole, joined, size, True)
+
+
+def _continues(first: SuperPacket, buffer: Buffer, sequence: int, verified: bool) -> SuperPacket | None:
+    """The packet in `buffer`, when it carries on `first` at `sequence`: the careful comparison, field by field."""
+    try:
+        packet = _checked(buffer, verified)
+    except WireError:
+        return None
+    header, other = first.header, packet.header
+    offset = first.transport_offset
+    if len(header) != len(other) or not 0 < len(packet.payload) <= len(first.payload):
+        return None
+    if other[offset + 4 : offset + 8] != sequence.to_bytes(4, "big") or packet.fragment:
+        return None
+    if other[offset + 13] & ~(_PSH | _FIN) != header[offset + 13] & ~_CWR:
+        return None
+    return packet if _invariant(header, offset) == _invariant(other, offset) else None
+
+
+def _invariant(header: bytes, offset: int) -> tuple[bytes, ...]:
+    """What all packets of a run share: all but lengths, identification, checksums, sequence number and flags."""
+    if offset == ipv4.HEADER_LENGTH:
+        network = (header[:2], header[6:10], header[12:24])
+    else:
+        network = (header[:4], header[6:44], b"")
+    return (*network, header[offset + 8 : offset + 13], header[offset + 14 : offset + 16], header[offset + 18 :])
