@@ -40,8 +40,8 @@ class SuperPacket:
 
     `header` holds the IP header, its extension headers, and the TCP header with options or the UDP header; for every
     other protocol, and for fragments, the IP part only. Its length fields describe the whole. `segment_size` is 0 for
-    one IP packet, else the payload octets of every wire packet but the last. `verified`: the transport checksum need not
-    be checked. The header must be well formed, as `parse` and the builders leave it. Every field is read-only.
+    one IP packet, else the payload octets of every wire packet but the last. `verified`: the transport checksum need
+    not be checked. The header must be well formed, as `parse` and the builders leave it. Every field is read-only.
     """
 
     __slots__ = (
@@ -173,7 +173,8 @@ def cut(packet: SuperPacket, checksums: bool) -> list[bytes]:
     """The IP packets that a super-packet stands for, complete.
 
     TCP: the sequence number advances, FIN and PSH are on the last only, CWR on the first only (RFC 3168 6.1.2).
-    UDP: one datagram each. Without "don't fragment" the IPv4 identification counts up from the header's own (RFC 6864 4.2).
+    UDP: one datagram each. Without "don't fragment" the IPv4 identification counts up from the header's own (RFC 6864
+    4.2).
     `checksums`: compute those of TCP, UDP and IPv4; else they stay as in the header, or zero when there are several.
     A single packet that is not `verified` keeps the transport checksum that it arrived with.
     """
@@ -298,9 +299,9 @@ def join(packets: Sequence[Buffer], verified: bool, counters: Counter[str]) -> l
     """IP packets as few super-packets, in the same order: runs of TCP data of one flow, contiguous, become one each.
 
     A run shares every header field but sequence, lengths, identification and checksums; its packets carry payloads of
-    one size, the last may be shorter; PSH and FIN end it, CWR is on its first only. Unless `verified`, each TCP checksum is
-    checked here (it cannot be, once joined), so what holds TCP comes out verified. Malformed packets are left out and
-    counted by reason.
+    one size, the last may be shorter; PSH and FIN end it, CWR is on its first only. Unless `verified`, each TCP
+    checksum is checked here (it cannot be, once joined), so what holds TCP comes out verified. Malformed packets are
+    left out and counted by reason.
     """
     result: list[SuperPacket] = []
     count = len(packets)
