@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections import OrderedDict
 from typing import NamedTuple
 
 
@@ -52,13 +53,13 @@ class Limits(NamedTuple):
 class TokenBucket:
     """At most ``burst`` at once and ``rate`` a second in the long run."""
 
-    __slots__ = ("_burst", "_rate", "_tokens", "_updated")
+    __slots__ = ("_burst", "_rate", "_tokens", "updated")
 
     def __init__(self, rate: float, burst: float, now: float) -> None:
         self._rate = rate
         self._burst = burst
         self._tokens = burst
-        self._updated = now
+        self.updated = now
 
     def take(self, now: float) -> bool:
         """Takes one token if there is one."""
@@ -76,12 +77,12 @@ class TokenBucket:
     @property
     def full_at(self) -> float:
         """The moment from which the bucket is as a new one."""
-        return self._updated + (self._burst - self._tokens) / self._rate
+        return self.updated + (self._burst - self._tokens) / self._rate
 
     def _refill(self, now: float) -> None:
-        if now > self._updated:
-            self._tokens = min(self._burst, self._tokens + (now - self._updated) * self._rate)
-            self._updated = now
+        if now > self.updated:
+            self._tokens = min(self._burst, self._tokens + (now - self.updated) * self._rate)
+            self.updated = now
 
 
 class Buckets:
@@ -91,7 +92,7 @@ class Buckets:
         self._rate = rate
         self._burst = burst
         self._cap = cap
-        self._buckets: dict[bytes, TokenBucket] = {}
+        self._buckets: OrderedDict[bytes, TokenBucket] = OrderedDict()
 
     def take(self, name: bytes, now: float) -> bool:
         """Takes one token from a name's bucket if there is one."""
@@ -113,11 +114,11 @@ class Buckets:
                 return
             if len(self._buckets) == 1:
                 return
-            del self._buckets[oldest]
+            self._buckets.popitem(last=False)
 
 
 class _Failures(NamedTuple):
-    count: int
+    number: int
     until: float
     last: float
 
@@ -134,7 +135,7 @@ class Attempts:
         self._first = first
         self._last = last
         self._cap = cap
-        self._failures: dict[bytes, _Failures] = {}
+        self._failures: OrderedDict[bytes, _Failures] = OrderedDict()
 
     def wait(self, name: bytes, now: float) -> float:
         """Seconds until a try is let in again, 0 when it is now."""
@@ -144,12 +145,12 @@ class Attempts:
     def failed(self, name: bytes, now: float) -> None:
         """A proof was wrong."""
         before = self._failures.pop(name, None)
-        count = 1 if before is None or now - before.last > 2 * self._last else before.count + 1
+        count = 1 if before is None or now - before.last > 2 * self._last else before.number + 1
         beyond = count - self._free
         wait = min(self._last, self._first * 2.0 ** min(beyond - 1, 32)) if beyond > 0 else 0.0
         self._failures[name] = _Failures(count, now + wait, now)
         while len(self._failures) > self._cap:
-            del self._failures[next(iter(self._failures))]
+            self._failures.popitem(last=False)
 
     def succeeded(self, name: bytes) -> None:
         """A proof was right: earlier failures were slips."""

@@ -24,9 +24,10 @@ WRITE_BATCH = 1000
 
 
 class _Session:
-    __slots__ = ("heard", "pings", "since", "written")
+    __slots__ = ("heard", "number", "pings", "since", "written")
 
-    def __init__(self, now: float) -> None:
+    def __init__(self, now: float, number: int) -> None:
+        self.number = number
         self.since = now
         self.heard = now
         self.pings = 0
@@ -46,12 +47,14 @@ class Presence:
         self._sessions: dict[bytes, _Session] = {}
         self._heap: list[tuple[float, bytes, int]] = []
         self._unwritten: dict[bytes, float] = {}
+        self._count = 0
         self._write_at = now + WRITE_INTERVAL
 
     def arrived(self, key: bytes, now: float) -> None:
         """A node greeted; its earlier session, if any, is superseded."""
-        session = self._sessions[key] = _Session(now)
-        heapq.heappush(self._heap, (session.next_ping(), key, id(session)))
+        self._count += 1
+        session = self._sessions[key] = _Session(now, self._count)
+        heapq.heappush(self._heap, (session.next_ping(), key, session.number))
 
     def heard(self, key: bytes, now: float) -> None:
         """Any authenticated packet came."""
@@ -91,7 +94,7 @@ class Presence:
         while self._heap and self._heap[0][0] <= now:
             _, key, number = heapq.heappop(self._heap)
             session = self._sessions.get(key)
-            if session is None or id(session) != number:
+            if session is None or session.number != number:
                 continue
             if now >= session.heard + SILENCE:
                 overdue.append(key)
