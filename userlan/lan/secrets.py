@@ -10,9 +10,9 @@
     X25519 private key of a node ─ OwnerSigning (Ed25519): signs evictions
 
 The secret never leaves the members: the mediator sees a public key, signatures and a keyed digest. So a hostile
-mediator can neither join nor read, and cannot pass its own signing key off as the owner's. What it can do with the
-admission key of a network made by password is to try passwords, each at the cost of one Argon2id; an invite's secret has
-128 bits.
+mediator can neither join nor read, nor pass its own signing key off as the owner's. What it can do with the
+admission key of a network made by password is to try passwords, each at the cost of one Argon2id; an invite's secret
+has 128 bits.
 Any member can make an attestation, since all members share the secret: whoever remembers the first one that it saw
 (``userlan.lan.roster`` does) is safe from later ones.
 
