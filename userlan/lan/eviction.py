@@ -87,16 +87,16 @@ class _Signed(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Eviction:
-    """One document. ``parse`` reads without believing; ``verify`` says whether the owner signed it.
+    """One document. ``from_bytes`` reads without believing; ``verify`` says whether the owner signed it.
 
     ``network``, ``owner`` (key), ``serial``, ``evicted`` (keys), ``admission_public``, ``attestation`` are the body's;
-    ``document`` is the whole as bytes.
+    ``to_bytes`` gives the whole, as it was read.
     """
 
-    __slots__ = ("_body", "_signed", "document", "evicted")
+    __slots__ = ("_body", "_document", "_signed", "evicted")
 
     def __init__(self, document: bytes, signed: _Signed, body: _Body) -> None:
-        self.document = document
+        self._document = document
         self.evicted = frozenset(body.evicted)
         self._signed = signed
         self._body = body
@@ -144,7 +144,7 @@ class Eviction:
         return cls(msgspec.msgpack.encode(signed), signed, body)
 
     @classmethod
-    def parse(cls, document: bytes) -> Eviction:
+    def from_bytes(cls, document: bytes) -> Eviction:
         """Reads a document, whoever signed it. EvictionError when it is none, with ``reason`` ``malformed``."""
         if len(document) > MAX_DOCUMENT:
             raise EvictionError("malformed", f"an eviction has not more than {MAX_DOCUMENT} octets")
@@ -158,6 +158,10 @@ class Eviction:
         if body.owner in body.evicted:
             raise EvictionError("malformed", "this is no eviction: it evicts the network's owner")
         return cls(document, signed, body)
+
+    def to_bytes(self) -> bytes:
+        """The document, to be stored and passed on."""
+        return self._document
 
     @property
     def network(self) -> str:

@@ -82,7 +82,11 @@ class Resolver:
     def __init__(self, roster: Roster) -> None:
         self._roster = roster
 
-    def resolve(self, written: str) -> Answer:
+    def resolve(self, written: str) -> bytes:
+        """The packed address to connect to for a name or numeric literal. UnknownName or AmbiguousName, one line each."""
+        return self.find(written).addresses[0]
+
+    def find(self, written: str) -> Answer:
         """The node that a name or numeric literal stands for. UnknownName or AmbiguousName, one line each."""
         host = _canonical(written)
         literal = _literal(host)
