@@ -20,6 +20,7 @@ from userlan.wire.numbers import (
     PROTOCOL_DESTINATION_OPTIONS,
     PROTOCOL_FRAGMENT,
     PROTOCOL_HOP_BY_HOP,
+    PROTOCOL_RESERVED,
     PROTOCOL_ROUTING,
     Buffer,
 )
@@ -143,10 +144,13 @@ def fragment(packet: SuperPacket, mtu: int, identification: int) -> list[SuperPa
     """One IP packet (segment_size 0) as fragments of at most `mtu` octets each; alone and untouched when it fits.
 
     `identification` has 16 bits for IPv4 and 32 for IPv6. Transport checksums are computed first, since no fragment's
-    can be. Raises WireError when the MTU leaves no room.
+    can be. Raises WireError when the MTU leaves no room, or when it
+    is an IPv6 fragment or must not be processed.
     """
     if packet.length <= mtu:
         return [packet]
+    if packet.version == 6 and packet.protocol in (PROTOCOL_FRAGMENT, PROTOCOL_RESERVED):
+        raise WireError("fragment-refused", "an IPv6 fragment, or a packet that is not processed, is not cut further")
     whole = memoryview(cut(packet, True)[0])
     network_length = len(packet.header) if packet.version == 4 and packet.fragment else packet.transport_offset
     if packet.version == 4:
