@@ -32,7 +32,8 @@ Conversations::
      |<----------------------------------|
      |   Prove(signature)                |
      |---------------------------------->|
-     |   MemberChanged, MemberGone, NetworkGone, EvictionNotice, Introduce: pushed at any time
+     |   MemberChanged, MemberGone, NetworkGone, NetworkLocked, EvictionNotice, Introduce, Observed:
+     |   pushed at any time
      |<----------------------------------|
      |   Ping / Pong, both ways; Bye before a clean end
 

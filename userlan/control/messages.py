@@ -115,7 +115,8 @@ class Hello(Message, frozen=True, tag="hello"):
     """First message of a session.
 
     ``name`` is the nickname that the node wants; ``candidates`` are its interfaces' endpoints, UDP and TCP.
-    ``oldest`` is the oldest protocol that it speaks (0: only ``version``).
+    ``oldest`` is the oldest protocol that it speaks (0: only ``version``). ``evictions`` are the serials of the newest
+    evictions that it knows, by network: only newer ones are sent to it.
     """
 
     version: Number
@@ -123,6 +124,7 @@ class Hello(Message, frozen=True, tag="hello"):
     agent: Agent = ""
     candidates: CandidateList = ()
     oldest: Number = 0
+    evictions: Annotated[dict[Name, Serial], Meta(max_length=MAX_NETWORKS)] = {}
 
 
 class Candidates(Message, frozen=True, tag="candidates"):
@@ -230,6 +232,19 @@ class NetworkState(Message, frozen=True, tag="network"):
     serial: Serial = 0
 
 
+class NetworkLocked(Message, frozen=True, tag="locked"):
+    """The owner closed (or opened) the network to new members."""
+
+    network: Name
+    locked: bool
+
+
+class Observed(Message, frozen=True, tag="observed"):
+    """The endpoint from which the receiver's datagrams come changed since ``Welcome``."""
+
+    observed: Candidate
+
+
 class MemberChanged(Message, frozen=True, tag="member"):
     """A member is new, renamed, came online or went offline."""
 
@@ -309,6 +324,8 @@ FromNode = Hello | Candidates | Create | Join | Prove | Leave | Nick | Lock | Ev
 FromMediator = (
     Welcome
     | NetworkState
+    | NetworkLocked
+    | Observed
     | MemberChanged
     | MemberGone
     | NetworkGone

@@ -92,9 +92,15 @@ class Directory:
         return self._networks(joined.where(members.c.key == key).order_by(networks.c.name))
 
     def evicted_from(self, key: bytes) -> list[NetworkRecord]:
-        """The networks whose newest eviction names this node."""
+        """The networks whose newest eviction names this node and that it was a member of once."""
         joined = select(*_NETWORK).select_from(networks.join(evicted, evicted.c.network == networks.c.id))
-        return self._networks(joined.where(evicted.c.key == key).order_by(networks.c.name))
+        return self._networks(joined.where(evicted.c.key == key, evicted.c.was_member).order_by(networks.c.name))
+
+    def is_evicted(self, network: int, key: bytes) -> bool:
+        """Whether a network's newest eviction names this node."""
+        with self._transaction() as connection:
+            chosen = (evicted.c.network == network) & (evicted.c.key == key)
+            return connection.execute(select(evicted.c.key).where(chosen)).first() is not None
 
     def owned(self, key: bytes) -> int:
         """How many networks a node owns."""
@@ -175,15 +181,19 @@ class Directory:
             )
             connection.execute(delete(evictions).where(evictions.c.network == network))
             connection.execute(insert(evictions).values(network=network, serial=serial, document=document))
+            former = select(evicted.c.key).where(evicted.c.network == network, evicted.c.was_member)
+            notified = {bytes(row[0]) for row in connection.execute(former)}
             connection.execute(delete(evicted).where(evicted.c.network == network))
-            if evicted_keys:
-                rows = [{"network": network, "key": key} for key in dict.fromkeys(evicted_keys)]
+            current = {
+                bytes(row[0]) for row in connection.execute(select(members.c.key).where(members.c.network == network))
+            }
+            keys = list(dict.fromkeys(evicted_keys))
+            rows = [{"network": network, "key": key, "was_member": key in current or key in notified} for key in keys]
+            if rows:
                 connection.execute(insert(evicted), rows)
             listed = select(evicted.c.key).where(evicted.c.network == network)
-            chosen = (members.c.network == network) & members.c.key.in_(listed)
-            removed = [bytes(row[0]) for row in connection.execute(select(members.c.key).where(chosen))]
-            connection.execute(delete(members).where(chosen))
-            return removed
+            connection.execute(delete(members).where(members.c.network == network, members.c.key.in_(listed)))
+            return [key for key in keys if key in current]
 
     def eviction(self, network: int) -> bytes | None:
         """A network's newest eviction document."""

@@ -94,7 +94,7 @@ class DirectoryStore(Protocol):
         document: bytes,
         admission_public: bytes,
         attestation: bytes,
-        evicted: Sequence[bytes],
+        evicted_keys: Sequence[bytes],
     ) -> list[bytes]:
         """Stores an eviction and applies it; returns the keys that were members until now."""
 
@@ -102,7 +102,10 @@ class DirectoryStore(Protocol):
         """A network's newest eviction document."""
 
     def evicted_from(self, key: bytes) -> list[NetworkRecord]:
-        """The networks whose newest eviction names this node."""
+        """The networks whose newest eviction names this node and that it was a member of once."""
+
+    def is_evicted(self, network: int, key: bytes) -> bool:
+        """Whether a network's newest eviction names this node."""
 
     def seen(self, times: Mapping[bytes, float]) -> None:
         """Moves nodes' last-seen times forward."""

@@ -92,6 +92,7 @@ evicted = Table(
     metadata,
     Column("network", Integer, ForeignKey("networks.id", ondelete="CASCADE"), primary_key=True),
     Column("key", LargeBinary(32), primary_key=True),
+    Column("was_member", Boolean, nullable=False),
     Index("evicted_key", "key"),
 )
 
