@@ -1,0 +1,85 @@
+"""Start a node in the background for the commands that need one, and wait until it answers."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import attrs
+
+from userlan.cli.client import ApiError, NotRunning, call
+from userlan.cli.main import Settings
+
+START_TIMEOUT = 15.0
+"""Seconds in which a started node must answer on its socket: a cold start takes half a second, a slow disk some more."""
+LOG_NAME = "node.log"
+
+
+@attrs.frozen
+class Started:
+    """Whether this command started the node itself."""
+
+    settings: Settings
+    fresh: bool
+
+    @contextmanager
+    def undone_on_failure(self) -> Iterator[None]:
+        """A node that was started for a command that then failed is stopped again."""
+        try:
+            yield
+        except ApiError:
+            if self.fresh:
+                try:
+                    call(self.settings.state, "down")
+                except ApiError:
+                    pass
+            raise
+
+
+def ensure_running(settings: Settings, mediator: str | None = None) -> Started:
+    """The node of the state folder answers; started in the background (``--mediator`` for its first mediator) if none ran."""
+    try:
+        call(settings.state, "hello")
+    except NotRunning:
+        _start(settings, mediator)
+        return Started(settings, True)
+    return Started(settings, False)
+
+
+def _start(settings: Settings, mediator: str | None) -> None:
+    settings.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    log_path = settings.state / LOG_NAME
+    command = [sys.executable, "-m", "userlan", "--state", str(settings.state)]
+    if settings.config is not None:
+        command += ["--config", str(settings.config.absolute())]
+    command += ["-v"] * settings.verbose + ["up", "--background"]
+    if mediator is not None:
+        command += ["--mediator", mediator]
+    with open(log_path, "ab", opener=lambda path, flags: os.open(path, flags, 0o600)) as log:
+        begin = log.tell()
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd="/" if os.name == "posix" else None
+        )
+    give_up = time.monotonic() + START_TIMEOUT
+    while time.monotonic() < give_up:
+        try:
+            call(settings.state, "hello")
+            return
+        except NotRunning:
+            if process.poll() is not None:
+                raise ApiError(_last_line(log_path, begin)) from None
+            time.sleep(0.05)
+    raise ApiError(f"the node did not start within {START_TIMEOUT:.0f} s: see {log_path}")
+
+
+def _last_line(path: Path, begin: int) -> str:
+    with open(path, "rb") as file:
+        file.seek(begin)
+        lines = file.read()[-65536:].decode("utf-8", "replace").strip().splitlines()
+    last = lines[-1] if lines else f"the node stopped at once: see {path}"
+    return last.removeprefix("userlan: ")

@@ -1,0 +1,130 @@
+"""The client's side of the local API: plain blocking sockets, since a command lives for one request.
+
+Wire form (JSON lines, one request a connection)::
+
+    → {"command": "ping", "arguments": {"peer": "nas"}}
+    ← {"item": …}                     any number, as they happen
+    ← {"done": …} or {"error": "one line"}
+    ← {"stream": true}                from here on raw bytes both ways (``nc``)
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+SOCKET_NAME = "control.sock"
+CONNECT_TIMEOUT = 5.0
+"""Seconds in which a running node must accept a local connection."""
+MAX_LINE = 64 << 20
+"""Bytes of one answer: a status with 1,000 peers is below 1 MB."""
+
+
+class ApiError(Exception):
+    """The node refused or failed; ``str()`` is one line for people."""
+
+
+class NotRunning(ApiError):
+    """No node holds the state folder."""
+
+
+class Client:
+    """One connection to the node of a state folder."""
+
+    def __init__(self, state: Path) -> None:
+        self.socket = _connect(state)
+        self._buffer = b""
+
+    def request(self, command: str, arguments: dict[str, Any], on_item: Callable[[Any], None] | None = None) -> Any:
+        """Send one command; ``on_item`` sees what it streams; its result comes back. ApiError where it failed."""
+        self.send(command, arguments)
+        for answer in self._answers():
+            if "error" in answer:
+                raise ApiError(str(answer["error"]))
+            if "done" in answer:
+                return answer["done"]
+            if answer.get("stream"):
+                return self._buffer
+            if "item" in answer and on_item is not None:
+                on_item(answer["item"])
+        raise ApiError("the node went away before it answered")
+
+    def send(self, command: str, arguments: dict[str, Any]) -> None:
+        """Send a request without waiting."""
+        self.socket.settimeout(None)
+        self.socket.sendall(json.dumps({"command": command, "arguments": arguments}).encode() + b"\n")
+
+    def close(self) -> None:
+        """End the connection (a streaming command is cancelled by it)."""
+        self.socket.close()
+
+    def _answers(self) -> Iterator[dict[str, Any]]:
+        while True:
+            line, separator, rest = self._buffer.partition(b"\n")
+            if separator:
+                self._buffer = rest
+                yield json.loads(line)
+                continue
+            if len(self._buffer) > MAX_LINE:
+                raise ApiError("the node's answer is longer than it may be")
+            try:
+                data = self.socket.recv(65536)
+            except OSError as error:
+                raise ApiError(f"the node went away: {error.strerror}") from error
+            if not data:
+                return
+            self._buffer += data
+
+
+def call(state: Path, command: str, on_item: Callable[[Any], None] | None = None, /, **arguments: Any) -> Any:
+    """One request to the node of a state folder and its result."""
+    client = Client(state)
+    try:
+        return client.request(command, arguments, on_item)
+    finally:
+        client.close()
+
+
+def _connect(state: Path) -> socket.socket:
+    path = state / SOCKET_NAME
+    missing = NotRunning(f"no node runs with the state folder {state}: start it with `userlan up`")
+    try:
+        if hasattr(socket, "AF_UNIX"):
+            return _connect_unix(path)
+        return _connect_loopback(state)
+    except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError):
+        raise missing from None
+    except PermissionError:
+        raise ApiError(f"{path} belongs to another user: pass --state, or run as that user") from None
+    except OSError as error:
+        raise ApiError(f"the node at {path} does not answer: {error.strerror or error}") from error
+
+
+def _connect_unix(path: Path) -> socket.socket:
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    connection.settimeout(CONNECT_TIMEOUT)
+    folder = -1
+    try:
+        name = os.fsencode(path)
+        if len(name) > 100:     # sun_path holds 108 bytes: reach a deep folder by its descriptor
+            folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+            name = f"/proc/self/fd/{folder}/{path.name}".encode()
+        connection.connect(name)
+    except BaseException:
+        connection.close()
+        raise
+    finally:
+        if folder >= 0:
+            os.close(folder)
+    return connection
+
+
+def _connect_loopback(state: Path) -> socket.socket:
+    place = json.loads((state / "control.json").read_text())
+    connection = socket.create_connection(("127.0.0.1", int(place["port"])), CONNECT_TIMEOUT)
+    connection.sendall(str(place["token"]).encode() + b"\n")
+    return connection

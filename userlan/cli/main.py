@@ -1,0 +1,132 @@
+"""``userlan``: the command group, its global options, and the one place that turns failures into exit statuses."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import attrs
+import click
+
+from userlan import __version__
+from userlan.cli.client import ApiError
+
+EXIT_FAILED = 1
+
+
+@attrs.frozen
+class Settings:
+    """The global options. ``state`` is the state folder; ``config`` an explicitly named configuration file."""
+
+    state: Path
+    config: Path | None
+    verbose: int
+
+
+def default_state() -> Path:
+    """``USERLAN_STATE``, else the platform's place for a user's data."""
+    named = os.environ.get("USERLAN_STATE")
+    if named:
+        return Path(named)
+    import platformdirs
+
+    return Path(platformdirs.user_data_dir("userlan", appauthor=False))
+
+
+def default_config() -> Path:
+    """The platform's place for a user's configuration."""
+    import platformdirs
+
+    return Path(platformdirs.user_config_dir("userlan", appauthor=False)) / "config.yaml"
+
+
+class Commands(click.Group):
+    """Commands in the order in which one meets them, loaded when first named, so that each starts quickly."""
+
+    modules = {
+        "demo": "demo",
+        "up": "up",
+        "down": "manage",
+        "create": "manage",
+        "join": "manage",
+        "leave": "manage",
+        "invite": "manage",
+        "evict": "manage",
+        "nick": "manage",
+        "status": "show",
+        "ping": "show",
+        "proxy": "show",
+        "expose": "reach",
+        "unexpose": "reach",
+        "forward": "reach",
+        "unforward": "reach",
+        "nc": "reach",
+        "mediator": "up",
+        "config": "configuration",
+    }
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return list(self.modules)
+
+    def get_command(self, context: click.Context, cmd_name: str) -> click.Command | None:
+        module = self.modules.get(cmd_name)
+        if module is None:
+            return None
+        import importlib
+
+        commands: dict[str, click.Command] = importlib.import_module(f"userlan.cli.{module}_commands").COMMANDS
+        return commands[cmd_name]
+
+    def resolve_command(
+        self, context: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in self.modules and not args[0].startswith("-"):
+            import difflib
+
+            near = difflib.get_close_matches(args[0], self.modules, 1)
+            hint = f"; did you mean {near[0]!r}?" if near else "; see `userlan --help`"
+            context.fail(f"there is no command {args[0]!r}{hint}")
+        return super().resolve_command(context, args)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--state", type=click.Path(path_type=Path, file_okay=False), help="State folder: identity, caches, control socket [USERLAN_STATE]."
+)
+@click.option("--config", type=click.Path(path_type=Path, dir_okay=False), help="Configuration file.")
+@click.option("-v", "--verbose", count=True, help="Say more; twice for everything.")
+@click.version_option(__version__, prog_name="userlan")
+@click.pass_context
+def cli(context: click.Context, state: Path | None, config: Path | None, verbose: int) -> None:
+    """The LAN over the Internet that just works, without root."""
+    context.obj = Settings((state or default_state()).absolute(), config, verbose)
+
+
+def main() -> None:
+    """Entry point: run a command; a failure is one line on standard error and exit status 1 (2 for wrong usage)."""
+    try:
+        cli.main(standalone_mode=False)
+    except click.exceptions.Exit as end:
+        sys.exit(end.exit_code)
+    except click.exceptions.Abort:
+        sys.exit(130)
+    except click.UsageError as error:
+        where = f"userlan {error.ctx.info_name}" if error.ctx is not None and error.ctx.parent is not None else "userlan"
+        click.echo(f"{where}: {error.format_message()}", err=True)
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        fail(error.format_message())
+    except ApiError as error:
+        fail(str(error))
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(EXIT_FAILED)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def fail(text: str) -> None:
+    """One line on standard error, exit status 1."""
+    click.echo(f"userlan: {text}", err=True)
+    sys.exit(EXIT_FAILED)

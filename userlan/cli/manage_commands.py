@@ -1,0 +1,153 @@
+"""Commands that change membership: create, join, leave, invite, evict, nick, down."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from userlan.cli.background import ensure_running
+from userlan.cli.client import ApiError, Client, call
+from userlan.cli.main import Settings
+
+MAX_PASSWORD_FILE = 4096
+"""Bytes. A password is a line; anything longer is the wrong file."""
+
+
+def read_password(path: Path) -> str:
+    """The first line of a password file (``-`` is standard input)."""
+    try:
+        with click.open_file(str(path), "r", encoding="utf-8") as file:
+            text = file.read(MAX_PASSWORD_FILE + 1)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ApiError(f"the password file {path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    if len(text) > MAX_PASSWORD_FILE:
+        raise ApiError(f"the password file {path} is longer than {MAX_PASSWORD_FILE} bytes: is it the right one?")
+    password = text.split("\n", 1)[0].rstrip("\r")
+    if not password:
+        raise ApiError(f"the password file {path} begins with an empty line")
+    return password
+
+
+password_option = click.option(
+    "--password-file", type=click.Path(path_type=Path, allow_dash=True), help="File whose first line is the network's password (- for standard input)."
+)
+
+
+@click.command()
+@click.argument("network")
+@password_option
+@click.pass_obj
+def create(settings: Settings, network: str, password_file: Path | None) -> None:
+    """Make a network and print its invite. Starts the node if none runs."""
+    password = read_password(password_file) if password_file else None
+    started = ensure_running(settings)
+    with started.undone_on_failure():
+        result = call(settings.state, "create", network=network, password=password)
+    print_invite(result["invite"])
+
+
+@click.command()
+@click.argument("invite_or_network", metavar="INVITE|NETWORK")
+@password_option
+@click.pass_obj
+def join(settings: Settings, invite_or_network: str, password_file: Path | None) -> None:
+    """Join by an invite, or a network by its password. Starts the node if none runs."""
+    arguments: dict[str, Any] = {"password": read_password(password_file) if password_file else None}
+    mediator = None
+    if "://" in invite_or_network:
+        from userlan.lan.invite import Invite
+
+        try:
+            invite = Invite.parse(invite_or_network)
+        except ValueError as error:
+            raise ApiError(str(error)) from None
+        if invite.network is None:
+            raise ApiError("this is a mediator's address, not an invite: it names no network")
+        if invite.secret is None and password_file is None:
+            raise ApiError("the invite carries no secret: add --password-file, or ask for the whole link")
+        mediator = str(invite.mediator)
+        arguments["invite"] = str(invite)
+    else:
+        if password_file is None:
+            raise click.UsageError("to join by a name, add --password-file; or pass a whole invite (userlan://…)")
+        arguments["network"] = invite_or_network
+    started = ensure_running(settings, mediator)
+    with started.undone_on_failure():
+        result = call(settings.state, "join", **arguments)
+    click.echo(f"joined {result['network']} as {result['name']} ({result['ipv4']}), {_members(result['members'])}")
+
+
+def _members(count: int) -> str:
+    return "with no other member yet" if count <= 1 else f"with {count - 1} other member{'s' if count > 2 else ''}"
+
+
+@click.command()
+@click.argument("network")
+@click.pass_obj
+def leave(settings: Settings, network: str) -> None:
+    """Leave a network."""
+    call(settings.state, "leave", network=network)
+    click.echo(f"left {network}")
+
+
+@click.command()
+@click.argument("network")
+@click.pass_obj
+def invite(settings: Settings, network: str) -> None:
+    """Print the invite of a network again."""
+    print_invite(call(settings.state, "invite", network=network)["invite"])
+
+
+@click.command()
+@click.argument("member")
+@click.argument("network", required=False)
+@click.pass_obj
+def evict(settings: Settings, member: str, network: str | None) -> None:
+    """Put MEMBER out of a network that you own, and give the others a new secret."""
+    result = call(settings.state, "evict", member=member, network=network)
+    click.echo(f"evicted {result['name']} from {result['network']}; earlier invites are void, `userlan invite {result['network']}` prints the new one")
+
+
+@click.command()
+@click.argument("name")
+@click.pass_obj
+def nick(settings: Settings, name: str) -> None:
+    """Change the name under which others see this computer."""
+    click.echo(f"you are {call(settings.state, 'nick', name=name)['name']}")
+
+
+@click.command()
+@click.pass_obj
+def down(settings: Settings) -> None:
+    """Stop the node of this state folder."""
+    client = Client(settings.state)
+    client.request("down", {})
+    client.socket.settimeout(10)
+    try:
+        while client.socket.recv(4096):
+            pass
+    except OSError:
+        raise ApiError("the node did not stop within 10 s") from None
+    click.echo("stopped")
+
+
+def print_invite(link: str) -> None:
+    """The link alone on standard output, so that it can be piped; on a terminal also what to do with it."""
+    import sys
+
+    click.echo(link)
+    if sys.stdout.isatty():
+        click.echo(f"\nOn the other computer:  userlan join '{link}'", err=True)
+
+
+COMMANDS: dict[str, click.Command] = {
+    "create": create,
+    "join": join,
+    "leave": leave,
+    "invite": invite,
+    "evict": evict,
+    "nick": nick,
+    "down": down,
+}

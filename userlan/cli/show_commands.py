@@ -1,0 +1,155 @@
+"""Commands that tell: status, ping, proxy."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import click
+
+from userlan.cli.client import ApiError, Client, call
+from userlan.cli.main import Settings
+from userlan.cli.output import ago, as_json, byte_count, table
+
+
+@click.command()
+@click.option("--json", "json_output", is_flag=True, help="As JSON.")
+@click.pass_obj
+def status(settings: Settings, json_output: bool) -> None:
+    """Me, my networks, my peers and how each is reached."""
+    snapshot = call(settings.state, "status")
+    click.echo(as_json(snapshot) if json_output else describe(snapshot))
+
+
+def describe(snapshot: dict[str, Any]) -> str:
+    """The snapshot in words and columns."""
+    me, mediator = snapshot["self"], snapshot["mediator"]
+    lines = [f"{me['name']}  {me['ipv4'] or '(no address yet)'}  {me['ipv6']}"]
+    told = mediator["state"] + (f": {mediator['reason']}" if mediator["reason"] else "")
+    lines.append(f"mediator  {mediator['url'] or 'none'}  {told}")
+    for name, where in snapshot["bridges"].items():
+        if where:
+            lines.append(f"{name}  {_bridge(where)}")
+    if not snapshot["networks"]:
+        lines += ["", "in no network: `userlan create NAME` makes one, `userlan join INVITE` joins one"]
+    for network in snapshot["networks"]:
+        mine = " (yours)" if network["owner"] == me["key"] else ""
+        lines += ["", f"{network['name']}{mine}{', locked' if network['locked'] else ''}"]
+        rows = [_row(peer) for peer in snapshot["peers"] if network["name"] in peer["networks"]]
+        lines += [f"  {line}" for line in table(rows).splitlines()] if rows else ["  nobody else yet"]
+    return "\n".join(lines)
+
+
+def _bridge(where: Any) -> str:
+    if isinstance(where, list):
+        return ", ".join(str(one.get("text", one)) if isinstance(one, dict) else str(one) for one in where)
+    return str(where)
+
+
+def path_text(peer: dict[str, Any]) -> str:
+    """``direct udp 192.0.2.1:41414``, ``connecting``, ``offline, last seen 3 min ago``."""
+    if peer["state"] == "direct":
+        transport = "tcp" if peer["path"] == "tcp" else "udp"
+        return f"direct {transport} {peer['endpoint']}{' (lan)' if peer['path'] == 'lan' else ''}"
+    if peer["state"] == "offline":
+        seen = peer["last_seen"]
+        return "offline" + (f", last seen {ago(time.time() - seen)}" if seen else "")
+    return str(peer["state"])
+
+
+def _row(peer: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "name": peer["name"],
+        "address": peer["ipv4"] or peer["ipv6"],
+        "path": path_text(peer),
+        "latency": f"{peer['rtt_ms']:.1f} ms" if peer["rtt_ms"] is not None else None,
+        "received": byte_count(peer["rx_bytes"]),
+        "sent": byte_count(peer["tx_bytes"]),
+    }
+
+
+@click.command()
+@click.argument("peer")
+@click.option("-c", "--count", type=click.IntRange(min=1), help="Stop after this many (default: until interrupted).")
+@click.option("-i", "--interval", type=click.FloatRange(min=0.01), default=1.0, show_default=True, help="Seconds between requests.")
+@click.option("-s", "--size", type=click.IntRange(0, 65000), default=56, show_default=True, help="Octets of payload.")
+@click.option("-W", "--timeout", type=click.FloatRange(min=0.1), default=5.0, show_default=True, help="Seconds to wait for an answer.")
+@click.option("--json", "json_output", is_flag=True, help="One JSON object a line.")
+@click.pass_obj
+def ping(settings: Settings, peer: str, count: int | None, interval: float, size: int, timeout: float, json_output: bool) -> None:
+    """Echo requests to a peer; each answer names its path."""
+    tally = Tally(json_output)
+    client = Client(settings.state)
+    arguments = {"peer": peer, "count": count, "interval": interval, "size": size, "timeout": timeout}
+    try:
+        client.request("ping", arguments, tally.item)
+    except KeyboardInterrupt:
+        client.close()
+    if not json_output:
+        tally.summary(peer)
+    if not tally.times:
+        raise ApiError(f"no answer from {peer}: {tally.hint}")
+
+
+class Tally:
+    """Prints answers as they come and sums them up."""
+
+    def __init__(self, json_output: bool) -> None:
+        self.times: list[float] = []
+        self.sent = 0
+        self.hint = "is it online? see `userlan status`"
+        self._json = json_output
+        self._path = ""
+
+    def item(self, item: dict[str, Any]) -> None:
+        """One line of the node's: an answer, or none in time."""
+        self.sent += 1
+        if item["rtt_ms"] is not None:
+            self.times.append(item["rtt_ms"])
+        elif item["reason"]:
+            self.hint = item["reason"]
+        if self._json:
+            import json
+
+            click.echo(json.dumps(item))
+            return
+        if item["rtt_ms"] is None:
+            click.echo(f"no answer to {item['sequence']}: {item['reason'] or 'timed out'}")
+            return
+        turned = " — now direct" if self._path and not self._path.startswith("direct") and item["path"].startswith("direct") else ""
+        self._path = item["path"]
+        click.echo(f"{item['size']} bytes from {item['name']} ({item['address']}): seq={item['sequence']} time={item['rtt_ms']:.2f} ms, {item['path']}{turned}")
+
+    def summary(self, peer: str) -> None:
+        """As ping's own."""
+        lost = 100.0 * (1 - len(self.times) / self.sent) if self.sent else 0.0
+        click.echo(f"--- {peer}: {self.sent} sent, {len(self.times)} answered, {lost:.0f} % lost")
+        if self.times:
+            ordered = sorted(self.times)
+            mean = sum(ordered) / len(ordered)
+            click.echo(f"round trip min/avg/max = {ordered[0]:.2f}/{mean:.2f}/{ordered[-1]:.2f} ms")
+
+
+@click.command()
+@click.option("--env", "as_environment", is_flag=True, help="As shell lines: eval \"$(userlan proxy --env)\".")
+@click.option("--json", "json_output", is_flag=True, help="As JSON.")
+@click.pass_obj
+def proxy(settings: Settings, as_environment: bool, json_output: bool) -> None:
+    """The proxy's address and how to use it."""
+    snapshot = call(settings.state, "status")
+    address = snapshot["bridges"].get("proxy")
+    if not address:
+        raise ApiError("the proxy is not running: see proxy.listen in the configuration")
+    if json_output:
+        click.echo(as_json({"proxy": address, "socks": f"socks5h://{address}", "http": f"http://{address}"}))
+    elif as_environment:
+        click.echo(f"export ALL_PROXY=socks5h://{address}\nexport http_proxy=http://{address}\nexport https_proxy=http://{address}")
+    else:
+        click.echo(f"SOCKS5, SOCKS4a and HTTP proxy: {address}\n")
+        click.echo(f"  curl --proxy socks5h://{address} http://PEER:8000/")
+        click.echo("  ssh -o ProxyCommand='userlan nc %h %p' PEER")
+        click.echo('  eval "$(userlan proxy --env)"      # for programs that read the environment')
+        click.echo(f"  browsers: SOCKS v5 host {address}, with names resolved by the proxy")
+
+
+COMMANDS: dict[str, click.Command] = {"status": status, "ping": ping, "proxy": proxy}

@@ -1,0 +1,32 @@
+"""The node: one member of the LAN, composed from stack, tunnel, traversal and lan; no I/O.
+
+Theory of operation
+===================
+
+Goals: a node that is started reaches its peers within a second, with or without a mediator; what works is never given up for what
+somebody says; nothing that a peer or a mediator sends is obeyed without its proof.
+
+::
+
+    mediator ──control messages──> mediation ──> membership ──> roster ──> switch, tunnels' peers
+                                       │
+                                       └─ Introduce ──> peer_table ──> peers (one PeerLink each) ──> initiations, echoes
+    members ──eviction documents──> gossip ──> membership
+
+A packet's way: ``host`` makes it, ``switch`` names the peer, ``device`` seals it; back: ``device`` opens it, ``switch`` checks that the
+inner source is the peer's own, ``host`` takes it. The mediator is a peer with one address, derived from its key.
+
+Parts
+-----
+``mediation``   one mediator: reach, greet, watch, come back with back-off (timers there)
+``membership``  requests, the roster's changes, evictions
+``peers``       one pair's state: introduction, liveness by echo, latency
+``peer_table``  all of them; budget for each target address
+``gossip``      what members tell each other
+``keyring``     secrets of networks, pre-shared keys
+``memory``      what survives a restart
+``status``      the snapshot for people and programs
+``config``      the configuration file
+
+Limits: 16 mediators, 64 networks, 1,024 members each, 256 requests under way, 20 packets a second to one target host.
+"""

@@ -1,0 +1,167 @@
+"""What members tell each other without a mediator: the owners' evictions.
+
+One short TCP connection on the virtual LAN, opened by a node that holds an eviction, to each member that becomes reachable or is reachable when
+the eviction is new::
+
+    A                                B
+    | PeerHello(serials of A) ------>|
+    |<------ PeerHello(serials of B) |
+    | EvictionNotice, where newer -->|      (and the other way round)
+    |        both close              |
+
+A connection that is not done after 10 s is aborted; a peer may hold two at once.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import attrs
+
+from userlan.control.frames import ControlError, Framer, encode, peer_framer
+from userlan.control.messages import CONTROL_PORT, PROTOCOL_VERSION, EvictionNotice, FromPeer, PeerHello
+from userlan.lan.roster import Roster
+from userlan.node.keyring import Keyring
+from userlan.stack.host import Host, TcpAccepted
+from userlan.stack.tcp.connection import CLOSED, CONNECTED, EOF, READABLE, WRITABLE, Connection
+
+PATIENCE = 10.0
+"""Seconds a conversation may take: 1 MiB over a slow mobile link."""
+MAX_PER_PEER = 2
+"""Conversations with one peer at a time: both may open one at the same moment."""
+
+
+class Notice(NamedTuple):
+    """A peer brought an eviction document."""
+
+    peer: bytes
+    message: EvictionNotice
+
+
+@attrs.define(eq=False)
+class Talk:
+    """One conversation."""
+
+    peer: bytes
+    connection: Connection
+    opener: bool
+    give_up: float
+    framer: Framer[FromPeer] = attrs.field(factory=peer_framer)
+    unsent: bytearray = attrs.field(factory=bytearray)
+    finishing: bool = False
+
+
+class Gossip:
+    """All conversations of a node."""
+
+    def __init__(self, host: Host, roster: Roster, keyring: Keyring) -> None:
+        self._host = host
+        self._roster = roster
+        self._keyring = keyring
+        self._listener = host.tcp_listen(CONTROL_PORT)
+        self._talks: dict[Connection, Talk] = {}
+        self._notices: list[Notice] = []
+
+    def tell(self, key: bytes, now: float) -> None:
+        """Talk to a peer that can be reached, if there is anything it might not know."""
+        peer = self._roster.peers.get(key)
+        if peer is None or not any(self._keyring.serial(network) for network in peer.networks):
+            return
+        if self._talking(key) >= MAX_PER_PEER:
+            return
+        connection = self._host.tcp_connect((peer.ipv6, CONTROL_PORT), now)
+        connection.context = self
+        self._talks[connection] = Talk(key, connection, True, now + PATIENCE)
+
+    def accepted(self, event: TcpAccepted, now: float) -> bool:
+        """Whether a new connection is for this part (then it is taken)."""
+        if event.listener is not self._listener:
+            return False
+        connection = event.connection
+        key = self._roster.key_at(connection.remote[0])
+        if key is None or key not in self._roster.peers or self._talking(key) >= MAX_PER_PEER:
+            connection.abort(now)
+            return True
+        connection.context = self
+        self._talks[connection] = Talk(key, connection, False, now + PATIENCE)
+        return True
+
+    def tcp_event(self, connection: Connection, flags: int, now: float) -> None:
+        """An event of one of the conversations' connections."""
+        talk = self._talks.get(connection)
+        if talk is None:
+            return
+        if flags & CONNECTED and talk.opener:
+            self._say(talk, self._hello(talk.peer), now)
+        if flags & READABLE:
+            self._read(talk, now)
+        if flags & WRITABLE:
+            self._flush(talk, now)
+        if flags & EOF and not talk.finishing:
+            talk.finishing = True
+            self._flush(talk, now)
+        if flags & CLOSED:
+            self._talks.pop(connection, None)
+
+    def notices(self) -> list[Notice]:
+        """What peers brought. Drained."""
+        notices, self._notices = self._notices, []
+        return notices
+
+    def deadline(self) -> float | None:
+        """When the first conversation has lasted too long."""
+        return min((talk.give_up for talk in self._talks.values()), default=None)
+
+    def tick(self, now: float) -> None:
+        """End conversations that last too long."""
+        for talk in [talk for talk in self._talks.values() if now >= talk.give_up]:
+            self._end(talk, now)
+
+    # --- inside ------------------------------------------------------------------------------------------------------
+
+    def _talking(self, key: bytes) -> int:
+        return sum(talk.peer == key for talk in self._talks.values())
+
+    def _hello(self, key: bytes) -> PeerHello:
+        peer = self._roster.peers.get(key)
+        networks = peer.networks if peer is not None else ()
+        return PeerHello(PROTOCOL_VERSION, {network: self._keyring.serial(network) for network in networks})
+
+    def _read(self, talk: Talk, now: float) -> None:
+        while data := talk.connection.receive():
+            try:
+                messages = talk.framer.feed(data)
+            except ControlError:
+                self._end(talk, now)
+                return
+            for message in messages:
+                if isinstance(message, PeerHello):
+                    self._heard_hello(talk, message, now)
+                elif isinstance(message, EvictionNotice):
+                    self._notices.append(Notice(talk.peer, message))
+
+    def _heard_hello(self, talk: Talk, hello: PeerHello, now: float) -> None:
+        if not talk.opener:
+            self._say(talk, self._hello(talk.peer), now)
+        peer = self._roster.peers.get(talk.peer)
+        for network in peer.networks if peer is not None else ():
+            held = self._keyring.get(network)
+            if held is not None and held.eviction is not None and held.eviction.serial > hello.evictions.get(network, 0):
+                self._say(talk, EvictionNotice(network, held.eviction.to_bytes()), now)
+        talk.finishing = True
+        self._flush(talk, now)
+
+    def _say(self, talk: Talk, message: PeerHello | EvictionNotice, now: float) -> None:
+        talk.unsent += encode(message)
+        self._flush(talk, now)
+
+    def _flush(self, talk: Talk, now: float) -> None:
+        if talk.unsent:
+            taken = talk.connection.send(bytes(talk.unsent), now)
+            del talk.unsent[:taken]
+        if talk.finishing and not talk.unsent:
+            talk.connection.shutdown(now)
+
+    def _end(self, talk: Talk, now: float) -> None:
+        talk.connection.abort(now)
+        self._talks.pop(talk.connection, None)

@@ -1,0 +1,125 @@
+"""The secrets of the networks that this node is in, and what follows from them: pre-shared keys, admissions, evictions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+import attrs
+
+from userlan.lan.eviction import Eviction
+from userlan.lan.secrets import NetworkSecret, OwnerSigning
+from userlan.node.memory import SavedNetwork
+
+KEPT_SECRETS = 3
+"""Secrets of one network that still open tunnels: the present one and those of the last two evictions, for members that were away."""
+MAX_PRESHARED = 8
+"""Pre-shared keys tried for one peer: the tunnel's own cap."""
+
+
+@attrs.define
+class Held:
+    """One network's secrets, newest first. ``confirmed`` is False while the mediator has not admitted this node yet."""
+
+    mediator: bytes
+    secrets: list[NetworkSecret]
+    eviction: Eviction | None = None
+    confirmed: bool = True
+
+
+class Keyring:
+    """Secrets by network name; the owner's signing key of this node."""
+
+    def __init__(self, public_key: bytes, private_key: bytes) -> None:
+        self.public_key = public_key
+        self.signing = OwnerSigning(private_key)
+        self._private_key = private_key
+        self._held: dict[str, Held] = {}
+
+    def __contains__(self, network: str) -> bool:
+        return network in self._held
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(tuple(self._held))
+
+    def get(self, network: str) -> Held | None:
+        """What is held of a network."""
+        return self._held.get(network)
+
+    def put(self, network: str, mediator: bytes, secret: NetworkSecret, confirmed: bool) -> None:
+        """Hold a network's secret."""
+        self._held[network] = Held(mediator, [secret], None, confirmed)
+
+    def drop(self, network: str) -> None:
+        """Forget a network. Idempotent."""
+        self._held.pop(network, None)
+
+    def preshared_keys(self, peer: bytes, networks: Iterable[str]) -> tuple[bytes, ...]:
+        """Pre-shared keys to try with a peer, best first: the newest secret of each common network, then the older ones."""
+        held = [self._held[network] for network in sorted(networks) if network in self._held]
+        ranked = [one.secrets[age] for age in range(KEPT_SECRETS) for one in held if age < len(one.secrets)]
+        return tuple(secret.preshared_key(self.public_key, peer) for secret in ranked[:MAX_PRESHARED])
+
+    def attested(self, network: str, owner: bytes, owner_signing_public: bytes, attestation: bytes) -> bool:
+        """Whether somebody who knows the network's secret vouches that this is its owner."""
+        held = self._held.get(network)
+        return held is not None and any(
+            secret.verify_owner(attestation, network, owner, owner_signing_public) for secret in held.secrets
+        )
+
+    def serial(self, network: str) -> int:
+        """Serial of the newest eviction held; 0 when none."""
+        held = self._held.get(network)
+        return held.eviction.serial if held is not None and held.eviction is not None else 0
+
+    def make_eviction(
+        self, network: str, evicted: Iterable[bytes], remaining: Iterable[bytes], entropy: Callable[[int], bytes]
+    ) -> Eviction:
+        """A signed document that evicts ``evicted`` (all so far) and seals a fresh secret for ``remaining``."""
+        return Eviction.make(
+            network,
+            self.serial(network) + 1,
+            evicted,
+            NetworkSecret.generate(entropy),
+            remaining,
+            self.public_key,
+            self.signing,
+            entropy,
+        )
+
+    def accept_eviction(self, eviction: Eviction, owner_signing_public: bytes) -> bool:
+        """Take a newer document that the owner signed; False when it is old or not the owner's."""
+        held = self._held.get(eviction.network)
+        if held is None or eviction.serial <= self.serial(eviction.network) or not eviction.verify(owner_signing_public):
+            return False
+        try:
+            secret = eviction.open(self._private_key)
+        except ValueError:
+            secret = None     # signed, but sealed wrongly: it still evicts
+        if secret is not None and secret not in held.secrets:
+            held.secrets.insert(0, secret)
+            del held.secrets[KEPT_SECRETS:]
+        held.eviction = eviction
+        return True
+
+    def save(self) -> dict[str, SavedNetwork]:
+        """For the node's memory; only networks that admitted this node."""
+        return {
+            network: SavedNetwork(
+                held.mediator,
+                [secret.value for secret in held.secrets],
+                held.eviction.to_bytes() if held.eviction is not None else b"",
+            )
+            for network, held in self._held.items()
+            if held.confirmed
+        }
+
+    def restore(self, saved: dict[str, SavedNetwork]) -> None:
+        """From the node's memory; what does not read is left out."""
+        for network, one in saved.items():
+            try:
+                secrets = [NetworkSecret(value) for value in one.secrets[:KEPT_SECRETS]]
+                eviction = Eviction.from_bytes(one.eviction) if one.eviction else None
+            except ValueError:
+                continue
+            if secrets:
+                self._held[network] = Held(one.mediator, secrets, eviction)

@@ -1,0 +1,306 @@
+"""The node's networks: requests to mediators, their answers, the roster, evictions.
+
+What a mediator says is a claim. A network's owner is believed only where somebody who knows the network's secret vouches for it
+(``attestation``), and the first one believed stays; an eviction is obeyed only with the owner's signature, whoever
+brings it. A network that the mediator lost (its directory is gone) is joined, or by its owner created, again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from userlan.control import refusals
+from userlan.control.messages import (
+    Challenge,
+    Create,
+    Done,
+    Evict,
+    EvictionNotice,
+    FromMediator,
+    Join,
+    Leave,
+    MemberChanged,
+    MemberGone,
+    Message,
+    NetworkGone,
+    NetworkState,
+    Nick,
+    Prove,
+    Refused,
+    Welcome,
+)
+from userlan.lan.eviction import Eviction
+from userlan.lan.roster import Changes, Roster
+from userlan.lan.secrets import NetworkSecret
+from userlan.node.events import MemoryChanged, NetworkLost, NodeEvent, RequestDone, RequestRefused
+from userlan.node.keyring import Keyring
+from userlan.node.requests import PATIENCE, Asked, Pending, Requests
+
+
+class Refusal(ValueError):
+    """What was asked for cannot be done; ``str()`` is one line for people."""
+
+
+class Effects(Protocol):
+    """What membership needs done by the node: lower parts follow the roster, messages go to mediators."""
+
+    def roster_changed(self, changes: Changes, now: float) -> None: ...
+    def secrets_changed(self, network: str) -> None: ...
+    def send_to_mediator(self, mediator: bytes, message: Message, now: float) -> None: ...
+    def eviction_learnt(self, network: str, now: float) -> None: ...
+
+
+class Membership:
+    """The networks of one node. ``events`` are the node's."""
+
+    def __init__(self, public_key: bytes, roster: Roster, keyring: Keyring, entropy: Callable[[int], bytes]) -> None:
+        self.requests = Requests()
+        self.observed: dict[bytes, str] = {}
+        self._public_key = public_key
+        self._roster = roster
+        self._keyring = keyring
+        self._entropy = entropy
+        self._events: list[NodeEvent] = []
+
+    # --- what people ask for -----------------------------------------------------------------------------------------
+
+    def create(self, network: str, mediator: bytes, secret: NetworkSecret, now: float) -> int:
+        """Make a network with this node as its owner. Refusal where this node is in one of that name."""
+        self._new(network, mediator, secret)
+        return self._ask(self._create_message(network, secret), mediator, secret, now)
+
+    def join(self, network: str, mediator: bytes, secret: NetworkSecret, now: float) -> int:
+        """Become a member by proof of the secret. Refusal where this node is in one of that name at another mediator."""
+        self._new(network, mediator, secret)
+        return self._ask(Join(self.requests.next_number(), network), mediator, secret, now)
+
+    def leave(self, network: str, now: float) -> int:
+        """End this node's membership."""
+        held = self._keyring.get(network)
+        if held is None:
+            raise Refusal(f"this node is in no network {network!r}{self._known()}")
+        return self._ask(Leave(self.requests.next_number(), network), held.mediator, None, now)
+
+    def nick(self, name: str, mediator: bytes, now: float) -> int:
+        """Change this node's nickname."""
+        return self._ask(Nick(self.requests.next_number(), name), mediator, None, now)
+
+    def evict(self, network: str, key: bytes, now: float) -> int:
+        """Put a member out of a network that this node owns: obeyed here at once, told to everybody."""
+        held, known = self._keyring.get(network), self._roster.networks.get(network)
+        if held is None or known is None:
+            raise Refusal(f"this node is in no network {network!r}{self._known()}")
+        if known.owner != self._public_key:
+            raise Refusal(f"only the owner of {network!r} can evict: that is {self._roster.name_of(known.owner) or 'somebody unknown'}")
+        if key == self._public_key:
+            raise Refusal(f"you own {network!r}: to end your membership, use `userlan leave {network}`")
+        if key not in known.members:
+            raise Refusal(f"no such member in {network!r}")
+        evicted = {*self._roster.evicted(network), key}
+        remaining = [member for member in known.members if member not in evicted]
+        document = self._keyring.make_eviction(network, evicted, remaining, self._entropy)
+        self._apply_eviction(document, now)
+        return self._ask(Evict(self.requests.next_number(), network, document.to_bytes()), held.mediator, None, now)
+
+    def give_up(self, mediator: bytes, code: str, text: str, now: float) -> None:
+        """The mediator cannot be reached: what people wait for is refused (what is the node's own waits on)."""
+        for number in self.requests.of(mediator):
+            pending = self.requests.get(number)
+            if pending is not None and not pending.internal:
+                self._refuse(number, code, text, now)
+
+    def tick(self, now: float) -> None:
+        """Requests whose time is over."""
+        for number in self.requests.expired(now):
+            self._refuse(number, "unreachable", "the mediator did not answer in time: is it running?", now)
+
+    def events(self) -> list[NodeEvent]:
+        """Drained."""
+        events, self._events = self._events, []
+        return events
+
+    # --- what mediators say ------------------------------------------------------------------------------------------
+
+    def received(self, mediator: bytes, message: FromMediator, effects: Effects, now: float) -> None:
+        """One message of a mediator's link (introductions are the peer table's)."""
+        self._effects = effects
+        match message:
+            case Welcome():
+                self._welcome(mediator, message, now)
+            case NetworkState():
+                self._network_state(mediator, message, now)
+            case MemberChanged() if self._of(mediator, message.network):
+                self._follow(self._roster.apply_member(message.network, message.member), now)
+            case MemberGone() if self._of(mediator, message.network):
+                self._follow(self._roster.remove_member(message.network, message.key), now)
+            case NetworkGone() if self._of(mediator, message.network):
+                self._network_gone(message, now)
+            case EvictionNotice() if self._of(mediator, message.network):
+                self.eviction_notice(message, effects, now)
+            case Challenge():
+                self._challenge(mediator, message, now)
+            case Done():
+                self._done(mediator, message, now)
+            case Refused():
+                self._refused(mediator, message, now)
+
+    def eviction_notice(self, message: EvictionNotice, effects: Effects, now: float) -> bool:
+        """An eviction document, from a mediator or a peer; True when it was news."""
+        self._effects = effects
+        try:
+            eviction = Eviction.from_bytes(message.document)
+        except ValueError:
+            self._roster.counters["eviction-malformed"] += 1
+            return False
+        return eviction.network == message.network and self._apply_eviction(eviction, now)
+
+    def link_ready(self, mediator: bytes, effects: Effects, now: float) -> None:
+        """A link is up: send what waited for it."""
+        for message in self.requests.unsent(mediator):
+            effects.send_to_mediator(mediator, message, now)
+
+    # --- inside ------------------------------------------------------------------------------------------------------
+
+    _effects: Effects
+
+    def _ask(self, message: Asked, mediator: bytes, secret: NetworkSecret | None, now: float, internal: bool = False) -> int:
+        self.requests.add(Pending(message, mediator, now + (1e9 if internal else PATIENCE), secret, internal=internal))
+        return message.request
+
+    def _new(self, network: str, mediator: bytes, secret: NetworkSecret) -> None:
+        held = self._keyring.get(network)
+        if held is not None and (held.confirmed or held.mediator != mediator):
+            known = self._roster.networks.get(network)
+            if known is not None and known.owner == self._public_key:
+                raise Refusal(f"you made the network {network!r}: `userlan invite {network}` prints its invite")
+            raise Refusal(f"this node is in a network {network!r} already: leave it first")
+        self._roster.expect(network)
+        self._keyring.put(network, mediator, secret, confirmed=False)
+
+    def _create_message(self, network: str, secret: NetworkSecret) -> Create:
+        public = self._keyring.signing.public
+        attestation = secret.attest_owner(network, self._public_key, public)
+        return Create(self.requests.next_number(), network, secret.admission_public, public, attestation)
+
+    def _known(self) -> str:
+        names = ", ".join(sorted(self._keyring))
+        return f" (it is in: {names})" if names else " (it is in none)"
+
+    def _of(self, mediator: bytes, network: str) -> bool:
+        held = self._keyring.get(network)
+        return held is not None and held.mediator == mediator
+
+    def _follow(self, changes: Changes, now: float) -> None:
+        if changes.any:
+            self._effects.roster_changed(changes, now)
+            self._changed()
+
+    def _changed(self) -> None:
+        if not self._events or not isinstance(self._events[-1], MemoryChanged):
+            self._events.append(MemoryChanged())
+
+    def _welcome(self, mediator: bytes, message: Welcome, now: float) -> None:
+        self.observed[mediator] = message.observed.host
+        for network in self._keyring:
+            held = self._keyring.get(network)
+            if held is None or held.mediator != mediator or not held.confirmed:
+                continue
+            known = self._roster.networks.get(network)
+            if held.eviction is not None and known is not None and known.owner == self._public_key:
+                self._ask(Evict(self.requests.next_number(), network, held.eviction.to_bytes()), mediator, None, now, internal=True)
+            if network not in message.networks:
+                self._ask(Join(self.requests.next_number(), network), mediator, held.secrets[0], now, internal=True)
+
+    def _network_state(self, mediator: bytes, message: NetworkState, now: float) -> None:
+        if not self._of(mediator, message.network):
+            return
+        known = self._roster.networks.get(message.network)
+        trusted = known is not None and known.owner_signing_public == message.owner_signing_public
+        if not trusted and not self._keyring.attested(
+            message.network, message.owner, message.owner_signing_public, message.attestation
+        ):
+            self._roster.counters["owner-unattested"] += 1
+            return
+        self._follow(self._roster.apply_network(message), now)
+
+    def _network_gone(self, message: NetworkGone, now: float) -> None:
+        """Forgotten at once when asked for or when the owner's eviction says so; a mediator's word alone only empties the roster."""
+        if self._public_key in self._roster.evicted(message.network) or message.reason == refusals.EVICTED:
+            self._forget(message.network, now)
+            self._events.append(NetworkLost(message.network, message.reason))
+        else:
+            self._follow(self._roster.remove_network(message.network), now)
+
+    def _forget(self, network: str, now: float) -> None:
+        self._keyring.drop(network)
+        self._follow(self._roster.forget(network), now)
+        self._changed()
+
+    def _challenge(self, mediator: bytes, message: Challenge, now: float) -> None:
+        pending = self.requests.get(message.request)
+        if pending is None or pending.mediator != mediator or pending.secret is None:
+            return
+        signature = pending.secret.sign_admission(message.nonce, self._public_key, pending.network, mediator)
+        self._effects.send_to_mediator(mediator, Prove(message.request, signature), now)
+
+    def _done(self, mediator: bytes, message: Done, now: float) -> None:
+        pending = self.requests.get(message.request)
+        if pending is None or pending.mediator != mediator:
+            return
+        self.requests.pop(message.request)
+        if isinstance(pending.message, Leave):
+            self._forget(pending.network, now)
+        held = self._keyring.get(pending.network)
+        if held is not None and isinstance(pending.message, Join | Create):
+            held.confirmed = True
+            self._changed()
+        if not pending.internal:
+            self._events.append(RequestDone(message.request, pending.network, message.name))
+
+    def _refused(self, mediator: bytes, message: Refused, now: float) -> None:
+        pending = self.requests.get(message.request)
+        if pending is None or pending.mediator != mediator:
+            return
+        known = self._roster.networks.get(pending.network)
+        owner = known is not None and known.owner == self._public_key
+        if isinstance(pending.message, Join) and message.code == refusals.NO_SUCH_NETWORK and pending.internal and owner:
+            self.requests.pop(message.request)
+            secret = pending.secret
+            if secret is not None:
+                create = self._create_message(pending.network, secret)
+                self._ask(create, mediator, secret, now, internal=True)
+                self.link_ready(mediator, self._effects, now)
+            return
+        self._refuse(message.request, message.code, message.text, now)
+
+    def _refuse(self, number: int, code: str, text: str, now: float) -> None:
+        pending = self.requests.pop(number)
+        if pending is None:
+            return
+        held = self._keyring.get(pending.network)
+        if isinstance(pending.message, Join | Create) and held is not None and not held.confirmed:
+            self._keyring.drop(pending.network)
+            self._roster.forget(pending.network)
+        if not pending.internal:
+            self._events.append(RequestRefused(number, code, text))
+
+    def _apply_eviction(self, eviction: Eviction, now: float) -> bool:
+        network = eviction.network
+        known = self._roster.networks.get(network)
+        if known is None or not self._keyring.accept_eviction(eviction, known.owner_signing_public):
+            return False
+        changes = self._roster.evict(network, eviction.evicted, eviction.serial)
+        if self._public_key in eviction.evicted:
+            self._forget(network, now)
+            self._events.append(NetworkLost(network, "evicted by its owner"))
+            return True
+        self._follow(changes, now)
+        self._effects.secrets_changed(network)
+        self._effects.eviction_learnt(network, now)
+        self._changed()
+        return True
+
+    def bind(self, effects: Effects) -> None:
+        """Where effects go for what people ask for (``evict``) before any message came."""
+        self._effects = effects

@@ -1,0 +1,64 @@
+"""What a node remembers across restarts, so that it reaches its peers again with every server down.
+
+One JSON document in the state folder (keys and secrets in it, hence 0600), written whole. Unknown fields are ignored and missing ones
+have defaults, so that an older and a newer program read each other's.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from userlan.wire.endpoint import Endpoint
+
+VERSION = 1
+
+
+class SavedMediator(msgspec.Struct):
+    """A mediator that this node uses: its link (``userlan://HOST:PORT/KEY``)."""
+
+    url: str
+    embedded: bool = False
+
+
+class SavedNetwork(msgspec.Struct):
+    """A network that this node joined: whose mediator, and its secrets, newest first (older ones open tunnels to members that were away)."""
+
+    mediator: bytes
+    secrets: list[bytes]
+    eviction: bytes = b""
+
+
+class Memory(msgspec.Struct):
+    """The whole document. ``endpoints`` maps a peer's key (text) to where it was reached, latest first."""
+
+    version: int = VERSION
+    name: str = ""
+    ipv4: bytes = b""
+    mediators: list[SavedMediator] = []
+    networks: dict[str, SavedNetwork] = {}
+    endpoints: dict[str, list[tuple[str, str, int]]] = {}
+    roster: dict[str, Any] = {}
+    timestamp: bytes = b""
+
+    @classmethod
+    def load(cls, document: object) -> Memory:
+        """From what the state folder gave; ValueError when it is none (one line)."""
+        if document is None:
+            return cls()
+        try:
+            memory = msgspec.convert(document, cls)
+        except msgspec.ValidationError as error:
+            raise ValueError(f"the node's memory does not read: {error}") from None
+        if memory.version > VERSION:
+            raise ValueError(f"the node's memory is of version {memory.version}, this program knows {VERSION}: use a newer userlan")
+        return memory
+
+    def dump(self) -> object:
+        """JSON-able."""
+        return msgspec.to_builtins(self)
+
+    def endpoints_of(self, key: str) -> list[Endpoint]:
+        """Where a peer was reached, latest first."""
+        return [Endpoint(*parts) for parts in self.endpoints.get(key, ())]

@@ -1,0 +1,475 @@
+"""A node: one member of the LAN, composed of its parts. Sans-IO, like all of them::
+
+        programs (driver, bridges)
+              │ host.tcp_connect …           │ create, join …       │ status
+    ┌─────────┴───────────────┐   ┌──────────┴─────────┐   ┌────────┴───────┐
+    │ host (stack in memory)  │   │ membership, gossip │   │ snapshot       │
+    └─────────┬───────────────┘   └──────────┬─────────┘   └────────────────┘
+         switch: destination → peer,     mediator links, peer table
+         source must be the peer's own       │
+    ┌─────────┴──────────────────────────────┴─────────────────────────────┐
+    │ device (tunnels)                                                     │
+    └─────────┬────────────────────────────────────────────────────────────┘
+              │ bursts of datagrams
+
+The node is the only place that connects parts: each returns what happened, and this module carries it on.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+
+import attrs
+
+from userlan.control.messages import Candidate, Candidates, Hello, Introduce, Meet, Message, Welcome
+from userlan.control.messages import MAX_CANDIDATES, PROTOCOL_VERSION
+from userlan.lan.addresses import AddressRange, ipv6_of, key_text
+from userlan.lan.invite import Invite
+from userlan.lan.names import Resolver
+from userlan.lan.roster import Changes, Peer, Roster
+from userlan.lan.secrets import NetworkSecret
+from userlan.lan.switch import Switch
+from userlan.node.events import LinkChanged, MemoryChanged, NodeEvent, PeerChanged, Ready
+from userlan.node.gossip import Gossip
+from userlan.node.keyring import Keyring
+from userlan.node.mediation import Failed, LinkState, Lost, MediatorLink, Received
+from userlan.node.membership import Membership, Refusal
+from userlan.node.memory import Memory, SavedMediator
+from userlan.node.peer_table import ECHO_IDENTIFIER, PeerTable
+from userlan.stack.config import HostConfig
+from userlan.stack.events import EchoReply, Event, TcpAccepted, TcpEvent
+from userlan.stack.host import Host
+from userlan.tunnel.device import Device
+from userlan.tunnel.endpoint import Burst
+from userlan.tunnel.events import Roamed, SessionEstablished, TimestampAdvanced
+from userlan.wire.endpoint import UDP, Endpoint
+from userlan.wire.superpacket import Buffer, SuperPacket
+
+MAX_LOOPS = 16
+"""Rounds in which the host may answer itself within one call; a node that talks to itself goes on at the next one."""
+MAX_MEDIATORS = 16
+"""Mediators of one node: each costs a tunnel and a connection."""
+
+
+@attrs.frozen
+class Description:
+    """A member of the LAN as the program around sees it; addresses packed, empty while unknown."""
+
+    name: str
+    key: bytes
+    ipv4: bytes
+    ipv6: bytes
+
+
+class Node:
+    """One member of the LAN. ``entropy(n)`` gives n random octets; times are monotonic seconds; ``wall_offset`` makes them wall-clock."""
+
+    def __init__(
+        self,
+        private_key: bytes,
+        memory: Memory,
+        *,
+        name: str,
+        entropy: Callable[[int], bytes],
+        now: float,
+        wall_offset: float,
+        address_range: AddressRange | None = None,
+        mtu: int = 1420,
+        agent: str = "userlan",
+    ) -> None:
+        self.memory = memory
+        self.name = memory.name or name
+        self.wall_offset = wall_offset
+        self.counters: Counter[str] = Counter()
+        self.device = Device(
+            private_key, entropy=entropy, now=now, wall_offset=wall_offset, timestamp_floor=memory.timestamp
+        )
+        self.key = self.device.public_key
+        self.host = Host(entropy=entropy, config=HostConfig(mtu=mtu))
+        self.ipv6 = ipv6_of(self.key)
+        self.host.add_address(self.ipv6)
+        self.keyring = Keyring(self.key, private_key)
+        self.keyring.restore(memory.networks)
+        self.roster = Roster(self.key, self.keyring, address_range)
+        self.switch = Switch(address_range)
+        self.resolver = Resolver(self.roster)
+        self.links: dict[bytes, MediatorLink] = {}
+        self.membership = Membership(self.key, self.roster, self.keyring, entropy)
+        self.membership.bind(self)
+        self.peers = PeerTable(self.device, self.host, self.roster, self.keyring, memory)
+        self.gossip = Gossip(self.host, self.roster, self.keyring)
+        self._entropy = entropy
+        self._agent = agent
+        self._mediators: dict[bytes, bytes] = {}
+        self._candidates: tuple[Candidate, ...] = ()
+        self._events: list[NodeEvent | Event] = []
+        self._now = now
+        self._restore(now)
+
+    # --- what the driver feeds ---------------------------------------------------------------------------------------
+
+    def owns(self, data: Buffer) -> bool:
+        """Whether a datagram is for this node's device."""
+        return self.device.owns(data)
+
+    def receive(self, data: Buffer, segment: int, source: Endpoint, now: float) -> None:
+        """Datagrams of ``segment`` octets back to back from one endpoint."""
+        self._now = now
+        for inbound in self.device.receive(data, segment, source, now):
+            key = inbound.peer.public_key
+            if self.peers.heard(key, now):
+                self.gossip.tell(key, now)
+            for packet in inbound.packets:
+                if self._permitted(key, packet.source):
+                    self.host.receive(packet, now)
+        self._process(now)
+
+    def datagrams(self, now: float) -> list[Burst]:
+        """The bursts that are due. Drained."""
+        self._now = now
+        for _ in range(MAX_LOOPS):
+            packets = self.host.packets(now)
+            if not packets:
+                break
+            for packet in packets:
+                self._route(packet, now)
+            self._process(now)
+        return self.device.datagrams(now)
+
+    def deadline(self) -> float | None:
+        """When ``tick`` has something to do."""
+        times = [self.device.deadline(), self.host.deadline(), self.peers.deadline(), self.gossip.deadline()]
+        times += [self.membership.requests.deadline(), *(link.deadline() for link in self.links.values())]
+        return min((time for time in times if time is not None), default=None)
+
+    def tick(self, now: float) -> None:
+        """Do what is due."""
+        self._now = now
+        self.device.tick(now)
+        self.host.tick(now)
+        for link in list(self.links.values()):
+            link.tick(now)
+        self.peers.tick(now)
+        self.gossip.tick(now)
+        self.membership.tick(now)
+        self._process(now)
+
+    def events(self) -> list[NodeEvent | Event]:
+        """The node's own events, and those of the host that are none of its own connections'. Drained."""
+        self._process(self._now)
+        events, self._events = self._events, []
+        return events
+
+    # --- what people ask for -----------------------------------------------------------------------------------------
+
+    def add_mediator(self, url: Invite, now: float, embedded: bool = False) -> bytes:
+        """Use a mediator; its host names are resolved by the caller (``link.unresolved``). Idempotent; its key is returned."""
+        key = url.mediator_key
+        link = self.links.get(key)
+        if link is None:
+            if len(self.links) >= MAX_MEDIATORS:
+                raise Refusal(f"this node uses {MAX_MEDIATORS} mediators already")
+            if key == self.key:
+                raise Refusal("this is the link of this node itself")
+            link = MediatorLink(key, url.endpoints, self.device, self.host, self._entropy)
+            link.hello = self._hello()
+            self.links[key] = link
+            self._mediators[link.address] = key
+        else:
+            link.addresses = tuple(dict.fromkeys((*url.endpoints, *link.addresses)))[:MAX_CANDIDATES]
+        saved = SavedMediator(str(url.mediator), embedded)
+        known = [one for one in self.memory.mediators if Invite.parse(one.url).mediator_key != key]
+        self.memory.mediators = [*known, saved]
+        return key
+
+    def remove_mediator(self, key: bytes, now: float) -> None:
+        """Use a mediator no longer (none of its networks is held any more)."""
+        link = self.links.pop(key, None)
+        if link is not None:
+            link.stop(now)
+            self._mediators.pop(link.address, None)
+            self.memory.mediators = [
+                one for one in self.memory.mediators if Invite.parse(one.url).mediator_key != key
+            ]
+            self.device.remove_peer(key)
+
+    def create(self, network: str, mediator: bytes, secret: NetworkSecret, now: float) -> int:
+        """Make a network; its end comes as RequestDone or RequestRefused with the number returned. Refusal at once where it cannot be."""
+        return self._asked(self.membership.create(network, mediator, secret, now), mediator, now)
+
+    def join(self, network: str, mediator: bytes, secret: NetworkSecret, now: float) -> int:
+        """Join a network; as ``create``."""
+        return self._asked(self.membership.join(network, mediator, secret, now), mediator, now)
+
+    def leave(self, network: str, now: float) -> int:
+        """Leave a network; as ``create``."""
+        number = self.membership.leave(network, now)
+        held = self.keyring.get(network)
+        return self._asked(number, held.mediator if held is not None else b"", now)
+
+    def evict(self, network: str, key: bytes, now: float) -> int:
+        """Put a member out; as ``create``."""
+        number = self.membership.evict(network, key, now)
+        held = self.keyring.get(network)
+        return self._asked(number, held.mediator if held is not None else b"", now)
+
+    def nick(self, name: str, now: float) -> list[int]:
+        """Change the nickname, at every mediator; one number for each that is reached now (the others hear it in the next greeting)."""
+        numbers = [
+            self._asked(self.membership.nick(name, key, now), key, now)
+            for key, link in self.links.items()
+            if link.state is LinkState.READY
+        ]
+        if not numbers:
+            self.renamed(name)
+        return numbers
+
+    def renamed(self, name: str) -> None:
+        """The nickname changed: it is used in greetings from now on."""
+        self.name = self.memory.name = name
+        for link in self.links.values():
+            link.hello = self._hello()
+        self._events.append(MemoryChanged())
+
+    def set_local_endpoints(self, endpoints: Iterable[Endpoint], now: float) -> None:
+        """This computer's own outer addresses with the ports that are listened on; told to mediators when they change."""
+        own = tuple(dict.fromkeys(endpoints))[:MAX_CANDIDATES]
+        candidates = tuple(Candidate(endpoint.host, endpoint.port, endpoint.transport) for endpoint in own)
+        if candidates == self._candidates:
+            return
+        first = not self._candidates
+        self._candidates = candidates
+        self.peers.own_endpoints = frozenset(own)
+        for link in self.links.values():
+            link.hello = self._hello()
+            if link.state is LinkState.READY:
+                link.send(Candidates(candidates), now)
+            if not first:
+                link.network_changed(now)
+        if not first:
+            self.peers.network_changed(now)
+
+    def start(self, now: float) -> None:
+        """Reach for the peers where they were last, without waiting for a mediator."""
+        self.peers.start(now)
+        self._process(now)
+
+    def stop(self, now: float) -> None:
+        """Say goodbye to the mediators (the peers hear it from them)."""
+        for link in self.links.values():
+            link.stop(now)
+
+    def save(self) -> Memory:
+        """The memory, brought up to date."""
+        memory = self.memory
+        memory.name = self.name
+        memory.ipv4 = self.roster.own_ipv4
+        memory.networks = self.keyring.save()
+        memory.roster = self.roster.snapshot()
+        memory.endpoints = self.peers.save_endpoints()
+        return memory
+
+    # --- what bridges ask --------------------------------------------------------------------------------------------
+
+    def peer_info(self, address: bytes) -> Description | None:
+        """The member that has a packed address, this node included."""
+        key = self.roster.key_at(address)
+        if key is None:
+            return None
+        if key == self.key:
+            return self.own_info()
+        peer = self.roster.peers[key]
+        return Description(peer.name, key, peer.ipv4, peer.ipv6)
+
+    def own_info(self) -> Description:
+        """This node."""
+        return Description(self.roster.own_name or self.name, self.key, self.roster.own_ipv4, self.ipv6)
+
+    def is_lan_address(self, address: bytes) -> bool:
+        """Whether a packed address lies in the LAN's ranges."""
+        return self.roster.address_range.contains(address) or address[:6] == self.ipv6[:6]
+
+    def is_lan_name(self, text: str) -> bool:
+        """Whether a host name is the LAN's."""
+        return self.resolver.is_lan(text)
+
+    def reachable(self, address: bytes) -> bool:
+        """Whether a packet for a packed address has any hope: its owner is not known to be away. Wakes a sleeping path."""
+        key = self.switch.route(address)
+        if key is None:
+            return address in self._mediators or address in self.roster.own_addresses
+        return self.peers.wanted(key, self._now)
+
+    # --- Effects for membership --------------------------------------------------------------------------------------
+
+    def roster_changed(self, changes: Changes, now: float) -> None:
+        """The roster changed: tunnels and switch follow."""
+        self.switch.follow(self.roster, changes)
+        self.peers.follow(changes, now)
+        for address in self.roster.own_addresses:
+            self.host.add_address(address)
+
+    def secrets_changed(self, network: str) -> None:
+        """A network's secret was rotated."""
+        self.peers.refresh_secrets(network)
+
+    def send_to_mediator(self, mediator: bytes, message: Message, now: float) -> None:
+        """A message for a mediator's link."""
+        link = self.links.get(mediator)
+        if link is not None:
+            link.send(message, now)
+
+    def eviction_learnt(self, network: str, now: float) -> None:
+        """Tell the members that can be reached."""
+        for key, peer in self.roster.peers.items():
+            if network in peer.networks and self.peers.shown(key)[0] == "direct":
+                self.gossip.tell(key, now)
+
+    # --- inside ------------------------------------------------------------------------------------------------------
+
+    def _restore(self, now: float) -> None:
+        if self.memory.roster:
+            try:
+                changes = self.roster.restore(self.memory.roster)
+            except ValueError:
+                self.counters["roster-unreadable"] += 1
+            else:
+                self.roster_changed(changes, now)
+        for saved in list(self.memory.mediators):
+            try:
+                self.add_mediator(Invite.parse(saved.url), now, saved.embedded)
+            except ValueError:
+                self.counters["mediator-unreadable"] += 1
+
+    def _hello(self) -> Hello:
+        return Hello(PROTOCOL_VERSION, self.name, self._agent, self._candidates)
+
+    def _asked(self, number: int, mediator: bytes, now: float) -> int:
+        link = self.links.get(mediator)
+        if link is not None and link.state is LinkState.READY:
+            self.membership.link_ready(mediator, self, now)
+        return number
+
+    def _permitted(self, key: bytes, source: bytes) -> bool:
+        if key in self.links and self._mediators.get(source) == key:
+            return True
+        return self.switch.permitted(key, source)
+
+    def _route(self, packet: SuperPacket, now: float) -> None:
+        destination = packet.destination
+        key = self._mediators.get(destination)
+        if key is None:
+            if destination in self.roster.own_addresses:
+                self.host.receive(SuperPacket(packet.header, packet.payload, packet.segment_size, True), now)
+                return
+            key = self.switch.route(destination)
+            if key is None or not self.peers.wanted(key, now):
+                self.host.unreachable(packet, now)
+                return
+        self.device.send(key, packet, now)
+
+    def _process(self, now: float) -> None:
+        """Carry what happened in one part to the others, until nothing happens."""
+        for _ in range(MAX_LOOPS):
+            happened = self._tunnel_events(now)
+            happened |= self._stack_events(now)
+            happened |= self._link_events(now)
+            for notice in self.gossip.notices():
+                self.membership.eviction_notice(notice.message, self, now)
+            for key in self.peers.meets():
+                self._meet(key, now)
+            for event in (*self.membership.events(), *self.peers.events()):
+                self._events.append(event)
+                if isinstance(event, PeerChanged) and event.state == "direct":
+                    self._events.append(MemoryChanged())
+            if not happened:
+                return
+
+    def _tunnel_events(self, now: float) -> bool:
+        events = self.device.events()
+        for event in events:
+            if isinstance(event, SessionEstablished):
+                link = self.links.get(event.public_key)
+                if link is not None:
+                    link.session_established(now)
+                self.peers.session_established(event.public_key, now)
+            elif isinstance(event, Roamed):
+                self.peers.roamed(event.public_key, event.new, now)
+            elif isinstance(event, TimestampAdvanced):
+                self.memory.timestamp = event.value
+                self._events.append(MemoryChanged())
+        return bool(events)
+
+    def _stack_events(self, now: float) -> bool:
+        events = self.host.events()
+        for event in events:
+            if isinstance(event, TcpEvent) and isinstance(event.connection.context, MediatorLink):
+                event.connection.context.tcp_event(event.connection, event.flags, now)
+            elif isinstance(event, TcpEvent) and event.connection.context is self.gossip:
+                self.gossip.tcp_event(event.connection, event.flags, now)
+            elif isinstance(event, TcpAccepted) and self.gossip.accepted(event, now):
+                continue
+            elif isinstance(event, EchoReply) and event.identifier == ECHO_IDENTIFIER:
+                self.peers.echo_reply(event.source, event.sequence, now)
+            else:
+                self._events.append(event)
+        return bool(events)
+
+    def _link_events(self, now: float) -> bool:
+        happened = False
+        for key, link in list(self.links.items()):
+            for event in link.events():
+                happened = True
+                if isinstance(event, Received):
+                    self._mediator_said(key, link, event, now)
+                elif isinstance(event, Lost | Failed):
+                    self.membership.requests.resend(key)
+                    if isinstance(event, Failed):
+                        self.membership.give_up(key, "unreachable", event.reason, now)
+                    else:
+                        self._presence_unknown(now)
+                    self._events.append(LinkChanged(key, False, event.reason))
+        return happened
+
+    def _presence_unknown(self, now: float) -> None:
+        if not any(link.state is LinkState.READY for link in self.links.values()):
+            self.roster_changed(self.roster.all_offline(), now)
+
+    def _mediator_said(self, key: bytes, link: MediatorLink, event: Received, now: float) -> None:
+        message = event.message
+        if isinstance(message, Introduce):
+            peer = self.device.peer(key)
+            host = peer.endpoint.host if peer is not None and peer.endpoint is not None else None
+            self.peers.introduce(message, self.membership.observed.get(key), host, now)
+            return
+        if isinstance(message, Welcome):
+            self._welcomed(key, message)
+        self.membership.received(key, message, self, now)
+        if isinstance(message, Welcome):
+            self.membership.link_ready(key, self, now)
+
+    def _welcomed(self, key: bytes, message: Welcome) -> None:
+        if not self.roster.own_ipv4 or self.primary_mediator() == key:
+            self.roster.set_own(message.name, message.ipv4)
+            self.host.add_address(message.ipv4)
+        self._events += (LinkChanged(key, True, ""), Ready(message.name, message.ipv4), MemoryChanged())
+
+    def primary_mediator(self) -> bytes | None:
+        """The mediator whose address is this node's: the first with a network of ours, else the first."""
+        for network in sorted(self.keyring):
+            held = self.keyring.get(network)
+            if held is not None and held.mediator in self.links:
+                return held.mediator
+        return next(iter(self.links), None)
+
+    def _meet(self, key: bytes, now: float) -> None:
+        """Ask the mediators of the common networks for an introduction."""
+        peer: Peer | None = self.roster.peers.get(key)
+        asked: set[bytes] = set()
+        for network in peer.networks if peer is not None else ():
+            held = self.keyring.get(network)
+            link = self.links.get(held.mediator) if held is not None else None
+            if link is not None and link.key not in asked and link.state is LinkState.READY:
+                asked.add(link.key)
+                link.send(Meet(key), now)

@@ -1,0 +1,225 @@
+"""All peers of a node: follows the roster, carries out what each ``PeerLink`` asks for, and keeps a budget for each target."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Sequence
+
+from userlan.control.messages import Introduce
+from userlan.lan.addresses import key_text
+from userlan.lan.roster import Changes, Roster
+from userlan.node.events import NodeEvent, PeerChanged
+from userlan.node.keyring import Keyring
+from userlan.node.memory import Memory
+from userlan.node.peers import EchoDue, InitiateDue, MeetDue, PeerLink, PeerState, path_of
+from userlan.stack.host import Host
+from userlan.traversal.candidates import TargetBudget, select
+from userlan.tunnel.device import Device
+from userlan.wire.endpoint import Endpoint
+
+ECHO_IDENTIFIER = 0x756C
+"""ICMP identifier of the node's own echoes ("ul"); programs that ping through the node get others."""
+ECHO_PAYLOAD = b"userlan liveness"
+"""Sixteen bytes: some NATs ignore empty datagrams, and no filter takes these for anything else."""
+
+
+class PeerTable:
+    """The peers by key. Lower layers are called; what the mediator must hear is in ``meets``, what changed in ``events``."""
+
+    def __init__(self, device: Device, host: Host, roster: Roster, keyring: Keyring, memory: Memory) -> None:
+        self.links: dict[bytes, PeerLink] = {}
+        self.own_endpoints: frozenset[Endpoint] = frozenset()
+        self.budget = TargetBudget()
+        self._device = device
+        self._host = host
+        self._roster = roster
+        self._keyring = keyring
+        self._memory = memory
+        self._meets: list[bytes] = []
+        self._events: list[NodeEvent] = []
+        self._shown: dict[bytes, tuple[str, str]] = {}
+        self._due: list[tuple[float, bytes]] = []
+        self._due_at: dict[bytes, float] = {}
+
+    # --- what happens ------------------------------------------------------------------------------------------------
+
+    def follow(self, changes: Changes, now: float) -> None:
+        """The roster changed: peers come, go, or have other networks in common."""
+        for key in changes.removed:
+            self.links.pop(key, None)
+            self._shown.pop(key, None)
+            self._due_at.pop(key, None)
+            self._device.remove_peer(key)
+        for key in changes.added | changes.changed:
+            peer = self._roster.peers.get(key)
+            if peer is None:
+                continue
+            link = self.links.get(key)
+            if link is None:
+                link = self.links[key] = PeerLink(key, now)
+                link.cached = self._memory.endpoints_of(key_text(key))
+            self._device.add_peer(key, preshared_keys=self._keyring.preshared_keys(key, peer.networks))
+            link.presence(peer.online, now)
+            self._settle(link, now)
+
+    def refresh_secrets(self, network: str) -> None:
+        """A network's secret changed: its members' tunnels shall use it from their next handshake on."""
+        for key, peer in self._roster.peers.items():
+            if network in peer.networks and key in self.links:
+                self._device.add_peer(key, preshared_keys=self._keyring.preshared_keys(key, peer.networks))
+
+    def introduce(self, message: Introduce, observed: str | None, mediator_host: str | None, now: float) -> None:
+        """The mediator names a peer's candidates; only those that the client's own rules allow are used."""
+        link = self.links.get(message.peer)
+        if link is None:
+            return
+        peer_observed = next((candidate.host for candidate in message.candidates if candidate.kind == "observed"), None)
+        endpoints = []
+        for candidate in message.candidates:
+            host = (mediator_host or "") if candidate.kind == "colocated" and not candidate.host else candidate.host
+            endpoints.append(Endpoint(candidate.transport, host, candidate.port))
+        if mediator_host is not None and any(candidate.kind == "colocated" for candidate in message.candidates):
+            peer_observed = peer_observed or mediator_host
+        usable = select(endpoints, observed, peer_observed, self.own_endpoints)
+        link.introduce(usable, message.delay, now)
+        self._settle(link, now)
+
+    def heard(self, key: bytes, now: float) -> bool:
+        """An authenticated packet came from a peer; True when it is DIRECT by this."""
+        link = self.links.get(key)
+        if link is None:
+            return False
+        peer = self._device.peer(key)
+        came = link.heard(peer.endpoint if peer is not None else None, now)
+        if came:
+            self._settle(link, now)
+        return came
+
+    def session_established(self, key: bytes, now: float) -> None:
+        """A session with a peer: an echo proves it."""
+        link = self.links.get(key)
+        if link is not None:
+            link.session_established(now)
+            self._tick(link, now)
+
+    def roamed(self, key: bytes, endpoint: Endpoint, now: float) -> None:
+        """A peer's authenticated endpoint changed."""
+        link = self.links.get(key)
+        if link is not None:
+            link.reached(endpoint, now)
+            self._settle(link, now)
+
+    def echo_reply(self, source: bytes, sequence: int, now: float) -> None:
+        """One of our echoes was answered."""
+        key = self._roster.key_at(source)
+        link = self.links.get(key) if key is not None else None
+        if link is not None:
+            link.echo_reply(sequence, now)
+            self._settle(link, now)
+
+    def wanted(self, key: bytes, now: float) -> bool:
+        """A packet for a peer came from above; False when the peer is known to be away, so that the sender can be told."""
+        link = self.links.get(key)
+        if link is None:
+            return False
+        if link.state is PeerState.DIRECT:
+            return True
+        peer = self._device.peer(key)
+        if peer is not None and peer.has_session(now):
+            return True
+        if link.state is PeerState.OFFLINE and not link.online and link.attempt is None and not link.cached:
+            return False
+        away = link.state is PeerState.OFFLINE and not link.online
+        link.wanted(now)
+        self._tick(link, now)
+        return not away or link.attempt is not None
+
+    def start(self, now: float) -> None:
+        """Try every peer where it was last, at once: a restarted node needs no mediator for that."""
+        for link in self.links.values():
+            link.try_cached(now)
+            self._settle(link, now)
+
+    def network_changed(self, now: float) -> None:
+        """This computer's addresses changed."""
+        for link in self.links.values():
+            link.network_changed(now)
+            self._settle(link, now)
+
+    # --- time and results --------------------------------------------------------------------------------------------
+
+    def deadline(self) -> float | None:
+        """When ``tick`` has something to do: a heap with entries that may be stale, so that thousands of peers cost nothing."""
+        while self._due:
+            at, key = self._due[0]
+            if self._due_at.get(key) == at:
+                return at
+            heapq.heappop(self._due)
+        return None
+
+    def tick(self, now: float) -> None:
+        """Do what is due."""
+        while self._due and self._due[0][0] <= now:
+            at, key = heapq.heappop(self._due)
+            if self._due_at.get(key) != at:
+                continue
+            del self._due_at[key]
+            link = self.links.get(key)
+            if link is not None:
+                self._tick(link, now)
+
+    def meets(self) -> list[bytes]:
+        """Peers to whom the mediator shall introduce us. Drained."""
+        meets, self._meets = self._meets, []
+        return meets
+
+    def events(self) -> list[NodeEvent]:
+        """Drained."""
+        events, self._events = self._events, []
+        return events
+
+    def shown(self, key: bytes) -> tuple[str, str]:
+        """State and path of a peer, in the words of ``status``."""
+        link = self.links[key]
+        peer = self._device.peer(key)
+        return link.state.value, path_of(peer.endpoint if peer is not None else None, link.state)
+
+    # --- inside ------------------------------------------------------------------------------------------------------
+
+    def _tick(self, link: PeerLink, now: float) -> None:
+        peer = self._device.peer(link.key)
+        has_session = peer is not None and peer.has_session(now)
+        for effect in link.tick(has_session, now):
+            if isinstance(effect, EchoDue):
+                roster_peer = self._roster.peers.get(link.key)
+                if roster_peer is not None:
+                    self._host.ping(roster_peer.ipv6, ECHO_IDENTIFIER, effect.sequence, ECHO_PAYLOAD, now)
+            elif isinstance(effect, InitiateDue):
+                self._initiate(link.key, effect.endpoints, now)
+            elif isinstance(effect, MeetDue):
+                self._meets.append(link.key)
+        self._settle(link, now)
+
+    def _initiate(self, key: bytes, endpoints: Sequence[Endpoint], now: float) -> None:
+        allowed = [endpoint for endpoint in endpoints if self.budget.allow(endpoint.host, now)]
+        if allowed:
+            self._device.initiate(key, allowed, now)
+
+    def _settle(self, link: PeerLink, now: float) -> None:
+        """After anything happened to a link: note its deadline, and tell when what is shown changed."""
+        deadline = link.deadline()
+        if deadline is not None and self._due_at.get(link.key) != deadline:
+            self._due_at[link.key] = deadline
+            heapq.heappush(self._due, (deadline, link.key))
+        elif deadline is None:
+            self._due_at.pop(link.key, None)
+        shown = self.shown(link.key)
+        if self._shown.get(link.key, ("offline", "none")) != shown:
+            self._shown[link.key] = shown
+            self._events.append(PeerChanged(link.key, self._roster.name_of(link.key), *shown))
+
+    def save_endpoints(self) -> dict[str, list[tuple[str, str, int]]]:
+        """Where each peer was reached, for the node's memory."""
+        return {key_text(key): [tuple(e) for e in link.cached] for key, link in self.links.items() if link.cached}
+
+
