@@ -1,0 +1,111 @@
+"""``userlan`` as a process in a namespace, the way a person runs it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from tests.lab.network import Namespace, end, until
+
+USERLAN = (sys.executable, "-m", "userlan")
+
+
+class Mediator:
+    """``userlan mediator`` in a namespace."""
+
+    def __init__(self, namespace: Namespace, folder: Path, listen: str) -> None:
+        self.namespace = namespace
+        self.folder = folder
+        self.listen = listen
+        self.url = ""
+        self.start()
+
+    def start(self) -> None:
+        """Start (again, with the same folder); waits for its link."""
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.log = self.folder / "output.log"
+        with self.log.open("wb") as log:
+            self.process = self.namespace.start(
+                *USERLAN, "--state", str(self.folder), "mediator", "--listen", self.listen, stdout=log, stderr=log
+            )
+        self.url = wait_for_line(self.log, "userlan://", self.process)
+
+    def kill(self) -> None:
+        """kill -9."""
+        self.process.kill()
+        self.process.wait(5)
+
+
+class Member:
+    """A node in a namespace, with its own state folder; commands go through the ``userlan`` command."""
+
+    def __init__(self, namespace: Namespace, folder: Path, name: str, config: str = "") -> None:
+        self.namespace = namespace
+        self.folder = folder
+        self.name = name
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.config = folder / "config.yaml"
+        self.config.write_text(f"name: {name}\n{config}")
+        self.log = folder / "output.log"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def up(self, *arguments: str, wait: bool = True) -> None:
+        """``userlan up`` in the foreground of a background process; waits for ``ready``."""
+        with self.log.open("ab") as log:
+            begin = log.tell()
+            self.process = self.namespace.start(*self._command("up", *arguments), stdout=log, stderr=log)
+        if wait:
+            wait_for_line(self.log, "ready", self.process, begin)
+
+    def run(self, *arguments: str, check: bool = True, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+        """One command to the end."""
+        return self.namespace.run(*self._command(*arguments), check=check, timeout=timeout)
+
+    def status(self) -> dict[str, Any]:
+        """``userlan status --json``."""
+        value: dict[str, Any] = json.loads(self.run("status", "--json").stdout)
+        return value
+
+    def peer(self, name: str) -> dict[str, Any] | None:
+        """One peer of the status."""
+        return next((peer for peer in self.status()["peers"] if peer["name"] == name), None)
+
+    def wait_state(self, name: str, state: str, patience: float = 20) -> dict[str, Any]:
+        """Until a peer has this state."""
+
+        def reached() -> dict[str, Any] | None:
+            peer = self.peer(name)
+            return peer if peer is not None and peer["state"] == state else None
+
+        found: dict[str, Any] = until(reached, patience, f"{self.name} sees {name} {state}", 0.2)
+        return found
+
+    def kill(self) -> None:
+        """kill -9."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait(5)
+
+    def stop(self) -> None:
+        """End the process in order."""
+        if self.process is not None:
+            end(self.process)
+
+    def _command(self, *arguments: str) -> tuple[str, ...]:
+        return (*USERLAN, "--state", str(self.folder), "--config", str(self.config), *arguments)
+
+
+def wait_for_line(log: Path, word: str, process: subprocess.Popen[bytes], begin: int = 0, patience: float = 20) -> str:
+    """The first line of a log that begins with ``word``; AssertionError with the log's end when the process stops first."""
+
+    def look() -> str | None:
+        lines = log.read_bytes()[begin:].decode("utf-8", "replace").splitlines()
+        found = next((line for line in lines if line.startswith(word)), None)
+        assert found is not None or process.poll() is None, f"stopped with {process.returncode}: {lines[-5:]}"
+        return found
+
+    found: str = until(look, patience, f"{word!r} in {log}")
+    return found
