@@ -144,19 +144,20 @@ def fragment(packet: SuperPacket, mtu: int, identification: int) -> list[SuperPa
     """One IP packet (segment_size 0) as fragments of at most `mtu` octets each; alone and untouched when it fits.
 
     `identification` has 16 bits for IPv4 and 32 for IPv6. Transport checksums are computed first, since no fragment's
-    can be. Raises WireError when the MTU leaves no room, or when it
-    is an IPv6 fragment or must not be processed.
+    can be. Raises WireError when the MTU leaves no room, when it is
+    several packets, an IPv6 fragment, or must not be processed.
     """
+    if packet.wire_count != 1:
+        raise WireError("fragment-segmented", "a super-packet is cut before it is fragmented")
     if packet.length <= mtu:
         return [packet]
     if packet.version == 6 and packet.protocol in (PROTOCOL_FRAGMENT, PROTOCOL_RESERVED):
         raise WireError("fragment-refused", "an IPv6 fragment, or a packet that is not processed, is not cut further")
     whole = memoryview(cut(packet, True)[0])
-    network_length = len(packet.header) if packet.version == 4 and packet.fragment else packet.transport_offset
     if packet.version == 4:
-        head = bytes(whole[:network_length])
+        head = bytes(whole[: packet.transport_offset])
         word = int.from_bytes(head[6:8], "big")
-        return _fragment_ipv4(head, whole[network_length:], mtu, identification, word, packet.verified)
+        return _fragment_ipv4(head, whole[len(head) :], mtu, identification, word, packet.verified)
     head = bytes(whole[: _unfragmentable_length(whole)])
     return _fragment_ipv6(head, whole[len(head) :], mtu, identification, packet.verified)
 

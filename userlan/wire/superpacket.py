@@ -351,12 +351,13 @@ def _join_run(
     suffix = header[offset + 8 : offset + 13] + bytes((flags,)) + header[offset + 14 :]
     sequence = int.from_bytes(header[offset + 4 : offset + 8], "big")
     unpack = struct.Struct(f"!{len(prefix)}sI{len(suffix)}s{size}s").unpack_from
-    end = min(len(packets), index - 1 + (MAX_LENGTH - length) // size)
+    end = len(packets)
+    full_end = index - 1 + (MAX_LENGTH - length) // size
     parts: list[Buffer] = [first.payload]
     while index < end:
         buffer = packets[index]
         sequence = sequence + size & _SEQUENCE_MASK
-        if verified and len(buffer) >= length + size:
+        if verified and index < full_end and len(buffer) >= length + size:
             start, number, rest, payload = unpack(buffer)
             if number != sequence:
                 break
@@ -365,7 +366,7 @@ def _join_run(
                 index += 1
                 continue
         ending = _continues(first, buffer, sequence, verified)
-        if ending is None:
+        if ending is None or length + len(parts) * size + len(ending.payload) > MAX_LENGTH:
             break
         parts.append(ending.payload)
         index += 1
