@@ -17,7 +17,7 @@ COOKIE_LATENCY = 5.0  # how much earlier the holder of a cookie forgets it (kern
 INITIATION_INTERVAL = 0.020  # one peer's initiations are answered no faster (kernel: INITIATIONS_PER_SECOND = 50)
 ZERO_KEY_MATERIAL_TIME = 3 * REJECT_AFTER_TIME  # no new session for so long: every key of the peer is dropped
 NEW_HANDSHAKE_TIMEOUT = KEEPALIVE_TIMEOUT + REKEY_TIMEOUT  # data sent and nothing came back for so long: handshake
-RENEW_ON_RECEIVE_TIME = REJECT_AFTER_TIME - NEW_HANDSHAKE_TIMEOUT  # age at which receiving, too, makes the initiator renew
+RENEW_ON_RECEIVE_TIME = REJECT_AFTER_TIME - NEW_HANDSHAKE_TIMEOUT  # receiving, too, renews at this age
 HANDSHAKE_ATTEMPTS = int(REKEY_ATTEMPT_TIME / REKEY_TIMEOUT)  # kernel: MAX_TIMER_HANDSHAKES
 PADDING = 16  # bytes: plaintexts are padded to a multiple (section 5.4.6)
 
@@ -34,7 +34,8 @@ BURST_SEGMENTS = 64  # datagrams: Linux UDP_MAX_SEGMENTS before 6.9
 OUTGOING_LIMIT = 8192  # bursts not yet drained by the driver: it drains every turn; more means it is stuck
 EVENTS_LIMIT = 4096  # events not yet drained: a peer that roams with every packet must not fill the memory
 STAGED_PACKETS = 128  # super-packets that wait for a session, for one peer (kernel: MAX_STAGED_PACKETS)
-STAGED_BYTES = 1 << 20  # bytes that wait for a session, for one peer: a sender to an offline peer must not fill the memory
+STAGED_BYTES = 1 << 20  # bytes that wait for a session, for one peer: it may stay offline for long
+INITIATE_SPACING = 0.025  # seconds between our initiations to one peer: INITIATION_INTERVAL and room for jitter
 OUTSTANDING_INITIATIONS = 4  # unanswered initiations that a late response may still complete, for one peer
 SESSIONS_NEXT = 4  # responder's sessions not yet confirmed, for one peer: as many as the initiator keeps outstanding
 SESSIONS_PREVIOUS = 8  # superseded sessions still opened, for one peer: a crossing of two full sets of initiations

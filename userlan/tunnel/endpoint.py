@@ -1,26 +1,13 @@
-"""Where datagrams go to and come from, and how a run of equal datagrams travels as one buffer."""
+"""How a run of equal datagrams travels as one buffer, and where to (Endpoint, of `userlan.wire.endpoint`)."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-Buffer = bytes | bytearray | memoryview
+from userlan.wire.endpoint import Endpoint
+from userlan.wire.numbers import Buffer
 
-
-class Endpoint(NamedTuple):
-    """An outer address of a peer.
-
-    transport: "udp" (one datagram is one UDP datagram) or "tcp" (2-byte big-endian length and datagram on a stream).
-    host: a numeric IPv4 or IPv6 literal without brackets. port: 1 to 65535.
-    """
-
-    transport: str
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{self.transport} {host}:{self.port}"
+__all__ = ["Buffer", "Burst", "Endpoint"]
 
 
 class Burst(NamedTuple):

@@ -28,7 +28,7 @@ _ZERO_NONCE = bytes(12)
 _ALL_ZERO = bytes(KEY_SIZE)
 
 
-class LowOrderPoint(ValueError):
+class LowOrderPointError(ValueError):
     """The public key has a low order: the shared secret is all zero and proves nothing (RFC 7748, section 6.1)."""
 
 
@@ -56,13 +56,13 @@ def public_key(private: bytes) -> bytes:
 
 
 def shared_secret(private: bytes, public: bytes) -> bytes:
-    """X25519; raises LowOrderPoint where the result would be all zero."""
+    """X25519; raises LowOrderPointError where the result would be all zero."""
     try:
         secret = bindings.crypto_scalarmult(private, public)
     except (CryptoError, RuntimeError) as error:
-        raise LowOrderPoint("the public key has a low order") from error
+        raise LowOrderPointError("the public key has a low order") from error
     if hmac.compare_digest(secret, _ALL_ZERO):
-        raise LowOrderPoint("the public key has a low order")
+        raise LowOrderPointError("the public key has a low order")
     return secret
 
 

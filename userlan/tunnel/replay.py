@@ -1,4 +1,4 @@
-"""Replay protection without bit shifting (RFC 6479): a ring of 64-bit blocks, asked before, marked after authentication."""
+"""Replay protection without bit shifting (RFC 6479): a ring of 64-bit blocks, marked after authentication."""
 
 from __future__ import annotations
 

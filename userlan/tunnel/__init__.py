@@ -1,0 +1,45 @@
+"""The tunnel: WireGuard on the wire, without input, output, clock or randomness of its own.
+
+Goals: interoperate with every WireGuard there is (white paper https://www.wireguard.com/papers/wireguard.pdf;
+behaviour of the kernel module and wireguard-go where the paper is silent), meet peers through NATs, and cost as
+little as possible a datagram.
+
+    Device.send ──► Peer ── no session ──► Staged ─┐ flushed once a session is there
+                     │ session                     │
+                     ▼                             ▼
+           superpacket.cut ► Session.seal ► Outgoing ──► Device.datagrams   (one burst, up to 64 datagrams)
+
+    Device.receive ──► index ──► Session.open_burst ► ReplayWindow ► superpacket.join ──► Inbound
+                  ├──► initiation: mac1, load, cookie, then Diffie-Hellman ► response, a session in `next`
+                  ├──► response: index, mac1, load ► session in `current`
+                  └──► cookie reply: index ► CookieHolder
+
+Sessions. `Keyring` has the slots of the paper. An initiator uses a session as soon as the response is there, and
+confirms it by the first message, empty if need be; the responder uses it once that message came:
+
+    initiator                 none ── response ──► current ── a newer one ──► previous ── 180 s ──► gone
+    responder     none ── initiation ──► next ── first message ──► current ── a newer one ──► previous
+
+Unlike the paper there are up to four sessions in `next` and eight in `previous`, and the last four initiations may
+still be answered: hole punching sends several in a row, from both sides at once, and whichever answer wins, the
+peer must still hold the keys. No packet is lost when initiations cross. Whoever punches calls `Device.initiate`
+with all endpoints in question: the same initiation goes to each, the copies are refused as replays, and the
+endpoint is where the answer came from.
+
+Roaming. The endpoint of a peer changes with an authenticated datagram that is the newest of its session, so that
+stragglers on the old path do not move it back; an initiation alone does not move it, since it proves one direction
+only.
+
+Timers are those of section 6 of the paper (`timers.py`). Seconds: renew after 120, refuse after 180, give up after
+90, repeat after 5 and up to 0.334 more, keepalive after 10, silence 15, keys dropped after 540. Deadlines of all
+peers are in one heap; the data path touches it only when a timer is due sooner than the peer's entry.
+
+Floods. Nothing is stored for a message that does not authenticate, except a cookie reply on its way. mac1 comes
+before any Diffie-Hellman; above 250 handshake messages a second mac2 does, too, and then each address has its own
+rate. One peer's initiations are answered every 20 ms at most. With `accept_unknown` any key may have a session:
+their number is bounded, a newcomer takes the place of one that never confirmed or that fell silent, and of no
+other.
+
+Limits: `constants.py`. Python cannot reliably erase keys: what is dropped may stay in the memory of the process for
+a while.
+"""

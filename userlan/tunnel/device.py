@@ -1,0 +1,438 @@
+"""A device: one static key and its peers. It tells datagrams apart, answers initiations, and keeps the time of all."""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from collections.abc import Callable, Sequence
+from math import inf
+from typing import NamedTuple
+
+from userlan.tunnel import handshake, messages, primitives
+from userlan.tunnel.constants import (
+    INITIATION_INTERVAL,
+    INNER_MTU,
+    KEY_SIZE,
+    MAX_DATAGRAM,
+    PRESHARED_KEYS,
+    UNDER_LOAD_RATE,
+    UNKNOWN_PEERS,
+)
+from userlan.tunnel.cookie import CookieChecker
+from userlan.tunnel.endpoint import Buffer, Burst
+from userlan.tunnel.events import Expired, TunnelEvent, UnknownPeer
+from userlan.tunnel.handshake import Consumed, Identity
+from userlan.tunnel.load import LoadMeter, SourceLimiter
+from userlan.tunnel.peer import NO_PRESHARED_KEY, Peer
+from userlan.tunnel.session import Session
+from userlan.tunnel.shared import Shared
+from userlan.tunnel.tai64n import StampSource
+from userlan.tunnel.unknown import UnknownPeers
+from userlan.wire.endpoint import Endpoint
+from userlan.wire.superpacket import SuperPacket, join
+
+_STALE_DEADLINES = 64  # deadlines that may be out of date before the heap is built anew, beside two for each peer
+
+
+class Inbound(NamedTuple):
+    """Packets that came from a peer, in order. Their source addresses are not checked."""
+
+    peer: Peer
+    packets: list[SuperPacket]
+
+
+class Device:
+    """See the package's description. Nothing that arrives makes a method raise: it is dropped and counted (`counters`).
+
+    private_key: 32 bytes. entropy: as os.urandom. now: monotonic seconds, as everywhere; wall_offset: seconds since
+    1970 at monotonic 0. timestamp_floor: the last TimestampAdvanced of the previous run. accept_unknown: take in up to
+    max_unknown peers that were not added, without a pre-shared key. mtu: bytes of the largest inner packet.
+    under_load_rate: handshake messages a second above which cookies are asked for.
+    """
+
+    def __init__(
+        self,
+        private_key: bytes,
+        *,
+        entropy: Callable[[int], bytes],
+        now: float,
+        wall_offset: float,
+        timestamp_floor: bytes = b"",
+        accept_unknown: bool = False,
+        max_unknown: int = UNKNOWN_PEERS,
+        mtu: int = INNER_MTU,
+        under_load_rate: float = UNDER_LOAD_RATE,
+    ) -> None:
+        if len(private_key) != KEY_SIZE:
+            raise ValueError(f"a private key has {KEY_SIZE} bytes, not {len(private_key)}")
+        identity = Identity(private_key)
+        self.public_key = identity.public
+        self._identity = identity
+        self._shared = Shared(identity, entropy, StampSource(wall_offset, timestamp_floor), mtu)
+        self.counters: Counter[str] = self._shared.counters
+        self._indices = self._shared.indices
+        self._entropy = entropy
+        self._cookies = CookieChecker(identity.public, entropy)
+        self._load = LoadMeter(now, under_load_rate)
+        self._sources = SourceLimiter()
+        self._peers: dict[bytes, Peer] = {}
+        self._accept_unknown = accept_unknown
+        self._unknown = UnknownPeers(max_unknown)
+        self._deadlines: list[tuple[float, int, Peer]] = []
+        self._deadline_number = 0
+        self._now = now
+
+    # --- peers
+
+    def add_peer(
+        self,
+        public_key: bytes,
+        *,
+        preshared_keys: Sequence[bytes] = (),
+        endpoint: Endpoint | None = None,
+        persistent_keepalive: float = 0,
+        stock: bool = False,
+    ) -> Peer:
+        """Add a peer, or bring one up to date; its sessions stay, and without an endpoint its endpoint stays.
+
+        preshared_keys: 32 bytes each, at most 8; none: 32 zero bytes. The first is used to answer, each is tried on an
+        answer. persistent_keepalive: seconds, 0: none. stock: see Peer. ValueError for keys that cannot be.
+        """
+        keys = tuple(preshared_keys) or (NO_PRESHARED_KEY,)
+        if len(public_key) != KEY_SIZE or public_key == self.public_key:
+            raise ValueError("a peer's public key has 32 bytes and is not the device's own")
+        if len(keys) > PRESHARED_KEYS or any(len(key) != KEY_SIZE for key in keys):
+            raise ValueError(f"at most {PRESHARED_KEYS} pre-shared keys of {KEY_SIZE} bytes")
+        if not 0 <= persistent_keepalive < inf:
+            raise ValueError("a persistent keepalive is a number of seconds, 0 for none")
+        peer = self._peers.get(public_key)
+        if peer is None:
+            peer = self._peers[public_key] = Peer(public_key, self._shared)
+        elif peer.unknown:
+            self._unknown.discard(public_key)
+            peer.unknown = False
+        peer.preshared_keys = keys
+        peer.stock = stock
+        if endpoint is not None:
+            peer.endpoint_configured(endpoint, self._now)
+        peer.persistent_keepalive_configured(persistent_keepalive, self._now)
+        self._schedule(peer)
+        return peer
+
+    def remove_peer(self, public_key: bytes) -> None:
+        """Forget a peer and its keys, if it is here."""
+        peer = self._peers.pop(public_key, None)
+        if peer is not None:
+            self._unknown.discard(public_key)
+            peer.remove()
+
+    def peer(self, public_key: bytes) -> Peer | None:
+        """The peer of a key."""
+        return self._peers.get(public_key)
+
+    def peers(self) -> list[Peer]:
+        """All peers, the unknown ones included."""
+        return list(self._peers.values())
+
+    # --- sending
+
+    def send(self, public_key: bytes, packet: SuperPacket, now: float) -> None:
+        """Seal a packet for a peer; without a session it is staged and a handshake begun."""
+        self._now = now
+        peer = self._peers.get(public_key)
+        if peer is None:
+            self.counters["no-peer"] += 1
+            return
+        peer.send(packet, now)
+        if peer.timers.earliest < peer.scheduled:
+            self._schedule(peer)
+
+    def initiate(self, public_key: bytes, endpoints: Sequence[Endpoint], now: float) -> None:
+        """Send a fresh initiation to each endpoint (the first 64); the peer will be where the answer comes from."""
+        self._now = now
+        peer = self._peers.get(public_key)
+        if peer is None:
+            self.counters["no-peer"] += 1
+            return
+        peer.initiate(endpoints, now)
+        self._schedule(peer)
+
+    def datagrams(self, now: float) -> list[Burst]:
+        """Everything that is to be sent."""
+        self._now = now
+        return self._shared.outgoing.drain()
+
+    def events(self) -> list[TunnelEvent]:
+        """What happened since the last call."""
+        events, self._shared.events = self._shared.events, []
+        return events
+
+    # --- receiving
+
+    def owns(self, data: Buffer) -> bool:
+        """Whether a datagram is for this device, as far as can be told cheaply."""
+        kind = bytes(data[:4])
+        if kind == messages.TYPE_TRANSPORT:
+            return bytes(data[:8]) in self._indices.sessions
+        if kind == messages.TYPE_INITIATION:
+            size = messages.INITIATION_SIZE
+            return len(data) >= size and self._cookies.mac1_valid(data[:size])
+        if kind == messages.TYPE_RESPONSE:
+            return bytes(data[8:12]) in self._indices.initiations
+        if kind == messages.TYPE_COOKIE_REPLY:
+            index = bytes(data[4:8])
+            return index in self._indices.initiations or messages.TYPE_TRANSPORT + index in self._indices.sessions
+        return False
+
+    def receive(self, data: Buffer, segment: int, source: Endpoint, now: float) -> list[Inbound]:
+        """Take in a datagram, or several of `segment` bytes (the last may be shorter) back to back.
+
+        segment 0: one datagram. The buffer may be used again afterwards.
+        """
+        self._now = now
+        size = len(data)
+        if not 0 < segment < size:
+            segment = size
+        held = self._indices.sessions.get(bytes(data[:8]))
+        if held is not None and segment <= MAX_DATAGRAM:
+            peer, session = held
+            if session.can_receive(now):
+                packets = session.open_burst(data, segment)
+                if packets is not None:
+                    return self._opened(peer, session, packets, size, True, source, now)
+        return self._receive_each(memoryview(data), segment, source, now)
+
+    def _opened(
+        self, peer: Peer, session: Session, packets: list[bytes], size: int, newest: bool, source: Endpoint, now: float
+    ) -> list[Inbound]:
+        """Authenticated packets of one session, in order; `size` is that of their datagrams."""
+        peer.transport_received(session, size, newest, source, now)
+        if peer.unknown and session.confirmed:
+            self._unknown.confirmed(peer)
+        if not packets[-1]:
+            packets = [packet for packet in packets if packet]
+        inbound: list[Inbound] = []
+        if packets:
+            peer.timers.data_received(now)
+            joined = join(packets, not peer.stock, self.counters)
+            if joined:
+                inbound.append(Inbound(peer, joined))
+        if peer.timers.earliest < peer.scheduled:
+            self._schedule(peer)
+        return inbound
+
+    def _receive_each(self, view: memoryview, segment: int, source: Endpoint, now: float) -> list[Inbound]:
+        """The general way: datagrams of any type and of several sessions, one by one; runs of one stay whole."""
+        if not 0 < segment <= MAX_DATAGRAM:
+            self.counters["malformed"] += 1
+            return []
+        inbound: list[Inbound] = []
+        run: list[bytes] = []
+        running: tuple[Peer, Session] | None = None
+        size, newest = 0, False
+        for start in range(0, len(view), segment):
+            datagram = view[start : start + segment]
+            held = self._indices.sessions.get(bytes(datagram[:8]))
+            if running is not None and held is not running:
+                inbound += self._opened(*running, _solid(run), size, newest, source, now)
+                run, running, size, newest = [], None, 0, False
+            if held is None:
+                self._receive_message(bytes(datagram), source, now)
+                continue
+            session = held[1]
+            before = session.replay.newest
+            packet = self._open(session, datagram, now)
+            if packet is None:
+                continue
+            run.append(packet)
+            running = held
+            size += len(datagram)
+            newest |= session.replay.newest > before
+        if running is not None:
+            inbound += self._opened(*running, _solid(run), size, newest, source, now)
+        return inbound
+
+    def _open(self, session: Session, datagram: memoryview, now: float) -> bytes | None:
+        if len(datagram) < messages.TRANSPORT_MINIMUM:
+            self.counters["transport-truncated"] += 1
+            return None
+        if not session.can_receive(now):
+            self.counters["transport-expired"] += 1
+            return None
+        return session.open(datagram, self.counters)
+
+    def _receive_message(self, message: bytes, source: Endpoint, now: float) -> None:
+        """One datagram that is not of a known session."""
+        kind, size = message[:4], len(message)
+        if kind == messages.TYPE_INITIATION and size == messages.INITIATION_SIZE:
+            self._initiation_received(message, source, now)
+        elif kind == messages.TYPE_RESPONSE and size == messages.RESPONSE_SIZE:
+            self._response_received(message, source, now)
+        elif kind == messages.TYPE_COOKIE_REPLY and size == messages.COOKIE_REPLY_SIZE:
+            self._cookie_reply_received(message, now)
+        elif kind == messages.TYPE_TRANSPORT and size >= messages.TRANSPORT_MINIMUM:
+            self.counters["transport-unknown-index"] += 1
+        else:
+            self.counters["malformed"] += 1
+
+    # --- the handshake
+
+    def _affordable(self, message: bytes, source: Endpoint, now: float) -> bool:
+        """Whether Diffie-Hellman may be spent on a message whose mac1 is valid; under load a cookie is asked for."""
+        if not self._load.message(now):
+            return True
+        if not self._cookies.mac2_valid(message, source, now):
+            reply = self._cookies.reply(message, source, now)
+            self._shared.outgoing.add(reply, len(reply), source)
+            self.counters["cookies-sent"] += 1
+            return False
+        if not self._sources.allow(source, now):
+            self.counters["source-rate-limited"] += 1
+            return False
+        return True
+
+    def _initiation_received(self, message: bytes, source: Endpoint, now: float) -> None:
+        if not self._cookies.mac1_valid(message):
+            self.counters["mac1-invalid"] += 1
+            return
+        if not self._affordable(message, source, now):
+            return
+        try:
+            consumed = self._consume_initiation(message)
+            if consumed is None:
+                return
+            peer = self._initiator_of(consumed, source, now)
+            if peer is not None:
+                self._respond(peer, consumed, source, now)
+        except primitives.LowOrderPointError:
+            self.counters["low-order-point"] += 1
+
+    def _consume_initiation(self, message: bytes) -> Consumed | None:
+        """The initiation authenticated, from a peer that may talk to us; None, and counted, otherwise."""
+        opened = handshake.open_initiation(self._identity, message)
+        if opened is None:
+            self.counters["initiation-unauthenticated"] += 1
+            return None
+        peer = self._peers.get(opened.remote)
+        if opened.remote == self.public_key or (peer is None and not self._accept_unknown):
+            self.counters["unknown-peer"] += 1
+            return None
+        if peer is not None:
+            static_secret = peer.initiations.static_secret()
+        else:
+            static_secret = primitives.shared_secret(self._identity.private, opened.remote)
+        consumed = handshake.authenticate_initiation(opened, static_secret)
+        if consumed is None:
+            self.counters["initiation-unauthenticated"] += 1
+        return consumed
+
+    def _initiator_of(self, consumed: Consumed, source: Endpoint, now: float) -> Peer | None:
+        """The peer that an authenticated initiation is of; None, and counted, when it may not be answered."""
+        peer = self._peers.get(consumed.remote)
+        if peer is None:
+            peer = self._admit_unknown(consumed.remote, source, now)
+            if peer is None:
+                return None
+        if consumed.timestamp <= peer.last_timestamp:
+            self.counters["initiation-replayed"] += 1
+            return None
+        if now - peer.last_initiation_received < INITIATION_INTERVAL:
+            self.counters["initiation-flood"] += 1
+            return None
+        peer.last_timestamp = consumed.timestamp
+        peer.last_initiation_received = now
+        return peer
+
+    def _admit_unknown(self, public_key: bytes, source: Endpoint, now: float) -> Peer | None:
+        room, leaving = self._unknown.make_room(now)
+        if not room:
+            self.counters["unknown-full"] += 1
+            return None
+        if leaving is not None:
+            self.counters["unknown-evicted"] += 1
+            self.remove_peer(leaving.public_key)
+            self._shared.emit(Expired(leaving.public_key))
+        peer = self._peers[public_key] = Peer(public_key, self._shared)
+        peer.unknown = True
+        self._unknown.admit(peer, now)
+        self._shared.emit(UnknownPeer(public_key, source))
+        return peer
+
+    def _respond(self, peer: Peer, consumed: Consumed, source: Endpoint, now: float) -> None:
+        index = self._indices.fresh(messages.TYPE_TRANSPORT)
+        body, keys = handshake.create_response(consumed, peer.preshared_keys[0], self._entropy(KEY_SIZE), index)
+        message = peer.initiations.cookie.add_macs(body, now)
+        peer.response_sent(Session(keys, now), message, source, now)
+        self._schedule(peer)
+
+    def _response_received(self, message: bytes, source: Endpoint, now: float) -> None:
+        held = self._indices.initiations.get(message[8:12])
+        if held is None:
+            self.counters["response-unknown-index"] += 1
+            return
+        if not self._cookies.mac1_valid(message):
+            self.counters["mac1-invalid"] += 1
+            return
+        if not self._affordable(message, source, now):
+            return
+        peer, outstanding = held
+        peer.response_received(outstanding, message, source, now)
+        self._schedule(peer)
+
+    def _cookie_reply_received(self, message: bytes, now: float) -> None:
+        index = message[4:8]
+        initiation = self._indices.initiations.get(index)
+        session = self._indices.sessions.get(messages.TYPE_TRANSPORT + index)
+        if initiation is not None:
+            peer, mac1 = initiation[0], initiation[1].mac1
+        elif session is not None and session[1].response_mac1:
+            peer, mac1 = session[0], session[1].response_mac1
+        else:
+            self.counters["cookie-unknown-index"] += 1
+            return
+        if peer.initiations.cookie.consume_reply(message, mac1, now):
+            self.counters["cookies-received"] += 1
+        else:
+            self.counters["cookie-unauthenticated"] += 1
+
+    # --- time
+
+    def deadline(self) -> float | None:
+        """When tick is due next (monotonic seconds), None: never."""
+        heap = self._deadlines
+        while heap and (heap[0][2].removed or heap[0][2].scheduled != heap[0][0]):
+            heapq.heappop(heap)
+        return heap[0][0] if heap else None
+
+    def tick(self, now: float) -> None:
+        """Do what is due."""
+        self._now = now
+        heap = self._deadlines
+        while heap and heap[0][0] <= now:
+            due, _, peer = heapq.heappop(heap)
+            if peer.removed or peer.scheduled != due:
+                continue
+            peer.scheduled = inf
+            if peer.tick(now) and peer.unknown:
+                self.remove_peer(peer.public_key)
+            else:
+                self._schedule(peer)
+
+    def _schedule(self, peer: Peer) -> None:
+        """See to it that tick comes to the peer at its earliest timer. Later ones than planned wait for the tick."""
+        due = peer.timers.earliest
+        if due >= peer.scheduled or peer.removed:
+            return
+        peer.scheduled = due
+        self._deadline_number += 1
+        heapq.heappush(self._deadlines, (due, self._deadline_number, peer))
+        if len(self._deadlines) > 2 * len(self._peers) + _STALE_DEADLINES:
+            self._deadlines = [
+                entry for entry in self._deadlines if not entry[2].removed and entry[2].scheduled == entry[0]
+            ]
+            heapq.heapify(self._deadlines)
+
+
+def _solid(packets: list[bytes]) -> list[bytes]:
+    """The packets without the empty ones, unless there are no others."""
+    return [packet for packet in packets if packet] or [b""]

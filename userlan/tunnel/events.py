@@ -1,0 +1,51 @@
+"""What a device tells its owner. Keys are 32 bytes."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from userlan.wire.endpoint import Endpoint
+
+
+class SessionEstablished(NamedTuple):
+    """Packets can be sent under new keys. initiator: the handshake was ours. Also after each renewal."""
+
+    public_key: bytes
+    endpoint: Endpoint
+    initiator: bool
+
+
+class Roamed(NamedTuple):
+    """Authenticated packets of the peer come from another endpoint than before; ours go there from now on."""
+
+    public_key: bytes
+    old: Endpoint
+    new: Endpoint
+
+
+class HandshakeFailed(NamedTuple):
+    """Initiations went unanswered for 90 s; what was staged for the peer is dropped."""
+
+    public_key: bytes
+
+
+class UnknownPeer(NamedTuple):
+    """A peer that was never added has proved its key (devices with accept_unknown only)."""
+
+    public_key: bytes
+    endpoint: Endpoint
+
+
+class Expired(NamedTuple):
+    """No session for 540 s: all key material of the peer is dropped; an unknown peer is forgotten altogether."""
+
+    public_key: bytes
+
+
+class TimestampAdvanced(NamedTuple):
+    """The new value of `timestamp_floor` for the next run: persist it before datagrams leave."""
+
+    value: bytes
+
+
+TunnelEvent = SessionEstablished | Roamed | HandshakeFailed | UnknownPeer | Expired | TimestampAdvanced

@@ -1,0 +1,41 @@
+"""Layout of the four messages (white paper, section 5.4). Integers are little-endian.
+
+    initiation, 148 bytes          response, 92 bytes            cookie reply, 64 bytes       transport data
+     0  1  type = 1                 0  1  type = 2                0  1  type = 3               0  1  type = 4
+     1  3  reserved, zero           1  3  reserved, zero          1  3  reserved, zero         1  3  reserved, zero
+     4  4  sender index             4  4  sender index            4  4  receiver index         4  4  receiver index
+     8 32  ephemeral key            8  4  receiver index          8 24  nonce                  8  8  counter
+    40 48  static key, sealed      12 32  ephemeral key          32 32  cookie, sealed        16  n  packet, sealed
+    88 28  timestamp, sealed       44 16  nothing, sealed
+   116 16  mac1                    60 16  mac1
+   132 16  mac2                    76 16  mac2
+"""
+
+from __future__ import annotations
+
+import struct
+
+INITIATION = 1
+RESPONSE = 2
+COOKIE_REPLY = 3
+TRANSPORT = 4
+
+INITIATION_SIZE = 148
+RESPONSE_SIZE = 92
+COOKIE_REPLY_SIZE = 64
+TRANSPORT_HEADER = 16
+TRANSPORT_MINIMUM = 32
+"""An empty packet: header and tag. It is the keepalive."""
+TRANSPORT_OVERHEAD = 32
+
+MAC_SIZE = 16
+MACS_SIZE = 2 * MAC_SIZE
+
+TYPE_INITIATION = b"\x01\0\0\0"
+TYPE_RESPONSE = b"\x02\0\0\0"
+TYPE_COOKIE_REPLY = b"\x03\0\0\0"
+TYPE_TRANSPORT = b"\x04\0\0\0"
+
+INITIATION_BODY = struct.Struct("<4s4s32s48s28s")
+RESPONSE_BODY = struct.Struct("<4s4s4s32s16s")
+COOKIE_REPLY_BODY = struct.Struct("<4s4s24s32s")

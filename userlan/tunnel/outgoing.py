@@ -1,0 +1,90 @@
+"""Datagrams on their way to the driver, and packets that wait for a session."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+
+from userlan.tunnel.constants import BURST_BYTES, BURST_SEGMENTS, OUTGOING_LIMIT, STAGED_BYTES, STAGED_PACKETS
+from userlan.tunnel.endpoint import Burst
+from userlan.wire.endpoint import Endpoint
+from userlan.wire.superpacket import SuperPacket
+
+
+class Outgoing:
+    """The queue of sealed bursts. Neighbours for one endpoint with datagrams of one size leave as one."""
+
+    def __init__(self, counters: Counter[str]) -> None:
+        self._counters = counters
+        self._queue: list[Burst] = []
+
+    def add(self, data: bytes, segment: int, endpoint: Endpoint) -> None:
+        """Queue one or more datagrams; dropped and counted when the driver has not drained for long."""
+        if len(self._queue) >= OUTGOING_LIMIT:
+            self._counters["outgoing-overflow"] += 1
+            return
+        self._queue.append(Burst(data, segment, endpoint))
+
+    def drain(self) -> list[Burst]:
+        """Everything queued."""
+        queue = self._queue
+        if len(queue) < 2:
+            self._queue = []
+            return queue
+        self._queue = []
+        merged: list[Burst] = []
+        group: list[Burst] = [queue[0]]
+        length = len(queue[0].data)
+        for burst in queue[1:]:
+            first = group[0]
+            size = len(burst.data)
+            if (
+                length % first.segment == 0
+                and length + size <= BURST_BYTES
+                and burst.endpoint == first.endpoint
+                and (burst.segment == first.segment or size <= first.segment)
+                and length // first.segment + -(-size // first.segment) <= BURST_SEGMENTS
+            ):
+                group.append(burst)
+                length += size
+                continue
+            merged.append(_joined(group))
+            group, length = [burst], size
+        merged.append(_joined(group))
+        return merged
+
+
+def _joined(group: list[Burst]) -> Burst:
+    if len(group) == 1:
+        return group[0]
+    return Burst(b"".join([burst.data for burst in group]), group[0].segment, group[0].endpoint)
+
+
+class Staged:
+    """Super-packets of one peer that wait for a session, the oldest dropped first when there are too many."""
+
+    __slots__ = ("_bytes", "_queue")
+
+    def __init__(self) -> None:
+        self._queue: deque[SuperPacket] = deque()
+        self._bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._queue)
+
+    def add(self, packet: SuperPacket) -> int:
+        """Queue a packet; how many older ones had to go."""
+        queue = self._queue
+        queue.append(packet)
+        self._bytes += packet.length
+        dropped = 0
+        while len(queue) > STAGED_PACKETS or (self._bytes > STAGED_BYTES and len(queue) > 1):
+            self._bytes -= queue.popleft().length
+            dropped += 1
+        return dropped
+
+    def take(self) -> list[SuperPacket]:
+        """Everything queued, in order."""
+        packets = list(self._queue)
+        self._queue.clear()
+        self._bytes = 0
+        return packets

@@ -1,0 +1,335 @@
+"""One peer: its sessions, its timers, what waits for a session, and where it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import inf
+
+from userlan.tunnel import messages
+from userlan.tunnel.constants import (
+    BURST_BYTES,
+    BURST_SEGMENTS,
+    INITIATE_ENDPOINTS,
+    INITIATE_SPACING,
+    KEY_SIZE,
+    REKEY_TIMEOUT,
+    REKEY_TIMEOUT_JITTER,
+    SESSIONS_NEXT,
+    SESSIONS_PREVIOUS,
+)
+from userlan.tunnel.events import Expired, HandshakeFailed, Roamed, SessionEstablished
+from userlan.tunnel.initiations import Initiations, Outstanding
+from userlan.tunnel.outgoing import Staged
+from userlan.tunnel.session import Keyring, Session, padding
+from userlan.tunnel.shared import Shared
+from userlan.tunnel.timers import Action, Timers
+from userlan.wire.endpoint import Endpoint
+from userlan.wire.errors import WireError
+from userlan.wire.superpacket import SuperPacket, cut
+
+NO_PRESHARED_KEY = bytes(KEY_SIZE)
+_JITTER_STEPS = 1 << 16
+
+
+class Peer:
+    """Public: the fields up to `context`, and has_session. All else is the device's.
+
+    endpoint: where authenticated packets came from last, or what was configured; None: unknown. last_received: when an
+    authenticated packet came last; last_handshake: when the last session was established (monotonic seconds, None:
+    never). rx_bytes, tx_bytes: whole datagrams. stock: the far end is stock WireGuard, so inner checksums are computed
+    and checked. context: a free slot for the owner.
+    """
+
+    def __init__(self, public_key: bytes, shared: Shared) -> None:
+        self.public_key = public_key
+        self.endpoint: Endpoint | None = None
+        self.last_received: float | None = None
+        self.last_handshake: float | None = None
+        self.rx_bytes = 0
+        self.tx_bytes = 0
+        self.stock = False
+        self.context: object = None
+        self.preshared_keys: tuple[bytes, ...] = (NO_PRESHARED_KEY,)
+        self.keyring = Keyring()
+        self.timers = Timers()
+        self.initiations = Initiations(self, shared)
+        self.last_timestamp = b""
+        self.last_initiation_received = -inf
+        self.unknown = False
+        self.removed = False
+        self.scheduled = inf
+        self._shared = shared
+        self._staged = Staged()
+        self._targets: tuple[Endpoint, ...] = ()
+        self._deferred_targets: tuple[Endpoint, ...] = ()
+        self._last_initiation_sent = -inf
+        self._last_handshake_sent = -inf
+
+    def has_session(self, now: float) -> bool:
+        """Whether a packet could be sealed and sent now."""
+        session = self.keyring.current
+        return session is not None and session.can_send(now)
+
+    # --- sending
+
+    def send(self, packet: SuperPacket, now: float) -> None:
+        """Seal a packet, or stage it and see to a session."""
+        session = self.keyring.current
+        if session is not None and session.can_send(now, packet.wire_count):
+            self._transmit(session, packet, now)
+            return
+        dropped = self._staged.add(packet)
+        if dropped:
+            self._shared.counters["staged-overflow"] += dropped
+        self._begin_handshake(now)
+
+    def _transmit(self, session: Session, packet: SuperPacket, now: float) -> None:
+        shared = self._shared
+        try:
+            packets = cut(packet, self.stock)
+        except WireError as error:
+            shared.counters[error.reason] += 1
+            return
+        first = len(packets[0])
+        segment = first + padding(first, shared.mtu) + messages.TRANSPORT_OVERHEAD
+        if segment > BURST_BYTES:
+            shared.counters["oversized"] += 1
+            return
+        most = min(BURST_BYTES // segment, BURST_SEGMENTS)
+        if len(packets) <= most:
+            self._put(session.seal(packets, shared.mtu), segment, now)
+        else:
+            for start in range(0, len(packets), most):
+                self._put(session.seal(packets[start : start + most], shared.mtu), segment, now)
+        self.timers.data_sent(now)
+        if session.renew_on_send(now):
+            self._begin_handshake(now)
+
+    def _put(self, data: bytes, segment: int, now: float) -> None:
+        """Queue transport messages for the peer's endpoint (a session always has one)."""
+        if self.endpoint is not None:
+            self._shared.outgoing.add(data, min(segment, len(data)), self.endpoint)
+            self.tx_bytes += len(data)
+        self.timers.authenticated_sent(now)
+
+    def keepalive(self, now: float) -> None:
+        """An empty message, or a handshake where there is no session to send it in."""
+        session = self.keyring.current
+        if session is None or not session.can_send(now):
+            self._begin_handshake(now)
+            return
+        self._put(session.seal([b""], self._shared.mtu), messages.TRANSPORT_MINIMUM, now)
+        if session.renew_on_send(now):
+            self._begin_handshake(now)
+
+    def _drop_staged(self, reason: str) -> None:
+        dropped = len(self._staged.take())
+        if dropped:
+            self._shared.counters[reason] += dropped
+
+    def _flush(self, now: float) -> None:
+        """Send what waited for a session; at least an empty message, which confirms the keys to the responder."""
+        packets = self._staged.take()
+        for packet in packets:
+            self.send(packet, now)
+        if not packets:
+            self.keepalive(now)
+
+    # --- initiating
+
+    def _begin_handshake(self, now: float) -> None:
+        """An initiation; if a handshake message left in the last 5 s, later, and only if there is no session."""
+        if self.timers.handshake_running:
+            return
+        self.timers.handshake_begun()
+        due = self._last_handshake_sent + REKEY_TIMEOUT
+        if now < due:
+            if not self.has_session(now):
+                self._draw_jitter()
+                self.timers.initiation_due(due + self.timers.jitter)
+            return
+        self._repeat_initiation(now)
+
+    def _repeat_initiation(self, now: float) -> None:
+        """A fresh initiation to the endpoints that are being tried, else to the peer's, and the timer for the next."""
+        targets = self._targets or ((self.endpoint,) if self.endpoint is not None else ())
+        if targets:
+            self._send_initiation(targets, now)
+        else:
+            self._shared.counters["no-endpoint"] += 1
+        self._draw_jitter()
+        self.timers.initiation_sent(now)
+
+    def initiate(self, endpoints: Sequence[Endpoint], now: float) -> None:
+        """A fresh initiation to each endpoint; deferred when the previous one left less than 25 ms ago.
+
+        Without a session it is repeated like any other handshake, to the same endpoints; beside a session it is not.
+        """
+        targets = tuple(dict.fromkeys(endpoints))[:INITIATE_ENDPOINTS]
+        if not targets:
+            return
+        due = self._last_initiation_sent + INITIATE_SPACING
+        if now < due:
+            self._deferred_targets = tuple(dict.fromkeys(self._deferred_targets + targets))[:INITIATE_ENDPOINTS]
+            self.timers.defer_initiation(due)
+            return
+        self._deferred_targets = ()
+        self._send_initiation(targets, now)
+        if self.has_session(now):
+            return
+        self._targets = targets
+        if not self.timers.handshake_running:
+            self.timers.handshake_begun()
+        self._draw_jitter()
+        self.timers.initiation_sent(now)
+
+    def _send_initiation(self, targets: Sequence[Endpoint], now: float) -> None:
+        message = self.initiations.create(now)
+        if message is None:
+            return
+        self._last_initiation_sent = self._last_handshake_sent = now
+        for endpoint in targets:
+            self._shared.outgoing.add(message, len(message), endpoint)
+        self.tx_bytes += len(message) * len(targets)
+        self._shared.counters["initiations-sent"] += 1
+        self.timers.authenticated_sent(now)
+
+    def _draw_jitter(self) -> None:
+        fraction = int.from_bytes(self._shared.entropy(2), "little") / _JITTER_STEPS
+        self.timers.jitter = REKEY_TIMEOUT_JITTER * fraction
+
+    # --- sessions
+
+    def response_received(self, outstanding: Outstanding, message: bytes, source: Endpoint, now: float) -> None:
+        """A response (92 bytes) to one of our initiations, its mac1 checked."""
+        keys = self.initiations.complete(outstanding, self.preshared_keys, message)
+        if keys is None:
+            return
+        session = Session(keys, now)
+        self._hold(session)
+        self._release(self.keyring.complete(session, SESSIONS_PREVIOUS, now))
+        self._count_received(len(message), now)
+        self._move_to(source)
+        self.timers.session_derived(now)
+        self._established(source, initiator=True, now=now)
+
+    def response_sent(self, session: Session, message: bytes, source: Endpoint, now: float) -> None:
+        """We answered an initiation of the peer: the session waits for confirmation, the response goes out."""
+        session.response_mac1 = message[-messages.MACS_SIZE : -messages.MAC_SIZE]
+        self._hold(session)
+        self._release(self.keyring.derive(session, SESSIONS_NEXT))
+        self._last_handshake_sent = now
+        self._count_received(messages.INITIATION_SIZE, now)
+        if self.endpoint is None:
+            self.endpoint = source
+        self._shared.outgoing.add(message, len(message), source)
+        self.tx_bytes += len(message)
+        self.timers.session_derived(now)
+        self.timers.authenticated_sent(now)
+
+    def transport_received(self, session: Session, length: int, newest: bool, source: Endpoint, now: float) -> None:
+        """Authenticated datagrams of `length` bytes in all. newest: one of them is the newest of its session so far."""
+        if newest and source != self.endpoint:
+            self._move_to(source)
+        self._count_received(length, now)
+        if not session.confirmed:
+            promoted, dropped = self.keyring.confirm(session, SESSIONS_PREVIOUS, now)
+            self._release(dropped)
+            if promoted:
+                self._established(source, initiator=False, now=now)
+        if session.renew_on_receive(now) and session is self.keyring.current:
+            self._begin_handshake(now)
+
+    def _established(self, source: Endpoint, initiator: bool, now: float) -> None:
+        self.timers.handshake_complete()
+        self._targets = self._deferred_targets = ()
+        self.last_handshake = now
+        self._shared.emit(SessionEstablished(self.public_key, source, initiator))
+        if initiator or len(self._staged):
+            self._flush(now)
+
+    def _count_received(self, length: int, now: float) -> None:
+        self.rx_bytes += length
+        self.last_received = now
+        self.timers.authenticated_received(now)
+
+    def _move_to(self, source: Endpoint) -> None:
+        old, self.endpoint = self.endpoint, source
+        if old is not None and old != source:
+            self._shared.emit(Roamed(self.public_key, old, source))
+
+    def _hold(self, session: Session) -> None:
+        self._shared.indices.sessions[session.head] = (self, session)
+
+    def _release(self, sessions: list[Session]) -> None:
+        for session in sessions:
+            del self._shared.indices.sessions[session.head]
+
+    # --- time
+
+    def tick(self, now: float) -> bool:
+        """Do what is due. True when the last key material of the peer went."""
+        actions = self.timers.expired(now)
+        for action in actions:
+            self._react(action, now)
+        self.timers.settle()
+        return Action.ZERO_KEY_MATERIAL in actions
+
+    def _react(self, action: Action, now: float) -> None:
+        match action:
+            case Action.RETRANSMIT_HANDSHAKE:
+                self._repeat_initiation(now)
+            case Action.NEW_HANDSHAKE:
+                self._begin_handshake(now)
+            case Action.SEND_KEEPALIVE:
+                self.keepalive(now)
+            case Action.PERSISTENT_KEEPALIVE:
+                if self.endpoint is not None:
+                    self.keepalive(now)
+            case Action.DEFERRED_INITIATION:
+                self._deferred_expired(now)
+            case Action.GIVE_UP_HANDSHAKE:
+                self._drop_staged("staged-given-up")
+                self._targets = ()
+                self._shared.emit(HandshakeFailed(self.public_key))
+            case Action.ZERO_KEY_MATERIAL:
+                self.forget_keys()
+                self._shared.emit(Expired(self.public_key))
+
+    def _deferred_expired(self, now: float) -> None:
+        """An initiation that was asked for earlier: to the endpoints named then, or for what is staged."""
+        if self._deferred_targets:
+            self.initiate(self._deferred_targets, now)
+        elif not self.has_session(now) and now >= self._last_initiation_sent + INITIATE_SPACING:
+            self.timers.handshake_begun()
+            self._repeat_initiation(now)
+
+    def endpoint_configured(self, endpoint: Endpoint, now: float) -> None:
+        """The owner says where the peer is; if packets wait for a session, go there at once."""
+        if endpoint == self.endpoint:
+            return
+        self.endpoint = endpoint
+        if self.has_session(now):
+            return
+        if len(self._staged):
+            self.timers.defer_initiation(now)
+        self.timers.persistent_keepalive_due(now)
+
+    def persistent_keepalive_configured(self, interval: float, now: float) -> None:
+        """The owner wants an authenticated packet at least every `interval` seconds; 0: no more."""
+        if interval != self.timers.persistent_interval:
+            self.timers.persistent_interval = interval
+            self.timers.persistent_keepalive_due(now)
+
+    def forget_keys(self) -> None:
+        """Drop all key material of sessions and handshakes."""
+        self._release(self.keyring.clear())
+        self.initiations.clear()
+
+    def remove(self) -> None:
+        """The device forgets the peer."""
+        self.removed = True
+        self.forget_keys()
+        self.initiations.clear(secrets=True)
+        self.timers.stop()
+        self._staged.take()

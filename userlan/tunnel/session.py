@@ -1,0 +1,224 @@
+"""One session (a key pair of the white paper): sealing, opening, and the limits of a key.
+
+Nonces are 4 zero bytes and the 64-bit little-endian counter of the message (white paper, section 5.4.6).
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import Counter
+from collections.abc import Sequence
+from functools import lru_cache
+
+from userlan.tunnel import messages, primitives
+from userlan.tunnel.constants import (
+    PADDING,
+    REJECT_AFTER_MESSAGES,
+    REJECT_AFTER_TIME,
+    REKEY_AFTER_MESSAGES,
+    REKEY_AFTER_TIME,
+    RENEW_ON_RECEIVE_TIME,
+)
+from userlan.tunnel.endpoint import Buffer
+from userlan.tunnel.handshake import Keys
+from userlan.tunnel.replay import ReplayWindow
+
+_NONCE_START = bytes(4)
+_HEADER = messages.TRANSPORT_HEADER
+
+
+@lru_cache(maxsize=64)
+def _layout(datagram: int) -> struct.Struct:
+    """Type with index, counter and sealed packet of a datagram of that size."""
+    return struct.Struct(f"<8sQ{datagram - _HEADER}s")
+
+
+def padding(length: int, mtu: int) -> int:
+    """How many zero bytes follow a packet of `length`: up to a multiple of 16, but not over the MTU."""
+    return max(min(-length % PADDING, mtu - length), 0)
+
+
+class Session:
+    """Keys and counters of both directions; ages are counted from `created` (monotonic seconds).
+
+    head: the first 8 bytes of every datagram received for it. confirmed: the peer has shown that it holds the keys.
+    response_mac1: mac1 of the response that was sent for it, for a cookie reply to it.
+    """
+
+    __slots__ = (
+        "_decrypt",
+        "_encrypt",
+        "_send_head",
+        "confirmed",
+        "created",
+        "head",
+        "initiator",
+        "local_index",
+        "replay",
+        "response_mac1",
+        "send_counter",
+    )
+
+    def __init__(self, keys: Keys, now: float, suite: primitives.Suite = primitives.CHACHA20_POLY1305) -> None:
+        self.created = now
+        self.initiator = keys.initiator
+        self.confirmed = keys.initiator
+        self.local_index = keys.local_index
+        self.head = messages.TYPE_TRANSPORT + keys.local_index
+        self.send_counter = 0
+        self.replay = ReplayWindow()
+        self.response_mac1 = b""
+        self._send_head = messages.TYPE_TRANSPORT + keys.remote_index
+        self._encrypt = suite.cipher(keys.send).encrypt
+        self._decrypt = suite.cipher(keys.receive).decrypt
+
+    def can_send(self, now: float, count: int = 1) -> bool:
+        """Whether `count` more messages may be sealed."""
+        return now - self.created < REJECT_AFTER_TIME and self.send_counter + count <= REJECT_AFTER_MESSAGES
+
+    def can_receive(self, now: float) -> bool:
+        """Whether messages may still be opened, as far as time goes (the window knows the limit of the counter)."""
+        return now - self.created < REJECT_AFTER_TIME
+
+    def renew_on_send(self, now: float) -> bool:
+        """Whether a message just sealed is the occasion for a new handshake."""
+        return self.send_counter > REKEY_AFTER_MESSAGES or (
+            self.initiator and now - self.created >= REKEY_AFTER_TIME
+        )
+
+    def renew_on_receive(self, now: float) -> bool:
+        """Whether a message just opened is: the initiator had nothing to send while the session grew old."""
+        return self.initiator and now - self.created >= RENEW_ON_RECEIVE_TIME
+
+    def seal(self, packets: Sequence[bytes], mtu: int) -> bytes:
+        """The transport messages of `packets`, back to back.
+
+        All packets but the last have one size and the last is no longer: so it comes out in the datagrams, too.
+        """
+        counter = self.send_counter
+        self.send_counter = counter + len(packets)
+        encrypt = self._encrypt
+        head = self._send_head
+        parts: list[bytes] = []
+        append = parts.append
+        short = padding(len(packets[-1]), mtu)
+        if padding(len(packets[0]), mtu):
+            filler = bytes(padding(len(packets[0]), mtu))
+            packets = [packet + filler for packet in packets[:-1]] + [packets[-1] + bytes(short)]
+        elif short:
+            packets = [*packets[:-1], packets[-1] + bytes(short)]
+        for number, packet in enumerate(packets, counter):
+            count = number.to_bytes(8, "little")
+            append(head + count)
+            append(encrypt(_NONCE_START + count, packet, None))
+        return b"".join(parts)
+
+    def open_burst(self, data: Buffer, segment: int) -> list[bytes] | None:
+        """The packets of a whole receive buffer of equal datagrams (the last may be shorter), at once.
+
+        None, and nothing has happened, unless every one is of this session, authentic, and newer than the one before.
+        """
+        view = memoryview(data)
+        whole = len(view) - len(view) % segment
+        if 0 < len(view) - whole < messages.TRANSPORT_MINIMUM or segment < messages.TRANSPORT_MINIMUM:
+            return None
+        head, decrypt = self.head, self._decrypt
+        packets: list[bytes] = []
+        counters: list[int] = []
+        least = self.replay.newest + 1
+        try:
+            for start, counter, sealed in _layout(segment).iter_unpack(view[:whole]):
+                if start != head or counter < least:
+                    return None
+                packets.append(decrypt((counter << 32).to_bytes(12, "little"), sealed, None))
+                counters.append(counter)
+                least = counter + 1
+            if whole < len(view):
+                start, counter, sealed = _layout(len(view) - whole).unpack(view[whole:])
+                if start != head or counter < least:
+                    return None
+                packets.append(decrypt((counter << 32).to_bytes(12, "little"), sealed, None))
+                counters.append(counter)
+        except primitives.AuthenticationError:
+            return None
+        if counters[-1] >= REJECT_AFTER_MESSAGES:
+            return None
+        if counters[-1] - counters[0] + 1 == len(counters):
+            self.replay.mark_run(counters[0], len(counters))
+        else:
+            for counter in counters:
+                self.replay.mark(counter)
+        return packets
+
+    def open(self, datagram: Buffer, counters: Counter[str]) -> bytes | None:
+        """The packet of one datagram of this session (at least 32 bytes), or None and the reason counted."""
+        nonce = _NONCE_START + bytes(datagram[8:16])
+        counter = int.from_bytes(nonce[4:], "little")
+        if not self.replay.fresh(counter):
+            counters["transport-replayed"] += 1
+            return None
+        try:
+            packet = self._decrypt(nonce, datagram[_HEADER:], None)
+        except primitives.AuthenticationError:
+            counters["transport-unauthenticated"] += 1
+            return None
+        self.replay.mark(counter)
+        return packet
+
+
+class Keyring:
+    """The sessions of one peer: `current` sends; `previous` and `next` only receive (white paper, section 6).
+
+    Where the paper keeps one previous and one next session, a few are kept, the oldest first: several initiations may
+    be under way in both directions at once, and whatever the peer decides to send with must be there. Each method
+    returns the sessions that are held no longer.
+    """
+
+    __slots__ = ("current", "next", "previous")
+
+    def __init__(self) -> None:
+        self.current: Session | None = None
+        self.previous: list[Session] = []
+        self.next: list[Session] = []
+
+    def complete(self, session: Session, limit: int, now: float) -> list[Session]:
+        """The initiator's new session: it is used at once. Unconfirmed ones only receive from now on."""
+        if self.current is not None:
+            self.previous.append(self.current)
+        self.previous += self.next
+        self.next = []
+        self.current = session
+        return self._trim(limit, now)
+
+    def derive(self, session: Session, limit: int) -> list[Session]:
+        """The responder's new session: it waits for the first message under its keys. At most `limit` wait."""
+        self.next.append(session)
+        dropped, self.next = self.next[:-limit], self.next[-limit:]
+        return dropped
+
+    def confirm(self, session: Session, limit: int, now: float) -> tuple[bool, list[Session]]:
+        """A message came in under the session's keys: use it if it waited for that. True when it did."""
+        session.confirmed = True
+        if session not in self.next:
+            return False, []
+        place = self.next.index(session)
+        if self.current is not None:
+            self.previous.append(self.current)
+        self.previous += self.next[:place]
+        self.next = self.next[place + 1 :]
+        self.current = session
+        return True, self._trim(limit, now)
+
+    def clear(self) -> list[Session]:
+        """Give up everything."""
+        dropped = [*self.previous, *self.next]
+        if self.current is not None:
+            dropped.append(self.current)
+        self.current, self.previous, self.next = None, [], []
+        return dropped
+
+    def _trim(self, limit: int, now: float) -> list[Session]:
+        kept = [session for session in self.previous if session.can_receive(now)][-limit:]
+        dropped = [session for session in self.previous if session not in kept]
+        self.previous = kept
+        return dropped

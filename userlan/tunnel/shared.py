@@ -1,0 +1,70 @@
+"""What the peers of one device share: its key, its entropy, the table of indices, the queues, the counters."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from userlan.tunnel.constants import EVENTS_LIMIT
+from userlan.tunnel.events import TimestampAdvanced, TunnelEvent
+from userlan.tunnel.handshake import Identity
+from userlan.tunnel.outgoing import Outgoing
+from userlan.tunnel.session import Session
+from userlan.tunnel.tai64n import StampSource
+
+if TYPE_CHECKING:
+    from userlan.tunnel.initiations import Outstanding
+    from userlan.tunnel.peer import Peer
+
+
+class IndexTable:
+    """Receiver indices (4 bytes, random) to what they stand for. Bounded by the caps of one peer.
+
+    sessions: keyed by the first 8 bytes of a transport message (type and index). initiations: keyed by the index.
+    """
+
+    __slots__ = ("_entropy", "initiations", "sessions")
+
+    def __init__(self, entropy: Callable[[int], bytes]) -> None:
+        self._entropy = entropy
+        self.sessions: dict[bytes, tuple[Peer, Session]] = {}
+        self.initiations: dict[bytes, tuple[Peer, Outstanding]] = {}
+
+    def fresh(self, head: bytes) -> bytes:
+        """An index that stands for nothing yet. head: the type of transport messages."""
+        index = self._entropy(4)
+        while head + index in self.sessions or index in self.initiations:
+            index = self._entropy(4)
+        return index
+
+
+class Shared:
+    """One for each device."""
+
+    __slots__ = ("counters", "entropy", "events", "identity", "indices", "mtu", "outgoing", "stamps")
+
+    def __init__(self, identity: Identity, entropy: Callable[[int], bytes], stamps: StampSource, mtu: int) -> None:
+        self.identity = identity
+        self.entropy = entropy
+        self.stamps = stamps
+        self.mtu = mtu
+        self.counters: Counter[str] = Counter()
+        self.indices = IndexTable(entropy)
+        self.outgoing = Outgoing(self.counters)
+        self.events: list[TunnelEvent] = []
+
+    def emit(self, event: TunnelEvent) -> None:
+        """Tell the owner; dropped and counted when it has not asked for long."""
+        if len(self.events) >= EVENTS_LIMIT:
+            self.counters["events-overflow"] += 1
+            return
+        self.events.append(event)
+
+    def stamp(self, now: float) -> bytes:
+        """A timestamp later than every one before."""
+        reserved = self.stamps.reserved
+        stamp = self.stamps.next(now)
+        if self.stamps.reserved != reserved:
+            self.emit(TimestampAdvanced(self.stamps.reserved))
+        return stamp
