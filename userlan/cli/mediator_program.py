@@ -1,0 +1,114 @@
+"""A running mediator: its core, its directory, its sockets."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+import time
+from typing import Any
+
+from twisted.internet.defer import inlineCallbacks
+from twisted.internet.error import CannotListenError
+from twisted.logger import Logger
+
+from userlan import __version__
+from userlan.cli.interfaces import local_addresses
+from userlan.cli.program import StartError
+from userlan.driver.engine import Engine
+from userlan.driver.state import StateFolder
+from userlan.lan.invite import Invite
+from userlan.mediator.directory import Directory
+from userlan.mediator.records import DirectoryError
+from userlan.mediator.service import Mediator
+from userlan.node.config import DEFAULT_PORT, Config
+
+MAX_PUBLIC = 8
+"""Addresses in the link: an invite's own cap."""
+
+
+class MediatorProgram:
+    """``userlan mediator``."""
+
+    log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        folder: StateFolder,
+        config: Config,
+        listen: tuple[tuple[str, int], ...] | None,
+        store: str | None,
+        public: tuple[tuple[str, int], ...] | None,
+    ) -> None:
+        self.reactor = reactor
+        self.folder = folder
+        self.exit_status = 0
+        self.listen = listen
+        self.public = public
+        self.engine = Engine(reactor)
+        self._stopping = False
+        key = folder.private_key("mediator", lambda: secrets.token_bytes(32))
+        try:
+            self.directory = Directory(store or folder.path / "directory.sqlite")
+        except DirectoryError as error:
+            raise StartError(str(error)) from None
+        now = reactor.seconds()
+        self.core = Mediator(
+            key,
+            self.directory,
+            entropy=os.urandom,
+            now=now,
+            wall_offset=time.time() - now,
+            address_range=config.lan.range,
+            agent=f"userlan {__version__}",
+        )
+
+    @inlineCallbacks
+    def start(self) -> Any:
+        """Listen and print the link; fails with StartError."""
+        try:
+            if self.listen is None:
+                bound = [("0.0.0.0", self.engine.listen_dual(DEFAULT_PORT))]
+            else:
+                bound = [(host, self.engine.listen(host, port)) for host, port in self.listen]
+        except CannotListenError as error:
+            raise StartError(str(error)) from None
+        self.engine.add(self.core, lambda event: None)
+        print(str(Invite(self._addresses(bound), self.core.public_key)), flush=True)
+        yield None
+
+    def _addresses(self, bound: list[tuple[str, int]]) -> tuple[tuple[str, int], ...]:
+        if self.public is not None:
+            return self.public[:MAX_PUBLIC]
+        found: list[tuple[str, int]] = []
+        for host, port in bound:
+            if host in ("0.0.0.0", "::"):
+                found += [(own, port) for own in local_addresses() if self.listen is None or (":" in own) == (":" in host)]
+            else:
+                found.append((host, port))
+        return tuple(dict.fromkeys(found))[:MAX_PUBLIC] or (("127.0.0.1", bound[0][1]),)
+
+    @inlineCallbacks
+    def stop(self, status: int = 0) -> Any:
+        """Close everything and stop the reactor. Idempotent."""
+        if self._stopping:
+            return
+        self._stopping = True
+        self.exit_status = max(self.exit_status, status)
+        self.core.stop(self.reactor.seconds())
+        yield self.engine.stop()
+        self.directory.close()
+        self.folder.close()
+        if self.reactor.running:
+            self.reactor.stop()
+
+    def fail(self, reason: str) -> None:
+        """End with one line on standard error and exit status 1."""
+        if not self._stopping:
+            print(f"userlan: {reason}", file=sys.stderr, flush=True)
+            self.stop(1)
+
+    def reload(self) -> None:
+        """Nothing of a mediator's can change while it runs."""
+        self.log.info("a mediator has nothing to reload")

@@ -1,0 +1,393 @@
+"""A running node: the parts put together, once, in one place.
+
+::
+
+    config ─┐                        ┌─ node (core)            ┐
+    state ──┼─> NodeProgram ─────────┼─ mediator (core, where   ├─ one Engine: sockets, timer
+    bridges ┘     │                  │  none is known)          ┘
+                  ├─ local API (commands of the command line)
+                  └─ bridges (proxy, forward, expose …)
+
+Readiness: ``ready`` is printed when this node has its address and its bridges serve. A node that was welcomed once has its address for
+life, so that it is ready at once, with or without a mediator. One that never was, and cannot reach its mediator twice, ends.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import attrs
+import msgspec
+from twisted.internet.defer import Deferred, inlineCallbacks
+from twisted.internet.error import CannotListenError
+from twisted.internet.threads import deferToThread
+from twisted.logger import Logger
+
+from userlan import __version__
+from userlan.cli.api import Api
+from userlan.cli.interfaces import local_addresses
+from userlan.driver.bridge import Bridge, BridgeStore, CommandError
+from userlan.driver.engine import Engine
+from userlan.driver.lan import Lan
+from userlan.driver.local import LocalServer
+from userlan.driver.state import StateFolder
+from userlan.lan.addresses import text
+from userlan.lan.invite import Invite
+from userlan.lan.names import suggest_nick
+from userlan.node.config import DEFAULT_PORT, Config
+from userlan.node.events import LinkChanged, MemoryChanged, NetworkLost, PeerChanged, Ready, RequestDone, RequestRefused
+from userlan.node.memory import Memory
+from userlan.node.node import Node
+from userlan.node.status import snapshot
+from userlan.stack.events import EchoFailed, EchoReply
+from userlan.wire.endpoint import TCP, UDP, Endpoint
+
+SAVE_DELAY = 0.5
+"""Seconds from a change of the memory to its saving: a burst of changes is written once."""
+ADDRESS_POLL = 3.0
+"""Seconds between looks at this computer's addresses."""
+FIRST_TRIES = 2
+"""Failures to reach the first mediator of a new node after which it ends: one may be a mediator that is just starting."""
+RESOLVE_INTERVAL = 30.0
+"""Seconds between resolutions of mediators' host names while their link is down."""
+
+
+class StartError(Exception):
+    """The node cannot start; ``str()`` is one line for people."""
+
+
+@attrs.define
+class Options:
+    """What ``userlan up`` was told on the command line, beside the configuration."""
+
+    config: Config
+    config_path: Path | None
+    bridges: dict[str, type[Bridge]]
+    mediator: Invite | None
+    listen: tuple[tuple[str, int], ...] | None
+    background: bool = False
+
+
+class NodeProgram:
+    """One node of one state folder in this process."""
+
+    log = Logger()
+
+    def __init__(self, reactor: Any, folder: StateFolder, options: Options) -> None:
+        self.reactor = reactor
+        self.folder = folder
+        self.options = options
+        self.config = options.config
+        self.exit_status = 0
+        self.waiting: dict[int, Deferred[Any]] = {}
+        self.echoes: dict[int, Callable[[EchoReply | EchoFailed], None]] = {}
+        self.bridges: dict[str, Bridge] = {}
+        self.port = 0
+        self.embedded: Any = None
+        self._failures = 0
+        self._told_ready = False
+        self._save_call: Any = None
+        self._stopping = False
+        self._resolved_at: dict[str, float] = {}
+        self.engine = Engine(reactor)
+        self.memory = self._load_memory()
+        private = folder.private_key("identity", lambda: secrets.token_bytes(32))
+        now = reactor.seconds()
+        self.node = Node(
+            private,
+            self.memory,
+            name=options.config.name or suggest_nick(socket.gethostname()),
+            entropy=os.urandom,
+            now=now,
+            wall_offset=time.time() - now,
+            address_range=options.config.lan.range,
+            mtu=options.config.tunnel.mtu,
+            agent=f"userlan {__version__}",
+        )
+        if options.config.name is not None:
+            self.node.renamed(options.config.name)
+
+    # --- start and stop ----------------------------------------------------------------------------------------------
+
+    @inlineCallbacks
+    def start(self) -> Any:
+        """Bring everything up; fails with StartError."""
+        self._listen()
+        self.runner = self.engine.add(self.node, self._observe)
+        self.lan = Lan(self.runner, self.node)
+        self._choose_mediator()
+        self._look_at_addresses()
+        self.api = Api(self)
+        self.local = LocalServer(self.reactor, self.folder.path)
+        self.api.register(self.local)
+        yield self.local.start()
+        yield self._start_bridges()
+        self.node.start(self.reactor.seconds())
+        self.runner.touch()
+        self._maybe_ready()
+
+    @inlineCallbacks
+    def stop(self, status: int = 0) -> Any:
+        """Say goodbye, close everything, save, and stop the reactor. Idempotent."""
+        if self._stopping:
+            return
+        self._stopping = True
+        self.exit_status = max(self.exit_status, status)
+        for bridge in self.bridges.values():
+            yield bridge.stop()
+        self.node.stop(self.reactor.seconds())
+        self.runner.touch()
+        if self.embedded is not None:
+            self.embedded.stop(self.reactor.seconds())
+        yield self.engine.stop()
+        self.save()
+        yield self.local.stop()
+        if self.embedded is not None:
+            self.embedded.directory.close()
+        self.folder.close()
+        if self.reactor.running:
+            self.reactor.stop()
+
+    def fail(self, reason: str) -> None:
+        """End with one line on standard error and exit status 1."""
+        if not self._stopping:
+            print(f"userlan: {reason}", file=sys.stderr, flush=True)
+            self.stop(1)
+
+    def save(self) -> None:
+        """Write the memory now."""
+        if self._save_call is not None and self._save_call.active():
+            self._save_call.cancel()
+        self._save_call = None
+        self.folder.save("memory", self.node.save().dump())
+
+    # --- status ------------------------------------------------------------------------------------------------------
+
+    def status(self) -> dict[str, Any]:
+        """``userlan status --json``."""
+        told = snapshot(self.node, self.reactor.seconds())
+        told["bridges"] = {name: bridge.status() for name, bridge in self.bridges.items()}
+        return told
+
+    def mediator_links(self, key: bytes) -> Invite:
+        """The link under which others reach a mediator of ours: the embedded one's at this computer's addresses."""
+        for saved in self.memory.mediators:
+            link = Invite.parse(saved.url)
+            if link.mediator_key == key:
+                return self._public_link(link) if saved.embedded else link
+        raise CommandError("this node does not know that mediator any more")
+
+    def _public_link(self, link: Invite) -> Invite:
+        hosts = self._listen_hosts()
+        return Invite(tuple((host, self.port) for host in hosts)[:8] or link.endpoints, link.mediator_key)
+
+    # --- inside: start -----------------------------------------------------------------------------------------------
+
+    def _load_memory(self) -> Memory:
+        try:
+            return Memory.load(self.folder.load("memory"))
+        except ValueError as error:
+            raise StartError(str(error)) from None
+
+    def _listen(self) -> None:
+        wanted = self.options.listen
+        default = Config().listen
+        try:
+            if wanted is None and self.config.listen == default:
+                self.port = self._listen_anywhere()
+                return
+            for host, port in wanted or [(address.host, address.port) for address in self.config.listen]:
+                number = self.engine.listen(host, port)
+                self.port = self.port or number
+        except CannotListenError as error:
+            raise StartError(str(error)) from None
+
+    def _listen_anywhere(self) -> int:
+        """The default port, or a free one when another node of this computer has it."""
+        try:
+            return self.engine.listen_dual(DEFAULT_PORT)
+        except CannotListenError:
+            return self.engine.listen_dual(0)
+
+    def _choose_mediator(self) -> None:
+        now = self.reactor.seconds()
+        chosen = self.options.mediator or self.config.mediator
+        embedded = any(saved.embedded for saved in self.memory.mediators)
+        if chosen is not None:
+            self.node.add_mediator(chosen.mediator, now)
+        if embedded or (chosen is None and not self.memory.mediators and self.config.embedded_mediator == "auto"):
+            self._embed(now)
+        for link in self.node.links.values():
+            self._resolve(link)
+
+    def _embed(self, now: float) -> None:
+        from userlan.mediator.directory import Directory
+        from userlan.mediator.records import DirectoryError
+        from userlan.mediator.service import Mediator
+
+        key = self.folder.private_key("mediator", lambda: secrets.token_bytes(32))
+        try:
+            directory = Directory(self.folder.path / "directory.sqlite")
+        except DirectoryError as error:
+            raise StartError(str(error)) from None
+        self.embedded = Mediator(
+            key,
+            directory,
+            entropy=os.urandom,
+            now=now,
+            wall_offset=time.time() - now,
+            address_range=self.config.lan.range,
+            agent=f"userlan {__version__}",
+        )
+        self.engine.add(self.embedded, lambda event: None)
+        host = "127.0.0.1"
+        for port in self.engine.datagram_ports:
+            if port.version == 4 and port.host not in ("0.0.0.0", "127.0.0.1"):
+                host = port.host
+        self.node.add_mediator(Invite(((host, self.port),), self.embedded.public_key), now, embedded=True)
+
+    @inlineCallbacks
+    def _start_bridges(self) -> Any:
+        for name, kind in self.options.bridges.items():
+            store = BridgeStore(self.folder.path / f"{name}.json")
+            bridge = kind(self.lan, self.config.bridges[name], store)
+            try:
+                yield bridge.start()
+            except CommandError as error:
+                raise StartError(str(error)) from None
+            self.bridges[name] = bridge
+            for command, handler in bridge.commands().items():
+                self.local.register(command, handler)
+
+    # --- inside: what happens ----------------------------------------------------------------------------------------
+
+    def _observe(self, event: Any) -> None:
+        match event:
+            case RequestDone() | RequestRefused():
+                waiting = self.waiting.pop(event.number, None)
+                if waiting is not None and isinstance(event, RequestDone):
+                    waiting.callback(event)
+                elif waiting is not None and isinstance(event, RequestRefused):
+                    waiting.errback(CommandError(event.text))
+            case MemoryChanged():
+                if self._save_call is None:
+                    self._save_call = self.reactor.callLater(SAVE_DELAY, self._save_now)
+            case EchoReply() | EchoFailed():
+                handler = self.echoes.get(event.identifier)
+                if handler is not None:
+                    handler(event)
+            case Ready():
+                self._failures = 0
+                self._maybe_ready()
+            case LinkChanged():
+                self._link_changed(event)
+            case PeerChanged():
+                self.log.info("{name} is {state} ({path})", name=event.name, state=event.state, path=event.path)
+            case NetworkLost():
+                self.log.warn("no member of {network} any more: {reason}", network=event.network, reason=event.reason)
+
+    def _save_now(self) -> None:
+        self._save_call = None
+        if not self._stopping:
+            self.folder.save("memory", self.node.save().dump())
+
+    def _link_changed(self, event: LinkChanged) -> None:
+        link = self.node.links.get(event.key)
+        if event.ready or link is None:
+            self.log.info("the mediator is connected")
+            return
+        self.log.warn("{reason}", reason=event.reason)
+        self._failures += 1
+        if self._failures >= FIRST_TRIES and not self.node.roster.own_ipv4 and not self.options.background:
+            self.fail(event.reason)
+            return
+        self._resolve(link, again=True)
+
+    def _maybe_ready(self) -> None:
+        own = self.node.own_info()
+        if self._told_ready or not own.ipv4:
+            return
+        self._told_ready = True
+        lines = [f"ready {own.name} {text(own.ipv4)} {text(own.ipv6)}"]
+        proxy = self.bridges["proxy"].status() if "proxy" in self.bridges else None
+        if proxy:
+            lines.append(f"proxy {proxy}")
+        if self.embedded is not None:
+            lines.append(f"mediator {self._public_link(Invite((('127.0.0.1', self.port),), self.embedded.public_key))}")
+        print("\n".join(lines), flush=True)
+        _notify("READY=1")
+
+    # --- inside: names and addresses ---------------------------------------------------------------------------------
+
+    def _resolve(self, link: Any, again: bool = False) -> None:
+        """Turn a mediator's host names into numbers, in a thread; numeric ones at once."""
+        now = self.reactor.seconds()
+        for host, _ in link.addresses:
+            if now - self._resolved_at.get(host, -RESOLVE_INTERVAL) < RESOLVE_INTERVAL and again:
+                continue
+            self._resolved_at[host] = now
+            try:
+                socket.inet_pton(socket.AF_INET6 if ":" in host else socket.AF_INET, host)
+            except OSError:
+                answer = deferToThread(_lookup, host)
+                answer.addCallback(self._name_resolved, link, host)
+            else:
+                link.resolved(host, (host,), now)
+                self.runner.touch()
+
+    def _name_resolved(self, numbers: tuple[str, ...], link: Any, host: str) -> None:
+        if numbers:
+            link.resolved(host, numbers, self.reactor.seconds())
+            self.runner.touch()
+            self.runner.tick(self.reactor.seconds())
+            return
+        self._link_changed(LinkChanged(link.key, False, f"the mediator's name {host} does not resolve"))
+        self.reactor.callLater(5.0, self._resolve, link)
+
+    def _look_at_addresses(self) -> None:
+        if self._stopping:
+            return
+        hosts = self._listen_hosts()
+        endpoints = [Endpoint(transport, host, self.port) for transport in (UDP, TCP) for host in hosts]
+        self.node.set_local_endpoints(endpoints, self.reactor.seconds())
+        self.runner.touch()
+        self.reactor.callLater(ADDRESS_POLL, self._look_at_addresses)
+
+    def _listen_hosts(self) -> list[str]:
+        """The addresses at which this process listens, as others on the same site see them; loopback only where nothing else is."""
+        listened = {port.host for port in self.engine.datagram_ports}
+        chosen: list[str] = []
+        for host in local_addresses():
+            wildcard = "::" if ":" in host else "0.0.0.0"
+            if host in listened or wildcard in listened:
+                chosen.append(host)
+        return chosen or sorted(listened - {"0.0.0.0", "::"}) or ["127.0.0.1"]
+
+
+def _lookup(host: str) -> tuple[str, ...]:
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_DGRAM)
+    except OSError:
+        return ()
+    return tuple(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+
+def _notify(message: str) -> None:
+    """Tell systemd (``Type=notify``), where it listens."""
+    path = os.environ.get("NOTIFY_SOCKET")
+    if not path or not hasattr(socket, "AF_UNIX"):
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+        notify.sendto(message.encode(), "\0" + path[1:] if path.startswith("@") else path)
+
+
+def options_of(kind: type[Bridge]) -> type[msgspec.Struct]:
+    """The struct of a bridge's section."""
+    return kind.Options

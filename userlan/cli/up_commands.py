@@ -1,0 +1,133 @@
+"""Commands that run in the foreground: up, mediator. Here the global reactor is named."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from userlan.cli.client import ApiError
+from userlan.cli.configuration import discover_bridges, load_configuration
+from userlan.cli.main import Settings
+
+LEVELS = ("error", "warn", "info", "debug")
+
+
+def parse_listen(written: tuple[str, ...]) -> tuple[tuple[str, int], ...] | None:
+    """``HOST:PORT`` options as numbers; a usage error for anything else. Port 0 takes a free one."""
+    from userlan.node.config_values import ListenAddress
+
+    found = []
+    for one in written:
+        try:
+            address = ListenAddress.parse(one)
+        except ValueError as error:
+            raise click.BadParameter(str(error), param_hint="--listen") from None
+        found.append((address.host, address.port))
+    return tuple(found) or None
+
+
+listen_option = click.option("--listen", multiple=True, metavar="HOST:PORT", help="Where UDP and TCP arrive (default: all addresses, port 41414).")
+
+
+@click.command()
+@click.option("--mediator", metavar="URL", help="The mediator to use: userlan://HOST:PORT/KEY.")
+@listen_option
+@click.option("--background", is_flag=True, hidden=True)
+@click.pass_obj
+def up(settings: Settings, mediator: str | None, listen: tuple[str, ...], background: bool) -> None:
+    """Run the node in the foreground. Without a mediator anywhere it runs one itself."""
+    from userlan.lan.invite import Invite
+
+    config, path = load_configuration(settings)
+    try:
+        link = Invite.parse(mediator) if mediator else None
+    except ValueError as error:
+        raise ApiError(f"--mediator: {error}") from None
+    listening = parse_listen(listen)
+    reactor = _reactor(LEVELS[min(LEVELS.index(config.log.level) + settings.verbose, 3)])
+    from userlan.cli.program import NodeProgram, Options, StartError
+    from userlan.driver.state import StateError, StateFolder
+
+    options = Options(config, path, discover_bridges(), link, listening, background)
+    try:
+        folder = StateFolder(settings.state, lambda text: print(f"userlan: {text}", file=sys.stderr, flush=True))
+        program = NodeProgram(reactor, folder, options)
+    except (StateError, StartError) as error:
+        raise ApiError(str(error)) from None
+    _run(reactor, program)
+    sys.exit(program.exit_status)
+
+
+@click.command()
+@listen_option
+@click.option("--store", metavar="URL", help="The directory: a path, or a database's URL (default: directory.sqlite in the state folder).")
+@click.option("--public", multiple=True, metavar="HOST:PORT", help="Addresses to print in the link instead of this computer's own.")
+@click.pass_obj
+def mediator(settings: Settings, listen: tuple[str, ...], store: str | None, public: tuple[str, ...]) -> None:
+    """Run a mediator in the foreground; prints its link once it is ready."""
+    config, _ = load_configuration(settings)
+    listening = parse_listen(listen)
+    named = parse_listen(public)
+    reactor = _reactor(LEVELS[min(LEVELS.index(config.log.level) + settings.verbose, 3)])
+    from userlan.cli.mediator_program import MediatorProgram
+    from userlan.cli.program import StartError
+    from userlan.driver.state import StateError, StateFolder
+
+    try:
+        folder = StateFolder(settings.state, lambda text: print(f"userlan: {text}", file=sys.stderr, flush=True))
+        program = MediatorProgram(reactor, folder, config, listening, store, named)
+    except (StateError, StartError) as error:
+        raise ApiError(str(error)) from None
+    _run(reactor, program)
+    sys.exit(program.exit_status)
+
+
+def _reactor(level: str) -> Any:
+    """The global reactor with a monotonic clock, and the log on standard error."""
+    from twisted.internet import reactor
+    from twisted.logger import (
+        FilteringLogObserver,
+        LogLevel,
+        LogLevelFilterPredicate,
+        globalLogBeginner,
+        textFileLogObserver,
+    )
+
+    from userlan.driver.reactor import use_monotonic_time
+
+    use_monotonic_time(reactor)
+    predicate = LogLevelFilterPredicate(LogLevel.lookupByName(level))
+    observer = FilteringLogObserver(textFileLogObserver(sys.stderr), [predicate])
+    globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False, discardBuffer=True)
+    return reactor
+
+
+def _run(reactor: Any, program: Any) -> None:
+    """Start the program inside the reactor; SIGTERM and SIGINT end it in order, SIGHUP reloads its configuration."""
+    from twisted.logger import Logger
+
+    def started() -> None:
+        reactor.callFromThread(lambda: None)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: reactor.callFromThread(program.stop))
+        if hasattr(signal, "SIGHUP"):
+            signal.signal(signal.SIGHUP, lambda *_: reactor.callFromThread(program.reload))
+        program.start().addErrback(failed)
+
+    def failed(failure: Any) -> None:
+        from userlan.cli.program import StartError
+        from userlan.driver.bridge import CommandError
+
+        if not failure.check(StartError, CommandError):
+            Logger().failure("the program failed", failure)
+        program.fail(failure.getErrorMessage())
+
+    reactor.callWhenRunning(started)
+    reactor.run(installSignalHandlers=True)
+
+
+COMMANDS: dict[str, click.Command] = {"up": up, "mediator": mediator}
