@@ -47,7 +47,8 @@ def recomputed(data: bytes) -> bytes:
     return bytes(packet)
 
 
-def scapy_ip(source: bytes, destination: bytes, **fields: int) -> Any:
+def scapy_ip(source: bytes, destination: bytes, **fields: Any) -> Any:
+    """scapy's IP header of the addresses' family."""
     if len(source) == 4:
         return IP(src=str(ipaddress.IPv4Address(source)), dst=str(ipaddress.IPv4Address(destination)), **fields)
     return IPv6(src=str(ipaddress.IPv6Address(source)), dst=str(ipaddress.IPv6Address(destination)), **fields)
@@ -191,10 +192,9 @@ def whole(parts: list[SuperPacket]) -> SuperPacket:
 def test_fragments_that_scapy_made() -> None:
     payload = bytes(range(256)) * 10
     four = (scapy_ip(ALICE4, BOB4, id=9) / UDP(sport=1, dport=2) / payload).fragment(600)
-    six = IPv6(bytes(scapy_ip(ALICE6, BOB6) / UDP(sport=1, dport=2) / payload))
-    network = six.copy()
-    network.remove_payload()
-    sixes = scapy_fragment6(network / IPv6ExtHdrFragment(id=9) / six[UDP], 1280)
+    datagram = IPv6(bytes(scapy_ip(ALICE6, BOB6) / UDP(sport=1, dport=2) / payload))[UDP]
+    fragment6: Any = scapy_fragment6
+    sixes = fragment6(scapy_ip(ALICE6, BOB6) / IPv6ExtHdrFragment(id=9) / datagram, 1280)
     for theirs in (four, sixes):
         assert len(theirs) > 1
         packet = whole([parse(bytes(part)) for part in theirs])
@@ -207,7 +207,11 @@ def test_fragments_as_scapy_reads_them() -> None:
     seen = [IP(part.header + bytes(part.payload)) for part in parts]
     assert [int(one.frag) * 8 for one in seen] == [0, 1376, 2752]
     assert [str(one.flags) for one in seen] == ["MF", "MF", ""]
-    assert all(one.id == 0xBEEF and bytes(one) == recomputed(bytes(one)) for one in seen)
+    assert all(one.id == 0xBEEF for one in seen)
+    for one in seen:
+        checksum = one.chksum
+        del one.chksum
+        assert IP(bytes(one)).chksum == checksum
     parts = fragment.fragment(udp.build(udp.Datagram(1, 2, bytes(3000)), ALICE6, BOB6), 1400, 0xBEEF)
     heads = [IPv6(part.header + bytes(part.payload))[IPv6ExtHdrFragment] for part in parts]
     assert [(head.offset * 8, head.m, head.id, head.nh) for head in heads] == [
