@@ -86,10 +86,15 @@ class Directory:
         found = self._networks(select(*_NETWORK).where(networks.c.name == name))
         return found[0] if found else None
 
-    def networks_of(self, key: bytes) -> list[NetworkRecord]:
-        """The networks of a node, by name."""
-        joined = select(*_NETWORK).select_from(networks.join(members, members.c.network == networks.c.id))
-        return self._networks(joined.where(members.c.key == key).order_by(networks.c.name))
+    def memberships(self, key: bytes) -> list[tuple[NetworkRecord, str]]:
+        """The networks of a node, by name, each with the node's own name in it."""
+        joined = networks.join(members, members.c.network == networks.c.id)
+        statement = (
+            select(*_NETWORK, members.c.name.label("member_name")).select_from(joined).where(members.c.key == key)
+        )
+        with self._transaction() as connection:
+            rows: list[Any] = list(connection.execute(statement.order_by(networks.c.name)))
+        return [(NetworkRecord._make(row[:-1]), row[-1]) for row in rows]
 
     def evicted_from(self, key: bytes) -> list[NetworkRecord]:
         """The networks whose newest eviction names this node and that it was a member of once."""

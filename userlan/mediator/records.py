@@ -60,8 +60,8 @@ class DirectoryStore(Protocol):
     def network(self, name: str) -> NetworkRecord | None:
         """The network with this name."""
 
-    def networks_of(self, key: bytes) -> list[NetworkRecord]:
-        """The networks of a node, by name."""
+    def memberships(self, key: bytes) -> list[tuple[NetworkRecord, str]]:
+        """The networks of a node, by name, each with the node's own name in it."""
 
     def members(self, network: int) -> list[MemberRecord]:
         """The members of a network, by name."""

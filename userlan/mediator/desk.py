@@ -1,0 +1,296 @@
+"""The desk: what each message of a session leads to, and who is told what of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable
+
+from userlan.control import refusals
+from userlan.control.frames import Undecodable, encode
+from userlan.control.messages import (
+    PROTOCOL_VERSION,
+    Bye,
+    Candidate,
+    Candidates,
+    Create,
+    Evict,
+    Hello,
+    Join,
+    Leave,
+    Lock,
+    Meet,
+    Message,
+    Nick,
+    Observed,
+    Ping,
+    Pong,
+    Prove,
+    Refused,
+    Welcome,
+)
+from userlan.mediator.accounts import Account, Accounts
+from userlan.mediator.effects import Effect, Entered, Parted, Publish, RefusalError, Tell
+from userlan.mediator.events import MediatorEvent, NodeOffline, NodeOnline, StoreFailed
+from userlan.mediator.limits import source_name
+from userlan.mediator.matchmaker import Matchmaker
+from userlan.mediator.presence import PING_INTERVAL, Presence
+from userlan.mediator.reach import accepted, is_colocated
+from userlan.mediator.records import DirectoryError
+from userlan.mediator.requests import Requests
+from userlan.mediator.session import Phase, Session
+from userlan.mediator.sessions import Sessions
+from userlan.wire.endpoint import TCP, Endpoint, unmapped
+
+#: The oldest protocol that is still spoken.
+OLDEST_PROTOCOL = 1
+
+
+class Desk:
+    """Reads messages, keeps presence and matchmaker informed, writes to sessions. Never touches tunnel or host."""
+
+    def __init__(
+        self,
+        accounts: Accounts,
+        requests: Requests,
+        sessions: Sessions,
+        presence: Presence,
+        matchmaker: Matchmaker,
+        own_hosts: Collection[str],
+        agent: str,
+    ) -> None:
+        self._accounts = accounts
+        self._requests = requests
+        self._sessions = sessions
+        self._presence = presence
+        self._matchmaker = matchmaker
+        self._own_hosts = own_hosts
+        self._agent = agent
+        self._written: dict[Session, None] = {}
+        self._members: dict[bytes, None] = {}
+        self._events: list[MediatorEvent] = []
+        self._token = 0
+        self.counters: Counter[str] = Counter()
+
+    # --- drained by the service --------------------------------------------------------------------------------------
+
+    def written(self) -> list[Session]:
+        """The sessions that were written to."""
+        written, self._written = list(self._written), {}
+        return written
+
+    def members_known(self) -> list[bytes]:
+        """Keys that turned out to be, or became, members of a network."""
+        members, self._members = list(self._members), {}
+        return members
+
+    def events(self) -> list[MediatorEvent]:
+        """For the log."""
+        events, self._events = self._events, []
+        return events
+
+    # --- messages ----------------------------------------------------------------------------------------------------
+
+    def message(self, session: Session, message: Message | Undecodable, endpoint: Endpoint, now: float) -> str:
+        """One message of a session whose datagrams come from ``endpoint``; returns why the session must end, or ""."""
+        if isinstance(message, Undecodable):
+            return self._undecodable(session, message, now)
+        self.counters["messages"] += 1
+        match message:
+            case Ping():
+                self._send(session, Pong(message.token))
+                return ""
+            case Pong():
+                self._pong(session, message, now)
+                return ""
+            case Bye():
+                return "it said goodbye"
+            case Hello():
+                return self._hello(session, message, endpoint, now)
+        account = self._accounts.get(session.key) if session.phase is Phase.READY else None
+        if account is None:
+            self._refuse(session, refusals.OUT_OF_ORDER, "the first message of a session must be Hello")
+            return "its first message was not Hello"
+        match message:
+            case Candidates():
+                self._matchmaker.offers(session.key, accepted(message.candidates), now)
+            case Meet():
+                if not self._matchmaker.meet(session.key, message.peer, now):
+                    self.counters["meetings-refused"] += 1
+                    self._refuse(session, refusals.NO_SUCH_PEER, "no such peer is online in your networks")
+            case Create() | Join() | Prove() | Leave() | Nick() | Lock() | Evict():
+                self._apply(self._requests.handle(account, message, now), now)
+        return ""
+
+    def roamed(self, key: bytes, endpoint: Endpoint, now: float) -> None:
+        """A peer's datagrams come from another endpoint now."""
+        session, account = self._sessions.ready(key), self._accounts.get(key)
+        if session is None or account is None:
+            return
+        seen = _plain(endpoint)
+        account.source = source_name(seen.host)
+        self._matchmaker.located(key, seen, is_colocated(seen, self._own_hosts), now)
+        self._send(session, Observed(_observed(seen)))
+
+    def ping(self, key: bytes, now: float) -> None:
+        """Measures a session's link and asks for a sign of life."""
+        session = self._sessions.ready(key)
+        if session is None or (session.ping_token and now - session.ping_sent < PING_INTERVAL / 2):
+            return
+        self._token = self._token % (2**32 - 1) + 1
+        session.ping_token, session.ping_sent = self._token, now
+        self._send(session, Ping(self._token))
+
+    def introduce(self, now: float) -> None:
+        """Sends the introductions that are due."""
+        for introduction in self._matchmaker.due(now):
+            session = self._sessions.ready(introduction.key)
+            if session is not None:
+                self._send(session, introduction.message)
+
+    def ended(self, key: bytes, reason: str, now: float) -> None:
+        """A key's live session ended."""
+        account = self._accounts.get(key)
+        if account is None:
+            return
+        self._presence.departed(key, now)
+        self._matchmaker.departed(key)
+        self._apply(self._accounts.logout(key), now)
+        self._events.append(NodeOffline(key, account.name, reason))
+
+    # --- inside ------------------------------------------------------------------------------------------------------
+
+    def _hello(self, session: Session, hello: Hello, endpoint: Endpoint, now: float) -> str:
+        if session.phase is not Phase.GREETING:
+            self._refuse(session, refusals.OUT_OF_ORDER, "this session has greeted already")
+            return ""
+        version, text = _negotiate(hello)
+        if text:
+            self._refuse(session, refusals.PROTOCOL_VERSION, text)
+            return f"it speaks protocol {hello.version}"
+        seen = _plain(endpoint)
+        was_online = self._presence.online(session.key)
+        self._presence.arrived(session.key, now)
+        try:
+            account, effects = self._accounts.login(session.key, hello.name, source_name(seen.host), now)
+            greeting = self._accounts.greeting(account, hello.evictions)
+        except (RefusalError, DirectoryError, ValueError) as error:
+            if self._accounts.get(session.key) is None:
+                self._presence.departed(session.key, now)
+            return self._no_login(session, error)
+        self._sessions.greeted(session)
+        session.greeted()
+        self._welcome(session, account, version, seen, now)
+        self._matchmaker.arrived(
+            session.key,
+            account.memberships,
+            seen,
+            accepted(hello.candidates),
+            is_colocated(seen, self._own_hosts),
+            now,
+        )
+        self._apply([*greeting, *effects], now)
+        self._mark(account)
+        if not was_online:
+            self._events.append(NodeOnline(session.key, account.name, account.ipv4, seen, len(account.memberships)))
+        return ""
+
+    def _welcome(self, session: Session, account: Account, version: int, seen: Endpoint, now: float) -> None:
+        """The ping goes right behind: what is measured must not wait for the networks' states."""
+        welcome = Welcome(
+            version,
+            account.name,
+            account.ipv4,
+            str(self._accounts.range),
+            _observed(seen),
+            self._accounts.wall(now),
+            tuple(membership.network for membership in account.memberships.values()),
+            self._agent,
+        )
+        self._send(session, welcome)
+        self.ping(session.key, now)
+
+    def _no_login(self, session: Session, error: Exception) -> str:
+        if isinstance(error, RefusalError):
+            self._refuse(session, error.code, str(error))
+        else:
+            self._refuse(session, refusals.UNAVAILABLE, str(error))
+            self._events.append(StoreFailed(str(error)))
+        return f"it was refused: {error}"
+
+    def _pong(self, session: Session, pong: Pong, now: float) -> None:
+        if session.ping_token and pong.token == session.ping_token:
+            session.ping_token = 0
+            self._matchmaker.measured(session.key, now - session.ping_sent, now)
+        else:
+            self.counters["pongs-unasked"] += 1
+
+    def _undecodable(self, session: Session, message: Undecodable, now: float) -> str:
+        self.counters[message.reason] += 1
+        self._send(session, Refused(message.request, message.reason, message.text))
+        if session.phase is Phase.GREETING:
+            return f"its first message was unreadable: {message.text}"
+        return "" if session.rubbish(now) else "it sent too many unreadable messages"
+
+    def _apply(self, effects: Iterable[Effect], now: float) -> None:
+        for effect in effects:
+            match effect:
+                case Tell():
+                    session = self._sessions.ready(effect.key)
+                    if session is not None:
+                        self._send(session, effect.message)
+                case Publish():
+                    self._publish(effect)
+                case Entered():
+                    self._matchmaker.joined(effect.key, effect.network, now)
+                    self._remark(effect.key)
+                case Parted():
+                    self._matchmaker.parted(effect.key, effect.network)
+                    self._remark(effect.key)
+
+    def _publish(self, publish: Publish) -> None:
+        frame = encode(publish.message)
+        for key in self._accounts.online(publish.network):
+            session = self._sessions.ready(key) if key != publish.besides else None
+            if session is not None:
+                session.send_frame(frame)
+                self._written[session] = None
+
+    def _remark(self, key: bytes) -> None:
+        account = self._accounts.get(key)
+        if account is not None:
+            self._mark(account)
+
+    def _mark(self, account: Account) -> None:
+        member = bool(account.memberships)
+        self._sessions.set_member(account.key, member)
+        if member:
+            self._members[account.key] = None
+
+    def _refuse(self, session: Session, code: str, text: str) -> None:
+        self.counters["refused"] += 1
+        self._send(session, Refused(0, code, text))
+
+    def _send(self, session: Session, message: Message) -> None:
+        session.send(message)
+        self._written[session] = None
+
+
+def _negotiate(hello: Hello) -> tuple[int, str]:
+    """The protocol that both speak, or why there is none."""
+    oldest = hello.oldest or hello.version
+    if oldest > PROTOCOL_VERSION:
+        return 0, f"this mediator speaks protocol {PROTOCOL_VERSION}, the node {oldest} or newer: upgrade the mediator"
+    if hello.version < OLDEST_PROTOCOL:
+        return (
+            0,
+            f"this mediator speaks protocol {OLDEST_PROTOCOL} or newer, the node {hello.version}: upgrade the node",
+        )
+    return min(hello.version, PROTOCOL_VERSION), ""
+
+
+def _plain(endpoint: Endpoint) -> Endpoint:
+    return Endpoint(endpoint.transport, unmapped(endpoint.host), endpoint.port)
+
+
+def _observed(endpoint: Endpoint) -> Candidate:
+    return Candidate(endpoint.host, endpoint.port, "tcp" if endpoint.transport == TCP else "udp", "observed")
