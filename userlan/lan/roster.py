@@ -82,6 +82,7 @@ class Roster:
         self._members: dict[str, dict[bytes, Member]] = {}
         self._owners: dict[str, tuple[bytes, bytes]] = {}
         self._evicted: dict[str, frozenset[bytes]] = {}
+        self._serials: dict[str, int] = {}
         self._named: dict[str, dict[str, set[bytes]]] = {}
         self._shared: dict[bytes, set[str]] = {}
         self._addresses: dict[bytes, bytes] = {self._own_ipv6: own_key}
@@ -175,6 +176,7 @@ class Roster:
         self._expected.discard(network)
         self._owners.pop(network, None)
         self._evicted.pop(network, None)
+        self._serials.pop(network, None)
         return changes._replace(any=changes.any or known)
 
     def apply_network(self, claim: NetworkClaim) -> Changes:
@@ -203,7 +205,7 @@ class Roster:
             owner_signing_public=claim.owner_signing_public,
             attestation=claim.attestation,
             locked=claim.locked,
-            serial=claim.serial,
+            serial=max(claim.serial, self._serials.get(name, 0)),
             members=MappingProxyType(members),
         )
         self._networks[name] = network
@@ -246,6 +248,7 @@ class Roster:
             evicted = named
         news = evicted != self.evicted(network)
         self._evicted[network] = evicted
+        self._serials[network] = max(serial, self._serials.get(network, 0))
         touched: dict[bytes, Peer | None] = {}
         for key in named:
             self._drop(network, key, touched)
