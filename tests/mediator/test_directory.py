@@ -62,7 +62,7 @@ def test_networks_and_members(directory: Directory) -> None:
     directory.add_member(work.identifier, key(3), "carol-2", 101.0)
     assert directory.network("home") == home
     assert directory.network("nowhere") is None
-    assert [record.name for record in directory.networks_of(key(3))] == ["home", "work"]
+    assert directory.memberships(key(3)) == [(home, "carol"), (work, "carol-2")]
     assert [(m.key, m.name, m.ipv4, m.last_seen) for m in directory.members(home.identifier)] == [
         (key(1), "ann", address(1), 10.0),
         (key(3), "carol", address(3), 30.0),

@@ -85,6 +85,8 @@ class Presence:
         """When there is something to do next."""
         if not self._sessions and not self._unwritten:
             return None
+        while self._heap and not self._live(*self._heap[0][1:]):
+            heapq.heappop(self._heap)
         return min(self._write_at, self._heap[0][0]) if self._heap else self._write_at
 
     def due(self, now: float) -> tuple[list[bytes], list[bytes]]:
@@ -93,8 +95,8 @@ class Presence:
         overdue: list[bytes] = []
         while self._heap and self._heap[0][0] <= now:
             _, key, number = heapq.heappop(self._heap)
-            session = self._sessions.get(key)
-            if session is None or session.number != number:
+            session = self._live(key, number)
+            if session is None:
                 continue
             if now >= session.heard + SILENCE:
                 overdue.append(key)
@@ -107,6 +109,11 @@ class Presence:
                 again = min(session.next_ping(), session.heard + SILENCE)
             heapq.heappush(self._heap, (again, key, number))
         return ping, overdue
+
+    def _live(self, key: bytes, number: int) -> _Session | None:
+        """The session that a heap entry is about, unless it ended meanwhile."""
+        session = self._sessions.get(key)
+        return session if session is not None and session.number == number else None
 
     def to_write(self, now: float) -> dict[bytes, float]:
         """Last-seen wall times that are to be written now, at most ``WRITE_BATCH``; mostly none."""

@@ -33,7 +33,21 @@ from userlan.wire.endpoint import TCP, UDP, Endpoint, unmapped
 
 #: Hosts whose kind is remembered: more than an hour's members of a busy mediator, a few hundred KiB.
 _REMEMBERED = 4096
-_SHARED = ipaddress.ip_network("100.64.0.0/10")  # RFC 6598: carriers' own, private to their customers
+#: Private to one site: RFC 1918, RFC 6598 (a carrier's own), RFC 3927 and RFC 4291 (one link), RFC 4193.
+_PRIVATE = tuple(
+    ipaddress.ip_network(network)
+    for network in (
+        "10.0.0.0/8",
+        "172.16.0.0/12",
+        "192.168.0.0/16",
+        "100.64.0.0/10",
+        "169.254.0.0/16",
+        "fe80::/10",
+        "fc00::/7",
+    )
+)
+#: Never an endpoint: "this network" and class E (RFC 1122 section 3.2.1.3).
+_UNUSABLE = (ipaddress.ip_network("0.0.0.0/8"), ipaddress.ip_network("240.0.0.0/4"))
 
 
 class Sight(NamedTuple):
@@ -55,11 +69,9 @@ def scope(host: str) -> str:
         return "unusable"
     if address.is_loopback:
         return "loopback"
-    if isinstance(address, ipaddress.IPv4Address) and address in _SHARED:
+    if any(address in network for network in _PRIVATE):
         return "private"
-    if address.is_link_local or address.is_private:
-        return "private"
-    return "unusable" if address.is_reserved else "public"
+    return "unusable" if any(address in network for network in _UNUSABLE) else "public"
 
 
 @lru_cache(maxsize=_REMEMBERED)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Collection
 
-from userlan.stack.host import Host
-
 from userlan.control.frames import ControlError, Undecodable
 from userlan.control.messages import CONTROL_PORT, Bye, Message
 from userlan.lan.addresses import DEFAULT_RANGE, ipv6_of
@@ -22,12 +20,13 @@ from userlan.mediator.session import Phase, Session
 from userlan.mediator.sessions import Sessions
 from userlan.stack.config import HostConfig
 from userlan.stack.events import TcpAccepted, TcpEvent
+from userlan.stack.host import Host
 from userlan.stack.tcp.config import Config as TcpConfig
 from userlan.stack.tcp.connection import Connection
 from userlan.stack.tcp.state import Events
 from userlan.tunnel.device import Device, Inbound
-from userlan.tunnel.events import Expired, Roamed, TimestampAdvanced, UnknownPeer
 from userlan.tunnel.endpoint import Burst
+from userlan.tunnel.events import Expired, Roamed, TimestampAdvanced, UnknownPeer
 from userlan.tunnel.peer import Peer
 from userlan.wire.endpoint import Endpoint
 
