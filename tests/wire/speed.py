@@ -1,10 +1,11 @@
-"""What the hot path of the wire formats costs: `python -m tests.wire.speed` prints microseconds, best of several runs."""
+"""What the hot path of the wire formats costs: `python -m tests.wire.speed` prints microseconds, best of several."""
 
 from __future__ import annotations
 
 import timeit
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 
 from tests.wire.examples import PAIRS, super_segment
 from userlan.wire import tcp
@@ -32,14 +33,14 @@ def main() -> None:
         segment = tcp.parse_segment(packet)
         acknowledgement = cut(super_segment(b"", 0, addresses), False)
         rows: tuple[tuple[str, Callable[[], object]], ...] = (
-            (f"cut of {SEGMENTS}", lambda packet=packet: cut(packet, False)),
-            (f"join of {SEGMENTS}", lambda plain=plain: join(plain, True, counters)),
-            (f"cut of {SEGMENTS} with checksums", lambda packet=packet: cut(packet, True)),
-            (f"join of {SEGMENTS} with checksums", lambda checked=checked: join(checked, False, counters)),
-            ("build", lambda segment=segment, addresses=addresses: tcp.build(segment, *addresses)),
-            ("parse", lambda one=acknowledgement[0]: parse(one, True)),
-            ("parse_segment", lambda packet=packet: tcp.parse_segment(packet)),
-            ("join of one acknowledgement", lambda one=acknowledgement: join(one, True, counters)),
+            (f"cut of {SEGMENTS}", partial(cut, packet, False)),
+            (f"join of {SEGMENTS}", partial(join, plain, True, counters)),
+            (f"cut of {SEGMENTS} with checksums", partial(cut, packet, True)),
+            (f"join of {SEGMENTS} with checksums", partial(join, checked, False, counters)),
+            ("build", partial(tcp.build, segment, *addresses)),
+            ("parse", partial(parse, acknowledgement[0], True)),
+            ("parse_segment", partial(tcp.parse_segment, packet)),
+            ("join of one acknowledgement", partial(join, acknowledgement, True, counters)),
         )
         for name, call in rows:
             print(f"IPv{packet.version}  {name:32} {microseconds(call):8.2f} µs")

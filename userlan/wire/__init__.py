@@ -11,10 +11,15 @@ never in another exception; a parser accepts exactly what a careful host accepts
     fragment      IP fragments of both versions: fields, building, putting together
     tcp udp       segments and datagrams
     icmp icmpv6   messages
+    endpoint      addresses of the outer network, which the layers above share
     quote         the packet that an ICMP error quotes
 
     wire packets --join--> SuperPacket --tcp.parse_segment--> Segment (up to 64 KB)
     wire packets <--cut--- SuperPacket <------tcp.build------ Segment
+
+Checksums: between own nodes the AEAD covers every octet, so `cut` leaves them zero and `join` does not look at them
+(`verified`). Towards anybody else `cut` computes them, `join` checks TCP's before it joins, and `checksum.transport_ok`
+checks those of single packets.
 
 Limits: 65,535 octets a packet; 8 IPv6 extension headers and 1,024 octets of them; no jumbograms, no routing header of
 type 0.
