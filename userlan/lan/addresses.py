@@ -19,6 +19,7 @@ import binascii
 import hashlib
 import ipaddress
 from collections.abc import Callable
+from typing import ClassVar
 
 #: Octets of an X25519 or Ed25519 public key (RFC 7748 section 5, RFC 8032 section 5.1.5).
 KEY_SIZE = 32
@@ -132,6 +133,9 @@ class AddressRange:
     """
 
     __slots__ = ("_network", "broadcast", "first", "mask")
+
+    #: What its text form is called in messages to people.
+    EXPECTED: ClassVar[str] = f"an IPv4 range such as {DEFAULT_RANGE}"
 
     def __init__(self, network: ipaddress.IPv4Network) -> None:
         self._network = network

@@ -10,7 +10,8 @@ types of the structs' fields::
     dict[str, X]        keys of one's own choice
     a Struct            keys that are its fields; nothing at all: its defaults; a bare list: its only list field
     X | None            null (``~``, nothing) or X
-    a class with a class method ``parse(text)``, a form of ``userlan.node.config_values.FORMS``      text
+    a class with a class method ``parse(text)``, a form of ``userlan.node.config_values.FORMS``: text; what is expected
+                        is said by the class's ``EXPECTED`` or by the form
 
 Not used from YAML: tags (``!x``), merge keys (``<<``), octal, hexadecimal and base-60 numbers. Anchors work.
 
@@ -122,7 +123,7 @@ class Reader:
         self._learn_places(fields, "")
         try:
             root = self._compose()
-            if root is None:
+            if root is None or is_null(root):
                 return {key: field.default() for key, field in fields.items()}
             if not is_mapping(root):
                 self._problem(root, "", f"expected {next(iter(fields))}: VALUE and the like, found {found(root)}")

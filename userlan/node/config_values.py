@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import msgspec
 
@@ -30,6 +30,8 @@ _SECONDS = re.compile(r"[0-9]+(?:\.[0-9]+)?", re.ASCII)
 
 class ListenAddress(msgspec.Struct, frozen=True):
     """Where a socket is bound: a numeric address without brackets, and a port (0: the system chooses one)."""
+
+    EXPECTED: ClassVar[str] = "ADDRESS:PORT"
 
     host: str
     port: int
