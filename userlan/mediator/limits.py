@@ -28,6 +28,9 @@ class Limits(NamedTuple):
     greeting: float = 10.0
     #: Seconds that a challenge can be answered (Argon2id runs before ``Join``, so a signature is all that is due).
     challenge: float = 30.0
+    #: TCP connections that one key may ask for a second and at once: it needs one, and must not fill the backlog.
+    opening_rate: float = 1.0
+    opening_burst: float = 10.0
     #: Networks owned by one key.
     networks_owned: int = 16
     #: Networks that one key is a member of (``control.messages.MAX_NETWORKS``).

@@ -11,7 +11,7 @@ from userlan.lan.addresses import DEFAULT_RANGE, ipv6_of
 from userlan.mediator.accounts import Accounts
 from userlan.mediator.desk import Desk
 from userlan.mediator.events import MediatorEvent, StoreFailed
-from userlan.mediator.limits import Limits
+from userlan.mediator.limits import Buckets, Limits
 from userlan.mediator.matchmaker import Matchmaker
 from userlan.mediator.presence import Presence
 from userlan.mediator.records import DirectoryError, DirectoryStore
@@ -29,9 +29,12 @@ from userlan.tunnel.endpoint import Burst
 from userlan.tunnel.events import Expired, Roamed, TimestampAdvanced, UnknownPeer
 from userlan.tunnel.peer import Peer
 from userlan.wire.endpoint import Endpoint
+from userlan.wire.superpacket import SuperPacket
 
 #: The note in the directory that holds the tunnel's timestamp floor.
 TIMESTAMP_NOTE = "timestamp"
+#: TCP's number in the IP header (RFC 9293).
+TCP_PROTOCOL = 6
 #: Connections that wait to be accepted: they are taken at once, so this bounds one batch of datagrams.
 BACKLOG = 512
 #: Seconds in which a key that nobody knows must have opened its control connection, else its tunnel is dropped.
@@ -101,6 +104,7 @@ class Mediator:
             accounts, requests, self._sessions, self._presence, self._matchmaker, frozenset(own_hosts), agent
         )
         self._keys: dict[bytes, bytes] = {}  # inner address → key, of the device's peers
+        self._openings = Buckets(limits.opening_rate, limits.opening_burst, limits.remembered)
         self._visits: OrderedDict[bytes, float] = OrderedDict()  # unknown keys that must open a session by then
         self._events: list[MediatorEvent] = []
 
@@ -192,10 +196,12 @@ class Mediator:
         key = inbound.peer.public_key
         address = self._address(inbound.peer)
         for packet in inbound.packets:
-            if packet.source == address:
-                self.host.receive(packet, now)
-            else:
+            if packet.source != address:
                 self.counters["source-forged"] += 1
+            elif _opens(packet) and not self._openings.take(key, now):
+                self.counters["openings-dropped"] += 1
+            else:
+                self.host.receive(packet, now)
         self._presence.heard(key, now)
 
     def _address(self, peer: Peer) -> bytes:
@@ -315,3 +321,9 @@ class Mediator:
         except DirectoryError as error:
             self.counters["last-seen-not-written"] += 1
             self._events.append(StoreFailed(str(error)))
+
+
+def _opens(packet: SuperPacket) -> bool:
+    """Whether a packet asks for a new TCP connection: SYN without ACK (RFC 9293 section 3.1: octet 13 of the header)."""
+    flags_at = packet.transport_offset + 13
+    return packet.protocol == TCP_PROTOCOL and len(packet.header) > flags_at and packet.header[flags_at] & 0x12 == 0x02
