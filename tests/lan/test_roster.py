@@ -405,3 +405,14 @@ def test_whatever_is_claimed_the_roster_is_consistent(steps: list[tuple[str, obj
     other.restore(json.loads(json.dumps(one.snapshot())))
     one.all_offline()
     assert set(other.peers) == set(one.peers)
+
+
+def test_an_own_address_that_an_own_membership_still_has_stays_the_node_s() -> None:
+    one = roster()
+    one.set_own("me", packed("25.1.0.1"))
+    one.apply_network(state([member(OWN)]))
+    one.set_own("me", packed("25.1.0.9"))
+    assert one.key_at(packed("25.1.0.1")) == OWN
+    one.apply_member("home", member(OWN, ipv4="25.1.0.9"))
+    assert one.key_at(packed("25.1.0.1")) is None
+    assert one.key_at(packed("25.1.0.9")) == OWN

@@ -156,10 +156,10 @@ class Roster:
             ipv4 = self.own_ipv4
         if (name, ipv4) == (self.own_name, self.own_ipv4):
             return NOTHING
-        if ipv4 != self.own_ipv4:
-            self._release(self.own_ipv4, self.own_key)
+        before, self.own_name, self.own_ipv4 = self.own_ipv4, name, ipv4
+        if ipv4 != before:
+            self._release(before, self.own_key)
             self._addresses[ipv4] = self.own_key
-        self.own_name, self.own_ipv4 = name, ipv4
         return Changes(any=True)
 
     def expect(self, network: str) -> None:
@@ -360,14 +360,14 @@ class Roster:
             del self._shared[member.key]
             if member.key != self.own_key:
                 self._release(member.ipv6, member.key)
-        held = {self._members[other][member.key].ipv4 for other in networks}
-        if member.key == self.own_key:
-            held.add(self.own_ipv4)
-        if member.ipv4 not in held:
-            self._release(member.ipv4, member.key)
+        self._release(member.ipv4, member.key)
 
     def _release(self, address: bytes, key: bytes) -> None:
-        if self._addresses.get(address) == key:
+        """Frees an address of a key, unless another membership of the key (or the node itself) still has it."""
+        held = {self._members[network][key].ipv4 for network in self._shared.get(key, ())}
+        if key == self.own_key:
+            held.add(self.own_ipv4)
+        if address not in held and self._addresses.get(address) == key:
             del self._addresses[address]
 
     def _objection(self, network: str, claim: MemberClaim, before: Member | None) -> str:
