@@ -14,6 +14,8 @@ class Limits(NamedTuple):
     sessions: int = 20_000
     #: Live sessions of keys that are in no network: made-up keys cannot use up ``sessions`` for the members.
     strangers: int = 2_000
+    #: Tunnels of keys that were never seen in a network; as many again as strangers, for those that come and go.
+    visitors: int = 4_000
     #: Messages a second and at once of one session; beyond it the session is read more slowly, nobody else waits.
     message_rate: float = 20.0
     message_burst: float = 100.0

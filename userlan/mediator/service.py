@@ -84,7 +84,7 @@ class Mediator:
             wall_offset=wall_offset,
             timestamp_floor=floor,
             accept_unknown=True,
-            max_unknown=2 * limits.strangers,
+            max_unknown=limits.visitors,
         )
         self.public_key = self._device.public_key
         #: Packed address at which the control service listens, on ``CONTROL_PORT``.
@@ -219,8 +219,7 @@ class Mediator:
                 case Roamed():
                     self._desk.roamed(event.public_key, event.new, now)
                 case UnknownPeer():
-                    self._visits[event.public_key] = now + VISIT
-                    self._visits.move_to_end(event.public_key)
+                    self._visiting(event.public_key, now)
                 case Expired():
                     if self._sessions.get(event.public_key) is None:
                         self._forget(event.public_key)
@@ -230,6 +229,13 @@ class Mediator:
             self._directory.set_note(TIMESTAMP_NOTE, value)
         except DirectoryError as error:
             self._events.append(StoreFailed(str(error)))
+
+    def _visiting(self, key: bytes, now: float) -> None:
+        """A tunnel of an unknown key has no session: it is dropped soon unless it gets one."""
+        peer = self._device.peer(key)
+        if peer is not None and peer.unknown:
+            self._visits[key] = now + VISIT
+            self._visits.move_to_end(key)
 
     def _forget(self, key: bytes) -> None:
         self._keys.pop(ipv6_of(key), None)
@@ -268,6 +274,7 @@ class Mediator:
             self.counters["sessions-crowded-out"] += 1
             crowded.abort(now)
             self._desk.ended(crowded.key, "too many strangers", now)
+            self._visiting(crowded.key, now)
 
     def _connection_event(self, connection: Connection, flags: int, now: float) -> None:
         session = connection.context
@@ -314,6 +321,7 @@ class Mediator:
             session.close(now)
         if self._sessions.remove(session):
             self._desk.ended(session.key, reason, now)
+            self._visiting(session.key, now)
 
     def _write(self, now: float) -> None:
         try:
@@ -324,6 +332,6 @@ class Mediator:
 
 
 def _opens(packet: SuperPacket) -> bool:
-    """Whether a packet asks for a new TCP connection: SYN without ACK (RFC 9293 section 3.1: octet 13 of the header)."""
+    """Whether a packet asks for a new TCP connection: SYN without ACK (RFC 9293 section 3.1, octet 13)."""
     flags_at = packet.transport_offset + 13
     return packet.protocol == TCP_PROTOCOL and len(packet.header) > flags_at and packet.header[flags_at] & 0x12 == 0x02
