@@ -209,6 +209,17 @@ class Client:
             self.connected = True
             if self.greet:
                 self.send(Hello(1, self.name, "test", self.candidates))
+        self._read(connection, now)
+        if flags & (Events.EOF | Events.CLOSED):
+            self.ended = True
+
+    def ask_to_read(self) -> None:
+        """Reads what has come while ``reading`` was off."""
+        assert self.connection is not None
+        self.reading = True
+        self._read(self.connection, self.world.now)
+
+    def _read(self, connection: Connection, now: float) -> None:
         while self.reading and (data := connection.receive()):
             for message in self.framer.feed(data):
                 if isinstance(message, Ping):
@@ -216,8 +227,6 @@ class Client:
                         self.send(Pong(message.token))
                 else:
                     self.received.append((now, message))
-        if flags & (Events.EOF | Events.CLOSED):
-            self.ended = True
 
 
 class Lab:

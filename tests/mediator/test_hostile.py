@@ -13,7 +13,20 @@ from hypothesis import strategies as st
 from tests.mediator.harness import Client, Lab
 from userlan.control import refusals
 from userlan.control.frames import encode
-from userlan.control.messages import Candidate, Candidates, Done, Hello, Join, Meet, Nick, Ping, Pong, Refused, Welcome
+from userlan.control.messages import (
+    Candidate,
+    Candidates,
+    Done,
+    Hello,
+    Join,
+    Meet,
+    NetworkState,
+    Nick,
+    Ping,
+    Pong,
+    Refused,
+    Welcome,
+)
 from userlan.lan.secrets import NetworkSecret
 from userlan.mediator.limits import Limits
 from userlan.mediator.service import VISIT
@@ -159,19 +172,69 @@ def test_a_flood_is_read_slowly_and_the_others_do_not_notice(lab: Lab) -> None:
     assert isinstance(ann.create("home", SECRET), Done)
 
 
-def test_who_does_not_read_is_closed_and_holds_a_bounded_memory(tmp_path: Path) -> None:
-    lab = Lab(tmp_path, limits=Limits(outgoing=200_000, message_rate=1e6, message_burst=1e6))
+def test_who_does_not_read_gets_no_answers(tmp_path: Path) -> None:
+    lab = Lab(tmp_path, limits=Limits(message_rate=1e6, message_burst=1e6))
     ann, eve = lab.login("ann"), lab.login("eve")
     assert isinstance(ann.create("home", SECRET), Done)
     assert isinstance(eve.join("home", SECRET), Done)
     eve.reading = False
-    for _ in range(400):
-        if eve.send_raw(encode(Join(1, "home")) * 200) == 0:
+    sent = 0
+    asked = encode(Join(1, "home")) * 8_000
+    while sent < len(asked):
+        taken = eve.send_raw(asked[sent : sent + 100_000])
+        sent += taken
+        lab.run(0.1)
+        if not taken:
             break
-        lab.run(0.05)
+    waiting = lab.mediator.status()["waiting"]
+    assert isinstance(waiting, int)
+    assert 0 < waiting < 100_000
+    eve.ask_to_read()
     lab.run(1.0)
+    while sent < len(asked):
+        sent += eve.send_raw(asked[sent:])
+        lab.run(0.1)
+    lab.run(5.0)
+    assert lab.mediator.status()["waiting"] == 0
+    assert isinstance(eve.request(Nick(7, "eva")), Done)
+    lab.directory.close()
+
+
+def test_who_does_not_read_the_news_is_closed(tmp_path: Path) -> None:
+    lab = Lab(tmp_path, limits=Limits(outgoing=50_000))
+    ann, eve = lab.login("ann"), lab.login("eve")
+    assert isinstance(ann.create("home", SECRET), Done)
+    assert isinstance(eve.join("home", SECRET), Done)
+    eve.reading = False
+    out = [number.to_bytes(32, "big") for number in range(4000)]
+    for serial in range(1, 31):
+        assert isinstance(ann.request(ann.evict("home", serial, out, SECRET, [ann.key, eve.key])), Done)
+        if sessions(lab) == 1:
+            break
     assert sessions(lab) == 1
+    assert lab.mediator.status()["waiting"] == 0
     assert not ann.ended
+    lab.directory.close()
+
+
+def test_a_login_to_many_networks_is_told_as_it_is_read(tmp_path: Path) -> None:
+    lab = Lab(tmp_path, limits=Limits(outgoing=30_000, message_rate=1e6, message_burst=1e6, networks_owned=40))
+    ann = lab.login("ann")
+    directory = lab.directory
+    for number in range(30):
+        assert isinstance(ann.create(f"net{number}", SECRET), Done)
+    for number in range(100):
+        key = number.to_bytes(32, "big")
+        directory.register(key, f"pc{number}", bytes((25, 1, 1, number + 1)), 0.0)
+        for network in range(1, 31):
+            directory.add_member(network, key, f"pc{number}", 0.0)
+    ann.bye()
+    lab.run(1.0)
+    ann.received.clear()
+    ann.login()
+    lab.run(2.0)
+    assert not ann.ended
+    assert {state.network for state in ann.take(NetworkState)} == {f"net{number}" for number in range(30)}
     lab.directory.close()
 
 

@@ -17,6 +17,7 @@ from userlan.mediator.effects import Effect, Publish, RefusalError, Tell
 from userlan.mediator.limits import Buckets, Limits
 from userlan.mediator.presence import Presence
 from userlan.mediator.records import DirectoryError, DirectoryStore, NetworkRecord
+from userlan.mediator.session import Untold
 
 #: The note in the directory that says of which range its addresses are.
 RANGE_NOTE = "range"
@@ -126,16 +127,21 @@ class Accounts:
         self._drop(key)
         return [] if account is None else self.announce(account)
 
-    def greeting(self, account: Account, known: Mapping[str, int]) -> list[Effect]:
-        """What a node that logged in is told of its networks; ``known`` are the serials of the evictions it knows."""
-        effects: list[Effect] = []
-        for network, _ in self.directory.memberships(account.key):
-            effects.append(Tell(account.key, self.network_state(network)))
-            effects += self.eviction_news(account.key, network, known.get(network.name, 0))
-        for network in self.directory.evicted_from(account.key)[: self.limits.networks_joined]:
-            effects += self.eviction_news(account.key, network, known.get(network.name, 0))
-            effects.append(Tell(account.key, NetworkGone(network.name, "evicted")))
-        return effects
+    def untold(self, account: Account, known: Mapping[str, int]) -> list[Untold]:
+        """The networks that a node that logged in is told of; ``known`` are serials of the evictions that it knows."""
+        own = [Untold(own.network, False, known.get(own.network, 0)) for own in account.memberships.values()]
+        gone = self.directory.evicted_from(account.key)[: self.limits.networks_joined]
+        return own + [Untold(network.name, True, known.get(network.name, 0)) for network in gone]
+
+    def tell(self, account: Account, untold: Untold) -> list[Effect]:
+        """One of them, as it is now."""
+        network = self.directory.network(untold.network)
+        if network is None or (network.identifier in account.memberships) is untold.evicted:
+            return []  # it changed meanwhile, and the node was told so
+        news = self.eviction_news(account.key, network, untold.known)
+        if untold.evicted:
+            return [*news, Tell(account.key, NetworkGone(network.name, "evicted"))]
+        return [Tell(account.key, self.network_state(network)), *news]
 
     def eviction_news(self, key: bytes, network: NetworkRecord, known: int = 0) -> list[Effect]:
         """The network's newest eviction for one node, unless it knows it."""

@@ -131,6 +131,18 @@ class Desk:
         self._matchmaker.located(key, seen, is_colocated(seen, self._own_hosts), now)
         self._send(session, Observed(_observed(seen)))
 
+    def tell_more(self, session: Session, now: float) -> bool:
+        """Tells a session of its next networks while its connection takes them; False when the directory fails."""
+        account = self._accounts.get(session.key) if session.untold else None
+        while account is not None and session.untold and not session.crowded:
+            try:
+                effects = self._accounts.tell(account, session.untold.popleft())
+            except DirectoryError as error:
+                self._events.append(StoreFailed(str(error)))
+                return False
+            self._apply(effects, now)
+        return True
+
     def ping(self, key: bytes, now: float) -> None:
         """Measures a session's link and asks for a sign of life."""
         session = self._sessions.ready(key)
@@ -172,7 +184,7 @@ class Desk:
         self._presence.arrived(session.key, now)
         try:
             account, effects = self._accounts.login(session.key, hello.name, source_name(seen.host), now)
-            greeting = self._accounts.greeting(account, hello.evictions)
+            untold = self._accounts.untold(account, hello.evictions)
         except (RefusalError, DirectoryError, ValueError) as error:
             if self._accounts.get(session.key) is None:
                 self._presence.departed(session.key, now)
@@ -188,7 +200,8 @@ class Desk:
             is_colocated(seen, self._own_hosts),
             now,
         )
-        self._apply([*greeting, *effects], now)
+        session.untold.extend(untold)
+        self._apply(effects, now)
         self._mark(account)
         if not was_online:
             self._events.append(NodeOnline(session.key, account.name, account.ipv4, seen, len(account.memberships)))

@@ -22,8 +22,9 @@ class Limits(NamedTuple):
     #: Frames without a readable message a second and at once, before the session is closed.
     rubbish_rate: float = 0.1
     rubbish_burst: float = 10.0
-    #: Bytes that wait for a session's connection to take them: thirteen full networks. A slower reader is closed.
-    outgoing: int = 4 * 1024 * 1024
+    #: Bytes that wait for a session's connection to take them: a full network, an eviction and 10,000 changes of
+    #: presence. A slower reader is closed.
+    outgoing: int = 2 * 1024 * 1024
     #: Bytes of the greatest message from a node that has not greeted yet.
     greeting_frame: int = 16 * 1024
     #: Seconds from the connection to ``Hello``.

@@ -187,6 +187,7 @@ class Mediator:
         return {
             "sessions": len(self._sessions),
             "online": len(self._presence),
+            "waiting": sum(session.waiting for session in self._sessions),
             "counters": dict(sorted((self.counters + self._desk.counters + self._matchmaker.counters).items())),
         }
 
@@ -252,10 +253,9 @@ class Mediator:
             elif isinstance(event, TcpEvent):
                 self._connection_event(event.connection, event.flags, now)
         self._desk.introduce(now)
-        for session in self._desk.written():
-            session.flush(now)
-            if session.waiting > self._limits.outgoing:
-                self._end(session, "it does not read what it is sent", now, hard=True)
+        while written := self._desk.written():
+            for session in written:
+                self._flush(session, now)
         for key in self._desk.members_known():
             self._device.add_peer(key)
 
@@ -280,14 +280,19 @@ class Mediator:
         session = connection.context
         if not isinstance(session, Session) or session.phase is Phase.ENDED:
             return
-        if flags & Events.READABLE:
-            self._read(session, now)
+        self._flush(session, now)
+        self._read(session, now)
         if flags & (Events.EOF | Events.CLOSED):
             self._end(
                 session, f"its connection ended ({connection.error or 'closed'})", now, hard=bool(flags & Events.CLOSED)
             )
-            return
+
+    def _flush(self, session: Session, now: float) -> None:
         session.flush(now)
+        if session.waiting > self._limits.outgoing:
+            self._end(session, "it does not read what it is sent", now, hard=True)
+        elif not self._desk.tell_more(session, now):
+            self._end(session, "the directory cannot be read", now, hard=False)
 
     def _read(self, session: Session, now: float) -> None:
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections import deque
+from typing import NamedTuple
 
 from userlan.control.frames import Undecodable, encode, mediator_framer
 from userlan.control.messages import MAX_DOCUMENT, FromNode, Message
@@ -17,6 +18,8 @@ MAX_MESSAGE = MAX_DOCUMENT + 1024
 
 #: Octets offered to a connection at once.
 WRITE_SIZE = 64 * 1024
+#: Octets that wait for a session's connection from which on its requests wait too: who does not read gets no answers.
+HIGH_WATER = 64 * 1024
 
 
 class Phase(enum.Enum):
@@ -25,6 +28,14 @@ class Phase(enum.Enum):
     GREETING = "greeting"  # connected, ``Hello`` is awaited
     READY = "ready"  # greeted
     ENDED = "ended"  # closed, aborted or superseded
+
+
+class Untold(NamedTuple):
+    """A network whose state a session has still to be told. ``known``: serial of the newest eviction it knows."""
+
+    network: str
+    evicted: bool
+    known: int
 
 
 class Session:
@@ -46,6 +57,7 @@ class Session:
         "phase",
         "ping_sent",
         "ping_token",
+        "untold",
     )
 
     def __init__(self, key: bytes, connection: Connection, limits: Limits, now: float) -> None:
@@ -56,6 +68,8 @@ class Session:
         #: Token of the ping that is under way (0: none) and when it left.
         self.ping_token = 0
         self.ping_sent = 0.0
+        #: Told as the connection takes it: a login to 64 full networks must not lie in memory as a whole.
+        self.untold: deque[Untold] = deque()
         self._framer = mediator_framer(limits.greeting_frame)
         self._pending: deque[FromNode | Undecodable] = deque()
         self._outgoing = bytearray()
@@ -68,11 +82,13 @@ class Session:
         self._framer.limit = MAX_MESSAGE
 
     def next_message(self, now: float) -> FromNode | Undecodable | None:
-        """The next message whose turn it is; None: nothing has come, or the session is too fast (``resume_at``).
+        """The next message whose turn it is; None: nothing has come, it is too fast (``resume_at``), or does not read.
 
         Raises:
             ControlError: the framing is broken; the session has to be aborted.
         """
+        if self.crowded:
+            return None
         while not self._pending:
             data = self.connection.receive(READ_SIZE)
             if not data:
@@ -83,8 +99,8 @@ class Session:
         return self._pending.popleft()
 
     def resume_at(self, now: float) -> float | None:
-        """When ``next_message`` goes on with what waits; None when nothing waits."""
-        return self._bucket.ready_at(now) if self._pending else None
+        """When ``next_message`` goes on with what waits; None when nothing waits, or for room in the connection."""
+        return self._bucket.ready_at(now) if self._pending and not self.crowded else None
 
     def rubbish(self, now: float) -> bool:
         """Counts a frame that held no message; False when there were too many."""
@@ -109,6 +125,11 @@ class Session:
                 return
 
     @property
+    def crowded(self) -> bool:
+        """Whether so much waits for the connection that nothing but pushes is added."""
+        return len(self._outgoing) > HIGH_WATER
+
+    @property
     def waiting(self) -> int:
         """Octets that the connection has not taken yet."""
         return len(self._outgoing)
@@ -129,4 +150,5 @@ class Session:
     def _end(self) -> None:
         self.phase = Phase.ENDED
         self._pending.clear()
+        self.untold.clear()
         self._outgoing = bytearray()
