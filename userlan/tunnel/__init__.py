@@ -20,7 +20,7 @@ confirms it by the first message, empty if need be; the responder uses it once t
     initiator                 none ── response ──► current ── a newer one ──► previous ── 180 s ──► gone
     responder     none ── initiation ──► next ── first message ──► current ── a newer one ──► previous
 
-Unlike the paper there are up to four sessions in `next` and eight in `previous`, and the last four initiations may
+Unlike the paper there are up to eight sessions in `next` and sixteen in `previous`, and the last eight initiations may
 still be answered: hole punching sends several in a row, from both sides at once, and whichever answer wins, the
 peer must still hold the keys. No packet is lost when initiations cross. Whoever punches calls `Device.initiate`
 with all endpoints in question: the same initiation goes to each, the copies are refused as replays, and the

@@ -427,7 +427,7 @@ class Device:
         self._deadline_number += 1
         heapq.heappush(self._deadlines, (due, self._deadline_number, peer))
         if len(self._deadlines) > 2 * len(self._peers) + _STALE_DEADLINES:
-            self._deadlines = [
+            self._deadlines[:] = [
                 entry for entry in self._deadlines if not entry[2].removed and entry[2].scheduled == entry[0]
             ]
             heapq.heapify(self._deadlines)

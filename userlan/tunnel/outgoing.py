@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from collections import Counter, deque
 
-from userlan.tunnel.constants import BURST_BYTES, BURST_SEGMENTS, OUTGOING_LIMIT, STAGED_BYTES, STAGED_PACKETS
+from userlan.tunnel.constants import (
+    BURST_BYTES,
+    BURST_SEGMENTS,
+    OUTGOING_BURSTS,
+    OUTGOING_BYTES,
+    STAGED_BYTES,
+    STAGED_PACKETS,
+)
 from userlan.tunnel.endpoint import Burst
 from userlan.wire.endpoint import Endpoint
 from userlan.wire.superpacket import SuperPacket
@@ -16,21 +23,22 @@ class Outgoing:
     def __init__(self, counters: Counter[str]) -> None:
         self._counters = counters
         self._queue: list[Burst] = []
+        self._bytes = 0
 
     def add(self, data: bytes, segment: int, endpoint: Endpoint) -> None:
         """Queue one or more datagrams; dropped and counted when the driver has not drained for long."""
-        if len(self._queue) >= OUTGOING_LIMIT:
+        self._bytes += len(data)
+        if self._bytes > OUTGOING_BYTES or len(self._queue) >= OUTGOING_BURSTS:
+            self._bytes -= len(data)
             self._counters["outgoing-overflow"] += 1
             return
         self._queue.append(Burst(data, segment, endpoint))
 
     def drain(self) -> list[Burst]:
         """Everything queued."""
-        queue = self._queue
+        queue, self._queue, self._bytes = self._queue, [], 0
         if len(queue) < 2:
-            self._queue = []
             return queue
-        self._queue = []
         merged: list[Burst] = []
         group: list[Burst] = [queue[0]]
         length = len(queue[0].data)
