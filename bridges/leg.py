@@ -1,13 +1,14 @@
 """One end of a stream that a bridge handles: a Twisted protocol with no opinion of its own.
 
-A ``Leg`` hides how its transport (a kernel socket, or a connection of the LAN) is read, written, paused, half-closed and aborted. What is
-to be done with the data is its owner's business, and the owner can be replaced: first a negotiation (SOCKS, HTTP), then a splice.
+A ``Leg`` hides how its transport (a kernel socket, or a connection of the LAN) is read, written, paused,
+half-closed and aborted. What is to be done with the data is its owner's business, and the owner can be replaced:
+first a negotiation (SOCKS, HTTP), then a splice.
 
 A leg is born paused: nothing is read from it, and so nothing buffered for it, until its owner calls :meth:`Leg.resume`.
 
-Writing to a kernel socket goes straight to the socket as long as nothing is queued: the reactor's own way costs two ``epoll_ctl`` calls,
-one more turn and a copy for each unit of 64 KB. What the socket does not take is left to Twisted, and the owner is told once that the leg is
-congested and once when it has drained.
+Writing to a kernel socket goes straight to the socket as long as nothing is queued: the reactor's own way costs two
+``epoll_ctl`` calls, one more turn and a copy for each unit of 64 KB. What the socket does not take is left to
+Twisted, and the owner is told once that the leg is congested and once when it has drained.
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ from typing import Any, Protocol
 
 from twisted.internet import tcp
 from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol, IPushProducer
-from twisted.internet.protocol import Factory
+from twisted.internet.protocol import Factory, connectionDone
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.python.failure import Failure
-from zope.interface import implementer
-
+from zope.interface import implementer  # type: ignore[import-untyped]
 
 WIDE_READ = 128 * 1024
-"""Bytes read at once between two kernel sockets: measured 1.4 times as fast a core as 64 KB, larger ones give nothing more."""
+"""Bytes read at once between two kernel sockets: measured 1.4 times as fast a core as 64 KB, larger ones give
+nothing more."""
 
 
 class LegOwner(Protocol):
@@ -89,7 +90,8 @@ class Leg(TwistedProtocol):
                 self.transport.pauseProducing()
 
     def write(self, data: bytes) -> None:
-        """Hand ``data`` over for the far side. It is never refused; a caller that goes on while ``congested`` is buffered."""
+        """Hand ``data`` over for the far side. It is never refused; a caller that goes on while ``congested`` is
+        buffered."""
         if self.lost or self.finished or not data:
             return
         size = len(data)
@@ -139,7 +141,8 @@ class Leg(TwistedProtocol):
             self.transport.bufferSize = WIDE_READ
 
     def broken(self) -> bool:
-        """Whether the kernel knows of an error (RST) on a socket that is not being watched because it is paused or half-closed."""
+        """Whether the kernel knows of an error (RST) on a socket that is not being watched because it is paused or
+        half-closed."""
         if not self.direct or self.lost:
             return False
         handle: socket.socket = self.transport.getHandle()
@@ -155,7 +158,7 @@ class Leg(TwistedProtocol):
             with contextlib.suppress(OSError):
                 transport.setTcpNoDelay(True)
                 transport.setTcpKeepAlive(True)
-        # A pull producer of a Twisted socket is called exactly when its queue has run empty, which is what `congested` needs to know.
+        # A pull producer of a Twisted socket is called exactly when its queue has run empty.
         transport.registerProducer(self, not self.direct)
         self.owner.leg_made(self)
 
@@ -172,7 +175,7 @@ class Leg(TwistedProtocol):
     def writeConnectionLost(self) -> None:
         """Our FIN has left; nothing waits for it."""
 
-    def connectionLost(self, reason: Failure = Failure(ConnectionError())) -> None:  # noqa: B008 - Twisted's own signature
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.lost = True
         self.owner.leg_lost(self, reason)
 

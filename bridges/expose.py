@@ -1,0 +1,309 @@
+"""Exposed services: peers reach what this computer, or a host that it reaches, offers on a port; nothing else.
+
+::
+
+    peer ──LAN──→ port 80 of this node ──→ Acceptor ── splice ──→ 127.0.0.1:8000, from 127.a.b.c        TCP
+    peer ──LAN──→ port 53/udp          ──→ UdpExpose: a flow for each peer's port ──→ 127.0.0.1:53      UDP
+
+A service on this computer sees each peer under an address of its own, the loopback alias 127.a.b.c of the peer's
+25.a.b.c, where the platform can bind it (Linux; it is tried, not guessed): logs, rules and bans work for peers as
+for anybody else. It follows that a service which trusts 127.0.0.1 does not thereby trust peers.
+
+The stack accepts a peer's connection before the local service is asked: a service that is down is therefore seen by
+the peer as a connection that is reset at once, as near to "refused" as can be.
+
+``allow`` restricts who may connect. A name is resolved at each connection: ``bob.home`` is whoever the network home
+calls bob. A key is the strictest.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import msgspec
+from twisted.internet.defer import Deferred, DeferredList, fail, maybeDeferred, succeed
+from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint
+from twisted.internet.error import CannotListenError
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from bridges.acceptor import Acceptor
+from bridges.dial import Cause, DialError, connect, is_loopback
+from bridges.leg import Leg, LegOwner
+from bridges.rules import MAX_RULES, ExposeRule, suffix
+from bridges.splice import Splices
+from bridges.udp_expose import UdpExpose
+from userlan.driver.bridge import BridgeStore, CommandError, CommandHandler
+from userlan.driver.lan import Lan, PeerInfo
+from userlan.lan.names import UnknownName
+
+SERVICE_TIMEOUT = 10.0
+"""Seconds a local service may take to accept: it is on this computer or beside it."""
+
+PROBE_ALIAS = "127.1.2.3"
+"""A loopback address other than 127.0.0.1, to find out whether such can be bound here."""
+
+
+class ExposeOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The section ``expose``: a list of services."""
+
+    entries: tuple[ExposeRule, ...] = ()
+
+
+class _Arguments(msgspec.Struct):
+    service: str
+    port: int | None = None
+    name: str | None = None
+    allow: tuple[str, ...] = ()
+
+
+def aliases_bindable() -> bool:
+    """Whether this platform lets a socket have any address of 127.0.0.0/8."""
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+            probe.bind((PROBE_ALIAS, 0))
+    except OSError:
+        return False
+    return True
+
+
+class Gate:
+    """Who may use a service."""
+
+    def __init__(self, lan: Lan, allow: Sequence[str]) -> None:
+        self._lan = lan
+        self._allow = allow
+
+    def admit(self, address: str) -> PeerInfo | None:
+        """The peer that has this address, when it may; None for anybody else."""
+        peer = self._lan.peer_at(address)
+        if peer is None or (self._allow and not any(self._means(entry, peer) for entry in self._allow)):
+            return None
+        return peer
+
+    def _means(self, entry: str, peer: PeerInfo) -> bool:
+        if entry == peer.key:
+            return True
+        name = entry
+        if entry.startswith("*."):
+            name = f"{peer.name}.{entry.removeprefix('*.').removesuffix('.internal')}.internal"
+        try:
+            found = self._lan.peer_at(self._lan.resolve(name))
+        except UnknownName:
+            return False
+        return found is not None and found.key == peer.key
+
+
+class Exposed:
+    """One exposed service."""
+
+    def __init__(self, bridge: ExposeBridge, rule: ExposeRule, configured: bool) -> None:
+        self.rule = rule
+        self.configured = configured
+        self.error = ""
+        self._lan = bridge.lan
+        self._aliases = bridge.aliases
+        self._gate = Gate(bridge.lan, rule.allow)
+        self._acceptor = Acceptor(bridge.splices, self._connect)
+        self._udp: UdpExpose | None = None
+        self._port: Any = None
+
+    def open(self) -> Deferred[None]:
+        """Listen on the LAN; fails with CommandError, which is also kept in :attr:`error`."""
+        if self.rule.protocol == "udp":
+            opening = maybeDeferred(self._open_udp)
+        else:
+            endpoint: Any = self._lan.server_endpoint(self.rule.port)
+            opening = maybeDeferred(endpoint.listen, self._acceptor)
+        opening.addCallbacks(self._opened, self._not_opened)
+        return opening
+
+    def _open_udp(self) -> Any:
+        rule = self.rule
+        self._udp = UdpExpose(self._lan, self._gate.admit, rule.host or "127.0.0.1", rule.service_port, self._aliases)
+        return self._udp.open(rule.port)
+
+    def _opened(self, port: Any) -> None:
+        self._port = port
+        self.error = ""
+
+    def _not_opened(self, failure: Failure) -> None:
+        if not isinstance(failure.value, CannotListenError | OSError):
+            failure.raiseException()
+        self.error = f"port {self.rule.port}{suffix(self.rule.protocol)} of the LAN is in use"
+        raise CommandError(f"{self.error}: choose another one with --as")
+
+    def close(self) -> Deferred[Any]:
+        """Stop listening and abort its connections."""
+        port, self._port = self._port, None
+        self._acceptor.abort_all()
+        if self._udp is not None:
+            self._udp.close()
+            return succeed(None)
+        return succeed(None) if port is None else maybeDeferred(port.stopListening)
+
+    def describe(self) -> dict[str, object]:
+        """As ``exposes`` and ``status`` tell it."""
+        rule = self.rule
+        error = self.error or self._acceptor.last_error
+        name = f" ({rule.name})" if rule.name else ""
+        to = f" for {', '.join(rule.allow)}" if rule.allow else ""
+        text = f"port {rule.port}{suffix(rule.protocol)} → {rule.target}{name}{to}" + (f"  ({error})" if error else "")
+        return {
+            "service": rule.service,
+            "target": rule.target,
+            "port": rule.port,
+            "protocol": rule.protocol,
+            "name": rule.name,
+            "allow": list(rule.allow),
+            "state": "listening" if self._port is not None else "failed",
+            "error": error,
+            "streams": len(self._acceptor) if self._udp is None else len(self._udp),
+            "configured": self.configured,
+            "text": text,
+        }
+
+    # TCP
+
+    def _connect(self, near: Leg, owner: LegOwner) -> Deferred[Leg]:
+        address = near.transport.getPeer().host
+        peer = self._gate.admit(address)
+        if peer is None:
+            return fail(DialError(Cause.FORBIDDEN, f"{address} is not allowed to use this service"))
+        if self.rule.host:
+            return self._to(self.rule.host, peer, owner)
+        connecting = self._to("127.0.0.1", peer, owner)
+        connecting.addErrback(self._try_ipv6, peer, owner)
+        return connecting
+
+    def _try_ipv6(self, failure: Failure, peer: PeerInfo, owner: LegOwner) -> Deferred[Leg]:
+        """Some servers listen on ::1 only when they are told "localhost"."""
+        if not (isinstance(failure.value, DialError) and failure.value.cause is Cause.REFUSED):
+            return fail(failure)
+        second = self._to("::1", peer, owner)
+        second.addErrback(lambda _: failure)  # what matters to people is the first
+        return second
+
+    def _to(self, host: str, peer: PeerInfo, owner: LegOwner) -> Deferred[Leg]:
+        reactor, port = self._lan.reactor, self.rule.service_port
+        endpoint: Any
+        if ":" in host:
+            endpoint = TCP6ClientEndpoint(reactor, host, port, SERVICE_TIMEOUT)  # type: ignore[no-untyped-call]
+        elif is_loopback(host):
+            bind = (peer.loopback_alias, 0) if self._aliases and peer.loopback_alias else None
+            endpoint = TCP4ClientEndpoint(reactor, host, port, SERVICE_TIMEOUT, bind)
+        else:
+            endpoint = HostnameEndpoint(reactor, host, port, SERVICE_TIMEOUT)
+        return connect(endpoint, host, port, owner)
+
+
+class ExposeBridge:
+    """The bridge ``expose``."""
+
+    name: ClassVar[str] = "expose"
+    Options: ClassVar[type[msgspec.Struct]] = ExposeOptions
+    _log = Logger()
+
+    def __init__(self, lan: Lan, options: ExposeOptions, store: BridgeStore) -> None:
+        self.lan = lan
+        self.splices = Splices(lan.reactor)
+        self.aliases = aliases_bindable()
+        """Whether peers can be shown to local services under their loopback alias."""
+        self._options = options
+        self._store = store
+        self._exposed: list[Exposed] = []
+
+    def start(self) -> Deferred[None]:
+        """Expose what the configuration and the commands of before ask for."""
+        if self._exposed:
+            return succeed(None)
+        opening = []
+        wanted = [(rule, True) for rule in self._options.entries] + [(rule, False) for rule in self._load()]
+        for rule, configured in wanted[:MAX_RULES]:
+            exposed = Exposed(self, rule, configured)
+            self._exposed.append(exposed)
+            opening.append(exposed.open().addErrback(self._not_started, exposed))
+        return DeferredList(opening).addCallback(lambda _: None)
+
+    def _not_started(self, failure: Failure, exposed: Exposed) -> None:
+        if not isinstance(failure.value, CommandError):
+            failure.raiseException()
+        self._log.warn("expose {service}: {error}", service=exposed.rule.service, error=str(failure.value))
+
+    def stop(self) -> Deferred[None]:
+        """Close everything."""
+        exposed, self._exposed = self._exposed, []
+        closing = DeferredList([one.close() for one in exposed])
+        self.splices.abort_all()
+        return closing.addCallback(lambda _: None)
+
+    def status(self) -> object:
+        """The list of exposed services."""
+        return [exposed.describe() for exposed in self._exposed]
+
+    def commands(self) -> dict[str, CommandHandler]:
+        """``expose`` takes ``service``, ``port``, ``name``, ``allow``; ``unexpose`` takes ``service``; ``exposes``
+        lists."""
+        return {"expose": self._expose, "unexpose": self._unexpose, "exposes": lambda arguments: self.status()}
+
+    def _expose(self, arguments: dict[str, object]) -> object:
+        given = _convert(arguments)
+        try:
+            rule = ExposeRule(given.service, given.port or 0, given.name or "", given.allow)
+        except ValueError as error:
+            raise CommandError(str(error).removeprefix("service: ")) from None
+        if len(self._exposed) >= MAX_RULES:
+            raise CommandError(f"there are {MAX_RULES} exposed services already: remove one with unexpose")
+        for other in self._exposed:
+            if (other.rule.port, other.rule.protocol) == (rule.port, rule.protocol):
+                where = f"port {rule.port}{suffix(rule.protocol)} of the LAN leads to {other.rule.target} already"
+                raise CommandError(f"{where}: choose another one with --as, or unexpose it first")
+        exposed = Exposed(self, rule, False)
+        self._exposed.append(exposed)
+        return exposed.open().addCallbacks(self._added, self._not_added, (exposed,), {}, (exposed,))
+
+    def _added(self, _: None, exposed: Exposed) -> object:
+        self._save()
+        return exposed.describe()
+
+    def _not_added(self, failure: Failure, exposed: Exposed) -> Failure:
+        self._exposed.remove(exposed)
+        return failure
+
+    def _unexpose(self, arguments: dict[str, object]) -> object:
+        written = _convert(arguments).service
+        found = [exposed for exposed in self._exposed if exposed.rule.named_by(written)]
+        if not found:
+            raise CommandError(f"{written!r} is not exposed: `userlan expose` lists what is")
+        if len(found) > 1:
+            which = ", ".join(f"{exposed.rule.port} → {exposed.rule.target}" for exposed in found)
+            raise CommandError(f"{written!r} means several services ({which}): name one by HOST:PORT or its LAN port")
+        exposed = found[0]
+        if exposed.configured:
+            raise CommandError(f"{exposed.rule.service} comes from the configuration file: remove it there")
+        self._exposed.remove(exposed)
+        self._save()
+        text = f"port {exposed.rule.port}{suffix(exposed.rule.protocol)} is not exposed any more"
+        return exposed.close().addCallback(lambda _: {"service": exposed.rule.service, "text": text})
+
+    def _load(self) -> list[ExposeRule]:
+        stored = self._store.load()
+        rules = []
+        for written in stored if isinstance(stored, list) else []:
+            try:
+                rules.append(msgspec.convert(written, ExposeRule))
+            except (ValueError, msgspec.ValidationError) as error:
+                self._log.warn("a stored service is left out: {error}", error=str(error))
+        return rules
+
+    def _save(self) -> None:
+        self._store.save([msgspec.to_builtins(exposed.rule) for exposed in self._exposed if not exposed.configured])
+
+
+def _convert(arguments: dict[str, object]) -> _Arguments:
+    try:
+        return msgspec.convert(arguments, _Arguments)
+    except msgspec.ValidationError as error:
+        raise CommandError(f"wrong arguments: {error}") from None

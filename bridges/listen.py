@@ -1,0 +1,49 @@
+"""Where a bridge listens on this computer: how it is written, and how a failure is told."""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+
+from twisted.internet.error import CannotListenError
+
+from userlan.lan.hostport import check_port, cut_host_port, join_host_port
+
+
+def parse_listen(written: str) -> tuple[str, int]:
+    """``ADDRESS:PORT`` (``localhost`` for 127.0.0.1, port 0 for a free one) → numeric address and port. ValueError,
+    one line."""
+    host, port = cut_host_port(written)
+    if port is None:
+        raise ValueError(f"{written!r} names no port: write ADDRESS:PORT")
+    return parse_address(host), parse_local_port(port)
+
+
+def parse_address(host: str) -> str:
+    """A numeric address of this computer, or ``localhost``. ValueError, one line."""
+    if host.lower() == "localhost":
+        return "127.0.0.1"
+    if host == "*":
+        return "0.0.0.0"
+    try:
+        return str(ipaddress.ip_address(host))
+    except ValueError:
+        raise ValueError(f"{host!r} is not a numeric address to listen on (nor localhost)") from None
+
+
+def parse_local_port(port: str) -> int:
+    """A port of 0 (a free one) to 65535. ValueError, one line."""
+    return 0 if port == "0" else check_port(port)
+
+
+def listen_error(error: CannotListenError) -> str:
+    """Why a port cannot be had, in one line."""
+    where = join_host_port(error.interface or "0.0.0.0", error.port)
+    number = getattr(error.socketError, "errno", None)
+    if number == errno.EADDRINUSE:
+        return f"{where} is in use by another program"
+    if number == errno.EACCES:
+        return f"{where} needs more rights (ports below 1024 belong to root)"
+    if number == errno.EADDRNOTAVAIL:
+        return f"{where} is not an address of this computer"
+    return f"{where} cannot be listened on: {getattr(error.socketError, 'strerror', None) or error.socketError}"
