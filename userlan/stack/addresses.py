@@ -1,0 +1,57 @@
+"""Whose an address is: the host's own ones, groups, and sources that no packet may have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+IPV4_BROADCAST = b"\xff\xff\xff\xff"
+IPV4_ALL_HOSTS = bytes((224, 0, 0, 1))
+IPV6_ALL_NODES = bytes.fromhex("ff020000000000000000000000000001")
+EVERYBODY = frozenset((IPV4_BROADCAST, IPV4_ALL_HOSTS, IPV6_ALL_NODES))
+"""Groups of which every host is a member (RFC 1122 3.2.1.3, RFC 1112 4, RFC 4291 2.8)."""
+
+_IPV6_UNSPECIFIED = bytes(16)
+_IPV6_LOOPBACK = bytes(15) + b"\x01"
+_IPV4_MAPPED = bytes(10) + b"\xff\xff"
+
+
+def is_group(address: bytes) -> bool:
+    """Multicast, or IPv4's limited broadcast and the rest of class E, which never is one host."""
+    return address[0] >= 224 if len(address) == 4 else address[0] == 0xFF
+
+
+def is_martian(source: bytes) -> bool:
+    """A source that no packet on a network may have (RFC 1122 3.2.1.3, RFC 4291 2.5.2, 2.5.3, 2.5.5 and 2.7)."""
+    if len(source) == 4:
+        return source[0] in (0, 127) or source[0] >= 224
+    return source[0] == 0xFF or source in (_IPV6_UNSPECIFIED, _IPV6_LOOPBACK) or source.startswith(_IPV4_MAPPED)
+
+
+class Addresses:
+    """The host's own addresses, packed, in the order of adding."""
+
+    def __init__(self) -> None:
+        self._own: dict[bytes, None] = {}
+
+    def __contains__(self, address: bytes) -> bool:
+        return address in self._own
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._own)
+
+    def add(self, address: bytes) -> None:
+        """Raises ValueError for what cannot be a host's address."""
+        if len(address) not in (4, 16) or is_martian(address):
+            raise ValueError(f"{address.hex()} cannot be a host's address")
+        self._own[address] = None
+
+    def remove(self, address: bytes) -> None:
+        self._own.pop(address, None)
+
+    def source_for(self, destination: bytes) -> bytes | None:
+        """The own address to speak from: itself, or of the family the one with the longest common prefix (RFC 6724 5, rules 1 and 8)."""
+        if destination in self._own:
+            return destination
+        wanted = int.from_bytes(destination, "big")
+        candidates = [address for address in self._own if len(address) == len(destination)]
+        return min(candidates, key=lambda own: (int.from_bytes(own, "big") ^ wanted).bit_length(), default=None)

@@ -1,0 +1,38 @@
+"""What of a host can be set, with the reason for each default."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from userlan.stack.tcp.config import Config as TcpConfig
+
+
+@dataclass(frozen=True)
+class HostConfig:
+    """Limits and defaults of one host. Sizes in octets, rates in packets a second."""
+
+    mtu: int = 1420
+    """Of the LAN: an outer MTU of 1500 less IPv6, UDP and the tunnel's 32 octets, as WireGuard's own default."""
+    hop_limit: int = 64
+    """Of outgoing packets (RFC 1700; IANA "IP Option Numbers")."""
+    max_connections: int = 16_384
+    """TCP connections of any state: at some kilobytes each an idle flood stays under 100 MB."""
+    max_time_wait: int = 4_096
+    """Connections in TIME-WAIT; the oldest goes first, so that a peer cannot hold memory by opening and closing."""
+    max_udp_sockets: int = 4_096
+    """Sockets that the program can open: as many as a SOCKS client could ask for by UDP ASSOCIATE."""
+    udp_queue_datagrams: int = 1_024
+    udp_queue_bytes: int = 1_048_576
+    """Of one socket, received and not read: a flood of small ones hits the first, of large ones the second."""
+    outgoing_bytes: int = 4_194_304
+    """UDP and ICMP packets made and not yet drained: a program that sends in a loop cannot fill the memory."""
+    icmp_errors_a_second: float = 100.0
+    icmp_error_burst: int = 50
+    """The token bucket of ICMP errors (RFC 4443 2.4(f); Linux: 1000 and 50 for a whole computer)."""
+    echoes_a_second: float = 1_000.0
+    echo_burst: int = 200
+    """Echo requests that are answered: a flood of pings costs no more than this (RFC 4732 2.1.2)."""
+    max_echo_outstanding: int = 1_024
+    """Own echo requests that wait for an answer."""
+    tcp: TcpConfig = field(default_factory=TcpConfig)
+    """For connections that are not given a configuration of their own."""
