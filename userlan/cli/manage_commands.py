@@ -24,7 +24,7 @@ def read_password(path: Path) -> str:
         raise ApiError(f"the password file {path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
     if len(text) > MAX_PASSWORD_FILE:
         raise ApiError(f"the password file {path} is longer than {MAX_PASSWORD_FILE} bytes: is it the right one?")
-    password = text.split("\n", 1)[0].rstrip("\r")
+    password: str = text.split("\n", 1)[0].rstrip("\r")
     if not password:
         raise ApiError(f"the password file {path} begins with an empty line")
     return password

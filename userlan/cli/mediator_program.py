@@ -60,7 +60,8 @@ class MediatorProgram:
             entropy=os.urandom,
             now=now,
             wall_offset=time.time() - now,
-            address_range=config.lan.range,
+            address_range=str(config.lan.range),
+            own_hosts=local_addresses(),
             agent=f"userlan {__version__}",
         )
 

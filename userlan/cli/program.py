@@ -42,7 +42,7 @@ from userlan.lan.addresses import text
 from userlan.lan.invite import Invite
 from userlan.lan.names import suggest_nick
 from userlan.node.config import DEFAULT_PORT, Config
-from userlan.node.events import LinkChanged, MemoryChanged, NetworkLost, PeerChanged, Ready, RequestDone, RequestRefused
+from userlan.node.events import LinkChanged, MemoryChanged, NetworkLost, PeerChanged, Ready, RequestDone, RequestRefused, TimestampReserved
 from userlan.node.memory import Memory
 from userlan.node.node import Node
 from userlan.node.status import snapshot
@@ -243,7 +243,8 @@ class NodeProgram:
             entropy=os.urandom,
             now=now,
             wall_offset=time.time() - now,
-            address_range=self.config.lan.range,
+            address_range=str(self.config.lan.range),
+            own_hosts=local_addresses(),
             agent=f"userlan {__version__}",
         )
         self.engine.add(self.embedded, lambda event: None)
@@ -279,6 +280,8 @@ class NodeProgram:
             case MemoryChanged():
                 if self._save_call is None:
                     self._save_call = self.reactor.callLater(SAVE_DELAY, self._save_now)
+            case TimestampReserved():
+                self.save()
             case EchoReply() | EchoFailed():
                 handler = self.echoes.get(event.identifier)
                 if handler is not None:

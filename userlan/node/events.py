@@ -56,4 +56,8 @@ class MemoryChanged(NamedTuple):
     """What ``Node.memory`` gives is due to be saved."""
 
 
-NodeEvent = RequestDone | RequestRefused | Ready | LinkChanged | PeerChanged | NetworkLost | MemoryChanged
+class TimestampReserved(NamedTuple):
+    """The memory holds a new floor for handshake timestamps: to be saved at once, or a crash followed by a clock set back locks this node out."""
+
+
+NodeEvent = RequestDone | RequestRefused | Ready | LinkChanged | PeerChanged | NetworkLost | MemoryChanged | TimestampReserved

@@ -24,13 +24,13 @@ import attrs
 
 from userlan.control.messages import Candidate, Candidates, Hello, Introduce, Meet, Message, Welcome
 from userlan.control.messages import MAX_CANDIDATES, PROTOCOL_VERSION
-from userlan.lan.addresses import AddressRange, ipv6_of, key_text
+from userlan.lan.addresses import AddressRange, ipv6_of
 from userlan.lan.invite import Invite
 from userlan.lan.names import Resolver
 from userlan.lan.roster import Changes, Peer, Roster
 from userlan.lan.secrets import NetworkSecret
 from userlan.lan.switch import Switch
-from userlan.node.events import LinkChanged, MemoryChanged, NodeEvent, PeerChanged, Ready
+from userlan.node.events import LinkChanged, MemoryChanged, NodeEvent, PeerChanged, Ready, TimestampReserved
 from userlan.node.gossip import Gossip
 from userlan.node.keyring import Keyring
 from userlan.node.mediation import Failed, LinkState, Lost, MediatorLink, Received
@@ -41,10 +41,10 @@ from userlan.stack.config import HostConfig
 from userlan.stack.events import EchoReply, Event, TcpAccepted, TcpEvent
 from userlan.stack.host import Host
 from userlan.tunnel.device import Device
-from userlan.tunnel.endpoint import Burst
 from userlan.tunnel.events import Roamed, SessionEstablished, TimestampAdvanced
-from userlan.wire.endpoint import UDP, Endpoint
-from userlan.wire.superpacket import Buffer, SuperPacket
+from userlan.wire.endpoint import TCP, UDP, Endpoint
+from userlan.tunnel.endpoint import Buffer, Burst
+from userlan.wire.superpacket import SuperPacket
 
 MAX_LOOPS = 16
 """Rounds in which the host may answer itself within one call; a node that talks to itself goes on at the next one."""
@@ -83,7 +83,7 @@ class Node:
         self.wall_offset = wall_offset
         self.counters: Counter[str] = Counter()
         self.device = Device(
-            private_key, entropy=entropy, now=now, wall_offset=wall_offset, timestamp_floor=memory.timestamp
+            private_key, entropy=entropy, now=now, wall_offset=wall_offset, timestamp_floor=memory.timestamp, mtu=mtu
         )
         self.key = self.device.public_key
         self.host = Host(entropy=entropy, config=HostConfig(mtu=mtu))
@@ -235,7 +235,7 @@ class Node:
     def set_local_endpoints(self, endpoints: Iterable[Endpoint], now: float) -> None:
         """This computer's own outer addresses with the ports that are listened on; told to mediators when they change."""
         own = tuple(dict.fromkeys(endpoints))[:MAX_CANDIDATES]
-        candidates = tuple(Candidate(endpoint.host, endpoint.port, endpoint.transport) for endpoint in own)
+        candidates = tuple(Candidate(endpoint.host, endpoint.port, TCP if endpoint.transport == TCP else UDP) for endpoint in own)
         if candidates == self._candidates:
             return
         first = not self._candidates
@@ -398,7 +398,7 @@ class Node:
                 self.peers.roamed(event.public_key, event.new, now)
             elif isinstance(event, TimestampAdvanced):
                 self.memory.timestamp = event.value
-                self._events.append(MemoryChanged())
+                self._events.append(TimestampReserved())
         return bool(events)
 
     def _stack_events(self, now: float) -> bool:

@@ -220,6 +220,6 @@ class PeerTable:
 
     def save_endpoints(self) -> dict[str, list[tuple[str, str, int]]]:
         """Where each peer was reached, for the node's memory."""
-        return {key_text(key): [tuple(e) for e in link.cached] for key, link in self.links.items() if link.cached}
+        return {key_text(key): [(e.transport, e.host, e.port) for e in link.cached] for key, link in self.links.items() if link.cached}
 
 

@@ -6,10 +6,10 @@ It lives at the bottom because the tunnel, the traversal and the control message
 from __future__ import annotations
 
 import ipaddress
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-UDP = "udp"
-TCP = "tcp"
+UDP: Final = "udp"
+TCP: Final = "tcp"
 """The same datagrams, length-prefixed over a TCP connection with that remote address (where UDP cannot pass)."""
 
 

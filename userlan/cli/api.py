@@ -1,0 +1,342 @@
+"""The node's own commands for the local API (those of the bridges are the bridges')."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred, inlineCallbacks
+from twisted.internet.protocol import Protocol
+from twisted.internet.threads import deferToThread
+
+from userlan.driver.bridge import CommandError
+from userlan.driver.local import LocalServer, Reply
+from userlan.lan.addresses import text
+from userlan.lan.invite import Invite
+from userlan.lan.names import UnknownName, check_network, check_nick
+from userlan.lan.secrets import NetworkSecret
+from userlan.node.membership import Refusal
+from userlan.stack.events import EchoFailed, EchoReply
+from userlan.wire.endpoint import host_port
+
+if TYPE_CHECKING:
+    from userlan.cli.program import NodeProgram
+
+MAX_PINGS = 64
+"""Pings that run at once for commands; each holds an identifier and a timer."""
+FIRST_IDENTIFIER = 0x8000
+"""ICMP identifiers of the command line's pings; the node's own echoes use a lower one."""
+
+
+class Api:
+    """Commands of one node."""
+
+    def __init__(self, program: NodeProgram) -> None:
+        self.program = program
+        self.node = program.node
+        self._identifiers = itertools.cycle(range(FIRST_IDENTIFIER, FIRST_IDENTIFIER + 0x4000))
+
+    def register(self, server: LocalServer) -> None:
+        """Offer all of them."""
+        server.register("hello", lambda arguments: {"key": text(self.node.ipv6)})
+        server.register("status", lambda arguments: self.program.status())
+        server.register("down", self.down)
+        server.register("create", self.create)
+        server.register("join", self.join)
+        server.register("leave", self.leave)
+        server.register("invite", self.invite)
+        server.register("evict", self.evict)
+        server.register("nick", self.nick)
+        server.register_streaming("ping", self.ping)
+        server.register_streaming("nc", self.nc)
+
+    # --- networks ----------------------------------------------------------------------------------------------------
+
+    def down(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Stop, after the answer has left."""
+        self.program.reactor.callLater(0.05, self.program.stop)
+        return {}
+
+    @inlineCallbacks
+    def create(self, arguments: dict[str, Any]) -> Any:
+        """Make a network; its invite."""
+        network = _checked(check_network, _text(arguments, "network"))
+        mediator = self._mediator()
+        secret = yield self._secret(arguments.get("password"), network, mediator)
+        yield self._request(lambda now: self.node.create(network, mediator, secret, now))
+        return self._invite(network)
+
+    @inlineCallbacks
+    def join(self, arguments: dict[str, Any]) -> Any:
+        """Join by invite, or by name and password."""
+        now = self.program.reactor.seconds()
+        fresh = None
+        if arguments.get("invite"):
+            invite = _checked(Invite.parse, _text(arguments, "invite"))
+            if invite.network is None:
+                raise CommandError("this link names no network: it is a mediator's address, not an invite")
+            network, mediator = invite.network, invite.mediator_key
+            if mediator not in self.node.links:
+                fresh = mediator
+            try:
+                self.node.add_mediator(invite.mediator, now, self._is_embedded(mediator))
+            except Refusal as error:
+                raise CommandError(str(error)) from None
+            self.program.resolve(mediator)
+            given = invite.secret
+        else:
+            network, mediator, given = _checked(check_network, _text(arguments, "network")), self._mediator(), None
+        try:
+            if given is not None:
+                secret = NetworkSecret(given)
+            else:
+                secret = yield self._secret(arguments.get("password"), network, mediator)
+            done = yield self._request(lambda now: self.node.join(network, mediator, secret, now))
+        except CommandError:
+            if fresh is not None:
+                self.node.remove_mediator(fresh, self.program.reactor.seconds())
+            raise
+        own = self.node.own_info()
+        known = self.node.roster.networks.get(network)
+        return {
+            "network": network,
+            "name": done.name or own.name,
+            "ipv4": text(own.ipv4) if own.ipv4 else None,
+            "members": len(known.members) if known is not None else 1,
+        }
+
+    @inlineCallbacks
+    def leave(self, arguments: dict[str, Any]) -> Any:
+        """Leave a network."""
+        network = _text(arguments, "network").lower()
+        yield self._request(lambda now: self.node.leave(network, now))
+        return {"network": network}
+
+    def invite(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """The invite of a network that this node is in."""
+        return self._invite(_text(arguments, "network").lower())
+
+    @inlineCallbacks
+    def evict(self, arguments: dict[str, Any]) -> Any:
+        """Put a member out."""
+        member = _text(arguments, "member")
+        network = arguments.get("network")
+        answer = _checked(self.node.resolver.find, member)
+        owned = [name for name, known in self.node.roster.networks.items() if known.owner == self.node.key]
+        if network is None:
+            shared = [name for name in owned if answer.key in self.node.roster.networks[name].members]
+            if len(shared) != 1:
+                which = "none of your networks has that member" if not shared else f"say from which: {', '.join(shared)}"
+                raise CommandError(f"{member} cannot be evicted: {which}")
+            network = shared[0]
+        yield self._request(lambda now: self.node.evict(str(network), answer.key, now))
+        return {"name": member, "network": network}
+
+    @inlineCallbacks
+    def nick(self, arguments: dict[str, Any]) -> Any:
+        """Rename this node."""
+        name = _checked(check_nick, _text(arguments, "name"))
+        numbers = self.node.nick(name, self.program.reactor.seconds())
+        for number in numbers:
+            yield self._wait(number)
+        self.node.renamed(name)
+        self.program.runner.touch()
+        return {"name": name}
+
+    # --- reaching ----------------------------------------------------------------------------------------------------
+
+    def ping(self, arguments: dict[str, Any], reply: Reply) -> None:
+        """Echo requests; each answer is an item."""
+        if len(self.program.echoes) >= MAX_PINGS:
+            raise CommandError(f"{MAX_PINGS} pings run already")
+        answer = _checked(self.node.resolver.find, _text(arguments, "peer"))
+        count = arguments.get("count")
+        pinging = Pinging(
+            self.program,
+            reply,
+            next(self._identifiers),
+            answer.key,
+            answer.name,
+            answer.addresses[0],
+            int(count) if count else None,
+            float(arguments.get("interval", 1.0)),
+            int(arguments.get("size", 56)),
+            float(arguments.get("timeout", 5.0)),
+        )
+        reply.on_cancel(pinging.stop)
+        pinging.start()
+
+    @inlineCallbacks
+    def nc(self, arguments: dict[str, Any], reply: Reply) -> Any:
+        """Connect to a peer's port and hand the bytes through."""
+        peer, port = _text(arguments, "peer"), int(arguments.get("port", 0))
+        _checked(self.node.resolver.find, peer)
+        try:
+            yield self.program.splice(self.program.lan.client_endpoint(peer, port), reply)
+        except CommandError:
+            raise
+        except Exception as error:
+            raise CommandError(f"{peer}:{port} cannot be reached: {_reason(error)}") from None
+
+    # --- inside ------------------------------------------------------------------------------------------------------
+
+    def _mediator(self) -> bytes:
+        key = self.node.primary_mediator()
+        if key is None:
+            raise CommandError("this node knows no mediator: `userlan up --mediator URL`, or join by a whole invite")
+        return key
+
+    def _is_embedded(self, key: bytes) -> bool:
+        return self.program.embedded is not None and self.program.embedded.public_key == key
+
+    def _invite(self, network: str) -> dict[str, Any]:
+        held = self.node.keyring.get(network)
+        if held is None:
+            known = ", ".join(sorted(self.node.keyring)) or "none"
+            raise CommandError(f"this node is in no network {network!r} (it is in: {known})")
+        link = self.program.mediator_links(held.mediator)
+        return {"invite": str(Invite(link.endpoints, link.mediator_key, network, held.secrets[0].value)), "network": network}
+
+    def _secret(self, password: Any, network: str, mediator: bytes) -> Deferred[NetworkSecret]:
+        """From the password (half a second of Argon2id, in a thread), or a fresh one."""
+        if password:
+            found: Deferred[NetworkSecret] = deferToThread(NetworkSecret.from_password, str(password), network, mediator)
+            return found.addErrback(_as_command_error)
+        import os
+
+        fresh: Deferred[NetworkSecret] = Deferred()
+        fresh.callback(NetworkSecret.generate(os.urandom))
+        return fresh
+
+    def _request(self, ask: Callable[[float], int]) -> Deferred[Any]:
+        try:
+            number = ask(self.program.reactor.seconds())
+        except ValueError as error:
+            raise CommandError(str(error)) from None
+        self.program.runner.touch()
+        return self._wait(number)
+
+    def _wait(self, number: int) -> Deferred[Any]:
+        waiting: Deferred[Any] = Deferred()
+        self.program.waiting[number] = waiting
+        return waiting
+
+
+class Pinging:
+    """One ``userlan ping``."""
+
+    def __init__(
+        self,
+        program: NodeProgram,
+        reply: Reply,
+        identifier: int,
+        key: bytes,
+        name: str,
+        address: bytes,
+        count: int | None,
+        interval: float,
+        size: int,
+        timeout: float,
+    ) -> None:
+        self.program, self.reply, self.identifier = program, reply, identifier
+        self.key, self.name, self.address = key, name, address
+        self.count, self.interval, self.size, self.timeout = count, max(0.01, interval), min(size, 65000), timeout
+        self._sequence = 0
+        self._waiting: dict[int, Any] = {}
+        self._next: Any = None
+
+    def start(self) -> None:
+        """The first request."""
+        self.program.echoes[self.identifier] = self._answered
+        self._send()
+
+    def stop(self) -> None:
+        """The command went away."""
+        self.program.echoes.pop(self.identifier, None)
+        for call in (self._next, *self._waiting.values()):
+            if call is not None and call.active():
+                call.cancel()
+        self._waiting.clear()
+
+    def _send(self) -> None:
+        self._sequence += 1
+        sequence = self._sequence % 65536
+        payload = bytes(index & 0xFF for index in range(self.size))
+        self._waiting[sequence] = self.program.reactor.callLater(self.timeout, self._item, sequence, None, "")
+        self.program.node.host.ping(self.address, self.identifier, sequence, payload, self.program.reactor.seconds())
+        self.program.runner.touch()
+        last = self.count is not None and self._sequence >= self.count
+        self._next = None if last else self.program.reactor.callLater(self.interval, self._send)
+
+    def _answered(self, event: EchoReply | EchoFailed) -> None:
+        if isinstance(event, EchoReply):
+            self._item(event.sequence, event.rtt * 1000, "")
+        else:
+            self._item(event.sequence, None, f"{self.name} is {event.reason}")
+
+    def _item(self, sequence: int, rtt_ms: float | None, reason: str) -> None:
+        call = self._waiting.pop(sequence, None)
+        if call is None:
+            return
+        if call.active():
+            call.cancel()
+        self.reply.item(
+            {
+                "name": self.name,
+                "address": text(self.address),
+                "sequence": sequence,
+                "size": self.size,
+                "rtt_ms": round(rtt_ms, 3) if rtt_ms is not None else None,
+                "path": self._path(),
+                "reason": reason,
+            }
+        )
+        if self._next is None and not self._waiting:
+            self.stop()
+            self.reply.done({})
+
+    def _path(self) -> str:
+        if self.key == self.program.node.key:
+            return "self"
+        state, path = self.program.node.peers.shown(self.key)
+        tunnel = self.program.node.device.peer(self.key)
+        if state != "direct" or tunnel is None or tunnel.endpoint is None:
+            return state
+        where = host_port(tunnel.endpoint.host, tunnel.endpoint.port)
+        return f"direct {tunnel.endpoint.transport} {where}{' (lan)' if path == 'lan' else ''}"
+
+
+class Discard(Protocol):
+    """A protocol that reads nothing."""
+
+
+def _text(arguments: dict[str, Any], name: str) -> str:
+    value = arguments.get(name)
+    if not isinstance(value, str) or not value:
+        raise CommandError(f"the argument {name!r} is missing")
+    return value
+
+
+def _checked(parse: Callable[[str], Any], written: str) -> Any:
+    """A parser's value; its ValueError (one line) as a command's."""
+    try:
+        return parse(written)
+    except (ValueError, UnknownName) as error:
+        raise CommandError(str(error)) from None
+
+
+def _as_command_error(failure: Any) -> Any:
+    failure.trap(ValueError)
+    raise CommandError(failure.getErrorMessage())
+
+
+def _reason(error: Exception) -> str:
+    """Twisted's errors in plain words."""
+    words = {
+        "ConnectionRefusedError": "connection refused: nothing is exposed at that port",
+        "TimeoutError": "no answer in time",
+        "TCPTimedOutError": "no answer in time",
+        "NoRouteError": "it is offline",
+    }
+    return words.get(type(error).__name__, str(error))
