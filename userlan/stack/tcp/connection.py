@@ -1,0 +1,385 @@
+"""One TCP endpoint (RFC 9293): its public face and its state. What arrives is in ``input``, what leaves in ``output``.
+
+::
+
+    application ── send ─▶ Sender ──┐                       ┌── segment_arrived ◀── host
+                                    ├─ transmit ─▶ segments │
+    application ◀─ receive ─ Receiver ◀─────────────────────┘
+    application ◀─ take_events       deadline, tick ◀── host's timers
+
+Nothing is called back. The owner calls ``transmit`` after anything that may make something due (``send``, ``receive``, ``shutdown``,
+``close``, ``abort``, ``segment_arrived``, ``tick``), then ``take_events`` and ``deadline``.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from math import inf
+
+from userlan.stack.tcp import input as arriving
+from userlan.stack.tcp import output
+from userlan.stack.tcp.challenge import ChallengeLimit
+from userlan.stack.tcp.config import Config
+from userlan.stack.tcp.handshake import MIN_MSS
+from userlan.stack.tcp.isn import Initial
+from userlan.stack.tcp.receiver import Receiver
+from userlan.stack.tcp.seq import near
+from userlan.stack.tcp.send_buffer import Buffer
+from userlan.stack.tcp.sender import Sender
+from userlan.stack.tcp.state import HANDSHAKE, OPEN_FOR_SENDING, RECEIVING, Events, State
+from userlan.stack.tcp.timestamps import OPTION_LENGTH, Timestamps
+from userlan.stack.tcp.timewait import TimeWait
+from userlan.wire.tcp import Segment
+
+Endpoint = tuple[bytes, int]
+"""A packed address and a port."""
+
+HEADERS_V4 = 40
+HEADERS_V6 = 60
+"""Octets of an IP header and a TCP header without options."""
+
+DEFAULT_MSS_V4 = 536
+DEFAULT_MSS_V6 = 1220
+"""Octets, for a SYN without the option (RFC 9293 3.7.1)."""
+
+REASON_PORT = "port-unreachable"
+"""The reason of :meth:`Connection.unreachable` that means that nobody listens."""
+
+
+class Backlog:
+    """Where a listener keeps its half-open connections; each leaves it by itself."""
+
+    __slots__ = ("connections",)
+
+    def __init__(self) -> None:
+        self.connections: dict[tuple[Endpoint, Endpoint], Connection] = {}
+
+
+class Connection:
+    """See the module. Made by :meth:`connect` or by a ``Listener``.
+
+    ``error`` is None, or why it ended: "reset", "refused", "timeout", "unreachable", "aborted". ``context`` is the owner's.
+    """
+
+    __slots__ = (
+        "_backlog",
+        "_events",
+        "_mtu",
+        "_wants_room",
+        "challenge",
+        "challenge_due",
+        "config",
+        "context",
+        "counters",
+        "error",
+        "handshake_due",
+        "handshake_retries",
+        "handshake_sent_at",
+        "handshake_started_at",
+        "initial",
+        "keepalive_at",
+        "keepalive_due",
+        "keepalive_sent",
+        "linger_at",
+        "listener",
+        "local",
+        "passive",
+        "peer_mss",
+        "receiver",
+        "remote",
+        "resets_due",
+        "sender",
+        "soft_error",
+        "state",
+        "time_wait",
+        "timestamps",
+        "touched",
+    )
+
+    def __init__(self, local: Endpoint, remote: Endpoint, config: Config, initial: Initial, mtu: int, now: float) -> None:
+        self.local = local
+        self.remote = remote
+        self.config = config
+        self.state = State.CLOSED
+        self.error: str | None = None
+        self.counters: Counter[str] = Counter()
+        self.context: object = None
+        self.touched: set[Connection] | None = None
+        """A set of the owner's, to which the connection adds itself whenever ``transmit`` may have something to give."""
+        self.listener: object = None
+        """The Listener that made it, None for an active open."""
+        self.passive = False
+        self.time_wait: TimeWait | None = None
+        """What answers for the connection once it is in TIME-WAIT; its owner may keep that and let the connection go."""
+        self.initial = initial.sequence
+        self.sender = Sender(config, initial.sequence, self.counters)
+        self.receiver = Receiver(config)
+        self.timestamps = Timestamps(initial.timestamp_offset)
+        self.challenge = ChallengeLimit()
+        self.challenge_due = False
+        self.resets_due: list[Segment] = []
+        self.peer_mss = DEFAULT_MSS_V4 if len(local[0]) == 4 else DEFAULT_MSS_V6
+        self.handshake_due = False
+        self.handshake_retries = 0
+        self.handshake_sent_at = now
+        self.handshake_started_at = now
+        self.keepalive_at = inf
+        self.keepalive_due = False
+        self.keepalive_sent = 0
+        self.linger_at = inf
+        """When a connection that nobody reads stops waiting in FIN-WAIT-2."""
+        self.soft_error: str | None = None
+        self._mtu = mtu
+        self._events = 0
+        self._wants_room = False
+        self._backlog: Backlog | None = None
+
+    @classmethod
+    def connect(
+        cls, local: Endpoint, remote: Endpoint, config: Config, initial: Initial, mtu: int, now: float
+    ) -> Connection:
+        """An active open (RFC 9293 3.10.1): the SYN leaves with the next ``transmit``. ``mtu``: octets of an IP packet on the path."""
+        connection = cls(local, remote, config, initial, mtu, now)
+        connection.sender.nxt = connection.initial + 1
+        connection.state = State.SYN_SENT
+        connection.handshake_due = True
+        return connection
+
+    # ------------------------------------------------------------------ application
+
+    @property
+    def send_room(self) -> int:
+        """Octets that ``send`` would take now."""
+        return self.sender.room if self.state in OPEN_FOR_SENDING and not self.sender.fin_queued else 0
+
+    @property
+    def no_delay(self) -> bool:
+        """True: short segments do not wait (Nagle's algorithm is off)."""
+        return self.sender.no_delay
+
+    @no_delay.setter
+    def no_delay(self, value: bool) -> None:
+        self.sender.no_delay = value
+        self.touch()
+
+    @property
+    def user_timeout(self) -> float:
+        """Seconds that octets may stay unacknowledged before the connection is given up (RFC 5482 2)."""
+        return self.sender.user_timeout
+
+    @user_timeout.setter
+    def user_timeout(self, value: float) -> None:
+        self.sender.user_timeout = value
+
+    @property
+    def readable(self) -> bool:
+        """Whether ``receive`` would return octets."""
+        return self.receiver.buffer.length > 0
+
+    @property
+    def eof(self) -> bool:
+        """The peer's FIN was reached and everything before it has been received by the application."""
+        return self.receiver.finished and not self.receiver.buffer.length
+
+    @property
+    def unsent(self) -> int:
+        """Octets that were taken and have not been acknowledged."""
+        return len(self.sender.buffer)
+
+    @property
+    def burst(self) -> int:
+        """Octets of the best piece to hand to ``send``: one super-segment, which then is not copied."""
+        return self.sender.unit
+
+    def send(self, data: Buffer, now: float) -> int:
+        """Queue octets; returns how many were taken, 0 when there is no room or the stream has ended.
+
+        Large pieces are referred to, not copied: they must not change. WRITABLE follows when not everything was taken.
+        """
+        if type(data) is memoryview and (data.itemsize != 1 or data.ndim != 1):
+            data = data.cast("B")
+        if self.state not in OPEN_FOR_SENDING or self.sender.fin_queued:
+            return 0
+        room = self.sender.room
+        size = len(data)
+        if size >= room:
+            self._wants_room = True
+            if size > room:
+                data = memoryview(data)[:room]
+                size = room
+        self.sender.buffer.append(data)
+        self.touch()
+        return size
+
+    def receive(self, limit: int = 65_536) -> Buffer:
+        """Up to ``limit`` octets, b"" when there are none. The window opens; when that is worth telling, an ACK is due."""
+        receiver = self.receiver
+        data = receiver.read(limit)
+        if receiver.ack_now:
+            self.touch()
+        return data
+
+    def shutdown(self, now: float) -> None:
+        """No more octets will be queued: a FIN follows what is (RFC 9293 3.10.4). Receiving goes on."""
+        sender = self.sender
+        if sender.fin_queued or self.state not in OPEN_FOR_SENDING:
+            return
+        if self.state is State.SYN_SENT and not sender.buffer:
+            self.end(None)
+            return
+        sender.fin_queued = True
+        self.touch()
+        if self.state is State.ESTABLISHED:
+            self.state = State.FIN_WAIT_1
+        elif self.state is State.CLOSE_WAIT:
+            self.state = State.LAST_ACK
+
+    def close(self, now: float) -> None:
+        """Shut down and read no more: octets that were not read, or that come still, are answered by a RST (RFC 9293 3.6.1)."""
+        if self.state is State.CLOSED:
+            return
+        self.touch()
+        if self.receiver.buffer.length:
+            self.abort(now)
+            return
+        self.receiver.discard()
+        self.shutdown(now)
+        if self.state is State.FIN_WAIT_2:
+            self.linger_at = now + self.config.fin_wait_2
+
+    def abort(self, now: float) -> None:
+        """End at once with a RST (RFC 9293 3.10.5); what is queued is dropped. ``error`` becomes "aborted"."""
+        if self.state is State.CLOSED:
+            return
+        output.queue_reset(self, now)
+        self.receiver.discard()
+        self.end("aborted")
+
+    # ------------------------------------------------------------------ stack
+
+    def segment_arrived(self, segment: Segment, now: float) -> None:
+        """A segment of this connection (RFC 9293 3.10.7). Its checksum is right; nothing else is trusted."""
+        self.touch()
+        if self.time_wait is not None:
+            self.time_wait.segment_arrived(segment, now)
+        else:
+            arriving.segment_arrived(self, segment, now)
+
+    def transmit(self, now: float) -> list[Segment]:
+        """Everything that is due now, in order."""
+        if self.time_wait is not None:
+            return self.time_wait.transmit(now)
+        return output.transmit(self, now)
+
+    def deadline(self) -> float | None:
+        """When ``tick`` is to be called at the latest; None: not before something else happens."""
+        if self.time_wait is not None:
+            return self.time_wait.deadline()
+        deadline = min(self.sender.timer_at, self.receiver.ack_at, self.keepalive_at, self.linger_at)
+        return None if deadline == inf else deadline
+
+    def tick(self, now: float) -> None:
+        """Time has passed: what is due becomes visible in ``transmit`` and ``take_events``."""
+        self.touch()
+        if self.time_wait is not None:
+            self.time_wait.tick(now)
+            if self.time_wait.state is State.CLOSED:
+                self.state = State.CLOSED
+                self.time_wait = None
+            return
+        if self.state is not State.CLOSED:
+            output.tick(self, now)
+
+    def take_events(self) -> int:
+        """The :class:`Events` since the last call, as bits."""
+        events, self._events = self._events, 0
+        return events
+
+    def path_mtu_changed(self, mtu: int, now: float) -> None:
+        """The path takes IP packets of ``mtu`` octets. What is in flight and larger is cut anew and sent again (RFC 1191 6.5)."""
+        self._mtu = mtu
+        if self.state not in HANDSHAKE and self.sender.use_segment(self.effective_segment()):
+            self.sender.segment_shrank()
+            self.touch()
+
+    def unreachable(self, hard: bool, reason: str, now: float) -> None:
+        """An ICMP error about a segment of ours (the host checked :meth:`quotes_flight`).
+
+        Only a hard one before the connection is synchronized ends it; else it names the error of a later timeout (RFC 5927 5.2).
+        """
+        error = "refused" if reason == REASON_PORT else "unreachable"
+        if hard and self.state in HANDSHAKE:
+            self.end(error)
+        else:
+            self.soft_error = "unreachable"
+
+    def quotes_flight(self, sequence: int) -> bool:
+        """Whether a sequence number quoted by an ICMP error is of something that is in flight (RFC 5927 4.1)."""
+        sender = self.sender
+        return sender.una <= near(sequence, sender.una) < sender.nxt
+
+    # ------------------------------------------------------------------ for input and output
+
+    def touch(self) -> None:
+        """Something changed: the owner is to look."""
+        if self.touched is not None:
+            self.touched.add(self)
+
+    def offered_mss(self) -> int:
+        """The MSS of our SYN: what the interface takes (RFC 6691)."""
+        headers = HEADERS_V4 if len(self.local[0]) == 4 else HEADERS_V6
+        return max(MIN_MSS, min(self._mtu - headers, self.config.max_mss))
+
+    def effective_segment(self) -> int:
+        """Octets of payload in one wire segment: both ends' limits, less the timestamps (RFC 9293 3.7.1)."""
+        segment = min(self.peer_mss, self.offered_mss())
+        return segment - OPTION_LENGTH if self.timestamps.enabled else segment
+
+    def report(self, events: int) -> None:
+        """Note :class:`Events`."""
+        self._events |= events
+
+    def room_freed(self) -> None:
+        """Octets were acknowledged: report WRITABLE when the application waits and there is a quarter of the buffer."""
+        if self._wants_room and self.sender.room * 4 >= self.sender.capacity:
+            self._wants_room = False
+            self._events |= Events.WRITABLE
+
+    def joined(self, backlog: Backlog, listener: object) -> None:
+        """A listener keeps this half-open connection in its backlog."""
+        self.passive = True
+        self.listener = listener
+        self._backlog = backlog
+        backlog.connections[self.local, self.remote] = self
+
+    def left_backlog(self) -> None:
+        if self._backlog is not None:
+            self._backlog.connections.pop((self.local, self.remote), None)
+            self._backlog = None
+
+    def enter_time_wait(self, now: float) -> None:
+        """Both FINs were acknowledged (RFC 9293 3.6): a light object answers from now on."""
+        self.time_wait = TimeWait(self, now)
+        self.end(None)
+        self.state = State.TIME_WAIT
+
+    def end(self, error: str | None) -> None:
+        """The connection is over: stop every timer, drop what is queued, report CLOSED. Octets to be read stay."""
+        if self.state is State.CLOSED:
+            return
+        self.state = State.CLOSED
+        self.error = error
+        self.left_backlog()
+        self.sender.stop()
+        self.receiver.reassembly.clear()
+        self.receiver.ack_now = False
+        self.receiver.ack_at = inf
+        self.handshake_due = self.challenge_due = self.keepalive_due = False
+        self.keepalive_at = self.linger_at = inf
+        self._events |= Events.CLOSED
+        self.touch()
+
+    @property
+    def reads(self) -> bool:
+        """Whether segment text is taken in this state."""
+        return self.state in RECEIVING

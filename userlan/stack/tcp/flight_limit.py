@@ -1,0 +1,151 @@
+"""A bound of what is in flight, so that a bulk transfer does not fill the queues of its path (bufferbloat).
+
+Theory
+------
+Loss-based congestion control grows until a queue overflows; where queues are deep (a home router, or this process itself, whose
+event loop and sockets are queues too), that is hundreds of milliseconds which every other flow suffers. What keeps a path busy is
+*delivery rate x shortest round trip*; whatever is in flight beyond it waits in a queue. So beside the congestion window::
+
+    limit = max(floor, delivery rate x (shortest round trip + queue time))
+
+- The **delivery rate** is the highest of the last 10 round trips, measured for each transmission from its send time to its ACK
+  (draft-cheng-iccrg-delivery-rate-estimation): the highest, since a lower one may only mean that the application, the
+  receiver's window or a loss held the sender back. Samples that the application limited only count when they are higher.
+- The **queue time** (8 ms) lets the rate be found to grow: with it in flight a faster path is seen as a faster delivery. It is twice
+  the round trip's variation where that is more, since on a path with jitter (Wi-Fi) that much is under way without any queue.
+- The **shortest round trip** is measured anew every 10 s: for one round trip the limit is half a product, so that our own standing
+  queue drains and is not taken for the path (as BBR's ProbeRTT). A path that became longer is recognized the same way.
+- In **slow start** the limit is 2.9 times as high, so that the window doubles freely each round trip, and before the first rate is
+  known there is none.
+
+It does not slow a long or a lossy path down: there the round trip exceeds the queue time many times, the product of the highest rate and
+the round trip is about what the congestion window allowed at its best, and the limit lies above the window.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from math import inf
+
+from userlan.stack.tcp.scoreboard import Run
+
+RATE_ROUNDS = 10
+"""Round trips for which the highest delivery rate counts (BBR: BBRMaxBwFilterLen)."""
+
+MIN_RATE_WINDOW = 0.100
+"""Seconds: with round trips of less than 10 ms the highest rate counts that long, so that a pause of the event loop is bridged."""
+
+SHORTEST_LIFETIME = 10.0
+"""Seconds after which the shortest round trip is measured anew (BBR: MinRTTFilterLen)."""
+
+PROBE_TIME = 0.010
+"""Seconds: the least duration of such a measurement."""
+
+SLOW_START_GAIN = 2.9
+"""2/ln 2: the gain with which a window doubles each round trip (BBR: Startup)."""
+
+MAX_QUEUE_TIME = 0.040
+"""Seconds: jitter raises the queue time to this at most."""
+
+
+class FlightLimit:
+    """Keeps the delivery rate (octets/s), the shortest round trip (s) and the limit (octets)."""
+
+    __slots__ = (
+        "_delivered_at",
+        "_first_sent_at",
+        "_floor",
+        "_latest",
+        "_probe_shortest",
+        "_probe_until",
+        "_queue_time",
+        "_rates",
+        "_shortest_at",
+        "application_limited_until",
+        "delivered",
+        "limit",
+        "rate",
+        "shortest",
+    )
+
+    def __init__(self, floor: int, queue_time: float) -> None:
+        self._floor = floor
+        self._queue_time = queue_time
+        self.delivered = 0
+        """Octets delivered since the connection began."""
+        self.application_limited_until = 0
+        """Once this much is delivered, samples speak of the path again."""
+        self.rate = 0.0
+        self.shortest = inf
+        self.limit: float = inf
+        self._latest = 0.0
+        self._delivered_at = 0.0
+        self._first_sent_at = 0.0
+        self._rates: deque[tuple[float, float]] = deque()
+        self._shortest_at = 0.0
+        self._probe_until = 0.0
+        self._probe_shortest = inf
+
+    def stamp(self, run: Run, idle: bool, now: float) -> None:
+        """A transmission leaves; ``idle``: nothing else is in flight."""
+        if idle:
+            self._first_sent_at = self._delivered_at = now
+        run.sent_at = now
+        run.first_sent_at = self._first_sent_at
+        run.delivered = self.delivered
+        run.delivered_at = self._delivered_at
+        run.application_limited = self.delivered < self.application_limited_until
+
+    def starved(self, in_flight: int) -> None:
+        """The application had nothing more to send."""
+        self.application_limited_until = self.delivered + in_flight + 1
+
+    def acknowledged(
+        self, octets: int, youngest: Run | None, rtt: float | None, variation: float, slow_start: bool, now: float
+    ) -> None:
+        """``octets`` were delivered, the one sent last of them in ``youngest``; ``rtt`` is the sample of this ACK."""
+        self.delivered += octets
+        self._delivered_at = now
+        if rtt is not None:
+            self._round_trip(rtt, now)
+        if youngest is not None:
+            self._first_sent_at = youngest.sent_at
+            elapsed = max(youngest.sent_at - youngest.first_sent_at, now - youngest.delivered_at)
+            if elapsed > 0 and elapsed >= self.shortest:
+                self._sample((self.delivered - youngest.delivered) / elapsed, youngest.application_limited, now)
+        if not self.rate:
+            return
+        if now < self._probe_until:
+            self.limit = max(self._floor / 4, self.rate * self.shortest / 2)
+            return
+        queue_time = max(self._queue_time, min(2 * variation, MAX_QUEUE_TIME))
+        product = self.rate * (self.shortest + queue_time)
+        self.limit = max(self._floor, product * SLOW_START_GAIN if slow_start else product)
+
+    def _sample(self, rate: float, application_limited: bool, now: float) -> None:
+        if application_limited and rate < self.rate:
+            return
+        rates = self._rates
+        while rates and rates[-1][1] <= rate:
+            rates.pop()
+        rates.append((now, rate))
+        oldest = now - max(RATE_ROUNDS * self._latest, MIN_RATE_WINDOW)
+        while rates[0][0] < oldest:
+            rates.popleft()
+        self.rate = rates[0][1]
+
+    def _round_trip(self, rtt: float, now: float) -> None:
+        self._latest = rtt
+        if rtt <= self.shortest:
+            self.shortest = rtt
+            self._shortest_at = now
+            return
+        if self._probe_until:
+            self._probe_shortest = min(self._probe_shortest, rtt)
+            if now >= self._probe_until:
+                self.shortest = self._probe_shortest
+                self._shortest_at = now
+                self._probe_until = 0.0
+        elif now - self._shortest_at > SHORTEST_LIFETIME:
+            self._probe_shortest = inf
+            self._probe_until = now + max(2 * rtt, PROBE_TIME)

@@ -1,0 +1,219 @@
+"""What leaves a connection: the handshake, data, ACKs, probes, RSTs; and what its timers do.
+
+A data segment carries the ACK. SACK blocks travel in segments without data only, so that data segments keep one header size;
+such an ACK leaves first. One ACK is sent for a batch of arrivals, and as many as it takes when more ranges changed than fit in
+one option: there is no later ACK that would repeat them.
+"""
+
+from __future__ import annotations
+
+from math import inf
+from typing import TYPE_CHECKING
+
+from userlan.stack.tcp import handshake
+from userlan.stack.tcp.seq import SEQUENCE_MASK
+from userlan.stack.tcp.state import HANDSHAKE, SENDING, State
+from userlan.wire.tcp import Flags, Segment
+
+if TYPE_CHECKING:
+    from userlan.stack.tcp.connection import Connection
+    from userlan.stack.tcp.scoreboard import Run
+
+FIN, SYN, RST, PSH, ACK = Flags.FIN, Flags.SYN, Flags.RST, Flags.PSH, Flags.ACK
+
+SACK_BLOCKS = 4
+SACK_BLOCKS_WITH_TIMESTAMPS = 3
+"""RFC 2018 3."""
+
+
+def transmit(connection: Connection, now: float) -> list[Segment]:
+    """Everything that is due, in order."""
+    segments, connection.resets_due = connection.resets_due, []
+    state = connection.state
+    if state is State.CLOSED:
+        return segments
+    if state in HANDSHAKE:
+        if connection.handshake_due:
+            segments.append(handshake.syn(connection, now))
+        elif connection.challenge_due:
+            segments.append(_bare(connection, now))
+        connection.challenge_due = False
+        return segments
+    receiver = connection.receiver
+    if receiver.ack_at <= now:
+        receiver.ack_now = True
+    if receiver.ack_now and (receiver.reassembly or receiver.reassembly.duplicate is not None):
+        _acknowledge_selectively(connection, segments, now)
+    if state in SENDING:
+        _send_data(connection, segments, now)
+    if receiver.ack_now or connection.challenge_due:
+        segments.append(_bare(connection, now))
+    if connection.keepalive_due:
+        connection.keepalive_due = False
+        probe = _bare(connection, now)
+        probe.seq = (connection.sender.nxt - 1) & SEQUENCE_MASK
+        segments.append(probe)
+    return segments
+
+
+def _send_data(connection: Connection, segments: list[Segment], now: float) -> None:
+    """What the sender lets go: each run as one super-segment."""
+    sender = connection.sender
+    if sender.probe_due:
+        sender.probe_due = False
+        segments.append(_probe(connection, now))
+    first = True
+    window = 0
+    while (run := sender.next_run(now)) is not None:
+        if first:
+            first = False
+            window = connection.receiver.window_field(now)
+            option = connection.timestamps.option(now)
+        segments.append(_run(connection, run, window, option))
+    if not first:
+        connection.receiver.ack_was_sent()
+        connection.receiver.data_was_sent(now)
+        connection.challenge_due = False
+    sender.arm(now)
+
+
+def _run(connection: Connection, run: Run, window: int, option: tuple[int, int] | None) -> Segment:
+    sender = connection.sender
+    buffer = sender.buffer
+    start = run.start
+    end = run.end
+    last = buffer.end
+    flags = ACK
+    if end >= last:
+        flags = ACK | PSH
+        if end > last:
+            flags = ACK | PSH | FIN if start < last else ACK | FIN
+            end = last
+    length = end - start
+    segment = sender.segment
+    return Segment(
+        connection.local[1],
+        connection.remote[1],
+        start & SEQUENCE_MASK,
+        connection.receiver.next & SEQUENCE_MASK,
+        flags,
+        window,
+        0,
+        buffer.slice(start, length),
+        segment if length > segment else 0,
+        timestamp=option,
+    )
+
+
+def _probe(connection: Connection, now: float) -> Segment:
+    """The octet at SND.UNA, or the FIN there, into a closed window (RFC 9293 3.8.6.1). SND.NXT does not move for it."""
+    sender = connection.sender
+    segment = _bare(connection, now)
+    segment.seq = sender.una & SEQUENCE_MASK
+    if sender.una < sender.buffer.end:
+        segment.payload = sender.buffer.slice(sender.una, 1)
+    else:
+        segment.flags |= FIN
+    return segment
+
+
+def _bare(connection: Connection, now: float) -> Segment:
+    """<SEQ=SND.NXT><ACK=RCV.NXT><CTL=ACK>. Within the peer's window, when it shrank, so that it is not refused."""
+    sender = connection.sender
+    receiver = connection.receiver
+    edge = sender.una + sender.window
+    segment = Segment(
+        connection.local[1],
+        connection.remote[1],
+        (sender.nxt if sender.nxt <= edge else edge) & SEQUENCE_MASK,
+        receiver.next & SEQUENCE_MASK,
+        ACK,
+        receiver.window_field(now),
+        timestamp=connection.timestamps.option(now),
+    )
+    receiver.ack_was_sent()
+    connection.challenge_due = False
+    return segment
+
+
+def _acknowledge_selectively(connection: Connection, segments: list[Segment], now: float) -> None:
+    """ACKs with SACK blocks; to a peer without SACK as many duplicates as segments arrived out of order, three at most."""
+    receiver = connection.receiver
+    if not connection.sender.sack:
+        for _ in range(max(1, receiver.duplicates_due)):
+            segments.append(_bare(connection, now))
+        receiver.duplicates_due = 0
+        receiver.reassembly.duplicate = None
+        return
+    each = SACK_BLOCKS_WITH_TIMESTAMPS if connection.timestamps.enabled else SACK_BLOCKS
+    for blocks in receiver.reassembly.blocks(each) or [[]]:
+        segment = _bare(connection, now)
+        segment.sack = tuple((left & SEQUENCE_MASK, right & SEQUENCE_MASK) for left, right in blocks)
+        segments.append(segment)
+
+
+# ---------------------------------------------------------------------- RST and challenge ACK
+
+
+def queue_reset(connection: Connection, now: float) -> None:
+    """<SEQ=SND.NXT><ACK=RCV.NXT><CTL=RST,ACK>, when the peer knows of the connection (RFC 9293 3.10.5)."""
+    if connection.state in (State.SYN_SENT, State.CLOSED) or connection.time_wait is not None:
+        return
+    segment = _bare(connection, now)
+    segment.flags = RST | ACK
+    segment.window = 0
+    connection.resets_due.append(segment)
+
+
+def challenge(connection: Connection, now: float) -> None:
+    """An ACK that a stranger cannot use and a confused peer can (RFC 5961), within the limit."""
+    if connection.challenge.allowed(now):
+        connection.challenge_due = True
+        connection.counters["challenge-ack"] += 1
+    else:
+        connection.counters["challenge-suppressed"] += 1
+
+
+# ---------------------------------------------------------------------- timers
+
+
+def tick(connection: Connection, now: float) -> None:
+    """Do what is due at ``now``."""
+    receiver = connection.receiver
+    sender = connection.sender
+    if receiver.ack_at <= now:
+        receiver.ack_now = True
+        receiver.ack_at = inf
+    if sender.timer_at <= now:
+        if connection.state in HANDSHAKE:
+            handshake.timer(connection, now)
+        elif not sender.timer(now):
+            connection.end(connection.soft_error or "timeout")
+            return
+    if connection.keepalive_at <= now:
+        _keepalive_timer(connection, now)
+    if connection.linger_at <= now:
+        connection.end(None)
+
+
+def restart_keepalive(connection: Connection, now: float) -> None:
+    """Something arrived."""
+    idle = connection.config.keepalive_idle
+    if idle is not None:
+        connection.keepalive_at = now + idle
+        connection.keepalive_sent = 0
+
+
+def _keepalive_timer(connection: Connection, now: float) -> None:
+    """Nothing arrived for long (RFC 9293 3.8.4). While something is in flight the retransmission timer watches."""
+    config = connection.config
+    connection.keepalive_at = now + config.keepalive_interval
+    if connection.sender.board or connection.state in HANDSHAKE:
+        return
+    if connection.keepalive_sent >= config.keepalive_probes:
+        queue_reset(connection, now)
+        connection.end("timeout")
+        return
+    connection.keepalive_sent += 1
+    connection.keepalive_due = True
+    connection.counters["keepalive"] += 1
