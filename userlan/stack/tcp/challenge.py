@@ -1,15 +1,15 @@
 """How often a connection answers what it did not expect (RFC 5961 7).
 
-A challenge ACK, or an ACK for a segment out of the window without data, is an answer that a stranger, or a peer that is just as
-confused, can provoke; two ends must not answer each other's answers for ever.
+A challenge ACK, or an ACK for a segment out of the window without data, is an answer that a stranger, or a peer that
+is just as confused, can provoke; two ends must not answer each other's answers for ever.
 """
 
 from __future__ import annotations
 
 CHALLENGES = 5
 INTERVAL = 1.0
-"""So many in so many seconds (RFC 5961 7: "no more than X per Y", 10 in 5 s as an example). For one connection, not for the
-host: a common limit is a side channel (CVE-2016-5696)."""
+"""So many in so many seconds (RFC 5961 7: "no more than X per Y", 10 in 5 s as an example). For one connection, not
+for the host: a common limit is a side channel (CVE-2016-5696)."""
 
 
 class ChallengeLimit:

@@ -10,13 +10,15 @@ MIB = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """Defaults suit a LAN over the Internet with round trips from 0.2 ms to 300 ms. Sizes in octets, times in seconds."""
+    """Defaults suit a LAN over the Internet with round trips from 0.2 ms to 300 ms. Sizes in octets, times in
+    seconds."""
 
     # --- segments
     max_mss: int = 65_400
     """Upper bound of the MSS that is offered and used; the path MTU is usually the lower one."""
     burst_segments: int = 45
-    """Wire segments in one super-segment: with the tunnel's overhead, 45 packets of 1,420 fill one GSO burst of 65,507."""
+    """Wire segments in one super-segment: with the tunnel's overhead, 45 packets of 1,420 fill one GSO burst of
+    65,507."""
     window_scale: bool = True
     timestamps: bool = True
     sack: bool = True
@@ -31,7 +33,8 @@ class Config:
     send_buffer_max: int = 8 * MIB
     """Octets that ``send`` takes before it says that it is full: at the start, and grown to twice what is in flight."""
     reassembly_ranges: int = 1024
-    """Separate ranges that are kept out of order; more than a lossy 8 MiB window of 64 KB units makes, and bounded work."""
+    """Separate ranges that are kept out of order; more than a lossy 8 MiB window of 64 KB units makes, and bounded
+    work."""
 
     # --- sending
     congestion: str = "newreno"
@@ -61,15 +64,18 @@ class Config:
     half_open_timeout: float = 30.0
     """R2 of a passive open: how long an unanswered SYN-ACK holds a place in the backlog."""
     user_timeout: float = 300.0
-    """R2 of data: unacknowledged for so long, or a closed window unanswered, ends the connection (RFC 9293 3.9.1, 5 min; RFC 5482)."""
+    """R2 of data: unacknowledged for so long, or a closed window unanswered, ends the connection (RFC 9293 3.9.1, 5
+    min; RFC 5482)."""
 
     # --- idle and closing
     keepalive_idle: float | None = None
-    """Idle time before the first keepalive probe; None: off (RFC 1122 4.2.3.6: off by default, and two hours at least by default)."""
+    """Idle time before the first keepalive probe; None: off (RFC 1122 4.2.3.6: off by default, and two hours at least
+    by default)."""
     keepalive_interval: float = 75.0
     keepalive_probes: int = 9
     """Unanswered probes that end the connection."""
     time_wait: float = 60.0
-    """2 MSL. RFC 9293 3.4.2 has an MSL of 2 minutes; 60 s is what Linux keeps, and timestamps let a port be used again sooner."""
+    """2 MSL. RFC 9293 3.4.2 has an MSL of 2 minutes; 60 s is what Linux keeps, and timestamps let a port be used
+    again sooner."""
     fin_wait_2: float = 60.0
     """How long a connection that nobody reads any more waits for the peer's FIN (Linux tcp_fin_timeout)."""

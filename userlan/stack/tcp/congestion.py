@@ -1,10 +1,13 @@
-"""Congestion control: one interface, and NewReno (RFC 5681, RFC 6582) with HyStart++ (RFC 9406) and a large initial window (RFC 6928).
+"""Congestion control: one interface, and NewReno (RFC 5681, RFC 6582) with HyStart++ (RFC 9406) and a large initial
+window (RFC 6928).
 
-The window is in octets and grows by octets acknowledged. One ACK covers a super-segment of up to 64 KB, so RFC 3465's limit of
-two segments an ACK does not apply; an ACK for N segments counts as N (RFC 9406 4.2 does away with the limit as well).
+The window is in octets and grows by octets acknowledged. One ACK covers a super-segment of up to 64 KB, so RFC 3465's
+limit of two segments an ACK does not apply; an ACK for N segments counts as N (RFC 9406 4.2 does away with the limit
+as well).
 
-An algorithm only keeps ``window`` and ``threshold``. *What* is lost and *when* a loss episode begins and ends is the business of
-:mod:`userlan.stack.tcp.recovery`; another algorithm (CUBIC) is another subclass with its own ``_avoid`` and ``loss``.
+An algorithm only keeps ``window`` and ``threshold``. *What* is lost and *when* a loss episode begins and ends is the
+business of :mod:`userlan.stack.tcp.recovery`; another algorithm (CUBIC) is another subclass with its own ``_avoid``
+and ``loss``.
 """
 
 from __future__ import annotations
@@ -30,11 +33,13 @@ CSS_ROUNDS = 5
 """RFC 9406 4.3; times in seconds."""
 
 ROUND_SAMPLES = 4
-"""RTT samples in a round before it is judged. RFC 9406 has 8, for an ACK every two segments; here one ACK covers up to 45."""
+"""RTT samples in a round before it is judged. RFC 9406 has 8, for an ACK every two segments; here one ACK covers up
+to 45."""
 
 
 class SlowStartExit:
-    """HyStart++: leaves slow start when the round trip grows, before the queue at the bottleneck overflows (RFC 9406)."""
+    """HyStart++: leaves slow start when the round trip grows, before the queue at the bottleneck overflows (RFC
+    9406)."""
 
     __slots__ = ("_baseline", "_current", "_last", "_round_end", "_rounds", "_samples", "conservative", "done")
 

@@ -7,8 +7,9 @@
     application ◀─ receive ─ Receiver ◀─────────────────────┘
     application ◀─ take_events       deadline, tick ◀── host's timers
 
-Nothing is called back. The owner calls ``transmit`` after anything that may make something due (``send``, ``receive``, ``shutdown``,
-``close``, ``abort``, ``segment_arrived``, ``tick``), then ``take_events`` and ``deadline``.
+Nothing is called back. The owner calls ``transmit`` after anything that may make something due (``send``,
+``receive``, ``shutdown``, ``close``, ``abort``, ``segment_arrived``, ``tick``), then ``take_events`` and
+``deadline``.
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ from userlan.stack.tcp.config import Config
 from userlan.stack.tcp.handshake import MIN_MSS
 from userlan.stack.tcp.isn import Initial
 from userlan.stack.tcp.receiver import Receiver
-from userlan.stack.tcp.seq import near
 from userlan.stack.tcp.send_buffer import Buffer
 from userlan.stack.tcp.sender import Sender
+from userlan.stack.tcp.seq import near
 from userlan.stack.tcp.state import HANDSHAKE, OPEN_FOR_SENDING, RECEIVING, Events, State
 from userlan.stack.tcp.timestamps import OPTION_LENGTH, Timestamps
 from userlan.stack.tcp.timewait import TimeWait
@@ -58,7 +59,8 @@ class Backlog:
 class Connection:
     """See the module. Made by :meth:`connect` or by a ``Listener``.
 
-    ``error`` is None, or why it ended: "reset", "refused", "timeout", "unreachable", "aborted". ``context`` is the owner's.
+    ``error`` is None, or why it ended: "reset", "refused", "timeout", "unreachable", "aborted". ``context`` is the
+    owner's.
     """
 
     __slots__ = (
@@ -96,7 +98,9 @@ class Connection:
         "touched",
     )
 
-    def __init__(self, local: Endpoint, remote: Endpoint, config: Config, initial: Initial, mtu: int, now: float) -> None:
+    def __init__(
+        self, local: Endpoint, remote: Endpoint, config: Config, initial: Initial, mtu: int, now: float
+    ) -> None:
         self.local = local
         self.remote = remote
         self.config = config
@@ -104,13 +108,15 @@ class Connection:
         self.error: str | None = None
         self.counters: Counter[str] = Counter()
         self.context: object = None
-        self.touched: set[Connection] | None = None
-        """A set of the owner's, to which the connection adds itself whenever ``transmit`` may have something to give."""
+        self.touched: dict[Connection, None] | None = None
+        """A set of the owner's, to which the connection adds itself whenever ``transmit`` may have something to give.
+        """
         self.listener: object = None
         """The Listener that made it, None for an active open."""
         self.passive = False
         self.time_wait: TimeWait | None = None
-        """What answers for the connection once it is in TIME-WAIT; its owner may keep that and let the connection go."""
+        """What answers for the connection once it is in TIME-WAIT; its owner may keep that and let the connection
+        go."""
         self.initial = initial.sequence
         self.sender = Sender(config, initial.sequence, self.counters)
         self.receiver = Receiver(config)
@@ -138,7 +144,8 @@ class Connection:
     def connect(
         cls, local: Endpoint, remote: Endpoint, config: Config, initial: Initial, mtu: int, now: float
     ) -> Connection:
-        """An active open (RFC 9293 3.10.1): the SYN leaves with the next ``transmit``. ``mtu``: octets of an IP packet on the path."""
+        """An active open (RFC 9293 3.10.1): the SYN leaves with the next ``transmit``. ``mtu``: octets of an IP
+        packet on the path."""
         connection = cls(local, remote, config, initial, mtu, now)
         connection.sender.nxt = connection.initial + 1
         connection.state = State.SYN_SENT
@@ -212,7 +219,8 @@ class Connection:
         return size
 
     def receive(self, limit: int = 65_536) -> Buffer:
-        """Up to ``limit`` octets, b"" when there are none. The window opens; when that is worth telling, an ACK is due."""
+        """Up to ``limit`` octets, b"" when there are none. The window opens; when that is worth telling, an ACK is
+        due."""
         receiver = self.receiver
         data = receiver.read(limit)
         if receiver.ack_now:
@@ -235,7 +243,8 @@ class Connection:
             self.state = State.LAST_ACK
 
     def close(self, now: float) -> None:
-        """Shut down and read no more: octets that were not read, or that come still, are answered by a RST (RFC 9293 3.6.1)."""
+        """Shut down and read no more: octets that were not read, or that come still, are answered by a RST (RFC 9293
+        3.6.1)."""
         if self.state is State.CLOSED:
             return
         self.touch()
@@ -296,7 +305,8 @@ class Connection:
         return events
 
     def path_mtu_changed(self, mtu: int, now: float) -> None:
-        """The path takes IP packets of ``mtu`` octets. What is in flight and larger is cut anew and sent again (RFC 1191 6.5)."""
+        """The path takes IP packets of ``mtu`` octets. What is in flight and larger is cut anew and sent again (RFC
+        1191 6.5)."""
         self._mtu = mtu
         if self.state not in HANDSHAKE and self.sender.use_segment(self.effective_segment()):
             self.sender.segment_shrank()
@@ -305,7 +315,8 @@ class Connection:
     def unreachable(self, hard: bool, reason: str, now: float) -> None:
         """An ICMP error about a segment of ours (the host checked :meth:`quotes_flight`).
 
-        Only a hard one before the connection is synchronized ends it; else it names the error of a later timeout (RFC 5927 5.2).
+        Only a hard one before the connection is synchronized ends it; else it names the error of a later timeout (RFC
+        5927 5.2).
         """
         error = "refused" if reason == REASON_PORT else "unreachable"
         if hard and self.state in HANDSHAKE:
@@ -323,7 +334,7 @@ class Connection:
     def touch(self) -> None:
         """Something changed: the owner is to look."""
         if self.touched is not None:
-            self.touched.add(self)
+            self.touched[self] = None
 
     def offered_mss(self) -> int:
         """The MSS of our SYN: what the interface takes (RFC 6691)."""

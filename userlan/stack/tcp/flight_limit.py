@@ -2,24 +2,29 @@
 
 Theory
 ------
-Loss-based congestion control grows until a queue overflows; where queues are deep (a home router, or this process itself, whose
-event loop and sockets are queues too), that is hundreds of milliseconds which every other flow suffers. What keeps a path busy is
-*delivery rate x shortest round trip*; whatever is in flight beyond it waits in a queue. So beside the congestion window::
+Loss-based congestion control grows until a queue overflows; where queues are deep (a home router, or
+this process itself, whose event loop and sockets are queues too), that is hundreds of milliseconds which every other
+flow suffers. What keeps a path busy is *delivery rate x shortest round trip*; whatever is in flight beyond it waits
+in a queue. So beside the congestion window::
 
     limit = max(floor, delivery rate x (shortest round trip + queue time))
 
-- The **delivery rate** is the highest of the last 10 round trips, measured for each transmission from its send time to its ACK
-  (draft-cheng-iccrg-delivery-rate-estimation): the highest, since a lower one may only mean that the application, the
-  receiver's window or a loss held the sender back. Samples that the application limited only count when they are higher.
-- The **queue time** (8 ms) lets the rate be found to grow: with it in flight a faster path is seen as a faster delivery. It is twice
-  the round trip's variation where that is more, since on a path with jitter (Wi-Fi) that much is under way without any queue.
-- The **shortest round trip** is measured anew every 10 s: for one round trip the limit is half a product, so that our own standing
-  queue drains and is not taken for the path (as BBR's ProbeRTT). A path that became longer is recognized the same way.
-- In **slow start** the limit is 2.9 times as high, so that the window doubles freely each round trip, and before the first rate is
-  known there is none.
+- The **delivery rate** is the highest of the last 10 round trips, measured for each transmission from its send time
+  to its ACK (draft-cheng-iccrg-delivery-rate-estimation): the highest, since a lower one may only mean that the
+  application, the receiver's window or a loss held the sender back. Samples that the application limited only count
+  when they are higher.
+- The **queue time** (8 ms) lets the rate be found to grow: with it in flight a faster path is seen as a faster
+  delivery. It is twice the round trip's variation where that is more, since on a path with jitter (Wi-Fi) that much
+  is under way without any queue.
+- The **shortest round trip** is measured anew every 10 s: for one round trip the limit is half a product, so that our
+  own standing queue drains and is not taken for the path (as BBR's ProbeRTT). A path that became longer is recognized
+  the same way.
+- In **slow start** the limit is 2.9 times as high, so that the window doubles freely each round trip, and before the
+  first rate is known there is none.
 
-It does not slow a long or a lossy path down: there the round trip exceeds the queue time many times, the product of the highest rate and
-the round trip is about what the congestion window allowed at its best, and the limit lies above the window.
+It does not slow a long or a lossy path down: there the round trip exceeds the queue time many times, the product of
+the highest rate and the round trip is about what the congestion window allowed at its best, and the limit lies above
+the window.
 """
 
 from __future__ import annotations
@@ -33,7 +38,8 @@ RATE_ROUNDS = 10
 """Round trips for which the highest delivery rate counts (BBR: BBRMaxBwFilterLen)."""
 
 MIN_RATE_WINDOW = 0.100
-"""Seconds: with round trips of less than 10 ms the highest rate counts that long, so that a pause of the event loop is bridged."""
+"""Seconds: with round trips of less than 10 ms the highest rate counts that long, so that a pause of the event loop
+is bridged."""
 
 SHORTEST_LIFETIME = 10.0
 """Seconds after which the shortest round trip is measured anew (BBR: MinRTTFilterLen)."""

@@ -1,4 +1,5 @@
-"""Opening a connection (RFC 9293 3.5): SYN and SYN-ACK with their options, simultaneous open, and the retries of both."""
+"""Opening a connection (RFC 9293 3.5): SYN and SYN-ACK with their options, simultaneous open, and the retries of
+both."""
 
 from __future__ import annotations
 
@@ -85,7 +86,8 @@ def established(connection: Connection, now: float) -> None:
 
 
 def is_simultaneous(connection: Connection, segment: Segment, seq: int) -> bool:
-    """A SYN in SYN-RECEIVED. True: it is the one that is known, with an ACK (simultaneous open), so the rest of it counts."""
+    """A SYN in SYN-RECEIVED. True: it is the one that is known, with an ACK (simultaneous open), so the rest of it
+    counts."""
     if seq != connection.receiver.next - 1 or segment.flags & RST:
         return False
     if segment.flags & ACK:

@@ -1,17 +1,14 @@
-"""What arrives at a connection: RFC 9293 3.10.7, in the order of its steps, with RFC 5961, RFC 7323 and RFC 2018.
+"""What arrives at a connection: RFC 9293 3.10.7, in the order of its steps, with RFC 5961, RFC 7323 and RFC 2018::
 
-=====  ==========================================  =============================================================
-step   RFC 9293 3.10.7.4                           here
-=====  ==========================================  =============================================================
-0      (RFC 7323 5.3 R1)                           PAWS; a segment without the timestamp that was agreed on is dropped
-1      sequence number                             ``Receiver.acceptable``; else an ACK (limited when it carried nothing)
-2      RST                                         exactly RCV.NXT resets; elsewhere in the window a challenge ACK
-4      SYN                                         a challenge ACK (RFC 5961 4)
-5      ACK                                         SND.UNA - MAX.SND.WND <= SEG.ACK <= SND.NXT, else a challenge ACK
-6      URG                                         ignored: the octets are ordinary data (RFC 6093 recommends no use)
-7      segment text                                ``Receiver.take``
-8      FIN                                         counts when everything before it is here
-=====  ==========================================  =============================================================
+    step  RFC 9293 3.10.7.4    here
+    0     (RFC 7323 5.3 R1)    PAWS; a segment without the timestamp that was agreed on is dropped
+    1     sequence number      ``Receiver.acceptable``; else an ACK (limited when it carried nothing)
+    2     RST                  exactly RCV.NXT resets; elsewhere in the window a challenge ACK (RFC 5961 3)
+    4     SYN                  a challenge ACK (RFC 5961 4)
+    5     ACK                  SND.UNA - MAX.SND.WND <= SEG.ACK <= SND.NXT, else a challenge ACK (RFC 5961 5)
+    6     URG                  ignored: the octets are ordinary data (RFC 6093 5 tells not to use it)
+    7     segment text         ``Receiver.take``
+    8     FIN                  counts when everything before it is here
 """
 
 from __future__ import annotations
@@ -122,7 +119,8 @@ def _sequence_is_right(
 
 
 def _answer_unacceptable(connection: Connection, length: int, flags: int, now: float) -> None:
-    """<SEQ=SND.NXT><ACK=RCV.NXT><CTL=ACK>; limited when nothing was in the segment, so that two ends do not answer for ever."""
+    """<SEQ=SND.NXT><ACK=RCV.NXT><CTL=ACK>; limited when nothing was in the segment, so that two ends do not answer
+    for ever."""
     if length and not flags & SYN:
         connection.receiver.ack_now = True
     else:
@@ -152,7 +150,8 @@ def _control(connection: Connection, flags: int, seq: int, now: float) -> None:
 
 
 def _acknowledged(connection: Connection, segment: Segment, seq: int, ack: int, bare: bool, now: float) -> None:
-    """The ACK field, the SACK option, the window, and what an ACK of our FIN does. ``bare``: nothing else is in the segment."""
+    """The ACK field, the SACK option, the window, and what an ACK of our FIN does. ``bare``: nothing else is in the
+    segment."""
     sender = connection.sender
     timestamps = connection.timestamps
     age: float | None = None

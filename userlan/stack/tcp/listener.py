@@ -1,9 +1,9 @@
 """A port that waits for connections (RFC 9293 3.10.7.2), with a bounded number of half-open ones.
 
 A SYN makes a connection in SYN-RECEIVED, which holds a place in the backlog until the handshake is complete or
-``Config.half_open_timeout`` is over. When all places are taken, the oldest of the remote address that holds most of them is given
-up: whoever floods loses places to those who do not. (A peer's address is authenticated by its tunnel; that makes SYN cookies,
-which cost options, unnecessary.)
+``Config.half_open_timeout`` is over. When all places are taken, the oldest of the remote address that holds most of
+them is given up: whoever floods loses places to those who do not. (A peer's address is authenticated by its tunnel;
+that makes SYN cookies, which cost options, unnecessary.)
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ class Listener:
     ) -> Connection | Segment | None:
         """A segment to this port that belongs to no connection (RFC 9293 3.10.7.2).
 
-        Returns a new connection, whose SYN-ACK is due and whose CONNECTED comes later; or the RST to answer with; or None.
+        Returns a new connection, whose SYN-ACK is due and whose CONNECTED comes later; or the RST to answer with; or
+        None.
         """
         flags = segment.flags
         if flags & Flags.RST:

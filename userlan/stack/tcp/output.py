@@ -1,8 +1,8 @@
 """What leaves a connection: the handshake, data, ACKs, probes, RSTs; and what its timers do.
 
-A data segment carries the ACK. SACK blocks travel in segments without data only, so that data segments keep one header size;
-such an ACK leaves first. One ACK is sent for a batch of arrivals, and as many as it takes when more ranges changed than fit in
-one option: there is no later ACK that would repeat them.
+A data segment carries the ACK. SACK blocks travel in segments without data only, so that data segments keep one
+header size; such an ACK leaves first. One ACK is sent for a batch of arrivals, and as many as it takes when more
+ranges changed than fit in one option: there is no later ACK that would repeat them.
 """
 
 from __future__ import annotations
@@ -137,7 +137,8 @@ def _bare(connection: Connection, now: float) -> Segment:
 
 
 def _acknowledge_selectively(connection: Connection, segments: list[Segment], now: float) -> None:
-    """ACKs with SACK blocks; to a peer without SACK as many duplicates as segments arrived out of order, three at most."""
+    """ACKs with SACK blocks; to a peer without SACK as many duplicates as segments arrived out of order, three at
+    most."""
     receiver = connection.receiver
     if not connection.sender.sack:
         for _ in range(max(1, receiver.duplicates_due)):

@@ -6,8 +6,8 @@ sequence numbers SHOULD be held"), and the SACK blocks that tell of them (RFC 20
     RCV.NXT          range          range           range
        |  (missing)  [=====]        [==========]    [==]       kept apart, in order, never overlapping, never touching
 
-What was there first is kept; what overlaps it is cut off (an attacker cannot replace octets). The octets are bounded by the
-window, as the caller trims to it; the ranges by ``limit``.
+What was there first is kept; what overlaps it is cut off (an attacker cannot replace octets). The octets are bounded
+by the window, as the caller trims to it; the ranges by ``limit``.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ MERGED = 65_536
 """Octets: small chunks of one range are merged into one up to this length."""
 
 REMEMBERED = 48
-"""Ranges that changed and are still to be reported: sixteen ACKs of three blocks; beyond that the sender learns later."""
+"""Ranges that changed and are still to be reported: sixteen ACKs of three blocks; beyond that the sender learns
+later."""
 
 _start = attrgetter("start")
 
@@ -145,7 +146,8 @@ class Reassembly:
             self._unreported = min(self._unreported, REMEMBERED)
 
     def advance(self, position: int) -> list[Buffer]:
-        """RCV.NXT has reached ``position``: return the chunks that follow it without a gap, and forget what lies before."""
+        """RCV.NXT has reached ``position``: return the chunks that follow it without a gap, and forget what lies
+        before."""
         result: list[Buffer] = []
         ranges = self._ranges
         taken = 0
@@ -176,8 +178,9 @@ class Reassembly:
                 result.append(chunk)
 
     def blocks(self, each: int) -> list[list[tuple[int, int]]]:
-        """The SACK options that are due, of at most ``each`` blocks: the latest ranges first, and so many options that every range
-        that changed since the last call is in one. With nothing new: the latest ranges, once. Empty: nothing to tell."""
+        """The SACK options that are due, of at most ``each`` blocks: the latest ranges first, and so many options
+        that every range that changed since the last call is in one. With nothing new: the latest ranges, once. Empty:
+        nothing to tell."""
         duplicate, self.duplicate = self.duplicate, None
         recent = self._recent
         count = max(self._unreported, min(each, len(recent)))

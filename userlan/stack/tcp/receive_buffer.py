@@ -11,7 +11,8 @@ MERGED = 65_536
 
 
 class ReceiveBuffer:
-    """A queue of chunks. Large ones are kept as they came; small ones are copied together, so that they cost what they hold."""
+    """A queue of chunks. Large ones are kept as they came; small ones are copied together, so that they cost what
+    they hold."""
 
     __slots__ = ("_chunks", "length")
 
@@ -34,7 +35,8 @@ class ReceiveBuffer:
             chunks.append(bytearray(data))
 
     def take(self, limit: int) -> Buffer:
-        """Remove and return up to ``limit`` octets, b"" when there are none. A large chunk comes as it is, or as a view."""
+        """Remove and return up to ``limit`` octets, b"" when there are none. A large chunk comes as it is, or as a
+        view."""
         chunks = self._chunks
         if not chunks or limit <= 0:
             return b""

@@ -2,10 +2,11 @@
 
 Theory
 ------
-A window of one bandwidth-delay product keeps a path busy; two let a loss be repaired without a stop. A larger one only lets the
-sender fill queues. The product is *octets that the application consumed in the shortest round trip seen*: with the shortest
-one, a queue in the path, which lengthens the round trip, does not look like a need for more window, so the window does not feed
-the queue (the defect of tuning by the current round trip). It never shrinks: RFC 9293 3.8.6 forbids taking back.
+A window of one bandwidth-delay product keeps a path busy; two let a loss be repaired without a stop. A
+larger one only lets the sender fill queues. The product is *octets that the application consumed in the shortest
+round trip seen*: with the shortest one, a queue in the path, which lengthens the round trip, does not look like a
+need for more window, so the window does not feed the queue (the defect of tuning by the current round trip). It never
+shrinks: RFC 9293 3.8.6 forbids taking back.
 
 ::
 

@@ -6,9 +6,10 @@
      |-------------------|------------------|---[==]----[=]----|
                                              out of order         window = advertised - RCV.NXT
 
-When an ACK is due (RFC 9293 3.8.6.3, RFC 5681 4.2): at once for two full segments or more, for what is out of order or fills
-a gap, for octets that had arrived already, for a FIN, and for the end of a burst (PSH) when nothing was sent lately on which
-it could ride; else after ``Config.delayed_ack``. "At once" means in the next ``transmit``: one ACK for a batch.
+When an ACK is due (RFC 9293 3.8.6.3, RFC 5681 4.2): at once for two full segments or more, for what is out of order
+or fills a gap, for octets that had arrived already, for a FIN, and for the end of a burst (PSH) when nothing was sent
+lately on which it could ride; else after ``Config.delayed_ack``. "At once" means in the next ``transmit``: one ACK
+for a batch.
 """
 
 from __future__ import annotations
@@ -115,7 +116,8 @@ class Receiver:
         return following <= start < edge or following <= end < edge
 
     def take(self, start: int, data: Buffer, unit: int, now: float, push: bool) -> bool:
-        """Segment text that passed the acceptability test, in wire segments of ``unit`` octets. True: octets became readable.
+        """Segment text that passed the acceptability test, in wire segments of ``unit`` octets. True: octets became
+        readable.
 
         It is trimmed to the window here; an ACK becomes due.
         """
@@ -154,7 +156,8 @@ class Receiver:
         return True
 
     def _trim(self, start: int, data: Buffer) -> tuple[int, Buffer] | None:
-        """Cut off what arrived before and what lies beyond the window; keep what is out of order. None: nothing is in order."""
+        """Cut off what arrived before and what lies beyond the window; keep what is out of order. None: nothing is in
+        order."""
         self.ack_now = True
         view = memoryview(data)
         following = self.next
@@ -174,7 +177,8 @@ class Receiver:
         return None
 
     def note_fin(self, position: int) -> None:
-        """A FIN stands at ``position``. The first one counts, and only behind everything that arrived (RFC 9293 3.10.7.4)."""
+        """A FIN stands at ``position``. The first one counts, and only behind everything that arrived (RFC 9293
+        3.10.7.4)."""
         if self.fin_at is None and position >= max(self.next, self.reassembly.end):
             self.fin_at = position
 
@@ -206,8 +210,8 @@ class Receiver:
     def window_field(self, now: float) -> int:
         """The window to tell in a segment that is sent now; the right edge moves to it.
 
-        The edge moves by a segment, or half the window, at least (RFC 9293 3.8.6.2.2), and never back (3.8.6) by more than
-        the scale's rounding; what was told remains acceptable.
+        The edge moves by a segment, or half the window, at least (RFC 9293 3.8.6.2.2), and never back (3.8.6) by more
+        than the scale's rounding; what was told remains acceptable.
         """
         self.window.consumed(self.consumed, now)
         edge = self.next + self.window.limit - self.buffer.length

@@ -1,4 +1,5 @@
-"""Loss episodes: when one begins, what may be sent in it, when it ends (RFC 6675 5, RFC 6582 3.2, RFC 5681 3.2, RFC 4015).
+"""Loss episodes: when one begins, what may be sent in it, when it ends (RFC 6675 5, RFC 6582 3.2, RFC 5681 3.2, RFC
+4015).
 
 ::
 
@@ -19,7 +20,8 @@ from userlan.stack.tcp.congestion import CongestionControl
 from userlan.stack.tcp.scoreboard import DUPLICATE_THRESHOLD, Scoreboard
 
 REORDERING_SHARE = 1 / 4
-"""Of the round trip: how much later a transmission must have been delivered so that an earlier retransmission is lost (RFC 8985 6.2)."""
+"""Of the round trip: how much later a transmission must have been delivered so that an earlier retransmission is lost
+(RFC 8985 6.2)."""
 
 
 class Episode(Enum):
@@ -31,7 +33,17 @@ class Episode(Enum):
 class Recovery:
     """Decides on losses. The scoreboard holds what is lost, the congestion control how much may be in flight."""
 
-    __slots__ = ("_board", "_congestion", "_duplicates", "_point", "_timeout_at", "_timeouts", "episode", "force", "sack")
+    __slots__ = (
+        "_board",
+        "_congestion",
+        "_duplicates",
+        "_point",
+        "_timeout_at",
+        "_timeouts",
+        "episode",
+        "force",
+        "sack",
+    )
 
     def __init__(self, board: Scoreboard, congestion: CongestionControl) -> None:
         self._board = board
@@ -47,11 +59,19 @@ class Recovery:
         self._timeout_at: float | None = None
 
     def acknowledged(
-        self, una: int, nxt: int, segment: int, round_trip: float, advanced: bool, echo_sent_at: float | None, now: float
+        self,
+        una: int,
+        nxt: int,
+        segment: int,
+        round_trip: float,
+        advanced: bool,
+        echo_sent_at: float | None,
+        now: float,
     ) -> None:
         """An ACK with or without SACK was put on the scoreboard; ``advanced``: it moved SND.UNA.
 
-        ``round_trip`` (s) is smoothed. ``echo_sent_at`` (s): the latest that what it echoes can have been sent; None: unknown.
+        ``round_trip`` (s) is smoothed. ``echo_sent_at`` (s): the latest that what it echoes can have been sent; None:
+        unknown.
         """
         board = self._board
         if advanced:

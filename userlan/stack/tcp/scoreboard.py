@@ -6,14 +6,15 @@
       |  run  | sacked |   run (lost)  | run (again) | run |
                                                             a run is what one transmission carried: up to 64 KB
 
-The work of an ACK depends on the runs that it changes, not on wire packets: a run is split only where a SACK block ends inside
-it. Each run knows the time of its last transmission and the state of delivery at that time, which is what RTT samples, the
-delivery rate, the recognition of lost retransmissions, and a RACK (RFC 8985) in a later version need.
+The work of an ACK depends on the runs that it changes, not on wire packets: a run is split only where a SACK block
+ends inside it. Each run knows the time of its last transmission and the state of delivery at that time, which is what
+RTT samples, the delivery rate, the recognition of lost retransmissions, and a RACK (RFC 8985) in a later version
+need.
 
-Losses are found as RFC 6675 says, in octets: what lies below more than ``DUPLICATE_THRESHOLD - 1`` segments' worth of SACKed
-octets, or below that many separate SACKed runs, is lost. A retransmission is lost when something that was sent a reordering
-window later was delivered (RFC 8985 6.2, for retransmissions alone). Without SACK every duplicate ACK stands for one
-segment that left the network (RFC 6582).
+Losses are found as RFC 6675 says, in octets: what lies below more than ``DUPLICATE_THRESHOLD - 1`` segments' worth of
+SACKed octets, or below that many separate SACKed runs, is lost. A retransmission is lost when something that was sent
+a reordering window later was delivered (RFC 8985 6.2, for retransmissions alone). Without SACK every duplicate ACK
+stands for one segment that left the network (RFC 6582).
 """
 
 from __future__ import annotations
@@ -121,8 +122,8 @@ class Scoreboard:
     # ------------------------------------------------------------------ acknowledgements
 
     def acknowledge(self, position: int) -> tuple[int, Run | None]:
-        """Everything before ``position`` arrived. Returns how many octets of it had not been SACKed before, and of the runs that
-        they were in the one sent last."""
+        """Everything before ``position`` arrived. Returns how many octets of it had not been SACKed before, and of
+        the runs that they were in the one sent last."""
         runs = self._runs
         count = 0
         delivered = 0
@@ -150,7 +151,8 @@ class Scoreboard:
         return delivered, youngest
 
     def sack(self, left: int, right: int) -> tuple[int, Run | None]:
-        """The octets from ``left`` to ``right`` arrived. Returns as :meth:`acknowledge`; what is not in flight is ignored."""
+        """The octets from ``left`` to ``right`` arrived. Returns as :meth:`acknowledge`; what is not in flight is
+        ignored."""
         runs = self._runs
         if not runs:
             return 0, None
@@ -201,7 +203,8 @@ class Scoreboard:
     # ------------------------------------------------------------------ losses
 
     def find_losses(self, segment: int, reordering: float) -> int:
-        """Mark what is lost by SACK (``segment``: SMSS in octets; ``reordering`` in seconds). Returns how many octets were marked."""
+        """Mark what is lost by SACK (``segment``: SMSS in octets; ``reordering`` in seconds). Returns how many octets
+        were marked."""
         if not self.sacked:
             return 0
         edge = self._loss_edge(segment)
@@ -280,7 +283,8 @@ class Scoreboard:
     # ------------------------------------------------------------------ retransmissions
 
     def next_lost(self, limit: int) -> Run | None:
-        """The first octets that are to be sent again, ``limit`` of them at most, as one run that is in flight from now on.
+        """The first octets that are to be sent again, ``limit`` of them at most, as one run that is in flight from
+        now on.
 
         The caller sends it and stamps it. None: there is nothing. Neighbours that are lost too are joined to it.
         """
@@ -307,7 +311,8 @@ class Scoreboard:
         return run
 
     def _borrow(self, index: int, limit: int) -> None:
-        """Lengthen the run at ``index`` to ``limit`` octets from the lost run that follows it and is too long to join."""
+        """Lengthen the run at ``index`` to ``limit`` octets from the lost run that follows it and is too long to
+        join."""
         runs = self._runs
         run = runs[index]
         if index + 1 < len(runs) and runs[index + 1].lost:

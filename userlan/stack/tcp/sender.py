@@ -1,16 +1,19 @@
-"""The sending half of a connection: SND.UNA, SND.NXT, the peer's window, what may leave now, and the retransmission timer.
+"""The sending half of a connection: SND.UNA, SND.NXT, the peer's window, what may leave now, and the retransmission
+timer.
 
-What leaves (``next_run``), in this order: a window probe that is due; what is lost, within the congestion window; new octets, within
-the congestion window, the flight limit and the peer's window. New octets leave as super-segments:
+What leaves (``next_run``), in this order: a window probe that is due; what is lost, within the congestion window; new
+octets, within the congestion window, the flight limit and the peer's window. New octets leave as super-segments:
 
 - as many whole segments as may, up to ``unit`` (45 segments of 1,368 octets);
-- when the windows allow less than all: only from min(cwnd/4, unit) on while something is in flight, whose ACK opens more
-  (so the work for each octet stays small; it never stalls);
-- a tail shorter than a segment waits while an earlier short one is not acknowledged (Nagle, RFC 9293 3.7.4, Minshall's variant), unless
-  ``no_delay`` or a FIN follows;
-- into a peer's window smaller than a segment only half of its largest window at least (silly window, RFC 9293 3.8.6.2.1); the timer overrides.
+- when the windows allow less than all: only from min(cwnd/4, unit) on while something is in flight, whose ACK opens
+  more (so the work for each octet stays small; it never stalls);
+- a tail shorter than a segment waits while an earlier short one is not acknowledged (Nagle, RFC 9293 3.7.4,
+  Minshall's variant), unless ``no_delay`` or a FIN follows;
+- into a peer's window smaller than a segment only half of its largest window at least (silly window, RFC 9293
+  3.8.6.2.1); the timer overrides.
 
-One timer: retransmission (RFC 6298) while the peer's window is open, else window probes (RFC 9293 3.8.6.1), both with back-off.
+One timer: retransmission (RFC 6298) while the peer's window is open, else window probes (RFC 9293 3.8.6.1), both with
+back-off.
 """
 
 from __future__ import annotations
@@ -207,7 +210,8 @@ class Sender:
     def _sample(
         self, delivered: int, youngest: Run | None, echo_age: float | None, outstanding: int, now: float
     ) -> None:
-        """What one ACK tells of round trip, delivery rate and congestion (RFC 6298 3: Karn's rule, lifted by timestamps)."""
+        """What one ACK tells of round trip, delivery rate and congestion (RFC 6298 3: Karn's rule, lifted by
+        timestamps)."""
         rtt: float | None = None
         if youngest is not None:
             elapsed = now - youngest.sent_at
@@ -252,7 +256,8 @@ class Sender:
             self.recovery.force = bool(self.board)
 
     def segment_shrank(self) -> None:
-        """The path refused what is in flight for its size: send it again in smaller pieces, without a congestion response (RFC 1191 6.5)."""
+        """The path refused what is in flight for its size: send it again in smaller pieces, without a congestion
+        response (RFC 1191 6.5)."""
         self.board.mark_all_lost()
         self.recovery.force = bool(self.board)
         self.timer_at = inf
@@ -351,7 +356,8 @@ class Sender:
     # ------------------------------------------------------------------ the timer
 
     def arm(self, now: float) -> None:
-        """After sending: the timer runs while something is in flight or held back by the peer's window, and only then."""
+        """After sending: the timer runs while something is in flight or held back by the peer's window, and only
+        then."""
         if self.board:
             if self.timer_at == inf:
                 self._start_timer(now)
@@ -366,7 +372,8 @@ class Sender:
         self.timer_at = min(now + self.rtt.timeout, max(now, self.progress_at + self.user_timeout))
 
     def timer(self, now: float) -> bool:
-        """The timer ran out. False: the peer has not answered for the user timeout, the connection is to be given up."""
+        """The timer ran out. False: the peer has not answered for the user timeout, the connection is to be given
+        up."""
         if now >= self.progress_at + self.user_timeout:
             return False
         if self.board and self.window:

@@ -1,7 +1,8 @@
 """TIME-WAIT (RFC 9293 3.6.1, 3.10.7.4): what remains of a connection for 2 MSL, in a few hundred octets.
 
-It acknowledges the peer's FIN again, keeps old duplicates out of a new connection between the same endpoints, and gives way to such
-a one when its SYN is certainly newer (RFC 6191). It has the stack side of a connection, so a host may put it in its place.
+It acknowledges the peer's FIN again, keeps old duplicates out of a new connection between the same endpoints, and
+gives way to such a one when its SYN is certainly newer (RFC 6191). It has the stack side of a connection, so a host
+may put it in its place.
 """
 
 from __future__ import annotations
@@ -71,7 +72,8 @@ class TimeWait:
             self._ack_due = True
 
     def gives_way(self, segment: Segment) -> bool:
-        """Whether a SYN begins a new connection, so that the owner is to forget this one and ask the listener (RFC 6191 2)."""
+        """Whether a SYN begins a new connection, so that the owner is to forget this one and ask the listener (RFC
+        6191 2)."""
         if segment.flags & (Flags.SYN | Flags.ACK | Flags.RST) != Flags.SYN:
             return False
         timestamps = self._timestamps
