@@ -6,12 +6,13 @@ idle connections cost nothing. Everything is driven from outside and returned as
       packets from the tunnel                                       the program's calls
               │ receive(packet, now)                                        │ tcp_connect, tcp_listen, udp_bind, ping
               ▼                                                             ▼ connection.send, socket.send …
-    ┌──────────────────────────────────────── Host ────────────────────────────────────────┐
-    │ martian checks ─▶ reassembly ─▶ checksum ─▶ demultiplexing ─┬▶ tcp.Connection, tcp.Listener │
-    │                                                            ├▶ UdpSocket                    │
-    │                                                            └▶ ICMP: echo, errors           │
-    │ touched connections ─▶ transmit ─▶ path MTU, fragmentation ─▶ outgoing                     │
-    └──────────────────────────────────────────────────────────────────────────────────────┘
+    ┌───────────────────────────────────── Host ──────────────────────────────────────┐
+    │ martian checks ─▶ reassembly ─▶ checksum ─▶ demultiplexing ─┬▶ tcp: Connection, Listener
+    │                                                             ├▶ UdpSocket
+    │                                                             └▶ ICMP: echo, errors
+    │ touched connections ─▶ transmit ─┬▶ packets
+    │ UDP, ICMP ─▶ fragments ──────────┘
+    └──────────────────────────────────────────────────────────────────────────────────┘
               │ packets(now)                      │ deadline(), tick(now)       │ events()
               ▼                                   ▼                             ▼
       super-packets, whole: whoever sends    the next instant at which     TcpEvent, TcpAccepted,
@@ -24,30 +25,51 @@ After any call on the host, a connection or a socket, its owner drains ``packets
 those are asked to transmit, for their events and for their deadline. Deadlines lie in a heap with lazy deletion.
 
 **Order of a packet's checks.** 1. The source: no multicast, broadcast, loopback, unspecified or own address (RFC 1122
-3.2.1.3, RFC 4291 2.5.3 and 2.7). 2. The destination: an own address, or a group of which every host is a member. 3. IPv4
-source routes are refused (RFC 7126 4.3). 4. Fragments wait in the reassembler. 5. The transport checksum, unless the packet is
-``verified``. 6. The transport.
+3.2.1.3, RFC 4291 2.5.3 and 2.7). 2. The destination: an own address, or a group of which every host is a member.
+3. IPv4 source routes are refused (RFC 7126 4.3). 4. Fragments wait in the reassembler. 5. The transport checksum,
+unless the packet is ``verified``. 6. The transport.
 
 **Answers.** An ICMP error is never sent about an ICMP error, a fragment other than the first, a packet to a group or
-from a source that is not one host (RFC 1122 3.2.2, RFC 4443 2.4(e)); errors come out of a token bucket (RFC 4443 2.4(f))::
+from a source that is not one host (RFC 1122 3.2.2, RFC 4443 2.4(e)); errors come out of a token bucket (RFC 4443
+2.4(f))::
 
       IP header | ICMP type, code, checksum | unused, MTU or pointer | the packet it is about, as much as fits
 
-About a UDP port that is closed: port unreachable. About a protocol that is unknown: protocol unreachable (IPv4), parameter
-problem 1 (IPv6). About a TCP port that is closed: a reset (RFC 9293 3.10.7.1). About a reassembly that
-timed out with its first fragment here: time exceeded, code 1.
+About a UDP port that is closed: port unreachable. About a protocol that is unknown: protocol unreachable (IPv4),
+parameter problem 1 (IPv6). About a TCP port that is closed: a reset (RFC 9293 3.10.7.1). About a reassembly that timed
+out with its first fragment here: time exceeded, code 1.
 
-**Errors from others** are believed only as far as the packet that they quote can be ours: for TCP the quoted sequence number
-must be in flight (RFC 5927 4.1), for UDP a socket must be connected to that destination, for echo a request must be
-outstanding. Packet too big never brings the path MTU under 1280 (IPv6) or 576 (IPv4), nor above what was sent.
+**Errors from others** are believed only as far as the packet that they quote can be ours: for TCP the quoted sequence
+number must be in flight (RFC 5927 4.1), for UDP a socket must be connected to that destination, for echo a request
+must be outstanding. Packet too big never brings the path MTU under 1280 (IPv6) or 576 (IPv4), nor above what was sent.
 
-**Timers.** Reassembly 60 s (IPv6, RFC 8200 4.5) and 30 s (IPv4, RFC 1122 3.3.2 allows 60 to 120; Linux takes 30); path MTU
-10 min (RFC 8201 5.3); echo requests are forgotten after 60 s; TCP's are in ``userlan.stack.tcp``.
+**Timers.** Reassembly 60 s (IPv6, RFC 8200 4.5) and 30 s (IPv4, RFC 1122 3.3.2 allows 60 to 120; Linux takes 30); path
+MTU 10 min (RFC 8201 5.3); echo requests are forgotten after 60 s; TCP's are in ``userlan.stack.tcp``.
 
-**Limits** are in ``config`` (connections, TIME-WAIT, sockets, queues) and heads of ``reassembly`` and ``pmtu``; each has
-its reason there. What is dropped is counted in ``Host.counters`` by reason.
+**Limits** are in ``config`` (connections, TIME-WAIT, sockets, queues) and at the heads of ``reassembly`` and ``pmtu``;
+each has its reason there. What is dropped is counted in ``Host.counters`` by reason.
 
-Modules: ``host`` (the composition), ``addresses`` (whose is this address), ``ports`` (ephemeral ports), ``deadlines`` (the
-heap), ``demux`` (who gets a TCP segment), ``udp``, ``icmp``, ``quoted`` (whom an error is about), ``reassembly``, ``fragmentation``,
-``pmtu``, ``limiter``, ``config``, ``errors``, ``events``; ``tcp/`` is one connection and knows nothing of the host.
+Modules: ``host`` (the composition), ``addresses`` (whose is this address), ``ports`` (ephemeral ports), ``deadlines``
+(the heap), ``demux`` (who gets a TCP segment), ``udp``, ``icmp``, ``quoted`` (whom an error is about), ``reassembly``,
+``outgoing`` (the queue of UDP and ICMP, and fragments), ``pmtu``, ``limiter``, ``config``, ``errors``, ``events``;
+``tcp/`` is one connection and knows nothing of the host.
 """
+
+from userlan.stack.config import HostConfig
+from userlan.stack.errors import StackError
+from userlan.stack.events import EchoFailed, EchoReply, Event, TcpAccepted, TcpEvent, UdpReadable
+from userlan.stack.host import Host
+from userlan.stack.udp import UdpSocket
+
+__all__ = [
+    "EchoFailed",
+    "EchoReply",
+    "Event",
+    "Host",
+    "HostConfig",
+    "StackError",
+    "TcpAccepted",
+    "TcpEvent",
+    "UdpReadable",
+    "UdpSocket",
+]

@@ -49,7 +49,8 @@ class Addresses:
         self._own.pop(address, None)
 
     def source_for(self, destination: bytes) -> bytes | None:
-        """The own address to speak from: itself, or of the family the one with the longest common prefix (RFC 6724 5, rules 1 and 8)."""
+        """The own address to speak from: itself, or of the family the one with the longest common prefix (RFC 6724 5,
+        rules 1 and 8)."""
         if destination in self._own:
             return destination
         wanted = int.from_bytes(destination, "big")

@@ -1,8 +1,8 @@
 """Who has to be woken when: a heap with lazy deletion.
 
-Most deadlines move later before they are reached (each acknowledgement moves the retransmission timer). So an item keeps
-the heap entry that it has; when that comes up and the item wants a later time by now, it is put back. A later time thus
-costs one dictionary store, and only an earlier one touches the heap.
+Most deadlines move later before they are reached (each acknowledgement moves the retransmission timer). So an item
+keeps the heap entry that it has; when that comes up and the item wants a later time by now, it is put back. A later
+time thus costs one dictionary store, and only an earlier one touches the heap.
 """
 
 from __future__ import annotations

@@ -43,7 +43,8 @@ class PathMtu:
         return link if estimate is None else min(estimate[0], link)
 
     def reduce(self, destination: bytes, reported: int, quoted_length: int, link: int, now: float) -> int | None:
-        """Take up a report about a packet of ``quoted_length`` octets; the new estimate, or None when it is implausible."""
+        """Take up a report about a packet of ``quoted_length`` octets; the new estimate, or None when it is
+        implausible."""
         if reported == 0 and len(destination) == 4:
             reported = next((plateau for plateau in PLATEAUS if plateau < quoted_length), IPV4_MINIMUM)
         if len(destination) == 16 and reported < IPV6_MINIMUM:

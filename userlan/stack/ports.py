@@ -1,8 +1,8 @@
 """Ephemeral ports that a stranger cannot guess (RFC 6056).
 
-TCP takes algorithm 4 (double hash): for each pair of addresses and remote port a sequence of its own, starting at a secret place;
-so a port comes back as late as possible and does not meet its own TIME-WAIT at the far end. UDP takes algorithm 1: at
-random, the next free one.
+TCP takes algorithm 4 (double hash): for each pair of addresses and remote port a sequence of its own, starting at a
+secret place; so a port comes back as late as possible and does not meet its own TIME-WAIT at the far end. UDP takes
+algorithm 1: at random, the next free one.
 """
 
 from __future__ import annotations

@@ -1,0 +1,217 @@
+"""UDP sockets (RFC 768, RFC 1122 4.1, RFC 8085).
+
+A socket is bound to one own address or to all, and to one port. Datagrams wait in a queue that is bounded in number
+and in octets; what comes to a full one is dropped and counted, as a kernel does. A connected socket takes datagrams of
+one remote only, and errors about what it sent there wait for ``take_error``.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from typing import NamedTuple
+
+from userlan.stack import errors
+from userlan.stack.addresses import Addresses, is_group
+from userlan.stack.config import HostConfig
+from userlan.stack.errors import StackError
+from userlan.stack.outgoing import Outgoing
+from userlan.stack.ports import Ports
+from userlan.stack.quoted import Report
+from userlan.wire.numbers import Buffer
+from userlan.wire.superpacket import SuperPacket
+from userlan.wire.udp import MAX_PAYLOAD_IPV4, MAX_PAYLOAD_IPV6, Datagram, build, parse_datagram
+
+Remote = tuple[bytes, int]
+"""A packed address and a port."""
+
+MAX_ERRORS = 16
+"""Errors that wait in one socket; the oldest goes first: a program that does not ask holds no more."""
+
+
+class Received(NamedTuple):
+    """One datagram: what, from whom, and to which address and port of ours."""
+
+    payload: Buffer
+    source: Remote
+    destination: Remote
+
+
+class UdpError(NamedTuple):
+    """An ICMP error about what a connected socket sent; ``reason`` as in ``userlan.stack.quoted``."""
+
+    reason: str
+    hard: bool
+    remote: Remote
+
+
+class UdpSocket:
+    """Made by ``Host.udp_bind``. ``context`` is free for its owner."""
+
+    __slots__ = ("_bytes", "_errors", "_queue", "_table", "address", "closed", "context", "port", "remote")
+
+    def __init__(self, table: UdpTable, address: bytes | None, port: int) -> None:
+        self.address = address
+        """The own address, None for all."""
+        self.port = port
+        self.remote: Remote | None = None
+        self.closed = False
+        self.context: object = None
+        self._table = table
+        self._queue: deque[Received] = deque()
+        self._errors: deque[UdpError] = deque(maxlen=MAX_ERRORS)
+        self._bytes = 0
+
+    def connect(self, remote: Remote | None) -> None:
+        """Speak with one remote only, or (None) with everybody again; what waits from others is dropped."""
+        self.remote = remote
+        if remote is not None:
+            self._queue = deque(received for received in self._queue if received.source == remote)
+            self._bytes = sum(len(received.payload) for received in self._queue)
+
+    def send(self, payload: Buffer, remote: Remote | None, now: float, source: bytes | None = None) -> bool:
+        """Send one datagram to ``remote`` (None: the connected one); False when the host's queue is full.
+
+        ``source``: the own address to speak from. Raises StackError: closed, not-connected, no-address, too-long.
+        """
+        remote = remote or self.remote
+        if self.closed:
+            raise StackError(errors.CLOSED, "the UDP socket is closed")
+        if remote is None:
+            raise StackError(errors.NOT_CONNECTED, "the UDP socket is not connected and no destination was given")
+        return self._table.send(self, payload, remote, source or self.address)
+
+    def receive(self) -> Received | None:
+        """The next datagram, None when there is none."""
+        if not self._queue:
+            return None
+        received = self._queue.popleft()
+        self._bytes -= len(received.payload)
+        return received
+
+    def take_error(self) -> UdpError | None:
+        """The next error about what was sent, None when there is none."""
+        return self._errors.popleft() if self._errors else None
+
+    def close(self) -> None:
+        """Free the port; what waits is dropped."""
+        if not self.closed:
+            self.closed = True
+            self._queue.clear()
+            self._errors.clear()
+            self._table.closed(self)
+
+    def accepts(self, source: Remote) -> bool:
+        return self.remote is None or self.remote == source
+
+    def put(self, received: Received, config: HostConfig) -> bool:
+        """Queue a datagram; False when there is no room."""
+        size = len(received.payload)
+        if len(self._queue) >= config.udp_queue_datagrams or self._bytes + size > config.udp_queue_bytes:
+            return False
+        self._queue.append(received)
+        self._bytes += size
+        return True
+
+    def put_error(self, error: UdpError) -> None:
+        self._errors.append(error)
+
+
+class UdpTable:
+    """The sockets of a host. ``readable`` holds those that got something since it was last cleared."""
+
+    def __init__(
+        self, config: HostConfig, addresses: Addresses, ports: Ports, outgoing: Outgoing, counters: Counter[str]
+    ) -> None:
+        self.readable: dict[UdpSocket, None] = {}
+        self._config = config
+        self._addresses = addresses
+        self._ports = ports
+        self._outgoing = outgoing
+        self._counters = counters
+        self._sockets: dict[tuple[bytes | None, int], UdpSocket] = {}
+        self._uses: Counter[int] = Counter()
+
+    def bind(self, port: int, address: bytes | None) -> UdpSocket:
+        """Raises StackError: too-many, no-address, address-in-use, no-port."""
+        if len(self._sockets) >= self._config.max_udp_sockets:
+            raise StackError(errors.TOO_MANY, f"no more than {self._config.max_udp_sockets} UDP sockets can be open")
+        if address is not None and address not in self._addresses:
+            raise StackError(errors.NO_ADDRESS, "the address to bind to is not one of this host's")
+        if port == 0:
+            chosen = self._ports.for_socket(lambda candidate: self._uses[candidate] > 0)
+            if chosen is None:
+                raise StackError(errors.NO_PORT, "no UDP port is free")
+            port = chosen
+        elif self._taken(port, address):
+            raise StackError(errors.ADDRESS_IN_USE, f"UDP port {port} is in use")
+        socket = self._sockets[address, port] = UdpSocket(self, address, port)
+        self._uses[port] += 1
+        return socket
+
+    def closed(self, socket: UdpSocket) -> None:
+        """A socket is closed: forget it."""
+        del self._sockets[socket.address, socket.port]
+        self.readable.pop(socket, None)
+        self._uses[socket.port] -= 1
+        if not self._uses[socket.port]:
+            del self._uses[socket.port]
+
+    def send(self, socket: UdpSocket, payload: Buffer, remote: Remote, source: bytes | None) -> bool:
+        destination, port = remote
+        if source is None:
+            source = self._addresses.source_for(destination)
+        if source is None or source not in self._addresses or len(source) != len(destination):
+            raise StackError(errors.NO_ADDRESS, "this host has no address to reach that destination from")
+        if len(payload) > (MAX_PAYLOAD_IPV4 if len(destination) == 4 else MAX_PAYLOAD_IPV6):
+            raise StackError(errors.TOO_LONG, f"a UDP datagram of {len(payload)} octets is too long")
+        datagram = Datagram(socket.port, port, payload)
+        return self._outgoing.add(build(datagram, source, destination, self._config.hop_limit))
+
+    def receive(self, packet: SuperPacket) -> bool:
+        """A datagram to this host; False when nobody has its port. Raises WireError when malformed."""
+        datagram = parse_datagram(packet)
+        source = (packet.source, datagram.source_port)
+        destination = (packet.destination, datagram.destination_port)
+        sockets = self._receivers(destination, source)
+        payload = datagram.payload
+        step = datagram.segment_size or len(payload)
+        for socket in sockets:
+            for start in range(0, len(payload), step) if payload else (0,):
+                if not socket.put(Received(payload[start : start + step], source, destination), self._config):
+                    self._counters["udp-queue-full"] += 1
+            self.readable[socket] = None
+        return bool(sockets)
+
+    def failed(self, found: Report) -> bool:
+        """An ICMP error about a datagram; whether a connected socket sent there."""
+        quote = found.quote
+        socket = self._sender(quote.source, quote.source_port)
+        remote = (quote.destination, quote.destination_port)
+        if socket is None or socket.remote != remote:
+            return False
+        socket.put_error(UdpError(found.reason, found.hard, remote))
+        self.readable[socket] = None
+        return True
+
+    def may_have_sent(self, found: Report) -> bool:
+        """Whether the quoted datagram can be ours: for an unconnected socket all that can be known is its port."""
+        quote = found.quote
+        socket = self._sender(quote.source, quote.source_port)
+        return socket is not None and socket.accepts((quote.destination, quote.destination_port))
+
+    def _taken(self, port: int, address: bytes | None) -> bool:
+        if not self._uses[port]:
+            return False
+        return address is None or (address, port) in self._sockets or (None, port) in self._sockets
+
+    def _sender(self, address: bytes, port: int) -> UdpSocket | None:
+        return self._sockets.get((address, port)) or self._sockets.get((None, port))
+
+    def _receivers(self, destination: Remote, source: Remote) -> list[UdpSocket]:
+        address, port = destination
+        if is_group(address):
+            family = [own for own in self._addresses if len(own) == len(address)]
+            found = [self._sockets.get((own, port)) for own in (None, *family)]
+        else:
+            found = [self._sender(address, port)]
+        return [socket for socket in found if socket is not None and socket.accepts(source)]
