@@ -36,7 +36,8 @@ UDP associations, 256 forwards and services. Each is a named constant with its r
 How to write a bridge
 ---------------------
 A bridge is a class with ``name``, ``Options`` (a frozen msgspec struct, the section of that name in the
-configuration; every field has a default and ``__post_init__`` raises ``ValueError("key: what is wrong")``) and the methods of :class:`userlan.driver.bridge.Bridge`::
+configuration; every field has a default and ``__post_init__`` raises ``ValueError("key: what is wrong")``)
+and the methods of :class:`userlan.driver.bridge.Bridge`::
 
     class EchoBridge:
         name = "echo"

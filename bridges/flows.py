@@ -37,6 +37,11 @@ class FlowTable(Generic[Key, Flow]):
         self._flows.move_to_end(key)
         return entry[0]
 
+    def peek(self, key: Key) -> Flow | None:
+        """The flow of ``key``, without using it."""
+        entry = self._flows.get(key)
+        return None if entry is None else entry[0]
+
     def add(self, key: Key, flow: Flow, now: float) -> list[Flow]:
         """Enter a flow; returns what had to give way."""
         displaced = [flow for flow in (self.remove(key),) if flow is not None]

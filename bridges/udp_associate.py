@@ -191,7 +191,7 @@ class UdpAssociation:
                 self._outside_port(address).write(payload, (address, port))
             else:
                 self._drop("datagram-forbidden")
-        except (OSError, CannotListenError, MessageLengthError):
+        except (OSError, ValueError, CannotListenError, MessageLengthError):
             self._drop("datagram-unsent")
 
     def _may_go_outside(self, address: str) -> bool:
@@ -224,7 +224,7 @@ class UdpAssociation:
         self._last_used = self._context.reactor.seconds()
         try:
             self._relay.write(build_datagram(host, port, data), (self._client_host, self._client_port))
-        except (OSError, MessageLengthError):
+        except (OSError, ValueError, MessageLengthError):
             self._drop("datagram-unsent")
 
     # the rest

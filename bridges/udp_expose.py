@@ -83,7 +83,7 @@ class UdpExpose(DatagramProtocol):
                     self.counters["flows-full"] += 1
                     displaced.close()
             flow.send(datagram)
-        except (OSError, CannotListenError, MessageLengthError):
+        except (OSError, ValueError, CannotListenError, MessageLengthError):
             self.counters["unsent"] += 1
 
     def reply(self, sender: Sender, datagram: bytes) -> None:
@@ -92,7 +92,7 @@ class UdpExpose(DatagramProtocol):
             return
         try:
             self._port.write(datagram, sender)
-        except (OSError, MessageLengthError):
+        except (OSError, ValueError, MessageLengthError):
             self.counters["unsent"] += 1
 
     def refused(self, sender: Sender) -> None:
@@ -101,6 +101,11 @@ class UdpExpose(DatagramProtocol):
         flow = self._flows.remove(sender)
         if flow is not None:
             flow.close()
+
+    def ended(self, sender: Sender, flow: _Flow) -> None:
+        """The local socket of a flow is closed."""
+        if self._flows.peek(sender) is flow:
+            self._flows.remove(sender)
 
     def _alias(self, peer: PeerInfo) -> str:
         host = self._service[0]
@@ -142,3 +147,7 @@ class _Flow(DatagramProtocol):
 
     def connectionRefused(self) -> None:
         self._expose.refused(self._sender)
+
+    def stopProtocol(self) -> None:
+        """Closed by us, or by the reactor after an error that it cannot class (host unreachable)."""
+        self._expose.ended(self._sender, self)

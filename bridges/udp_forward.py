@@ -69,7 +69,7 @@ class UdpForward(DatagramProtocol):
             flow.send(datagram)
         except UnknownName:
             self.counters["unknown-name"] += 1
-        except (OSError, CannotListenError, MessageLengthError):
+        except (OSError, ValueError, CannotListenError, MessageLengthError):
             self.counters["unsent"] += 1
 
     def reply(self, sender: Sender, datagram: bytes) -> None:
@@ -78,7 +78,7 @@ class UdpForward(DatagramProtocol):
             return
         try:
             self.transport.write(datagram, sender)
-        except (OSError, MessageLengthError):
+        except (OSError, ValueError, MessageLengthError):
             self.counters["unsent"] += 1
 
     def _expire(self) -> None:
