@@ -113,7 +113,8 @@ class Party:
             self.nonce = 0
             self.mix_hash(temporary)
             return
-        local, remote = token if self.initiator else token[::-1]
+        first, second = token[0], token[1]
+        local, remote = (first, second) if self.initiator else (second, first)
         self.mix_key(exchange(self.local[local], self.remote[remote]))
 
     def split(self) -> list[bytes]:

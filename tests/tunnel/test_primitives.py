@@ -6,7 +6,8 @@ import pytest
 
 from userlan.tunnel import primitives
 
-PLAINTEXT = b"Ladies and Gentlemen of the class of '99: If I could offer you only one tip for the future, sunscreen would be it."
+PLAINTEXT = b"Ladies and Gentlemen of the class of '99: If I could offer you only one tip for the future, "
+PLAINTEXT += b"sunscreen would be it."
 KEY = bytes(range(0x80, 0xA0))
 ASSOCIATED = bytes.fromhex("50515253c0c1c2c3c4c5c6c7")
 

@@ -1,0 +1,195 @@
+"""The tunnel against wireguard-go, in both roles."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.interop.wireguard_capture import captured_handshake, dissect
+from tests.interop.wireguard_lab import GO_ENDPOINT, Namespace, Node, WireguardGo, missing
+from tests.tunnel.virtual import WALL
+
+pytestmark = [pytest.mark.lab, pytest.mark.interop]
+
+
+@pytest.fixture(scope="module")
+def namespace() -> Iterator[Namespace]:
+    reason = missing()
+    if reason:
+        pytest.skip(reason)
+    with Namespace() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def go(namespace: Namespace, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WireguardGo]:
+    started = WireguardGo(namespace, tmp_path_factory.mktemp("wireguard"))
+    yield started
+    started.close()
+
+
+@pytest.fixture
+def make_node(namespace: Namespace) -> Iterator[Callable[..., Node]]:
+    nodes: list[Node] = []
+
+    def make(**options: float) -> Node:
+        nodes.append(Node(namespace, **options))
+        return nodes[-1]
+
+    yield make
+    for node in nodes:
+        node.close()
+
+
+def kernel_ping(namespace: Namespace, node: Node, tmp_path: Path, *arguments: str) -> str:
+    """What `ping 25.7.0.2` of the kernel prints, while our side is served."""
+    log = tmp_path / "ping.log"
+    process = namespace.start("ping", "-n", "-W", "8", *arguments, "25.7.0.2", log=log)
+    try:
+        assert node.run(lambda: process.poll() is not None, 15.0)
+    finally:
+        process.kill()
+        process.wait()
+    return log.read_text()
+
+
+def received(output: str) -> int:
+    found = re.search(r"(\d+) received", output)
+    assert found is not None, output
+    return int(found[1])
+
+
+@pytest.mark.parametrize("preshared_key", [bytes(32), os.urandom(32)], ids=["no-psk", "psk"])
+def test_they_initiate(
+    namespace: Namespace, go: WireguardGo, make_node: Callable[..., Node], tmp_path: Path, preshared_key: bytes
+) -> None:
+    node = make_node()
+    peer = node.device.add_peer(go.public_key, preshared_keys=[preshared_key], stock=True)
+    go.set_peer(node.device.public_key, node.port, preshared_key)
+    assert received(kernel_ping(namespace, node, tmp_path, "-c", "4", "-i", "0.05")) == 4
+    assert received(kernel_ping(namespace, node, tmp_path, "-c", "3", "-i", "0.05", "-s", "1392")) == 3
+    assert [event.initiator for event in node.established] == [False]
+    assert peer.endpoint == GO_ENDPOINT
+    assert peer.rx_bytes > 3 * 1420
+
+
+@pytest.mark.parametrize("preshared_key", [bytes(32), os.urandom(32)], ids=["no-psk", "psk"])
+def test_we_initiate(go: WireguardGo, make_node: Callable[..., Node], preshared_key: bytes) -> None:
+    node = make_node()
+    candidates = [b"\x11" * 32, preshared_key]
+    node.device.add_peer(go.public_key, preshared_keys=candidates, endpoint=GO_ENDPOINT, stock=True)
+    go.set_peer(node.device.public_key, None, preshared_key)
+    for sequence in range(20):
+        node.ping(go, sequence, 56 + 68 * sequence)
+    assert node.run(lambda: len(node.replies) == 20), node.device.counters
+    assert node.replies == list(range(20))
+    assert [event.initiator for event in node.established] == [True]
+    assert go.endpoint_port(node.device.public_key) == node.port
+
+
+def test_a_wrong_preshared_key_fails_and_the_right_one_then_works(
+    go: WireguardGo, make_node: Callable[..., Node]
+) -> None:
+    node = make_node()
+    node.device.add_peer(go.public_key, preshared_keys=[b"\x22" * 32], endpoint=GO_ENDPOINT, stock=True)
+    go.set_peer(node.device.public_key, None, b"\x33" * 32)
+    node.ping(go, 1)
+    assert node.run(lambda: node.device.counters["response-unauthenticated"] == 1)
+    assert not node.established
+    node.device.add_peer(go.public_key, preshared_keys=[b"\x33" * 32], stock=True)
+    node.device.initiate(go.public_key, [GO_ENDPOINT], time.monotonic())
+    assert node.run(lambda: node.replies == [1])
+
+
+def test_the_session_is_renewed_while_data_flows(
+    namespace: Namespace, go: WireguardGo, make_node: Callable[..., Node], tmp_path: Path
+) -> None:
+    node = make_node()
+    node.device.add_peer(go.public_key, endpoint=GO_ENDPOINT, stock=True)
+    go.set_peer(node.device.public_key, node.port)
+    log = tmp_path / "ping.log"
+    process = namespace.start("ping", "-n", "-W", "2", "-c", "60", "-i", "0.02", "25.7.0.2", log=log)
+    for round_number in range(1, 4):
+        assert node.run(lambda wanted=round_number: node.answered >= 15 * wanted)  # type: ignore[misc]
+        before = len(node.established)
+        node.device.initiate(go.public_key, [GO_ENDPOINT], time.monotonic())
+        assert node.run(lambda before=before: len(node.established) > before)  # type: ignore[misc]
+    assert node.run(lambda: process.poll() is not None)
+    assert received(log.read_text()) == 60
+    assert sum(event.initiator for event in node.established) >= 3
+
+
+def test_both_initiate_at_once(
+    namespace: Namespace, go: WireguardGo, make_node: Callable[..., Node], tmp_path: Path
+) -> None:
+    node = make_node()
+    node.device.add_peer(go.public_key, endpoint=GO_ENDPOINT, stock=True)
+    go.set_peer(node.device.public_key, node.port)
+    process = namespace.start("ping", "-n", "-W", "8", "-c", "5", "-i", "0.05", "25.7.0.2", log=tmp_path / "ping.log")
+    for sequence in range(5):
+        node.ping(go, sequence)
+        node.run(lambda: False, 0.01)
+    assert node.run(lambda: process.poll() is not None and len(node.replies) == 5, 12.0)
+    assert received((tmp_path / "ping.log").read_text()) == 5
+
+
+def test_we_roam_in_the_middle_of_a_flow(
+    namespace: Namespace, go: WireguardGo, make_node: Callable[..., Node], tmp_path: Path
+) -> None:
+    node = make_node()
+    node.device.add_peer(go.public_key, endpoint=GO_ENDPOINT, stock=True)
+    go.set_peer(node.device.public_key, node.port)
+    process = namespace.start("ping", "-n", "-W", "2", "-c", "40", "-i", "0.02", "25.7.0.2", log=tmp_path / "ping.log")
+    assert node.run(lambda: node.answered >= 15)
+    before = node.port
+    node.roam()
+    assert node.port != before
+    node.ping(go, 1)
+    assert node.run(lambda: node.replies == [1])
+    assert node.run(lambda: process.poll() is not None)
+    assert received((tmp_path / "ping.log").read_text()) >= 35
+    assert go.endpoint_port(node.device.public_key) == node.port
+    assert len(node.established) == 1
+
+
+def test_they_roam(namespace: Namespace, go: WireguardGo, make_node: Callable[..., Node], tmp_path: Path) -> None:
+    node = make_node()
+    peer = node.device.add_peer(go.public_key, endpoint=GO_ENDPOINT, stock=True)
+    go.set_peer(node.device.public_key, node.port)
+    assert received(kernel_ping(namespace, node, tmp_path, "-c", "1")) == 1
+    namespace.run("wg", "set", "userlan-wg", "listen-port", "51999")
+    try:
+        assert received(kernel_ping(namespace, node, tmp_path, "-c", "2", "-i", "0.05")) == 2
+        assert peer.endpoint is not None
+        assert peer.endpoint.port == 51999
+        assert len(node.established) == 1
+    finally:
+        namespace.run("wg", "set", "userlan-wg", "listen-port", "51820")
+
+
+def test_they_accept_our_cookie(
+    namespace: Namespace, go: WireguardGo, make_node: Callable[..., Node], tmp_path: Path
+) -> None:
+    node = make_node(under_load_rate=0.0)
+    node.device.add_peer(go.public_key, stock=True)
+    go.set_peer(node.device.public_key, node.port)
+    assert received(kernel_ping(namespace, node, tmp_path, "-c", "1")) == 1
+    assert node.device.counters["cookies-sent"] == 1
+    assert node.kinds[:2] == [1, 1], "the second initiation brought the cookie"
+    assert len(node.established) == 1
+
+
+@pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed")
+@pytest.mark.parametrize("preshared_key", [bytes(32), b"\x44" * 32], ids=["no-psk", "psk"])
+def test_a_captured_handshake_is_decrypted_by_tshark(tmp_path: Path, preshared_key: bytes) -> None:
+    capture, keys, initiator = captured_handshake(tmp_path, preshared_key)
+    initiation, response, data = dissect(capture, keys)
+    assert initiation == ["1", initiator, str(2**62 + 10 + int(WALL)), "", "192.0.2.1", ""]
+    assert response == ["2", "", "", "1", "192.0.2.2", ""]
+    assert data == ["4", "", "", "", "192.0.2.1,25.1.0.1", ""]
