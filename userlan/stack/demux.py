@@ -194,7 +194,9 @@ class TcpDemux:
 
     def _unknown(self, segment: Segment, local: tuple[bytes, int], remote: tuple[bytes, int], now: float) -> None:
         """A segment of no connection: to a listener, or refused."""
-        listener = self._listeners.get(local) or self._listeners.get((None, local[1]))
+        listener = self._listeners.get(local)
+        if listener is None:
+            listener = self._listeners.get((None, local[1]))
         answer: Connection | Segment | None
         if listener is None:
             self._counters["tcp-port-closed"] += 1
