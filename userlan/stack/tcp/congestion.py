@@ -111,6 +111,16 @@ class CongestionControl:
     def slow_start(self) -> bool:
         return self.window < self.threshold
 
+    @property
+    def conservative(self) -> bool:
+        """In slow start, and a queue is suspected (RFC 9406 4.2)."""
+        return self._exit.conservative
+
+    def leave_slow_start(self) -> None:
+        """The path is known to carry no more."""
+        if self.window < self.threshold:
+            self.threshold = self.window
+
     def acknowledged(self, octets: int, rtt: float | None, una: int, nxt: int, now: float) -> None:
         """``octets`` were delivered while the window was what held the sender back, outside of a loss episode."""
         if self.window >= self.threshold:

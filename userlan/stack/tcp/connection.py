@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections import Counter
 from math import inf
+from typing import TYPE_CHECKING
 
 from userlan.stack.tcp import input as arriving
 from userlan.stack.tcp import output
@@ -31,6 +32,9 @@ from userlan.stack.tcp.state import HANDSHAKE, OPEN_FOR_SENDING, RECEIVING, Even
 from userlan.stack.tcp.timestamps import OPTION_LENGTH, Timestamps
 from userlan.stack.tcp.timewait import TimeWait
 from userlan.wire.tcp import Segment
+
+if TYPE_CHECKING:
+    from userlan.stack.tcp.listener import Listener
 
 Endpoint = tuple[bytes, int]
 """A packed address and a port."""
@@ -109,9 +113,10 @@ class Connection:
         self.counters: Counter[str] = Counter()
         self.context: object = None
         self.touched: dict[Connection, None] | None = None
-        """A set of the owner's, to which the connection adds itself whenever ``transmit`` may have something to give.
+        """An ordered set of the owner's, to which the connection adds itself whenever ``transmit`` may have something
+        to give.
         """
-        self.listener: object = None
+        self.listener: Listener | None = None
         """The Listener that made it, None for an active open."""
         self.passive = False
         self.time_wait: TimeWait | None = None
@@ -177,6 +182,9 @@ class Connection:
     @user_timeout.setter
     def user_timeout(self, value: float) -> None:
         self.sender.user_timeout = value
+        if self.state not in HANDSHAKE:
+            self.sender.timer_at = inf
+        self.touch()
 
     @property
     def readable(self) -> bool:
@@ -245,24 +253,25 @@ class Connection:
     def close(self, now: float) -> None:
         """Shut down and read no more: octets that were not read, or that come still, are answered by a RST (RFC 9293
         3.6.1)."""
-        if self.state is State.CLOSED:
+        if self.state is State.CLOSED or self.time_wait is not None:
+            self.receiver.discard()
             return
         self.touch()
         if self.receiver.buffer.length:
             self.abort(now)
             return
         self.receiver.discard()
+        self.sender.abandoned = True
         self.shutdown(now)
         if self.state is State.FIN_WAIT_2:
             self.linger_at = now + self.config.fin_wait_2
 
     def abort(self, now: float) -> None:
         """End at once with a RST (RFC 9293 3.10.5); what is queued is dropped. ``error`` becomes "aborted"."""
-        if self.state is State.CLOSED:
-            return
-        output.queue_reset(self, now)
+        if self.state is not State.CLOSED and self.time_wait is None:
+            output.queue_reset(self, now)
+            self.end("aborted")
         self.receiver.discard()
-        self.end("aborted")
 
     # ------------------------------------------------------------------ stack
 
@@ -356,7 +365,7 @@ class Connection:
             self._wants_room = False
             self._events |= Events.WRITABLE
 
-    def joined(self, backlog: Backlog, listener: object) -> None:
+    def joined(self, backlog: Backlog, listener: Listener) -> None:
         """A listener keeps this half-open connection in its backlog."""
         self.passive = True
         self.listener = listener

@@ -19,8 +19,9 @@ in a queue. So beside the congestion window::
 - The **shortest round trip** is measured anew every 10 s: for one round trip the limit is half a product, so that our
   own standing queue drains and is not taken for the path (as BBR's ProbeRTT). A path that became longer is recognized
   the same way.
-- In **slow start** the limit is 2.9 times as high, so that the window doubles freely each round trip, and before the
-  first rate is known there is none.
+- In **slow start** the limit is 2.9 times as high, so that the window doubles freely each round trip (1.25 times once
+  HyStart++ suspects a queue), and before the first rate is known there is none. When the rate has not grown by a
+  quarter in three round trips that nothing else limited, the pipe is full: slow start ends (as BBR's Startup does).
 
 It does not slow a long or a lossy path down: there the round trip exceeds the queue time many times, the product of
 the highest rate and the round trip is about what the congestion window allowed at its best, and the limit lies above
@@ -50,6 +51,13 @@ PROBE_TIME = 0.010
 SLOW_START_GAIN = 2.9
 """2/ln 2: the gain with which a window doubles each round trip (BBR: Startup)."""
 
+CONSERVATIVE_GAIN = 1.25
+"""The gain of HyStart++'s conservative slow start, in which a window grows by a quarter each round trip."""
+
+FULL_PIPE_GROWTH = 1.25
+FULL_PIPE_ROUNDS = 3
+"""BBR's conditions of a full pipe."""
+
 MAX_QUEUE_TIME = 0.040
 """Seconds: jitter raises the queue time to this at most."""
 
@@ -61,11 +69,14 @@ class FlightLimit:
         "_delivered_at",
         "_first_sent_at",
         "_floor",
+        "_full_rate",
+        "_full_rounds",
         "_latest",
         "_probe_shortest",
         "_probe_until",
         "_queue_time",
         "_rates",
+        "_round_delivered",
         "_shortest_at",
         "application_limited_until",
         "delivered",
@@ -85,12 +96,20 @@ class FlightLimit:
         self.shortest = inf
         self.limit: float = inf
         self._latest = 0.0
+        self._full_rate = 0.0
+        self._full_rounds = 0
+        self._round_delivered = 0
         self._delivered_at = 0.0
         self._first_sent_at = 0.0
         self._rates: deque[tuple[float, float]] = deque()
         self._shortest_at = 0.0
         self._probe_until = 0.0
         self._probe_shortest = inf
+
+    @property
+    def full_pipe(self) -> bool:
+        """The delivery rate has ceased to grow."""
+        return self._full_rounds >= FULL_PIPE_ROUNDS
 
     def stamp(self, run: Run, idle: bool, now: float) -> None:
         """A transmission leaves; ``idle``: nothing else is in flight."""
@@ -103,13 +122,16 @@ class FlightLimit:
         run.application_limited = self.delivered < self.application_limited_until
 
     def starved(self, in_flight: int) -> None:
-        """The application had nothing more to send."""
+        """The application had nothing more to send, or the receiver no room for it."""
         self.application_limited_until = self.delivered + in_flight + 1
 
     def acknowledged(
-        self, octets: int, youngest: Run | None, rtt: float | None, variation: float, slow_start: bool, now: float
+        self, octets: int, youngest: Run | None, rtt: float | None, variation: float, gain: float, now: float
     ) -> None:
-        """``octets`` were delivered, the one sent last of them in ``youngest``; ``rtt`` is the sample of this ACK."""
+        """``octets`` were delivered, the one sent last of them in ``youngest``; ``rtt`` is the sample of this ACK.
+
+        ``gain``: by how much the limit exceeds the product while the window grows.
+        """
         self.delivered += octets
         self._delivered_at = now
         if rtt is not None:
@@ -119,14 +141,15 @@ class FlightLimit:
             elapsed = max(youngest.sent_at - youngest.first_sent_at, now - youngest.delivered_at)
             if elapsed > 0 and elapsed >= self.shortest:
                 self._sample((self.delivered - youngest.delivered) / elapsed, youngest.application_limited, now)
+                if youngest.delivered >= self._round_delivered:
+                    self._next_round(youngest.application_limited)
         if not self.rate:
             return
         if now < self._probe_until:
             self.limit = max(self._floor / 4, self.rate * self.shortest / 2)
             return
         queue_time = max(self._queue_time, min(2 * variation, MAX_QUEUE_TIME))
-        product = self.rate * (self.shortest + queue_time)
-        self.limit = max(self._floor, product * SLOW_START_GAIN if slow_start else product)
+        self.limit = max(self._floor, self.rate * (self.shortest + queue_time) * gain)
 
     def _sample(self, rate: float, application_limited: bool, now: float) -> None:
         if application_limited and rate < self.rate:
@@ -139,6 +162,14 @@ class FlightLimit:
         while rates[0][0] < oldest:
             rates.popleft()
         self.rate = rates[0][1]
+
+    def _next_round(self, application_limited: bool) -> None:
+        self._round_delivered = self.delivered
+        if self.rate >= self._full_rate * FULL_PIPE_GROWTH:
+            self._full_rate = self.rate
+            self._full_rounds = 0
+        elif not application_limited:
+            self._full_rounds += 1
 
     def _round_trip(self, rtt: float, now: float) -> None:
         self._latest = rtt

@@ -92,6 +92,7 @@ def is_simultaneous(connection: Connection, segment: Segment, seq: int) -> bool:
         return False
     if segment.flags & ACK:
         return True
+    connection.handshake_retries += 1
     connection.handshake_due = True
     return False
 

@@ -127,6 +127,8 @@ class Receiver:
             size = max(0, self.fin_at - start)
             data = memoryview(data)[:size]
             self.ack_now = True
+            if not size:
+                return False
         if unit > self.segment:
             self.segment = min(unit, self.config.max_mss)
         if start != following:

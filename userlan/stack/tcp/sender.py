@@ -23,7 +23,7 @@ from math import inf
 
 from userlan.stack.tcp.config import Config
 from userlan.stack.tcp.congestion import ALGORITHMS, CongestionControl
-from userlan.stack.tcp.flight_limit import FlightLimit
+from userlan.stack.tcp.flight_limit import CONSERVATIVE_GAIN, SLOW_START_GAIN, FlightLimit
 from userlan.stack.tcp.recovery import Episode, Recovery
 from userlan.stack.tcp.rtt import RttEstimator
 from userlan.stack.tcp.scoreboard import Run, Scoreboard
@@ -49,6 +49,7 @@ class Sender:
         "_override",
         "_probed",
         "_small_end",
+        "abandoned",
         "board",
         "buffer",
         "capacity",
@@ -92,6 +93,8 @@ class Sender:
         self.buffer = SendBuffer(initial + 1)
         self.capacity = config.send_buffer
         self.fin_queued = False
+        self.abandoned = False
+        """The application is gone: a peer that only keeps its window closed does not hold the connection for ever."""
         self.no_delay = not config.nagle
         self.user_timeout = config.user_timeout
         self.board = Scoreboard()
@@ -118,7 +121,6 @@ class Sender:
         self.una = self.nxt = initial_acknowledged
         self.recovery.sack = self.sack
         self.use_segment(segment)
-        self.congestion.window = min(self.congestion.window, self.congestion.initial_window)
         self.progress_at = now
         self.timer_at = inf
 
@@ -228,7 +230,13 @@ class Sender:
         if rtt is not None:
             self.rtt.sample(rtt, outstanding // delivered)
         congestion = self.congestion
-        self.flight.acknowledged(delivered, youngest, rtt, self.rtt.variation, congestion.slow_start, now)
+        gain = 1.0
+        if congestion.slow_start:
+            gain = CONSERVATIVE_GAIN if congestion.conservative else SLOW_START_GAIN
+        flight = self.flight
+        flight.acknowledged(delivered, youngest, rtt, self.rtt.variation, gain, now)
+        if gain > 1 and flight.full_pipe:
+            congestion.leave_slow_start()
         if self._limited and self.recovery.episode is not Episode.FAST:
             congestion.acknowledged(delivered, rtt, self.una, self.nxt, now)
         wanted = 2 * outstanding
@@ -247,7 +255,8 @@ class Sender:
         if window > self.max_window:
             self.max_window = window
         if not window:
-            self.progress_at = now
+            if not self.abandoned:
+                self.progress_at = now
         elif was_closed:
             self.rtt.progress()
             self.timer_at = inf
@@ -291,6 +300,8 @@ class Sender:
         self._limited = budget <= allowed and budget < pending and window <= limit
         length = self._length(pending, usable, allowed, in_flight)
         if length <= 0:
+            if allowed < budget:
+                self.flight.starved(in_flight)
             return None
         end = nxt + length
         if self.fin_queued and length == pending:

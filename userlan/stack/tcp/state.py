@@ -21,6 +21,9 @@ class State(Enum):
     LAST_ACK = "LAST-ACK"
     TIME_WAIT = "TIME-WAIT"
 
+    __hash__ = object.__hash__
+    """By identity: Enum's own is written in Python, and sets of states are asked for every segment."""
+
 
 class Events:
     """Bits of :meth:`userlan.stack.tcp.connection.Connection.take_events`."""

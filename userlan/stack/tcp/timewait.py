@@ -46,7 +46,7 @@ class TimeWait:
         self._challenge = ChallengeLimit()
         self._duration = connection.config.time_wait
         self._expires = now + self._duration
-        self._ack_due = True
+        self._ack_due = connection.receiver.ack_now
 
     def segment_arrived(self, segment: Segment, now: float) -> None:
         """A segment between the same endpoints. First ask :meth:`gives_way` when it is a SYN."""
