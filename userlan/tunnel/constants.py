@@ -50,5 +50,6 @@ UNDER_LOAD_TIME = 1.0  # seconds that the state lasts after the last excess (wir
 SOURCE_RATE = 20.0  # handshake messages a second from one proven address under load (kernel: PACKETS_PER_SECOND)
 SOURCE_BURST = 5.0  # messages at once from it (kernel: PACKETS_BURSTABLE)
 SOURCES_LIMIT = 8192  # addresses remembered under load; past it newcomers wait (kernel: max_entries)
+SEND_MARGIN = REKEY_TIMEOUT  # a session is not used so long before its end: the peer's clock of it runs a bit ahead
 REPLAY_WINDOW_BITS = 8192  # bits of the replay window (kernel: COUNTER_BITS_TOTAL)
 TIMESTAMP_RESERVE = 60.0  # seconds of timestamps covered by one TimestampAdvanced: spares a disk write a handshake

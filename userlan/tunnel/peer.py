@@ -283,6 +283,7 @@ class Peer:
                 self._begin_handshake(now)
             case Action.SEND_KEEPALIVE:
                 self.keepalive(now)
+                self.timers.keepalive_sent(now)
             case Action.PERSISTENT_KEEPALIVE:
                 if self.endpoint is not None:
                     self.keepalive(now)

@@ -18,6 +18,7 @@ from userlan.tunnel.constants import (
     REKEY_AFTER_MESSAGES,
     REKEY_AFTER_TIME,
     RENEW_ON_RECEIVE_TIME,
+    SEND_MARGIN,
 )
 from userlan.tunnel.endpoint import Buffer
 from userlan.tunnel.handshake import Keys
@@ -73,8 +74,8 @@ class Session:
         self._decrypt = suite.cipher(keys.receive).decrypt
 
     def can_send(self, now: float, count: int = 1) -> bool:
-        """Whether `count` more messages may be sealed."""
-        return now - self.created < REJECT_AFTER_TIME and self.send_counter + count <= REJECT_AFTER_MESSAGES
+        """Whether `count` more messages may be sealed, and will still be young enough when they arrive."""
+        return now - self.created < REJECT_AFTER_TIME - SEND_MARGIN and self.send_counter + count <= REJECT_AFTER_MESSAGES
 
     def can_receive(self, now: float) -> bool:
         """Whether messages may still be opened, as far as time goes (the window knows the limit of the counter)."""

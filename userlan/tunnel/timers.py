@@ -89,6 +89,12 @@ class Timers:
         else:
             self._another_keepalive = True
 
+    def keepalive_sent(self, now: float) -> None:
+        """The keepalive that was due has left: if more data came while it waited, another one follows."""
+        if self._another_keepalive:
+            self._another_keepalive = False
+            self.data_received(now)
+
     def authenticated_sent(self, now: float) -> None:
         self._keepalive = inf
         self._traversal(now)
@@ -155,9 +161,6 @@ class Timers:
             actions.append(Action.NEW_HANDSHAKE)
         if self._keepalive <= now:
             self._keepalive = inf
-            if self._another_keepalive:
-                self._another_keepalive = False
-                self._keepalive = now + KEEPALIVE_TIMEOUT
             actions.append(Action.SEND_KEEPALIVE)
         if self._persistent_keepalive <= now:
             self._persistent_keepalive = now + self.persistent_interval
