@@ -37,6 +37,8 @@ TIMESTAMP_NOTE = "timestamp"
 TCP_PROTOCOL = 6
 #: Connections that wait to be accepted: they are taken at once, so this bounds one batch of datagrams.
 BACKLOG = 512
+#: Times that packets lead to events and those to packets before the driver is let go on.
+MAX_TURNS = 8
 #: Seconds in which a key that nobody knows must have opened its control connection, else its tunnel is dropped.
 VISIT = 30.0
 #: Octets: a full NetworkState goes out in two round trips; an eviction document comes in in four.
@@ -122,13 +124,15 @@ class Mediator:
 
     def datagrams(self, now: float) -> list[Burst]:
         """What has to be sent now."""
-        for packet in self.host.packets(now):
-            key = self._keys.get(packet.destination)
-            if key is None:
-                self.counters["packets-without-peer"] += 1
-            else:
-                self._device.send(key, packet, now)
-        self._tunnel_events(now)
+        for _ in range(MAX_TURNS):
+            for packet in self.host.packets(now):
+                key = self._keys.get(packet.destination)
+                if key is None:
+                    self.counters["packets-without-peer"] += 1
+                else:
+                    self._device.send(key, packet, now)
+            if not self._work(now):
+                break
         return self._device.datagrams(now)
 
     def deadline(self) -> float | None:
@@ -244,20 +248,27 @@ class Mediator:
 
     # --- sessions ----------------------------------------------------------------------------------------------------
 
-    def _work(self, now: float) -> None:
-        """Whatever the tunnel, the host and the matchmaker have to say; then everything that was written goes out."""
+    def _work(self, now: float) -> bool:
+        """Whatever the tunnel, the host and the matchmaker have to say; then everything that was written goes out.
+
+        Returns whether there was anything, so that the host may have packets.
+        """
         self._tunnel_events(now)
-        for event in self.host.events():
+        events = self.host.events()
+        for event in events:
             if isinstance(event, TcpAccepted):
                 self._accept(event.connection, now)
             elif isinstance(event, TcpEvent):
                 self._connection_event(event.connection, event.flags, now)
         self._desk.introduce(now)
+        busy = bool(events)
         while written := self._desk.written():
+            busy = True
             for session in written:
                 self._flush(session, now)
         for key in self._desk.members_known():
             self._device.add_peer(key)
+        return busy
 
     def _accept(self, connection: Connection, now: float) -> None:
         key = self._keys.get(connection.remote[0])
@@ -293,6 +304,8 @@ class Mediator:
             self._end(session, "it does not read what it is sent", now, hard=True)
         elif not self._desk.tell_more(session, now):
             self._end(session, "the directory cannot be read", now, hard=False)
+        elif session.stalled and not session.crowded:
+            self._read(session, now)
 
     def _read(self, session: Session, now: float) -> None:
         try:

@@ -57,6 +57,7 @@ class Session:
         "phase",
         "ping_sent",
         "ping_token",
+        "stalled",
         "untold",
     )
 
@@ -68,6 +69,8 @@ class Session:
         #: Token of the ping that is under way (0: none) and when it left.
         self.ping_token = 0
         self.ping_sent = 0.0
+        #: Whether ``next_message`` waits until the connection has taken what is ``waiting``.
+        self.stalled = False
         #: Told as the connection takes it: a login to 64 full networks must not lie in memory as a whole.
         self.untold: deque[Untold] = deque()
         self._framer = mediator_framer(limits.greeting_frame)
@@ -87,7 +90,8 @@ class Session:
         Raises:
             ControlError: the framing is broken; the session has to be aborted.
         """
-        if self.crowded:
+        self.stalled = self.crowded
+        if self.stalled:
             return None
         while not self._pending:
             data = self.connection.receive(READ_SIZE)
