@@ -15,12 +15,16 @@ from userlan.control.messages import (
     Bye,
     Candidate,
     Candidates,
+    Challenge,
     Done,
     Introduce,
+    Join,
     Meet,
     MemberChanged,
     Observed,
+    Prove,
     Refused,
+    Welcome,
 )
 from userlan.lan.secrets import NetworkSecret
 from userlan.mediator.events import NodeOffline, NodeOnline
@@ -288,3 +292,30 @@ def test_meeting_strangers_is_refused(lab: Lab) -> None:
         assert ann.expect(Refused).code == refusals.NO_SUCH_PEER
     lab.run(3.0)
     assert starts(bob) == []
+
+
+def test_over_a_bad_line(lab: Lab) -> None:
+    """A tenth of all datagrams lost, half a second of round trip: it takes longer, and works."""
+    ann = lab.login("ann")
+    assert isinstance(ann.create("home", SECRET), Done)
+    bob = lab.client("bob", profile=LinkProfile(delay=0.25, loss=0.1, jitter=0.05))
+    bob.connect()
+    bob.expect(Welcome, seconds=30.0)
+    bob.send(Join(1, "home"))
+    challenge = bob.expect(Challenge, seconds=30.0)
+    bob.send(Prove(1, SECRET.sign_admission(challenge.nonce, bob.key, "home", bob.mediator_key)))
+    bob.expect(Introduce, seconds=30.0)
+    lab.run(120.0)
+    assert not bob.ended
+    assert presence(ann) == [(bob.key, True)]
+
+
+def test_idle_sessions_cost_no_work_but_their_pings(lab: Lab) -> None:
+    clients = [lab.login(f"pc{number}") for number in range(20)]
+    lab.run(5.0)
+    peers = [client.device.peer(client.mediator_key) for client in clients]
+    received = [peer.rx_bytes for peer in peers if peer is not None]
+    lab.run(600.0)
+    grown = [peer.rx_bytes - old for peer, old in zip(peers, received, strict=True) if peer is not None]
+    # A ping and an acknowledgement every 10 s, of 120 to 160 octets each, and the tunnel's own handshakes.
+    assert max(grown) < 600 / PING_INTERVAL * 400
