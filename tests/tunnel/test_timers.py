@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from tests.tunnel.virtual import Network, Side, connected, pair, send
@@ -43,7 +45,7 @@ def test_an_unanswered_initiation_is_repeated_for_90_seconds_then_given_up() -> 
     send(network, a, b, b"never")
     network.run(300.0)
     times = sent(network, messages.INITIATION, b, -1.0)
-    gaps = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in pairwise(times)]
     assert all(5.0 <= gap <= 5.0 + JITTER for gap in gaps)
     assert len({round(gap, 6) for gap in gaps}) > 10, "the jitter differs"
     assert 84.0 <= times[-1] <= 92.0
@@ -127,7 +129,7 @@ def test_persistent_keepalives() -> None:
     network.run(100.0)
     times = keepalives(network, b)
     assert len(times) == 4, "at once, then every 25 s"
-    assert [later - earlier for earlier, later in zip(times, times[1:], strict=False)] == pytest.approx([25.0] * 3)
+    assert [later - earlier for earlier, later in pairwise(times)] == pytest.approx([25.0] * 3)
     a.device.add_peer(b.device.public_key, persistent_keepalive=0)
     network.run(119.0)
     assert keepalives(network, b, 100.0) == []

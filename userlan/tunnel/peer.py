@@ -192,7 +192,8 @@ class Peer:
             self._shared.outgoing.add(message, len(message), endpoint)
         self.tx_bytes += len(message) * len(targets)
         self._shared.counters["initiations-sent"] += 1
-        self.timers.authenticated_sent(now)
+        if self.endpoint in targets:
+            self.timers.authenticated_sent(now)
 
     def _draw_jitter(self) -> None:
         fraction = int.from_bytes(self._shared.entropy(2), "little") / _JITTER_STEPS
