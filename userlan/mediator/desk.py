@@ -136,7 +136,7 @@ class Desk:
         account = self._accounts.get(session.key) if session.untold else None
         while account is not None and session.untold and not session.crowded:
             try:
-                effects = self._accounts.tell(account, session.untold.popleft())
+                effects = self._accounts.tell(account, session.untold.pop())
             except DirectoryError as error:
                 self._events.append(StoreFailed(str(error)))
                 return False
@@ -200,7 +200,7 @@ class Desk:
             is_colocated(seen, self._own_hosts),
             now,
         )
-        session.untold.extend(untold)
+        session.untold = untold[::-1]
         self._apply(effects, now)
         self._mark(account)
         if not was_online:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 class Limits(NamedTuple):
     """The mediator's caps; each stops the abuse that its comment names. Times in seconds, rates a second."""
 
-    #: Live control sessions: memory (about 10 KiB each with its TCP and tunnel).
+    #: Live control sessions: memory (about 12 KiB each with its TCP and tunnel).
     sessions: int = 20_000
     #: Live sessions of keys that are in no network: made-up keys cannot use up ``sessions`` for the members.
     strangers: int = 2_000

@@ -16,7 +16,7 @@ million pairs, and nearly all of them never talk).
 from __future__ import annotations
 
 import heapq
-from collections import Counter, OrderedDict, deque
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
@@ -64,13 +64,13 @@ class LinkDelay:
     __slots__ = ("_samples", "one_way")
 
     def __init__(self) -> None:
-        self._samples: deque[float] = deque(maxlen=SAMPLES)
+        self._samples: tuple[float, ...] = ()
         #: Seconds; None before the first sample.
         self.one_way: float | None = None
 
     def sample(self, round_trip: float) -> None:
         """Takes one round trip in seconds."""
-        self._samples.append(max(0.0, round_trip))
+        self._samples = (*self._samples[1 - SAMPLES :], max(0.0, round_trip))
         least = min(min(self._samples) / 2, MAX_ONE_WAY)
         if self.one_way is None or least < self.one_way:
             self.one_way = least

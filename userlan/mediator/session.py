@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-from collections import deque
 from typing import NamedTuple
 
 from userlan.control.frames import Undecodable, encode, mediator_framer
@@ -71,10 +70,10 @@ class Session:
         self.ping_sent = 0.0
         #: Whether ``next_message`` waits until the connection has taken what is ``waiting``.
         self.stalled = False
-        #: Told as the connection takes it: a login to 64 full networks must not lie in memory as a whole.
-        self.untold: deque[Untold] = deque()
+        #: The next one last. Told as the connection takes it: a login to 64 full networks must not lie in memory.
+        self.untold: list[Untold] = []
         self._framer = mediator_framer(limits.greeting_frame)
-        self._pending: deque[FromNode | Undecodable] = deque()
+        self._pending: list[FromNode | Undecodable] = []  # the next one last; a deque costs 600 octets
         self._outgoing = bytearray()
         self._bucket = TokenBucket(limits.message_rate, limits.message_burst, now)
         self._rubbish = TokenBucket(limits.rubbish_rate, limits.rubbish_burst, now)
@@ -97,10 +96,10 @@ class Session:
             data = self.connection.receive(READ_SIZE)
             if not data:
                 return None
-            self._pending.extend(self._framer.feed(data))
+            self._pending = self._framer.feed(data)[::-1]
         if not self._bucket.take(now):
             return None
-        return self._pending.popleft()
+        return self._pending.pop()
 
     def resume_at(self, now: float) -> float | None:
         """When ``next_message`` goes on with what waits; None when nothing waits, or for room in the connection."""
