@@ -1,0 +1,304 @@
+"""One UDP socket of one address family: bursts in by GRO, bursts out by GSO.
+
+Linux coalesces datagrams of one sender and size into one buffer of up to 64 KB (``UDP_GRO``) and cuts such a buffer into datagrams
+again (``UDP_SEGMENT``), see udp(7) and Documentation/networking/segmentation-offloads.rst: one system call for up to 64 datagrams.
+Where a call of these is refused, by the platform, the device or the path, the same burst leaves datagram by datagram.
+
+What the kernel does not take at once waits in a bounded queue for the socket to become writable; what does not fit there is dropped and
+counted, as any router would. ICMP errors that the kernel reports on the socket say nothing about the sessions behind it and are counted only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import socket
+import struct
+import sys
+from collections import Counter, deque
+from typing import Any, Protocol
+
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IReadWriteDescriptor
+from zope.interface import implementer
+
+from userlan.driver.reactor import Reactor
+from userlan.wire.endpoint import UDP, Endpoint
+
+Buffer = bytes | bytearray | memoryview
+
+SOL_UDP = 17
+UDP_SEGMENT = 103
+UDP_GRO = 104
+"""Linux, include/uapi/linux/udp.h. Elsewhere these are unknown to the kernel, which says so when asked."""
+
+SO_SNDBUFFORCE = 32
+SO_RCVBUFFORCE = 33
+"""Linux, include/uapi/asm-generic/socket.h. The numbers mean other things elsewhere: used only where the kernel has netlink."""
+
+BUFFER_SIZE = 65536
+"""Bytes of the receive buffer: the largest coalesced buffer; a smaller one truncates."""
+
+READS_A_WAKEUP = 16
+"""Buffers read in one go: up to 1 MiB, about a millisecond of work, so that timers and local sockets are not starved."""
+
+SOCKET_BUFFER = 4 * 1024 * 1024
+"""Bytes asked for in each direction: 30 ms at 1 Gbit/s, the time that a busy process may be away from the socket."""
+
+RETRY_BYTES = 4 * 1024 * 1024
+"""Bytes that wait for the socket to become writable: as much as the socket's own buffer, so that one stall of it loses nothing."""
+
+RETRY_BURSTS = 8192
+"""Bursts that wait likewise, whatever their size."""
+
+MAX_ADDRESSES = 4096
+"""Remote addresses kept in both directions' look-up tables, which are only a saving and are forgotten when full."""
+
+MAX_SEGMENT_SIZES = 256
+"""Sizes whose control message is kept likewise."""
+
+_ANCILLARY = socket.CMSG_SPACE(4) if hasattr(socket, "CMSG_SPACE") else 0
+_DONT_WAIT = getattr(socket, "MSG_DONTWAIT", 0)
+_TRUNCATED = getattr(socket, "MSG_TRUNC", 0)
+_FULL = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS})
+_NO_SEGMENTATION_EVER = frozenset({errno.EIO, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOPROTOOPT})
+"""The socket's device cannot sum checksums (EIO) or the kernel knows no segmentation: it is not asked again."""
+_NO_SEGMENTATION_HERE = frozenset({errno.EINVAL, errno.EMSGSIZE})
+"""The burst does not fit this path (a segment above its MTU, which then goes out in fragments): others may."""
+
+
+class Receiver(Protocol):
+    """What the socket hands its buffers to."""
+
+    counters: Counter[str]
+
+    def received(self, data: memoryview, segment: int, source: Endpoint, port: DatagramPort | None) -> None: ...
+    def pump(self) -> None: ...
+
+
+@implementer(IReadWriteDescriptor)
+class DatagramPort:
+    """A bound UDP socket; ``version`` is 4 or 6, ``port`` its number."""
+
+    def __init__(self, receiver: Receiver, reactor: Reactor, host: str, port: int) -> None:
+        """Bind; raises CannotListenError. ``host`` is numeric. Nothing is read before :meth:`start`."""
+        self.version = 6 if ":" in host else 4
+        self.host = host
+        self._receiver = receiver
+        self._counters = receiver.counters
+        self._reactor = reactor
+        self._socket = _bound(host, port)
+        self.port = int(self._socket.getsockname()[1])
+        self.segmentation = hasattr(self._socket, "sendmsg") and _takes(self._socket, UDP_SEGMENT, 0)
+        """Whether bursts are given to the kernel whole. It turns False when the device refuses them."""
+        self.coalescing = hasattr(self._socket, "recvmsg_into") and _takes(self._socket, UDP_GRO, 1)
+        """Whether the kernel may deliver bursts."""
+        self._memory = bytearray(BUFFER_SIZE)
+        self._view = memoryview(self._memory)
+        self._waiting: deque[tuple[Buffer, int, Any]] = deque()
+        self._waiting_bytes = 0
+        self._sources: dict[Any, Endpoint] = {}
+        self._targets: dict[Endpoint, Any] = {}
+        self._controls: dict[int, list[tuple[int, int, bytes]]] = {}
+
+    def start(self) -> None:
+        """Begin to read."""
+        self._reactor.addReader(self)
+
+    def close(self) -> None:
+        """Close the socket; what waits is dropped. Idempotent."""
+        if self._socket.fileno() < 0:
+            return
+        self._reactor.removeReader(self)
+        self._reactor.removeWriter(self)
+        self._waiting.clear()
+        self._waiting_bytes = 0
+        self._socket.close()
+
+    # -- IReadWriteDescriptor
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def logPrefix(self) -> str:
+        return f"udp {self.port}"
+
+    def connectionLost(self, reason: object) -> None:
+        """The reactor ends, or gave up on the socket."""
+        self.close()
+
+    def doRead(self) -> None:
+        """Read a bounded number of buffers, then let the cores act on them once."""
+        try:
+            for _ in range(READS_A_WAKEUP):
+                if not self._read_one():
+                    break
+        finally:
+            self._receiver.pump()
+
+    def _read_one(self) -> bool:
+        """Read one buffer; False when there is none (or the socket was closed by what it caused)."""
+        try:
+            if self.coalescing:
+                size, ancillary, flags, address = self._socket.recvmsg_into([self._memory], _ANCILLARY, _DONT_WAIT)
+            else:
+                size, address = self._socket.recvfrom_into(self._memory)
+                ancillary, flags = [], 0
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            # What an earlier datagram met (ICMP), or a passing shortage of the kernel's.
+            self._counters[f"udp-receive-{_name(error)}"] += 1
+            return self._socket.fileno() >= 0
+        if flags & _TRUNCATED:
+            self._counters["udp-truncated"] += 1
+            return True
+        if size == 0:
+            self._counters["udp-empty"] += 1
+            return True
+        segment = size
+        for level, kind, value in ancillary:
+            if level == SOL_UDP and kind == UDP_GRO and len(value) >= 2:
+                segment = int.from_bytes(value[:4], sys.byteorder)
+        source = self._sources.get(address) or self._source(address)
+        self._receiver.received(self._view[:size], segment, source, self)
+        return True
+
+    def doWrite(self) -> None:
+        """Send what waited, as far as the kernel takes it."""
+        waiting = self._waiting
+        while waiting:
+            data, segment, address = waiting.popleft()
+            self._waiting_bytes -= len(data)
+            rest = self._transmit(data, segment, address)
+            if rest is not None:
+                waiting.appendleft((rest, segment, address))
+                self._waiting_bytes += len(rest)
+                return
+        self._reactor.removeWriter(self)
+
+    # -- sending
+
+    def send(self, data: Buffer, segment: int, endpoint: Endpoint) -> None:
+        """Send one burst. It is kept by reference until it has left; it must not be changed any more."""
+        address = self._targets.get(endpoint) or self._target(endpoint)
+        rest: Buffer | None = data
+        if not self._waiting:
+            rest = self._transmit(data, segment, address)
+        if rest is not None:
+            self._wait(rest, segment, address)
+
+    def _wait(self, data: Buffer, segment: int, address: Any) -> None:
+        if self._waiting_bytes + len(data) > RETRY_BYTES or len(self._waiting) >= RETRY_BURSTS:
+            self._counters["udp-send-full"] += 1
+            return
+        if not self._waiting:
+            self._reactor.addWriter(self)
+        self._waiting.append((data, segment, address))
+        self._waiting_bytes += len(data)
+
+    def _transmit(self, data: Buffer, segment: int, address: Any) -> Buffer | None:
+        """Give a burst to the kernel; what it has no room for is returned, what it refuses is counted."""
+        single = segment <= 0 or len(data) <= segment
+        if self.segmentation or single:
+            try:
+                if single:
+                    self._socket.sendto(data, _DONT_WAIT, address)
+                else:
+                    self._socket.sendmsg((data,), self._control(segment), _DONT_WAIT, address)
+                return None
+            except OSError as error:
+                code = error.errno
+                if code in _FULL:
+                    return data
+                if single or code not in _NO_SEGMENTATION_EVER and code not in _NO_SEGMENTATION_HERE:
+                    self._counters[f"udp-send-{_name(error)}"] += 1
+                    return None
+                if code in _NO_SEGMENTATION_EVER:
+                    self.segmentation = False
+                self._counters["udp-send-unsegmented"] += 1
+        return self._transmit_each(data, segment, address)
+
+    def _transmit_each(self, data: Buffer, segment: int, address: Any) -> Buffer | None:
+        view = memoryview(data)
+        for offset in range(0, len(view), segment):
+            try:
+                self._socket.sendto(view[offset : offset + segment], _DONT_WAIT, address)
+            except OSError as error:
+                if error.errno in _FULL:
+                    return view[offset:]
+                self._counters[f"udp-send-{_name(error)}"] += 1
+        return None
+
+    def _control(self, segment: int) -> list[tuple[int, int, bytes]]:
+        control = self._controls.get(segment)
+        if control is None:
+            if len(self._controls) >= MAX_SEGMENT_SIZES:
+                self._controls.clear()
+            control = self._controls[segment] = [(SOL_UDP, UDP_SEGMENT, struct.pack("=H", segment))]
+        return control
+
+    # -- addresses
+
+    def _source(self, address: Any) -> Endpoint:
+        """``address`` as the kernel gives it; a link-local one keeps its interface as a numeric zone (RFC 4007, 11)."""
+        host = str(address[0])
+        if self.version == 6 and address[3]:
+            host = f"{host.partition('%')[0]}%{address[3]}"
+        endpoint = Endpoint(UDP, host, int(address[1]))
+        if len(self._sources) >= MAX_ADDRESSES:
+            self._sources.clear()
+        self._sources[address] = endpoint
+        return endpoint
+
+    def _target(self, endpoint: Endpoint) -> Any:
+        address: tuple[Any, ...] = (endpoint.host, endpoint.port)
+        if self.version == 6:
+            host, _, zone = endpoint.host.partition("%")
+            address = (host, endpoint.port, 0, int(zone) if zone.isdecimal() else 0)
+        if len(self._targets) >= MAX_ADDRESSES:
+            self._targets.clear()
+        self._targets[endpoint] = address
+        return address
+
+
+def _name(error: OSError) -> str:
+    return errno.errorcode.get(error.errno or 0, "error").lower()
+
+
+def _takes(sock: socket.socket, option: int, value: int) -> bool:
+    """Whether the kernel knows a UDP option."""
+    try:
+        sock.setsockopt(SOL_UDP, option, value)
+    except OSError:
+        return False
+    return True
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    """A non-blocking UDP socket with large buffers; an IPv6 one takes IPv6 only, since IPv4 has a socket of its own."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        sock = socket.socket(family, socket.SOCK_DGRAM)
+    except OSError as error:
+        raise CannotListenError(host, port, error) from error
+    try:
+        sock.setblocking(False)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        for option, forced in ((socket.SO_RCVBUF, SO_RCVBUFFORCE), (socket.SO_SNDBUF, SO_SNDBUFFORCE)):
+            _enlarge(sock, option, forced)
+        sock.bind((host, port))
+    except OSError as error:
+        sock.close()
+        raise CannotListenError(host, port, error) from error
+    return sock
+
+
+def _enlarge(sock: socket.socket, option: int, forced: int) -> None:
+    """Ask for a large buffer: within the system's limit, and beyond it where the process may (CAP_NET_ADMIN)."""
+    with contextlib.suppress(OSError):
+        sock.setsockopt(socket.SOL_SOCKET, option, SOCKET_BUFFER)
+    if hasattr(socket, "AF_NETLINK"):
+        with contextlib.suppress(OSError):
+            sock.setsockopt(socket.SOL_SOCKET, forced, SOCKET_BUFFER)

@@ -1,0 +1,285 @@
+"""The loop that feeds the cores: one for a process.
+
+::
+
+    readable ──► receive ──► ┌─ round ───────────────────────────────┐
+    timer ─────► tick ─────► │ what was put off · events · datagrams  │ ──► again while something is marked (bounded) ──► timer
+    end of turn ───────────► └────────────────────────────────────────┘
+
+Re-entrancy: a pump never runs inside a pump. What an application does inside an event is carried by a later round of the same pump;
+what it does outside is carried by one pump at the end of the reactor's turn.
+
+Timer: one DelayedCall, set to the nearest deadline of all cores. Deadlines mostly move away (each acknowledgement restarts a
+retransmission timer): then the call is left alone and set again when it fires, which costs nothing for each packet.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.error import CannotListenError
+from twisted.logger import Logger
+
+from userlan.driver.datagram import DatagramPort
+from userlan.driver.framed import FramedPort
+from userlan.driver.reactor import DelayedCall, Reactor
+from userlan.driver.runner import Buffer, Burst, Core, CoreRunner
+from userlan.wire.endpoint import UDP, Endpoint
+
+MAX_ROUNDS = 16
+"""Rounds of one pump: enough for a chain of effects (data in, answer out, connection closed), and the reactor is never held longer."""
+
+MAX_ROUTES = 4096
+"""Remote endpoints whose receiving socket is remembered, where a family has several: forgotten ones use the first socket."""
+
+PORT_ATTEMPTS = 16
+"""Attempts to find a port number that is free for both UDP and TCP when any will do."""
+
+LINGER = 2.0
+"""Seconds that :meth:`Engine.stop` waits for the last bytes of closed streams: some round trips and one retransmission (RFC 6298: 1 s)."""
+
+LINGER_POLL = 0.05
+"""Seconds between two looks at what still lingers."""
+
+
+class Engine:
+    """Feeds cores from sockets and the clock, and carries their effects out. All calls in the reactor's thread."""
+
+    _log = Logger()
+
+    def __init__(self, reactor: Reactor) -> None:
+        self.reactor = reactor
+        self.counters: Counter[str] = Counter()
+        """Datagrams and connections that were dropped, by reason, beside what is counted in the cores."""
+        self.datagram_ports: list[DatagramPort] = []
+        self.framed = FramedPort(self, reactor)
+        self._routes: dict[Endpoint, DatagramPort] = {}
+        self._runners: list[CoreRunner] = []
+        self._dirty: list[CoreRunner] = []
+        self._put_off: list[Callable[[], None]] = []
+        self._batch = False
+        self._pumping = False
+        self._stopped = False
+        self._turn: DelayedCall | None = None
+        self._timer: DelayedCall | None = None
+        self._timer_at = 0.0
+
+    # -- cores
+
+    def add(self, core: Core, observer: Callable[[Any], None]) -> CoreRunner:
+        """Feed ``core`` from now on; ``observer`` gets the events that belong to none of its streams and sockets."""
+        runner = CoreRunner(self, core, observer)
+        self._runners.append(runner)
+        runner.touch()
+        return runner
+
+    def remove(self, runner: CoreRunner) -> None:
+        """Feed a core no longer; its streams stay as they are. Idempotent."""
+        if runner in self._runners:
+            self._runners.remove(runner)
+
+    # -- sockets
+
+    def listen(self, host: str, port: int) -> int:
+        """Open UDP and framed TCP on a numeric ``host`` and one port number (0: a free one), which is returned.
+
+        Raises CannotListenError, one clear line, when either is in use.
+        """
+        for _ in range(PORT_ATTEMPTS - 1 if port == 0 else 0):
+            with contextlib.suppress(CannotListenError):
+                return self._listen(host, port)
+        return self._listen(host, port)
+
+    def _listen(self, host: str, port: int) -> int:
+        datagrams = DatagramPort(self, self.reactor, host, port)
+        try:
+            self.framed.listen(host, datagrams.port)
+        except CannotListenError:
+            datagrams.close()
+            raise
+        datagrams.start()
+        self.datagram_ports.append(datagrams)
+        return datagrams.port
+
+    def listen_dual(self, port: int) -> int:
+        """:meth:`listen` on all IPv4 and all IPv6 addresses under one number; a computer without IPv6 listens on IPv4 only."""
+        number = self.listen("0.0.0.0", port)
+        try:
+            self.listen("::", number)
+        except CannotListenError as error:
+            self._log.info("no IPv6: {error}", error=str(error.socketError))
+        return number
+
+    def owns(self, data: Buffer) -> bool:
+        """Whether any core takes this datagram for its own."""
+        return any(runner.core.owns(data) for runner in self._runners)
+
+    def received(self, data: memoryview, segment: int, source: Endpoint, port: DatagramPort | None) -> None:
+        """Datagrams of ``segment`` bytes back to back from a socket, which calls :meth:`pump` once it has handed over its batch."""
+        self._batch = True
+        if port is not None and len(self.datagram_ports) > 1 and self._routes.get(source) is not port:
+            if len(self._routes) >= MAX_ROUTES:
+                self._routes.clear()
+            self._routes[source] = port
+        now = self.reactor.seconds()
+        if len(self._runners) == 1:
+            self._runners[0].receive(data, segment, source, now)
+            return
+        for runner, part in self._shares(data, segment):
+            if runner is None:
+                self.counters["unowned"] += 1
+            else:
+                runner.receive(part, segment, source, now)
+
+    def _shares(self, data: memoryview, segment: int) -> list[tuple[CoreRunner | None, memoryview]]:
+        """Runs of neighbouring datagrams that belong to one core.
+
+        Datagrams of one sender and size are coalesced by the kernel whatever they are for. Those that share their first 8 bytes (the
+        type and receiver index of WireGuard's transport messages) share their core, so that only the first one's is looked up.
+        """
+        if segment <= 0 or len(data) <= segment:
+            return [(self._owner(data), data)]
+        shares: list[tuple[CoreRunner | None, memoryview]] = []
+        start, known, owner = 0, b"", None
+        for offset in range(0, len(data), segment):
+            prefix = bytes(data[offset : offset + 8])
+            if prefix != known or prefix[0] != 4:
+                current = self._owner(data[offset : offset + segment])
+                if current is not owner and offset > start:
+                    shares.append((owner, data[start:offset]))
+                    start = offset
+                owner, known = current, prefix
+        shares.append((owner, data[start:]))
+        return shares
+
+    def _owner(self, datagram: memoryview) -> CoreRunner | None:
+        for runner in self._runners:
+            if runner.core.owns(datagram):
+                return runner
+        return None
+
+    def _send(self, burst: Burst) -> None:
+        endpoint = burst.endpoint
+        if endpoint.transport != UDP:
+            self.framed.send(burst.data, burst.segment, endpoint)
+            return
+        port = self._routes.get(endpoint) or self._first_port(endpoint)
+        if port is None:
+            self.counters["no-socket"] += 1
+        else:
+            port.send(burst.data, burst.segment, endpoint)
+
+    def _first_port(self, endpoint: Endpoint) -> DatagramPort | None:
+        version = 6 if ":" in endpoint.host else 4
+        for port in self.datagram_ports:
+            if port.version == version:
+                return port
+        return None
+
+    # -- schedule
+
+    def touched(self, runner: CoreRunner) -> None:
+        """A core has, or may have, something to send."""
+        self._dirty.append(runner)
+        self._need_turn()
+
+    def soon(self, call: Callable[[], None]) -> None:
+        """Run ``call`` in the next round of the pump, within this turn of the reactor."""
+        self._put_off.append(call)
+        self._need_turn()
+
+    def _need_turn(self) -> None:
+        if not (self._pumping or self._batch or self._stopped) and self._turn is None:
+            self._turn = self.reactor.callLater(0, self._end_of_turn)
+
+    def _end_of_turn(self) -> None:
+        self._turn = None
+        self.pump()
+
+    def pump(self) -> None:
+        """Carry out everything that is due; does nothing inside itself."""
+        if self._pumping or self._stopped:
+            return
+        self._pumping = True
+        self._batch = False
+        try:
+            rounds = 0
+            while (self._dirty or self._put_off) and rounds < MAX_ROUNDS:
+                rounds += 1
+                self._round()
+        finally:
+            self._pumping = False
+        if self._dirty or self._put_off:
+            self._need_turn()
+        self._arm()
+
+    def _round(self) -> None:
+        if self._put_off:
+            calls, self._put_off = self._put_off, []
+            for call in calls:
+                try:
+                    call()
+                except Exception:
+                    self._log.failure("a call that was put off failed")
+        dirty, self._dirty = self._dirty, []
+        now = self.reactor.seconds()
+        for runner in dirty:
+            runner.dispatch()
+            # What the events' handlers did goes out with the datagrams that follow: it needs no round of its own.
+            runner.dirty = False
+            for burst in runner.datagrams(now):
+                self._send(burst)
+            if runner.dispatch():
+                runner.touch()
+
+    def _arm(self) -> None:
+        """Set the one timer to the nearest deadline."""
+        nearest: float | None = None
+        for runner in self._runners:
+            deadline = runner.core.deadline()
+            if deadline is not None and (nearest is None or deadline < nearest):
+                nearest = deadline
+        if nearest is None or (self._timer is not None and self._timer_at <= nearest):
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_at = nearest
+        self._timer = self.reactor.callLater(max(0.0, nearest - self.reactor.seconds()), self._fire)
+
+    def _fire(self) -> None:
+        self._timer = None
+        now = self.reactor.seconds()
+        for runner in self._runners:
+            deadline = runner.core.deadline()
+            if deadline is not None and deadline <= now:
+                runner.tick(now)
+        self.pump()
+
+    # -- end
+
+    def stop(self, linger: float = LINGER) -> Deferred[None]:
+        """Let what was written to closed streams leave (at most ``linger`` seconds), then close every socket. Idempotent."""
+        if self._stopped:
+            return succeed(None)
+        finished: Deferred[None] = Deferred()
+        self._linger(self.reactor.seconds() + linger, finished)
+        return finished
+
+    def _linger(self, until: float, finished: Deferred[None]) -> None:
+        self.pump()
+        if any(runner.lingering for runner in self._runners) and self.reactor.seconds() < until:
+            self.reactor.callLater(LINGER_POLL, self._linger, until, finished)
+            return
+        self._stopped = True
+        for call in (self._turn, self._timer):
+            if call is not None and call.active():
+                call.cancel()
+        self._turn = self._timer = None
+        for port in self.datagram_ports:
+            port.close()
+        self.datagram_ports.clear()
+        self.framed.stop().addBoth(lambda _: finished.callback(None))

@@ -1,0 +1,360 @@
+"""The same datagrams over TCP, where UDP is blocked.
+
+::
+
+    ┌────────┬──────────────┬────────┬──────────────┬ ─ ─     both ways
+    │ length │ datagram     │ length │ datagram     │         length: 2 bytes, big-endian, 1 to 65,535
+    └────────┴──────────────┴────────┴──────────────┴ ─ ─
+
+A remote is ``Endpoint("tcp", host, port)``. Connections are accepted on the node's port and opened by the first burst to such an endpoint;
+both are the same from then on. States of a connection::
+
+    accepted ── first frame is owned by a core ──► open ── nothing for IDLE_TIMEOUT ──► closed
+       └─ other first frame, or FIRST_FRAME_TIMEOUT ──► closed
+    connecting ──► open        connecting ── refused, timed out ──► backing off (doubling) ──► forgotten
+
+There is TCP inside (and often this TCP is inside another's): nothing is retried here. What a connection does not take at once waits up to
+``QUEUE_BYTES`` and is then dropped and counted, so that a slow path shows itself to the inner TCP by loss and not by seconds of delay.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections import Counter
+from typing import Any, Protocol
+
+from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
+from twisted.internet.interfaces import IAddress, IPushProducer
+from twisted.internet.protocol import ClientFactory, ServerFactory, connectionDone
+from twisted.internet.protocol import Protocol as TwistedProtocol
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from userlan.driver.reactor import DelayedCall, Reactor
+from userlan.wire.endpoint import TCP, Endpoint, unmapped
+
+Buffer = bytes | bytearray | memoryview
+
+MAX_FRAME = 65535
+MAX_ACCEPTED = 1024
+"""Accepted connections: each may hold QUEUE_BYTES and a socket; stops a flood from taking the process's descriptors."""
+MAX_ACCEPTED_FROM_ADDRESS = 32
+"""Accepted connections of one remote address: the members behind one NAT, and no address takes all places for itself."""
+MAX_OPENED = 256
+"""Connections opened: endpoints are named by peers, who could name any number."""
+MAX_BACKING_OFF = 1024
+"""Endpoints whose last attempt failed and is remembered."""
+MAX_UNOWNED = 16
+"""Frames that no core owns before a connection is closed: sessions that ended leave some behind, a stranger sends nothing else."""
+
+FIRST_FRAME_TIMEOUT = 10.0
+"""Seconds in which an accepted connection must bring its first whole frame: the handshake's first message, which is one segment."""
+IDLE_TIMEOUT = 300.0
+"""Seconds without a frame in either direction: above REJECT_AFTER_TIME (180 s, WireGuard white paper 6.1), so no live session is cut."""
+CONNECT_TIMEOUT = 10.0
+"""Seconds for a connection to be established: three transmissions of a SYN (RFC 6298: 1 + 2 + 4 s) and some more."""
+BACK_OFF_FIRST = 1.0
+BACK_OFF_LAST = 30.0
+"""Seconds between attempts to one endpoint, doubling from the first to the last."""
+
+QUEUE_BYTES = 256 * 1024
+"""Bytes that wait for a connection whose socket is full: 100 ms at 20 Mbit/s."""
+NOT_SENT_LOW = 128 * 1024
+"""Bytes that the kernel keeps unsent (TCP_NOTSENT_LOWAT): beyond that they wait where they can still be dropped."""
+BURST_BYTES = 65507
+"""Bytes of neighbouring frames of one size handed over as one burst, as UDP would deliver them."""
+
+
+class Receiver(Protocol):
+    """What the frames are handed to."""
+
+    counters: Counter[str]
+
+    def owns(self, data: Buffer) -> bool: ...
+    def received(self, data: memoryview, segment: int, source: Endpoint, port: None) -> None: ...
+    def pump(self) -> None: ...
+
+
+@implementer(IPushProducer)
+class FramedConnection(TwistedProtocol):
+    """One connection, accepted or opened; it tells the port of its beginning and end."""
+
+    transport: Any
+
+    def __init__(self, port: FramedPort, endpoint: Endpoint, trusted: bool) -> None:
+        """``trusted``: opened by this side, so that its first frame need not prove anything."""
+        self.endpoint = endpoint
+        self.accepted = not trusted
+        self._port = port
+        self._trusted = trusted
+        self._unowned = 0
+        self._rest = b""
+        self._queue: list[bytes] = []
+        self._queue_bytes = 0
+        self._full = True
+        self._timer: DelayedCall | None = None
+        self._last_use = 0.0
+
+    def connectionMade(self) -> None:
+        self._full = False
+        self.transport.setTcpNoDelay(True)
+        self.transport.setTcpKeepAlive(True)
+        _bound_unsent(self.transport)
+        self.transport.registerProducer(self, True)
+        reactor = self._port.reactor
+        self._last_use = reactor.seconds()
+        self._timer = reactor.callLater(IDLE_TIMEOUT if self._trusted else FIRST_FRAME_TIMEOUT, self._expire)
+        self._port.opened(self)
+        self._flush()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        self._timer = None
+        self._queue.clear()
+        self._queue_bytes = 0
+        self._port.lost(self)
+
+    def _expire(self) -> None:
+        self._timer = None
+        reactor = self._port.reactor
+        left = self._last_use + IDLE_TIMEOUT - reactor.seconds()
+        if self._trusted and left > 0:
+            self._timer = reactor.callLater(left, self._expire)
+            return
+        self._close("idle" if self._trusted else "silent")
+
+    def _close(self, reason: str) -> None:
+        self._port.counters[f"tcp-{reason}"] += 1
+        self.transport.abortConnection()
+
+    # -- receiving
+
+    def dataReceived(self, data: bytes) -> None:
+        """Hand over every whole frame, neighbours of one size together."""
+        if self._rest:
+            data = self._rest + data
+        view = memoryview(data)
+        offset, end = 0, len(data)
+        run: list[memoryview] = []
+        run_size = run_bytes = 0
+        while offset + 2 <= end:
+            size = view[offset] << 8 | view[offset + 1]
+            if offset + 2 + size > end:
+                break
+            frame = view[offset + 2 : offset + 2 + size]
+            offset += 2 + size
+            if not self._admit(frame):
+                return
+            if run and (size > run_size or run_bytes + size > BURST_BYTES):
+                self._deliver(run, run_size)
+                run, run_bytes = [], 0
+            if not run:
+                run_size = size
+            run.append(frame)
+            run_bytes += size
+            if size < run_size:
+                self._deliver(run, run_size)
+                run, run_bytes = [], 0
+        if run:
+            self._deliver(run, run_size)
+        self._rest = bytes(view[offset:])
+        self._port.receiver.pump()
+
+    def _admit(self, frame: memoryview) -> bool:
+        """Whether a frame may go on to the cores; otherwise the connection was closed."""
+        self._last_use = self._port.reactor.seconds()
+        if len(frame) == 0:
+            self._close("empty-frame")
+            return False
+        if not self._port.receiver.owns(frame):
+            self._unowned += 1
+            if not self._trusted or self._unowned > MAX_UNOWNED:
+                self._close("unowned")
+                return False
+        elif not self._trusted:
+            self._trusted = True
+            if self._timer is not None:
+                self._timer.reset(IDLE_TIMEOUT)
+        return True
+
+    def _deliver(self, run: list[memoryview], size: int) -> None:
+        data = run[0] if len(run) == 1 else memoryview(b"".join(run))
+        self._port.receiver.received(data, size, self.endpoint, None)
+
+    # -- sending
+
+    def send(self, data: Buffer, segment: int) -> None:
+        """Send the datagrams of a burst as frames, or drop them when too much waits already."""
+        if self._queue_bytes + len(data) > QUEUE_BYTES:
+            self._port.counters["tcp-send-full"] += 1
+            return
+        view = memoryview(data)
+        step = segment if segment > 0 else len(view)
+        parts: list[Buffer] = []
+        for offset in range(0, len(view), step):
+            part = view[offset : offset + step]
+            parts += (len(part).to_bytes(2, "big"), part)
+        framed = b"".join(parts)
+        if self._full:
+            self._queue.append(framed)
+            self._queue_bytes += len(framed)
+            return
+        self._last_use = self._port.reactor.seconds()
+        self.transport.write(framed)
+
+    def _flush(self) -> None:
+        while self._queue and not self._full:
+            framed = self._queue.pop(0)
+            self._queue_bytes -= len(framed)
+            self._last_use = self._port.reactor.seconds()
+            self.transport.write(framed)
+
+    def pauseProducing(self) -> None:
+        """The transport is full."""
+        self._full = True
+
+    def resumeProducing(self) -> None:
+        """The transport has room again."""
+        self._full = False
+        self._flush()
+
+    def stopProducing(self) -> None:
+        """The transport ends; ``connectionLost`` follows."""
+        self._full = True
+
+    def close(self) -> None:
+        """Close at once."""
+        if self.transport is not None:
+            self.transport.abortConnection()
+
+
+class _Accepting(ServerFactory):
+    noisy = False
+
+    def __init__(self, port: FramedPort) -> None:
+        self._port = port
+
+    def buildProtocol(self, addr: IAddress) -> FramedConnection | None:
+        return self._port.accept(addr)
+
+
+class _Opening(ClientFactory):
+    noisy = False
+
+    def __init__(self, port: FramedPort, connection: FramedConnection) -> None:
+        self._port = port
+        self._connection = connection
+
+    def buildProtocol(self, addr: IAddress) -> FramedConnection:
+        return self._connection
+
+    def clientConnectionFailed(self, connector: object, reason: Failure) -> None:
+        self._port.failed(self._connection)
+
+
+class FramedPort:
+    """All framed connections of the process."""
+
+    def __init__(self, receiver: Receiver, reactor: Reactor) -> None:
+        self.receiver = receiver
+        self.reactor = reactor
+        self.counters = receiver.counters
+        self._listening: list[Any] = []
+        self._connections: dict[Endpoint, FramedConnection] = {}
+        self._connectors: dict[Endpoint, Any] = {}
+        self._accepted_from: Counter[str] = Counter()
+        self._back_off: dict[Endpoint, tuple[float, float]] = {}
+        """Endpoint -> (not before, seconds to wait after the next failure)."""
+
+    def listen(self, host: str, port: int) -> None:
+        """Accept on a numeric host and port; raises CannotListenError."""
+        self._listening.append(self.reactor.listenTCP(port, _Accepting(self), interface=host))
+
+    def stop(self) -> Deferred[None]:
+        """Close all."""
+        closing = [maybeDeferred(port.stopListening) for port in self._listening]
+        self._listening.clear()
+        for connector in list(self._connectors.values()):
+            connector.disconnect()
+        for connection in list(self._connections.values()):
+            connection.close()
+        return gatherResults(closing).addBoth(lambda _: None)
+
+    def send(self, data: Buffer, segment: int, endpoint: Endpoint) -> None:
+        """Send a burst to ``endpoint``, opening a connection where there is none."""
+        connection = self._connections.get(endpoint) or self._open(endpoint)
+        if connection is not None:
+            connection.send(data, segment)
+
+    def accept(self, addr: IAddress) -> FramedConnection | None:
+        """A connection for a new remote, or None when there are too many."""
+        remote: Any = addr
+        host = _numeric(str(remote.host))
+        if (
+            sum(self._accepted_from.values()) >= MAX_ACCEPTED
+            or self._accepted_from[host] >= MAX_ACCEPTED_FROM_ADDRESS
+        ):
+            self.counters["tcp-too-many"] += 1
+            return None
+        self._accepted_from[host] += 1
+        return FramedConnection(self, Endpoint(TCP, host, int(remote.port)), trusted=False)
+
+    def _open(self, endpoint: Endpoint) -> FramedConnection | None:
+        not_before, _ = self._back_off.get(endpoint, (0.0, 0.0))
+        if self.reactor.seconds() < not_before:
+            self.counters["tcp-backing-off"] += 1
+            return None
+        if len(self._connectors) >= MAX_OPENED:
+            self.counters["tcp-too-many-opened"] += 1
+            return None
+        connection = FramedConnection(self, endpoint, trusted=True)
+        self._connections[endpoint] = connection
+        self._connectors[endpoint] = None
+        self._connectors[endpoint] = self.reactor.connectTCP(
+            endpoint.host, endpoint.port, _Opening(self, connection), timeout=CONNECT_TIMEOUT
+        )
+        return connection
+
+    def opened(self, connection: FramedConnection) -> None:
+        """A connection is established."""
+        self._back_off.pop(connection.endpoint, None)
+        self._connections[connection.endpoint] = connection
+
+    def lost(self, connection: FramedConnection) -> None:
+        """A connection has ended."""
+        endpoint = connection.endpoint
+        if connection.accepted:
+            self._accepted_from[endpoint.host] -= 1
+            if self._accepted_from[endpoint.host] <= 0:
+                del self._accepted_from[endpoint.host]
+        if self._connections.get(endpoint) is connection:
+            del self._connections[endpoint]
+        if not connection.accepted:
+            self._connectors.pop(endpoint, None)
+
+    def failed(self, connection: FramedConnection) -> None:
+        """A connection could not be established: wait before the next attempt."""
+        self.counters["tcp-connect-failed"] += 1
+        self.lost(connection)
+        _, wait = self._back_off.get(connection.endpoint, (0.0, BACK_OFF_FIRST))
+        if len(self._back_off) >= MAX_BACKING_OFF:
+            self._back_off.clear()
+        self._back_off[connection.endpoint] = (self.reactor.seconds() + wait, min(2 * wait, BACK_OFF_LAST))
+
+
+def _numeric(host: str) -> str:
+    """A remote address in the form that endpoints have; a zone stays, an IPv4-mapped address becomes IPv4."""
+    with contextlib.suppress(ValueError):
+        return host if "%" in host else unmapped(host)
+    return host
+
+
+def _bound_unsent(transport: Any) -> None:
+    """Keep the kernel's queue short, where it can be told."""
+    option = getattr(socket, "TCP_NOTSENT_LOWAT", None)
+    handle = getattr(transport, "getHandle", None)
+    if option is not None and handle is not None:
+        with contextlib.suppress(OSError, AttributeError):
+            handle().setsockopt(socket.IPPROTO_TCP, option, NOT_SENT_LOW)

@@ -1,0 +1,174 @@
+"""One core under the engine: what it is fed with, and where its events go.
+
+A transport, a listener and a datagram port hold the runner of their core: it tells them the time, hands them the stack's events, and is
+told by them when the core has something to send (:meth:`CoreRunner.touch`).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from twisted.logger import Logger
+
+from userlan.driver.reactor import Reactor
+from userlan.stack.host import Host, TcpAccepted, TcpEvent, UdpReadable
+from userlan.stack.tcp.connection import Connection
+from userlan.wire.endpoint import Endpoint
+
+Buffer = bytes | bytearray | memoryview
+
+
+class Burst(Protocol):
+    """One or more datagrams of equal size back to back, the last may be shorter (``userlan.tunnel``'s own fits)."""
+
+    @property
+    def data(self) -> Buffer: ...
+    @property
+    def segment(self) -> int: ...
+    @property
+    def endpoint(self) -> Endpoint: ...
+
+
+class Core(Protocol):
+    """What the engine feeds: a node or a mediator. ``now`` is monotonic seconds."""
+
+    @property
+    def host(self) -> Host: ...
+
+    def owns(self, data: Buffer) -> bool:
+        """Whether a datagram is for this core; cheap, and needed only where several cores share a port."""
+
+    def receive(self, data: Buffer, segment: int, source: Endpoint, now: float) -> None:
+        """Datagrams of ``segment`` bytes back to back. ``data`` is valid during the call only: its memory is used again."""
+
+    def datagrams(self, now: float) -> Any:
+        """The bursts (list of ``Burst``) that are due; each is given once."""
+
+    def deadline(self) -> float | None: ...
+    def tick(self, now: float) -> None: ...
+    def events(self) -> list[Any]: ...
+
+
+class StreamOwner:
+    """Base of what sits in ``Connection.context``: gets the flags of that connection's events."""
+
+    def stack_events(self, flags: int) -> None:
+        """``flags`` as ``Connection.take_events``."""
+        raise TypeError(f"{type(self).__name__} does not take a connection's events")
+
+
+class Scheduler(Protocol):
+    """What a runner needs of the engine."""
+
+    reactor: Reactor
+    counters: Counter[str]
+
+    def touched(self, runner: CoreRunner) -> None:
+        """The core has, or may have, something to send: pump before this turn of the reactor ends."""
+
+    def soon(self, call: Callable[[], None]) -> None:
+        """Run ``call`` in the next round of the pump (within this turn), never inside the caller."""
+
+
+class CoreRunner:
+    """A core, its handlers and its place in the engine's schedule."""
+
+    _log = Logger()
+
+    def __init__(self, scheduler: Scheduler, core: Core, observer: Callable[[Any], None]) -> None:
+        """``observer`` gets every event that belongs to no transport, listener or datagram port of this runner."""
+        self.reactor = scheduler.reactor
+        self.core = core
+        self.host: Host = core.host
+        self.dirty = False
+        self.lingering: set[StreamOwner] = set()
+        """Streams that their application has closed and whose last bytes are still on the way."""
+        self.streams: set[StreamOwner] = set()
+        """Streams that an application holds."""
+        self._scheduler = scheduler
+        self._observer = observer
+        self._handlers: dict[object, Callable[[Any], None]] = {}
+
+    def now(self) -> float:
+        """Monotonic seconds."""
+        return float(self.reactor.seconds())
+
+    def touch(self) -> None:
+        """Say that the core may have something to send, after any call to its host or a connection."""
+        if not self.dirty:
+            self.dirty = True
+            self._scheduler.touched(self)
+
+    def soon(self, call: Callable[[], None]) -> None:
+        """Run ``call`` within this turn of the reactor, but not inside the caller."""
+        self._scheduler.soon(call)
+
+    def handle(self, source: object, handler: Callable[[Any], None]) -> None:
+        """Hand the events of a listener (TcpAccepted) or a UDP socket (UdpReadable) to ``handler``."""
+        self._handlers[source] = handler
+
+    def forget(self, source: object) -> None:
+        """End what :meth:`handle` began. Idempotent."""
+        self._handlers.pop(source, None)
+
+    def receive(self, data: Buffer, segment: int, source: Endpoint, now: float) -> None:
+        """Feed the core; marks it, the caller pumps."""
+        try:
+            self.core.receive(data, segment, source, now)
+        except Exception:
+            self._failed("receive")
+        self.touch()
+
+    def tick(self, now: float) -> None:
+        """Let the core's timers run; marks it, the caller pumps."""
+        try:
+            self.core.tick(now)
+        except Exception:
+            self._failed("tick")
+        self.touch()
+
+    def datagrams(self, now: float) -> Any:
+        """The bursts that are due."""
+        try:
+            return self.core.datagrams(now)
+        except Exception:
+            self._failed("datagrams")
+            return ()
+
+    def dispatch(self) -> bool:
+        """Hand out the core's events; whether there were any."""
+        events = self.core.events()
+        for event in events:
+            try:
+                self._dispatch(event)
+            except Exception:
+                self._failed("event")
+        return bool(events)
+
+    def _dispatch(self, event: Any) -> None:
+        handler: Callable[[Any], None] | None
+        if isinstance(event, TcpEvent):
+            owner = event.connection.context
+            if isinstance(owner, StreamOwner):
+                owner.stack_events(event.flags)
+                return
+            handler = None
+        elif isinstance(event, TcpAccepted):
+            handler = self._handlers.get(event.listener)
+        elif isinstance(event, UdpReadable):
+            handler = self._handlers.get(event.socket)
+        else:
+            handler = None
+        (handler or self._observer)(event)
+
+    def _failed(self, place: str) -> None:
+        """A core must not raise; if one does, the other connections of this process go on."""
+        self._scheduler.counters[f"{place}-failed"] += 1
+        self._log.failure("a core failed in {place}", place=place)
+
+
+def own(connection: Connection, owner: StreamOwner) -> None:
+    """Hand a connection's events to ``owner`` from now on."""
+    connection.context = owner
