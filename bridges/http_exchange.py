@@ -132,7 +132,7 @@ class HttpExchange:
         """It was connected before."""
 
     def leg_data(self, leg: Leg, data: bytes) -> None:
-        if self._over:
+        if self._over or leg is not self._origin:
             return
         self._answered = True
         try:
@@ -142,17 +142,20 @@ class HttpExchange:
             self._fail(502, str(error))
 
     def leg_ended(self, leg: Leg) -> None:
-        self._origin_gone(True)
+        if leg is self._origin:
+            self._origin_gone(True)
 
     def leg_lost(self, leg: Leg, reason: Failure) -> None:
-        self._origin_gone(isinstance(reason.value, ConnectionDone))
+        if leg is self._origin:
+            self._origin_gone(isinstance(reason.value, ConnectionDone))
 
     def leg_congested(self, leg: Leg) -> None:
-        if not self._body.done:
+        if leg is self._origin and not self._body.done:
             self._client.pause()
 
     def leg_drained(self, leg: Leg) -> None:
-        self._resume_client()
+        if leg is self._origin:
+            self._resume_client()
 
     # the response
 

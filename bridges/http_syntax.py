@@ -26,7 +26,6 @@ VIA_NAME = b"userlan"
 
 _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
-_TARGET = re.compile(rb"[\x21-\x7e]+")
 _REQUEST_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}) ([\x21-\x7e]+) HTTP/1\.([01])")
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: ([\t\x20-\x7e\x80-\xff]*))?")
 _BARE_LF = re.compile(rb"(?:^|[^\r])\n")
@@ -236,7 +235,7 @@ def parse_request(head: bytes) -> RequestHead:
     request_line, *lines = head.split(b"\r\n")
     match = _REQUEST_LINE.fullmatch(request_line)
     if match is None:
-        if re.fullmatch(rb"\S+ \S+ HTTP/[0-9.]+", request_line):
+        if re.fullmatch(rb"[!-~]+ [!-~]+ HTTP/(?!1\.[01]$)[0-9.]+", request_line):
             raise HttpError(505, "only HTTP/1.0 and HTTP/1.1 are spoken here")
         raise HttpError(400, "this is not an HTTP request")
     method, written, minor = match[1], match[2], int(match[3])
