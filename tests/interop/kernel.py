@@ -1,0 +1,182 @@
+"""Our host behind a TUN device: the process that the tests talk to, and their side of it.
+
+::
+
+    curl, iperf3, ping, servers ─ kernel TCP/IP ─ lan0 (TUN) ─ Road ─▶ join ─▶ Host ─ services
+                                                             ◀─ Road ◀─ cut ◀─
+
+Run in a namespace of its own: ``python -m tests.interop.kernel [--delay S] [--loss P] [--reorder P] [--seed N]``. It
+prints ``ready``, and then one line of JSON for each line of JSON on its standard input (a connection to open, an echo
+to send).
+"""
+
+from __future__ import annotations
+
+import argparse
+import ipaddress
+import json
+import os
+import selectors
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from tests.interop.kernel_services import Services, Splice, content
+from tests.interop.kernel_stage import HOST_IPV4, HOST_IPV6, MTU, Road, Tun
+from tests.lab.network import Lab, Namespace, end
+from userlan.stack import EchoFailed, EchoReply, Host, HostConfig
+from userlan.wire.superpacket import cut, join
+
+
+class Harness:
+    """The process behind the TUN."""
+
+    def __init__(self, delay: float, loss: float, reorder: float, seed: int) -> None:
+        self.tun = Tun()
+        self.inwards = Road(delay, loss, reorder, seed)
+        self.outwards = Road(delay, loss, reorder, seed + 1)
+        self.selector = selectors.DefaultSelector()
+        self.host = Host(entropy=Random(seed).randbytes, config=HostConfig(mtu=MTU))
+        for address in (HOST_IPV4, HOST_IPV6):
+            self.host.add_address(ipaddress.ip_address(address).packed)
+        self.services = Services(self.host, self.selector)
+        self.counters: Counter[str] = Counter()
+        self._commands = b""
+        self._running = True
+
+    def run(self) -> None:
+        os.set_blocking(0, False)
+        self.selector.register(self.tun.handle, selectors.EVENT_READ)
+        self.selector.register(0, selectors.EVENT_READ)
+        print("ready", flush=True)
+        while self._running:
+            ready = self.selector.select(self._pause())
+            now = time.monotonic()
+            for key, _ in ready:
+                if isinstance(key.data, Splice):
+                    key.data.go_on(now)
+                elif key.fd == 0:
+                    self._read_commands(now)
+                else:
+                    self.inwards.send(self.tun.read(), now)
+            self._turn(now)
+
+    def _pause(self) -> float | None:
+        times = (self.inwards.deadline(), self.outwards.deadline(), self.host.deadline())
+        first = min((at for at in times if at is not None), default=None)
+        return None if first is None else max(0.0, first - time.monotonic())
+
+    def _turn(self, now: float) -> None:
+        for packet in join(self.inwards.arrived(now), False, self.counters):
+            self.host.receive(packet, now)
+        deadline = self.host.deadline()
+        if deadline is not None and deadline <= now:
+            self.host.tick(now)
+        for event in self.host.events():
+            if isinstance(event, EchoReply):
+                self._say({"echo": event.sequence, "length": len(event.payload)})
+            elif isinstance(event, EchoFailed):
+                self._say({"echo": event.sequence, "error": event.reason})
+            else:
+                self.services.handle(event, now)
+        for superpacket in self.host.packets(now):
+            self.outwards.send(cut(superpacket, True), now)
+        for piece in self.outwards.arrived(now):
+            self.tun.write(piece)
+        for client in [client for client in self.services.clients if client.outcome is not None]:
+            self.services.clients.remove(client)
+            self._say(client.outcome)
+
+    def _read_commands(self, now: float) -> None:
+        data = os.read(0, 65536)
+        self._running = bool(data)
+        self._commands += data
+        *lines, self._commands = self._commands.split(b"\n")
+        for line in lines:
+            command = json.loads(line)
+            if command["do"] == "counters":
+                self._say({**self.counters, **self.host.counters})
+                continue
+            address = ipaddress.ip_address(command["address"]).packed
+            if command["do"] == "ping":
+                self.host.ping(address, 77, command["sequence"], content(command["size"]), now)
+            else:
+                request = command["request"].encode("latin-1") + content(command["size"])
+                self.services.connect(address, command["port"], request, command["half_close"], now)
+
+    def _say(self, value: object) -> None:
+        print(json.dumps(value), flush=True)
+
+
+class Bed:
+    """The tests' side: a namespace with the harness in it."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        self.folder = folder
+        self._lab = Lab(folder)
+        self._lab.__enter__()
+        self.namespace: Namespace = self._lab.namespace("kernel")
+        root = Path(__file__).parents[2]
+        self._errors = folder / "harness.log"
+        with self._errors.open("wb") as log:
+            self._process = subprocess.Popen(
+                self.namespace.command(sys.executable, "-m", "tests.interop.kernel", *options),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                cwd=root,
+                start_new_session=True,
+            )
+        assert self._line() == "ready", self._errors.read_text()
+
+    def ask(self, **command: object) -> dict[str, Any]:
+        """One command to the harness and its answer."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(command).encode() + b"\n")
+        self._process.stdin.flush()
+        answer: dict[str, Any] = json.loads(self._line())
+        return answer
+
+    def connect(self, address: str, port: int, request: str = "", size: int = 0, half_close: bool = False) -> Any:
+        """Our host as the client: the outcome of one connection."""
+        return self.ask(
+            do="connect", address=address, port=port, request=request, size=size, half_close=half_close
+        )
+
+    def run(self, *arguments: str, timeout: float = 30) -> subprocess.CompletedProcess[str]:
+        """A program of the kernel's side, to its end."""
+        return self.namespace.run(*arguments, check=False, timeout=timeout)
+
+    def close(self) -> None:
+        """End everything; AssertionError when the harness had died or complained."""
+        alive = self._process.poll() is None
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()
+        end(self._process)
+        self._lab.__exit__(None, None, None)
+        assert alive, self._errors.read_text()
+        assert "Traceback" not in self._errors.read_text()
+
+    def _line(self) -> str:
+        assert self._process.stdout is not None
+        return self._process.stdout.readline().decode().strip()
+
+
+def main() -> None:
+    """See the module."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--delay", type=float, default=0.0, help="seconds, each way")
+    parser.add_argument("--loss", type=float, default=0.0, help="probability, each way")
+    parser.add_argument("--reorder", type=float, default=0.0, help="probability, each way")
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    Harness(options.delay, options.loss, options.reorder, options.seed).run()
+
+
+if __name__ == "__main__":
+    main()
