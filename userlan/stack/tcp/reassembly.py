@@ -74,6 +74,11 @@ class Reassembly:
         return ((kept.start, kept.end) for kept in self._ranges)
 
     @property
+    def start(self) -> int:
+        """Where the first range begins; there must be one."""
+        return self._ranges[0].start
+
+    @property
     def end(self) -> int:
         """The position after the last range, 0 without one."""
         return self._ranges[-1].end if self._ranges else 0
@@ -111,6 +116,7 @@ class Reassembly:
             position = stop
             if following is not None and touched.end == following.start:
                 self._merge(index)
+                position = touched.end
         if touched is not None:
             self._remember(touched)
         return True

@@ -105,15 +105,17 @@ class Receiver:
         self.scale = window_shift(self.config.receive_window_max) if scaled else 0
 
     def acceptable(self, start: int, length: int) -> bool:
-        """The four cases of RFC 9293 3.10.7.4, first; ``length`` counts SYN and FIN."""
+        """The four cases of RFC 9293 3.10.7.4, first; ``length`` counts SYN and FIN.
+
+        Beyond the letter of the RFC, a segment that begins before the window and ends behind it is acceptable too.
+        """
         following = self.next
         edge = self.advertised
         if length == 0:
             return start == following or following <= start < edge
         if edge == following:
             return False
-        end = start + length - 1
-        return following <= start < edge or following <= end < edge
+        return start < edge and start + length > following
 
     def take(self, start: int, data: Buffer, unit: int, now: float, push: bool) -> bool:
         """Segment text that passed the acceptability test, in wire segments of ``unit`` octets. True: octets became
@@ -141,13 +143,12 @@ class Receiver:
             size = self.advertised - following
             data = memoryview(data)[:size]
             self.ack_now = True
-        self.buffer.append(data)
-        self.next = following = following + size
         if self.reassembly:
-            for chunk in self.reassembly.advance(following):
-                self.buffer.append(chunk)
-                self.next += len(chunk)
+            self._fill(data, following + size)
             self.ack_now = True
+        else:
+            self.buffer.append(data)
+            self.next = following + size
         self._unacknowledged += size
         if self.ack_now:
             return True
@@ -156,6 +157,19 @@ class Receiver:
         elif self.ack_at == inf:
             self.ack_at = now + self.config.delayed_ack
         return True
+
+    def _fill(self, data: Buffer, end: int) -> None:
+        """Octets at RCV.NXT, up to ``end``, while others lie behind it: what is there already is kept."""
+        view = memoryview(data)
+        reassembly = self.reassembly
+        while self.next < end:
+            stop = min(end, reassembly.start) if reassembly else end
+            following = view[len(view) - (end - self.next) :]
+            self.buffer.append(following[: stop - self.next])
+            self.next = stop
+            for chunk in reassembly.advance(stop):
+                self.buffer.append(chunk)
+                self.next += len(chunk)
 
     def _trim(self, start: int, data: Buffer) -> tuple[int, Buffer] | None:
         """Cut off what arrived before and what lies beyond the window; keep what is out of order. None: nothing is in
