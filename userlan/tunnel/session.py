@@ -75,7 +75,8 @@ class Session:
 
     def can_send(self, now: float, count: int = 1) -> bool:
         """Whether `count` more messages may be sealed, and will still be young enough when they arrive."""
-        return now - self.created < REJECT_AFTER_TIME - SEND_MARGIN and self.send_counter + count <= REJECT_AFTER_MESSAGES
+        young = now - self.created < REJECT_AFTER_TIME - SEND_MARGIN
+        return young and self.send_counter + count <= REJECT_AFTER_MESSAGES
 
     def can_receive(self, now: float) -> bool:
         """Whether messages may still be opened, as far as time goes (the window knows the limit of the counter)."""
