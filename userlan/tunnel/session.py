@@ -9,6 +9,7 @@ import struct
 from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import pairwise
 
 from userlan.tunnel import messages, primitives
 from userlan.tunnel.constants import (
@@ -30,8 +31,8 @@ _HEADER = messages.TRANSPORT_HEADER
 
 @lru_cache(maxsize=64)
 def _layout(datagram: int) -> struct.Struct:
-    """Type with index, counter and sealed packet of a datagram of that size."""
-    return struct.Struct(f"<8sQ{datagram - _HEADER}s")
+    """Type with index, counter, and sealed packet of a datagram of that size."""
+    return struct.Struct(f"8s8s{datagram - _HEADER}s")
 
 
 def padding(length: int, mtu: int) -> int:
@@ -124,33 +125,33 @@ class Session:
         whole = len(view) - len(view) % segment
         if 0 < len(view) - whole < messages.TRANSPORT_MINIMUM or segment < messages.TRANSPORT_MINIMUM:
             return None
+        rows = list(_layout(segment).iter_unpack(view[:whole]))
+        if whole < len(view):
+            rows.append(_layout(len(view) - whole).unpack(view[whole:]))
         head, decrypt = self.head, self._decrypt
-        packets: list[bytes] = []
-        counters: list[int] = []
-        least = self.replay.newest + 1
         try:
-            for start, counter, sealed in _layout(segment).iter_unpack(view[:whole]):
-                if start != head or counter < least:
-                    return None
-                packets.append(decrypt((counter << 32).to_bytes(12, "little"), sealed, None))
-                counters.append(counter)
-                least = counter + 1
-            if whole < len(view):
-                start, counter, sealed = _layout(len(view) - whole).unpack(view[whole:])
-                if start != head or counter < least:
-                    return None
-                packets.append(decrypt((counter << 32).to_bytes(12, "little"), sealed, None))
-                counters.append(counter)
+            packets = [decrypt(_NONCE_START + count, sealed, None) for start, count, sealed in rows if start == head]
         except primitives.AuthenticationError:
             return None
-        if counters[-1] >= REJECT_AFTER_MESSAGES:
+        if len(packets) != len(rows) or not self._mark_ascending([row[1] for row in rows]):
             return None
-        if counters[-1] - counters[0] + 1 == len(counters):
-            self.replay.mark_run(counters[0], len(counters))
-        else:
-            for counter in counters:
-                self.replay.mark(counter)
         return packets
+
+    def _mark_ascending(self, counts: list[bytes]) -> bool:
+        """Mark authenticated counters (8 bytes each), if each is newer than the one before; False: none was marked."""
+        first, total = int.from_bytes(counts[0], "little"), len(counts)
+        last = first + total - 1
+        if first <= self.replay.newest or last >= REJECT_AFTER_MESSAGES:
+            return False
+        if total == 1 or b"".join(counts) == struct.pack(f"<{total}Q", *range(first, last + 1)):
+            self.replay.mark_run(first, total)
+            return True
+        counters = [int.from_bytes(count, "little") for count in counts]
+        if counters[-1] >= REJECT_AFTER_MESSAGES or any(one >= later for one, later in pairwise(counters)):
+            return False
+        for counter in counters:
+            self.replay.mark(counter)
+        return True
 
     def open(self, datagram: Buffer, counters: Counter[str]) -> bytes | None:
         """The packet of one datagram of this session (at least 32 bytes), or None and the reason counted."""
