@@ -120,7 +120,7 @@ def test_a_restarted_node_reaches_its_peer_with_the_mediator_dead(lan: VirtualLa
 
 
 def test_udp_blocked_everything_goes_by_framed_tcp(lan: VirtualLan) -> None:
-    blocked = Nat(lan.internet, "198.51.100.1", NatBehaviour(blocked=frozenset({"udp"})))
+    blocked = Nat(lan.internet, "198.51.100.1", behaviour=NatBehaviour(blocked=frozenset({"udp"})))
     anna = lan.node("anna", blocked.inside, "192.168.1.2", profile=FAR)
     ben = lan.node("ben", lan.internet, "203.0.113.1", profile=FAR)
     lan.ready(anna, ben, seconds=15)
@@ -206,9 +206,10 @@ def test_a_mediator_cannot_read_or_join(lan: VirtualLan) -> None:
     lan.direct(anna, ben)
     spy = lan.node("spy", lan.internet, "203.0.113.66", profile=FAR)
     lan.ready(spy)
+    lan.finish(spy, spy.create("elsewhere", lan.mediator.public_key, NetworkSecret(bytes(16)), lan.world.now))
     network = lan.directory.network("home")
     assert network is not None
-    lan.directory.add_member(network.id, spy.key, "spy", 0.0)
+    lan.directory.add_member(network.identifier, spy.key, "spy", 0.0)
     lan.kill_mediator()
     lan.start_mediator()
     lan.world.run_until(lambda: spy.key in anna.roster.peers, 90)

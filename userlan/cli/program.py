@@ -27,6 +27,7 @@ import attrs
 import msgspec
 from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.internet.error import CannotListenError
+from twisted.internet.protocol import Factory
 from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 
@@ -36,7 +37,8 @@ from userlan.cli.interfaces import local_addresses
 from userlan.driver.bridge import Bridge, BridgeStore, CommandError
 from userlan.driver.engine import Engine
 from userlan.driver.lan import Lan
-from userlan.driver.local import LocalServer
+from userlan.driver.local import LocalServer, Reply
+from userlan.driver.relayed import Outward
 from userlan.driver.state import StateFolder
 from userlan.lan.addresses import text
 from userlan.lan.invite import Invite
@@ -167,6 +169,37 @@ class NodeProgram:
             self._save_call.cancel()
         self._save_call = None
         self.folder.save("memory", self.node.save().dump())
+
+    def reload(self) -> None:
+        """Read the configuration again (SIGHUP): the nickname is taken over; what needs new sockets waits for a restart."""
+        path = self.options.config_path
+        if path is None:
+            self.log.info("there is no configuration file to reload")
+            return
+        from userlan.node.config import load_file
+
+        try:
+            config = load_file(path, {name: kind.Options for name, kind in self.options.bridges.items()})
+        except ValueError as error:
+            self.log.error("the configuration was not reloaded: {error}", error=error)
+            return
+        if config.name is not None and config.name != self.node.name:
+            self.node.nick(config.name, self.reactor.seconds())
+            self.node.renamed(config.name)
+            self.runner.touch()
+        if config != self.config:
+            self.log.info("the configuration was read again; what is not the name takes effect at the next start")
+        self.config = config
+
+    def resolve(self, mediator: bytes) -> None:
+        """Look up the host names of a mediator that was added."""
+        link = self.node.links.get(mediator)
+        if link is not None:
+            self._resolve(link)
+
+    def splice(self, endpoint: Any, reply: Reply) -> Deferred[Any]:
+        """Join a local command's connection with a stream of the LAN."""
+        return endpoint.connect(Factory.forProtocol(lambda: Outward(reply)))  # type: ignore[no-any-return]  # endpoints are untyped
 
     # --- status ------------------------------------------------------------------------------------------------------
 

@@ -22,8 +22,10 @@ from userlan.control.frames import ControlError, Framer, encode, peer_framer
 from userlan.control.messages import CONTROL_PORT, PROTOCOL_VERSION, EvictionNotice, FromPeer, PeerHello
 from userlan.lan.roster import Roster
 from userlan.node.keyring import Keyring
-from userlan.stack.host import Host, TcpAccepted
-from userlan.stack.tcp.connection import CLOSED, CONNECTED, EOF, READABLE, WRITABLE, Connection
+from userlan.stack.events import TcpAccepted
+from userlan.stack.host import Host
+from userlan.stack.tcp.connection import Connection
+from userlan.stack.tcp.state import Events
 
 PATIENCE = 10.0
 """Seconds a conversation may take: 1 MiB over a slow mobile link."""
@@ -91,16 +93,16 @@ class Gossip:
         talk = self._talks.get(connection)
         if talk is None:
             return
-        if flags & CONNECTED and talk.opener:
+        if flags & Events.CONNECTED and talk.opener:
             self._say(talk, self._hello(talk.peer), now)
-        if flags & READABLE:
+        if flags & Events.READABLE:
             self._read(talk, now)
-        if flags & WRITABLE:
+        if flags & Events.WRITABLE:
             self._flush(talk, now)
-        if flags & EOF and not talk.finishing:
+        if flags & Events.EOF and not talk.finishing:
             talk.finishing = True
             self._flush(talk, now)
-        if flags & CLOSED:
+        if flags & Events.CLOSED:
             self._talks.pop(connection, None)
 
     def notices(self) -> list[Notice]:

@@ -72,19 +72,16 @@ class Keyring:
         return held.eviction.serial if held is not None and held.eviction is not None else 0
 
     def make_eviction(
-        self, network: str, evicted: Iterable[bytes], remaining: Iterable[bytes], entropy: Callable[[int], bytes]
+        self,
+        network: str,
+        evicted: Iterable[bytes],
+        remaining: Iterable[bytes],
+        secret: NetworkSecret,
+        entropy: Callable[[int], bytes],
     ) -> Eviction:
-        """A signed document that evicts ``evicted`` (all so far) and seals a fresh secret for ``remaining``."""
-        return Eviction.make(
-            network,
-            self.serial(network) + 1,
-            evicted,
-            NetworkSecret.generate(entropy),
-            remaining,
-            self.public_key,
-            self.signing,
-            entropy,
-        )
+        """A signed document, newer than the one held, that evicts ``evicted`` (all so far) and seals ``secret`` for ``remaining``."""
+        serial = self.serial(network) + 1
+        return Eviction.make(network, serial, evicted, secret, remaining, self.public_key, self.signing, entropy)
 
     def accept_eviction(self, eviction: Eviction, owner_signing_public: bytes) -> bool:
         """Take a newer document that the owner signed; False when it is old or not the owner's."""

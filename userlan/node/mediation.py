@@ -21,7 +21,8 @@ from userlan.control.frames import ControlError, Framer, Undecodable, encode, no
 from userlan.control.messages import CONTROL_PORT, Bye, FromMediator, Hello, Message, Ping, Pong, Refused, Welcome
 from userlan.lan.addresses import ipv6_of
 from userlan.stack.host import Host
-from userlan.stack.tcp.connection import CLOSED, CONNECTED, EOF, READABLE, WRITABLE, Connection
+from userlan.stack.tcp.connection import Connection
+from userlan.stack.tcp.state import Events
 from userlan.tunnel.device import Device
 from userlan.wire.endpoint import TCP, UDP, Endpoint
 
@@ -144,15 +145,15 @@ class MediatorLink:
         """An event of the control connection."""
         if connection is not self._connection:
             return
-        if flags & CONNECTED and self.state is LinkState.CONNECTING:
+        if flags & Events.CONNECTED and self.state is LinkState.CONNECTING:
             self._enter(LinkState.GREETING, now)
             if self.hello is not None:
                 self.send(self.hello, now)
-        if flags & READABLE:
+        if flags & Events.READABLE:
             self._read(connection, now)
-        if flags & WRITABLE:
+        if flags & Events.WRITABLE:
             self._flush(now)
-        if flags & (CLOSED | EOF) and connection is self._connection:
+        if flags & (Events.CLOSED | Events.EOF) and connection is self._connection:
             self._fail(f"the mediator closed the connection ({connection.error or 'end of stream'})", now)
 
     def send(self, message: Message, now: float) -> None:

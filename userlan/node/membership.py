@@ -7,7 +7,7 @@ brings it. A network that the mediator lost (its directory is gone) is joined, o
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Protocol
 
 from userlan.control import refusals
@@ -86,8 +86,12 @@ class Membership:
         """Change this node's nickname."""
         return self._ask(Nick(self.requests.next_number(), name), mediator, None, now)
 
-    def evict(self, network: str, key: bytes, now: float) -> int:
-        """Put a member out of a network that this node owns: obeyed here at once, told to everybody."""
+    def evict(self, network: str, key: bytes, proven: Container[bytes], now: float) -> int:
+        """Put a member out of a network that this node owns: obeyed here at once, told to everybody.
+
+        The new secret is sealed to ``proven`` members only, those whose tunnel once came up with the old one: a mediator can list
+        keys of its own. The others get it when their tunnel proves them (``reseal``).
+        """
         held, known = self._keyring.get(network), self._roster.networks.get(network)
         if held is None or known is None:
             raise Refusal(f"this node is in no network {network!r}{self._known()}")
@@ -97,11 +101,26 @@ class Membership:
             raise Refusal(f"you own {network!r}: to end your membership, use `userlan leave {network}`")
         if key not in known.members:
             raise Refusal(f"no such member in {network!r}")
-        evicted = {*self._roster.evicted(network), key}
-        remaining = [member for member in known.members if member not in evicted]
-        document = self._keyring.make_eviction(network, evicted, remaining, self._entropy)
+        secret = NetworkSecret.generate(self._entropy)
+        return self._rotate(network, {*self._roster.evicted(network), key}, proven, secret, held.mediator, now, internal=False)
+
+    def reseal(self, key: bytes, proven: Container[bytes], now: float) -> None:
+        """A member's tunnel came up: where this node owns a network whose newest secret was not sealed to that member, it is now."""
+        for network in self._keyring:
+            held, known = self._keyring.get(network), self._roster.networks.get(network)
+            if held is None or known is None or held.eviction is None or known.owner != self._public_key:
+                continue
+            if key in known.members and key not in held.eviction.sealed and key not in held.eviction.evicted:
+                self._rotate(network, set(held.eviction.evicted), proven, held.secrets[0], held.mediator, now, internal=True)
+
+    def _rotate(
+        self, network: str, evicted: set[bytes], proven: Container[bytes], secret: NetworkSecret, mediator: bytes, now: float, *, internal: bool
+    ) -> int:
+        members = self._roster.networks[network].members
+        sealed = [key for key in members if key not in evicted and (key in proven or key == self._public_key)]
+        document = self._keyring.make_eviction(network, evicted, sealed, secret, self._entropy)
         self._apply_eviction(document, now)
-        return self._ask(Evict(self.requests.next_number(), network, document.to_bytes()), held.mediator, None, now)
+        return self._ask(Evict(self.requests.next_number(), network, document.to_bytes()), mediator, None, now, internal)
 
     def give_up(self, mediator: bytes, code: str, text: str, now: float) -> None:
         """The mediator cannot be reached: what people wait for is refused (what is the node's own waits on)."""

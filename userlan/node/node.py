@@ -210,7 +210,7 @@ class Node:
 
     def evict(self, network: str, key: bytes, now: float) -> int:
         """Put a member out; as ``create``."""
-        number = self.membership.evict(network, key, now)
+        number = self.membership.evict(network, key, self.peers.proven(), now)
         held = self.keyring.get(network)
         return self._asked(number, held.mediator if held is not None else b"", now)
 
@@ -360,9 +360,6 @@ class Node:
         destination = packet.destination
         key = self._mediators.get(destination)
         if key is None:
-            if destination in self.roster.own_addresses:
-                self.host.receive(SuperPacket(packet.header, packet.payload, packet.segment_size, True), now)
-                return
             key = self.switch.route(destination)
             if key is None or not self.peers.wanted(key, now):
                 self.host.unreachable(packet, now)
@@ -383,6 +380,7 @@ class Node:
                 self._events.append(event)
                 if isinstance(event, PeerChanged) and event.state == "direct":
                     self._events.append(MemoryChanged())
+                    self.membership.reseal(event.key, self.peers.proven(), now)
             if not happened:
                 return
 

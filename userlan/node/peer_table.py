@@ -218,6 +218,10 @@ class PeerTable:
             self._shown[link.key] = shown
             self._events.append(PeerChanged(link.key, self._roster.name_of(link.key), *shown))
 
+    def proven(self) -> frozenset[bytes]:
+        """Peers whose tunnel once came up: they know a network's secret, which a key that only a mediator lists does not."""
+        return frozenset(key for key, link in self.links.items() if link.cached)
+
     def save_endpoints(self) -> dict[str, list[tuple[str, str, int]]]:
         """Where each peer was reached, for the node's memory."""
         return {key_text(key): [(e.transport, e.host, e.port) for e in link.cached] for key, link in self.links.items() if link.cached}

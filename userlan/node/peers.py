@@ -27,6 +27,8 @@ ECHO_RETRY = 1.0
 """Seconds between echoes while one is unanswered."""
 SILENCE = 12.0
 """Seconds without an authenticated packet after which a path is dead."""
+DOUBT = 4.0
+"""Seconds that a peer has to answer once the mediator has said that it went away: four echoes."""
 RETRY_FIRST = 2.0
 RETRY_LAST = 60.0
 """Seconds between attempts by this node's own will; doubles."""
@@ -85,6 +87,7 @@ class PeerLink:
         self._retries = 0
         self._upgrade_at: float | None = None
         self._wanted = False
+        self._doubted: float | None = None
 
     # --- what happens to it ------------------------------------------------------------------------------------------
 
@@ -95,8 +98,8 @@ class PeerLink:
         if came and self.state is PeerState.OFFLINE:
             self._retries = 0
             self._retry_at = now + RETRY_FIRST     # the mediator's introduction should come first
-        if not online and self.state is PeerState.DIRECT:
-            self._next_echo = now                  # ask the peer itself
+        if not online and self.state is PeerState.DIRECT and self._doubted is None:
+            self._next_echo = self._doubted = now  # ask the peer itself
         if not online and self.state is PeerState.CONNECTING and self.attempt is None:
             self.state = PeerState.OFFLINE
 
@@ -110,6 +113,7 @@ class PeerLink:
         """Try where the peer was last, with no mediator's help (at start, or while it is away)."""
         if self.state is not PeerState.DIRECT and self.attempt is None and (self.cached or self.candidates):
             self._start(now, 0.0)
+            self.state = PeerState.CONNECTING
 
     def wanted(self, now: float) -> None:
         """A packet waits for the peer."""
@@ -126,6 +130,7 @@ class PeerLink:
     def heard(self, endpoint: Endpoint | None, now: float) -> bool:
         """An authenticated packet came from the peer. True when this made it DIRECT."""
         self._last_heard = now
+        self._doubted = None
         if self.state is PeerState.DIRECT:
             return False
         self.state = PeerState.DIRECT
@@ -170,7 +175,7 @@ class PeerLink:
         if self.attempt is not None:
             times.append(self.attempt.deadline())
         if self.state is PeerState.DIRECT:
-            times += (self._next_echo, self._last_heard + SILENCE)
+            times += (self._next_echo, self._dead_at())
         return min(times, default=None)
 
     def tick(self, has_session: bool, now: float) -> list[PeerEffect]:
@@ -191,9 +196,10 @@ class PeerLink:
         return effects
 
     def _watch(self, effects: list[PeerEffect], now: float) -> None:
-        if now >= self._last_heard + SILENCE:
+        if now >= self._dead_at():
             self.state = PeerState.CONNECTING if self.online else PeerState.OFFLINE
             self.rtt = None
+            self._doubted = None
             self._echo_sent.clear()
             self._upgrade_at = None
             self._retries = 0
@@ -201,11 +207,14 @@ class PeerLink:
         elif now >= self._next_echo:
             self._echo(effects, now)
 
+    def _dead_at(self) -> float:
+        silent = self._last_heard + SILENCE
+        return silent if self._doubted is None else min(silent, self._doubted + DOUBT)
+
     def _echo(self, effects: list[PeerEffect], now: float) -> None:
-        self._next_echo = now + (ECHO_RETRY if self._echo_sent or self.state is not PeerState.DIRECT else ECHO_INTERVAL)
+        hurried = bool(self._echo_sent) or self.state is not PeerState.DIRECT or self._doubted is not None
+        self._next_echo = now + (ECHO_RETRY if hurried else ECHO_INTERVAL / 2)      # unanswered by then: every second
         self._echo_sent = {number: at for number, at in self._echo_sent.items() if now - at < SILENCE}
-        if self.state is PeerState.DIRECT and not self._echo_sent:
-            self._next_echo = now + ECHO_INTERVAL / 2      # unanswered by then: every second
         self._echo_sequence = (self._echo_sequence + 1) % 65536
         self._echo_sent[self._echo_sequence] = now
         effects.append(EchoDue(self._echo_sequence))
@@ -213,7 +222,7 @@ class PeerLink:
     def _start(self, now: float, delay: float) -> None:
         endpoints = tuple(dict.fromkeys((*self.candidates, *self.cached)))
         self.attempt = Attempt(endpoints, now, delay)
-        if self.state is PeerState.OFFLINE:
+        if self.online and self.state is PeerState.OFFLINE:
             self.state = PeerState.CONNECTING
         self._retry_at = None
 

@@ -23,11 +23,22 @@ MAX_TARGETS = 4096
 """Target hosts with a budget of their own: 1,000 members with four addresses each. Beyond that, the one unused for longest is forgotten."""
 
 
+PRIVATE = tuple(
+    ipaddress.ip_network(network)
+    for network in (
+        "127.0.0.0/8", "::1/128",                              # this computer (RFC 1122, 4291)
+        "169.254.0.0/16", "fe80::/10",                         # this link (RFC 3927, 4291)
+        "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16",       # this site (RFC 1918)
+        "fc00::/7",                                            # this site (RFC 4193)
+        "100.64.0.0/10",                                       # behind a carrier's NAT (RFC 6598)
+    )
+)
+
+
 def is_private(host: str) -> bool:
-    """Whether a numeric host belongs to this computer, this link or a private network (RFC 1918, 6598, 4193, 4291)."""
+    """Whether a numeric host belongs to this computer, this link or a private network, so that it means nothing elsewhere."""
     address = ipaddress.ip_address(host)
-    shared = isinstance(address, ipaddress.IPv4Address) and address in ipaddress.ip_network("100.64.0.0/10")
-    return address.is_private or address.is_loopback or address.is_link_local or shared
+    return any(address in network for network in PRIVATE)
 
 
 def usable(endpoint: Endpoint, own_observed: str | None, same_network: bool) -> bool:
@@ -42,7 +53,7 @@ def usable(endpoint: Endpoint, own_observed: str | None, same_network: bool) -> 
         address = ipaddress.ip_address(endpoint.host)
     except ValueError:
         return False
-    if address.is_multicast or address.is_unspecified or (address.is_reserved and not address.is_private):
+    if address.is_multicast or address.is_unspecified or address.is_reserved:
         return False
     if isinstance(address, ipaddress.IPv4Address) and address == ipaddress.IPv4Address("255.255.255.255"):
         return False
