@@ -113,10 +113,18 @@ def _run(reactor: Any, program: Any) -> None:
     def started() -> None:
         reactor.callFromThread(lambda: None)
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: reactor.callFromThread(program.stop))
+            signal.signal(number, lambda *_: reactor.callFromThread(stop))
         if hasattr(signal, "SIGHUP"):
             signal.signal(signal.SIGHUP, lambda *_: reactor.callFromThread(program.reload))
         program.start().addErrback(failed)
+
+    def stop() -> None:
+        program.stop().addErrback(stop_failed)
+
+    def stop_failed(failure: Any) -> None:
+        Logger().failure("the program did not stop in order", failure)
+        program.exit_status = 1
+        reactor.stop()
 
     def failed(failure: Any) -> None:
         from userlan.cli.program import StartError

@@ -275,14 +275,17 @@ class LocalServer(Factory):
     def stop(self) -> Deferred[None]:
         """Serve no more; clients that wait are cut. Idempotent."""
         port, self._port = self._port, None
-        with contextlib.suppress(FileNotFoundError):
-            self.path.unlink()
-        with contextlib.suppress(FileNotFoundError):
-            (self.folder / "control.json").unlink()
         for client in list(self.clients):
             if client.transport is not None:
                 client.transport.loseConnection()
-        return maybeDeferred(port.stopListening) if port is not None else maybeDeferred(lambda: None)
+        ended: Deferred[None] = maybeDeferred(port.stopListening) if port is not None else maybeDeferred(lambda: None)
+        return ended.addErrback(lambda failure: failure.trap(OSError)).addCallback(self._remove)
+
+    def _remove(self, _: object) -> None:
+        """Twisted removes the socket by the name that it was bound to, which may be one through a descriptor."""
+        for name in (self.path, self.folder / "control.json"):
+            with contextlib.suppress(FileNotFoundError):
+                name.unlink()
 
 
 def _bind(listening: socket.socket, path: Path) -> None:

@@ -30,6 +30,11 @@ class Deadlines(Generic[Item]):
     def __len__(self) -> int:
         return len(self._wanted)
 
+    @property
+    def entries(self) -> int:
+        """Of the heap, stale ones included: what it costs in memory."""
+        return len(self._heap)
+
     def set(self, item: Item, deadline: float | None) -> None:
         """``item`` is due at ``deadline``; None: not at all."""
         if deadline is None:
