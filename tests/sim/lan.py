@@ -5,6 +5,8 @@
     Host A ── up ──▶ ┌────────┐ ── down ──▶ Host B        every arrow is a Link of its own; the links carry
            ◀─ down ─ │ router │ ◀── up ───                real IP packets (cut from super-packets, joined
                      └────────┘                           again on arrival, as GSO and GRO do)
+
+What does not fit on the link down to a host (its MTU) is cut or refused by the router, as RFC 1191 and RFC 4443 say.
 """
 
 from __future__ import annotations
@@ -16,7 +18,11 @@ from typing import Any
 from tests.sim.link import PERFECT, Link, LinkProfile
 from tests.sim.world import Actor, World
 from userlan.stack import Host
-from userlan.wire import superpacket
+from userlan.wire import icmp, icmpv6, superpacket
+from userlan.wire.fragment import fragment
+from userlan.wire.superpacket import SuperPacket
+
+ROUTER_IPV4, ROUTER_IPV6 = "198.18.0.1", "2001:db8:ffff::1"
 
 
 def packed(address: str) -> bytes:
@@ -63,6 +69,9 @@ class Lan:
         self.world = world
         self.checksums = checksums
         self.counters: Counter[str] = Counter()
+        self.silent_about_size = False
+        """A black hole (RFC 2923 2.1): packets that do not fit vanish without a word."""
+        self._identification = 0
         self._routes: dict[bytes, LanHost] = {}
 
     def host(self, *addresses: str, up: LinkProfile = PERFECT, down: LinkProfile = PERFECT, **options: Any) -> LanHost:
@@ -76,7 +85,7 @@ class Lan:
 
     def forward(self, packet: bytes) -> None:
         try:
-            parsed = superpacket.parse(packet)
+            parsed = superpacket.parse(packet, not self.checksums)
         except ValueError:
             self.counters["malformed"] += 1
             return
@@ -87,8 +96,26 @@ class Lan:
         mtu = target.down.profile.mtu
         if len(packet) > mtu:
             self.counters["too-big"] += 1
+            self._too_big(parsed, packet, mtu)
             return
         target.down.send(packet, target.arrived)
+
+    def _too_big(self, parsed: SuperPacket, packet: bytes, mtu: int) -> None:
+        """IPv4 without "don't fragment" is cut here; for all else the sender is told."""
+        if parsed.version == 4 and not parsed.header[6] & 0x40:
+            self._identification += 1
+            for piece in fragment(parsed, mtu, self._identification & 0xFFFF):
+                self.forward(superpacket.cut(piece, self.checksums)[0])
+        elif not self.silent_about_size:
+            self.forward(superpacket.cut(packet_too_big(parsed, packet, mtu), True)[0])
+
+
+def packet_too_big(parsed: SuperPacket, packet: bytes, mtu: int) -> SuperPacket:
+    """What a router says of a packet that does not fit (RFC 1191 4, RFC 4443 3.2)."""
+    if parsed.version == 4:
+        needed = icmp.Unreachable(icmp.CODE_FRAGMENTATION_NEEDED, packet, mtu)
+        return icmp.build(needed, packed(ROUTER_IPV4), parsed.source)
+    return icmpv6.build(icmpv6.PacketTooBig(mtu, packet), packed(ROUTER_IPV6), parsed.source)
 
 
 def pair(
