@@ -133,7 +133,7 @@ def _explained(failure: Failure, target: str) -> Leg:
         raise DialError(Cause.TIMEOUT, f"{target} did not answer in time")
     if isinstance(value, error.NoRouteError | error.UnknownHostError):
         raise DialError(Cause.UNREACHABLE, f"{target} cannot be reached")
-    if isinstance(value, CancelledError | error.UserError):
+    if isinstance(value, CancelledError | error.ConnectingCancelledError | error.UserError):
         raise DialError(Cause.FAILED, f"{target}: given up")
     if isinstance(value, error.ConnectError | OSError | ValueError):
         reason = " ".join(str(getattr(value, "osError", None) or value).split())

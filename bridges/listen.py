@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import errno
 import ipaddress
+import socket
+from typing import Any
 
 from twisted.internet.error import CannotListenError
+from twisted.internet.protocol import DatagramProtocol
 
 from userlan.lan.hostport import check_port, cut_host_port, join_host_port
+
+MAX_DATAGRAM = 65535
+"""Bytes of a UDP datagram (RFC 768)."""
 
 
 def parse_listen(written: str) -> tuple[str, int]:
@@ -34,6 +40,21 @@ def parse_address(host: str) -> str:
 def parse_local_port(port: str) -> int:
     """A port of 0 (a free one) to 65535. ValueError, one line."""
     return 0 if port == "0" else check_port(port)
+
+
+def listen_udp(reactor: Any, port: int, protocol: DatagramProtocol, interface: str) -> Any:
+    """Twisted's ``listenUDP`` for datagrams of any size. Raises CannotListenError.
+
+    Twisted leaves the socket open when the port is taken, until it is collected as garbage: so the port is tried first.
+    """
+    if port:
+        family = socket.AF_INET6 if ":" in interface else socket.AF_INET
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            try:
+                probe.bind((interface, port))
+            except OSError as error:
+                raise CannotListenError(interface, port, error) from error  # type: ignore[no-untyped-call]
+    return reactor.listenUDP(port, protocol, interface, MAX_DATAGRAM)
 
 
 def listen_error(error: CannotListenError) -> str:

@@ -268,10 +268,10 @@ def parse_datagram(data: bytes) -> Datagram:
     """A datagram from the client; raises SocksError (fragments, truncated, port 0): it is to be dropped."""
     if len(data) < 4:
         raise SocksError("datagram-truncated")
-    if data[2]:
-        raise SocksError("datagram-fragment")
     if data[0] or data[1]:
         raise SocksError("datagram-reserved")
+    if data[2]:
+        raise SocksError("datagram-fragment")
     parsed = parse_address(data, 3)
     if parsed is None:
         raise SocksError("datagram-truncated")

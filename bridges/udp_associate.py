@@ -32,13 +32,11 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.python.failure import Failure
 
 from bridges.dial import is_loopback
+from bridges.listen import listen_udp
 from bridges.proxy_context import ProxyContext
 from bridges.rules import is_numeric
 from bridges.socks import SocksError, build_datagram, parse_datagram
 from userlan.lan.names import UnknownName
-
-MAX_DATAGRAM = 65535
-"""Bytes of a UDP datagram (RFC 768)."""
 
 IDLE = 300.0
 """Seconds without a datagram in either direction after which the outward sockets are closed (RFC 4787, REQ-5: five
@@ -89,7 +87,7 @@ class UdpAssociation:
 
     def start(self, address: str) -> tuple[str, int]:
         """Open the relay port on ``address``; returns where it is. Raises CannotListenError."""
-        self._relay = self._context.reactor.listenUDP(0, _Port(self._from_client), address, MAX_DATAGRAM)
+        self._relay = listen_udp(self._context.reactor, 0, _Port(self._from_client), address)
         self._idle_check.start(IDLE / 4, now=False)
         bound = self._relay.getHost()
         return bound.host, bound.port
@@ -202,7 +200,7 @@ class UdpAssociation:
         if family not in self._outside:
             interface = "" if family == 4 else "::"
             protocol = _Port(self._from_outside)
-            self._outside[family] = self._context.reactor.listenUDP(0, protocol, interface, MAX_DATAGRAM)
+            self._outside[family] = listen_udp(self._context.reactor, 0, protocol, interface)
         return self._outside[family]
 
     # to the client

@@ -18,7 +18,8 @@ from twisted.internet.task import LoopingCall
 
 from bridges.dial import is_loopback
 from bridges.flows import FLOW_IDLE, MAX_FLOWS, FlowTable
-from bridges.udp_forward import MAX_DATAGRAM, Sender
+from bridges.listen import listen_udp
+from bridges.udp_forward import Sender
 from userlan.driver.lan import Lan, PeerInfo
 
 
@@ -95,17 +96,12 @@ class UdpExpose(DatagramProtocol):
         except (OSError, ValueError, MessageLengthError):
             self.counters["unsent"] += 1
 
-    def refused(self, sender: Sender) -> None:
-        """The service is not there."""
+    def refused(self, sender: Sender, flow: _Flow) -> None:
+        """The service of a flow is not there."""
         self.counters["refused"] += 1
-        flow = self._flows.remove(sender)
-        if flow is not None:
-            flow.close()
-
-    def ended(self, sender: Sender, flow: _Flow) -> None:
-        """The local socket of a flow is closed."""
         if self._flows.peek(sender) is flow:
             self._flows.remove(sender)
+        flow.close()
 
     def _alias(self, peer: PeerInfo) -> str:
         host = self._service[0]
@@ -127,9 +123,10 @@ class _Flow(DatagramProtocol):
     def __init__(self, expose: UdpExpose, sender: Sender) -> None:
         self._expose = expose
         self._sender = sender
+        self._closing = False
 
     def open(self, reactor: Any, service: Sender, interface: str) -> None:
-        reactor.listenUDP(0, self, interface, MAX_DATAGRAM)
+        listen_udp(reactor, 0, self, interface)
         try:
             self.transport.connect(*service)
         except OSError:
@@ -140,14 +137,19 @@ class _Flow(DatagramProtocol):
         self.transport.write(datagram)
 
     def close(self) -> None:
-        self.transport.stopListening()
+        if not self._closing:
+            self._closing = True
+            self.transport.stopListening()
 
     def datagramReceived(self, datagram: bytes, addr: Any) -> None:
         self._expose.reply(self._sender, datagram)
 
     def connectionRefused(self) -> None:
-        self._expose.refused(self._sender)
+        if not self._closing:
+            self._expose.refused(self._sender, self)
 
     def stopProtocol(self) -> None:
-        """Closed by us, or by the reactor after an error that it cannot class (host unreachable)."""
-        self._expose.ended(self._sender, self)
+        """Twisted's epoll reactor closes a connected UDP socket at an ICMP error, since it is not readable then."""
+        if not self._closing:
+            self._closing = True
+            self._expose.refused(self._sender, self)

@@ -15,11 +15,9 @@ from twisted.internet.protocol import DatagramProtocol
 from twisted.internet.task import LoopingCall
 
 from bridges.flows import FLOW_IDLE, MAX_FLOWS, FlowTable
+from bridges.listen import listen_udp
 from userlan.driver.lan import Lan
 from userlan.lan.names import UnknownName
-
-MAX_DATAGRAM = 65535
-"""Bytes of a UDP datagram (RFC 768)."""
 
 Sender = tuple[str, int]
 
@@ -44,7 +42,7 @@ class UdpForward(DatagramProtocol):
 
     def open(self, bind: str, port: int) -> Any:
         """Listen on a local port; returns Twisted's port, raises CannotListenError."""
-        listening = self._lan.reactor.listenUDP(port, self, bind, MAX_DATAGRAM)
+        listening = listen_udp(self._lan.reactor, port, self, bind)
         self._sweep.start(self._flows.idle / 4, now=False)
         return listening
 

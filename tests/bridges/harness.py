@@ -1,12 +1,13 @@
 """A reactor of its own in a thread, a LAN made of loopback addresses, and plain servers to talk to.
 
-The double of ``Lan`` gives each member the kernel's address 127.a.b.c for its virtual 25.a.b.c: its endpoints are real sockets, only the
-tunnel is missing. Clients in the tests are blocking sockets and curl.
+The double of ``Lan`` gives each member the kernel's address 127.a.b.c for its virtual 25.a.b.c: its endpoints are
+real sockets, only the tunnel is missing. Clients in the tests are blocking sockets and curl.
 """
 
 from __future__ import annotations
 
 import contextlib
+import select
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -17,17 +18,12 @@ from twisted.internet.defer import fail
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint, TCP6ClientEndpoint
 from twisted.internet.interfaces import IProtocolFactory
 from twisted.internet.protocol import DatagramProtocol
-from twisted.internet.selectreactor import SelectReactor
 from twisted.internet.threads import blockingCallFromThread
 from twisted.logger import LogEvent, LogLevel, globalLogPublisher
 
+from bridges.listen import listen_udp
 from userlan.driver.lan import PeerInfo
 from userlan.lan.names import UnknownName
-
-try:
-    from twisted.internet.epollreactor import EPollReactor as Reactor
-except ImportError:
-    Reactor = SelectReactor  # type: ignore[assignment, misc]
 
 WAIT = 10.0
 """Seconds after which a blocking socket of a test gives up."""
@@ -40,7 +36,9 @@ NAS_IPV6 = "fd75:6c61:6e00::2"
 
 def real(address: str) -> str:
     """Where a virtual address is found in the kernel."""
-    return "::1" if address == NAS_IPV6 else "127" + address.removeprefix("25") if address.startswith("25.") else address
+    if address == NAS_IPV6:
+        return "::1"
+    return "127" + address.removeprefix("25") if address.startswith("25.") else address
 
 
 def virtual(address: str) -> str:
@@ -48,13 +46,25 @@ def virtual(address: str) -> str:
     return "25" + address.removeprefix("127") if address.startswith("127.9.") else address
 
 
+def make_reactor() -> Any:
+    """A reactor that is not the global one."""
+    if hasattr(select, "epoll"):
+        from twisted.internet.epollreactor import EPollReactor
+
+        return EPollReactor()  # type: ignore[no-untyped-call]
+    from twisted.internet.selectreactor import SelectReactor
+
+    return SelectReactor()
+
+
 class Loop:
     """A reactor that runs in a thread."""
 
     def __init__(self) -> None:
-        self.reactor: Any = Reactor()
+        self.reactor: Any = make_reactor()
         self.failures: list[LogEvent] = []
-        globalLogPublisher.addObserver(self._observe)
+        self._publisher: Any = globalLogPublisher
+        self._publisher.addObserver(self._observe)
         self._thread = threading.Thread(target=self.reactor.run, kwargs={"installSignalHandlers": False})
         self._thread.start()
 
@@ -66,7 +76,7 @@ class Loop:
         self.call(lambda: None)
         self.reactor.callFromThread(self.reactor.stop)
         self._thread.join()
-        globalLogPublisher.removeObserver(self._observe)
+        self._publisher.removeObserver(self._observe)
 
     def _observe(self, event: LogEvent) -> None:
         if event.get("log_level") in (LogLevel.critical, LogLevel.error):
@@ -81,8 +91,11 @@ class FakeLan:
 
     def is_lan(self, host: str) -> bool:
         labels = host.split(".")
-        return host.startswith(("25.", "fd75:")) or host in MEMBERS or labels[-1] == "internal" or (
-            len(labels) == 2 and labels[1] in NETWORKS
+        return (
+            host.startswith(("25.", "fd75:"))
+            or host in MEMBERS
+            or labels[-1] == "internal"
+            or (len(labels) == 2 and labels[1] in NETWORKS)
         )
 
     def resolve(self, host: str) -> str:
@@ -103,7 +116,7 @@ class FakeLan:
         return TCP4ClientEndpoint(self.reactor, address, port, timeout, (real(OWN), 0))
 
     def server_endpoint(self, port: int) -> Any:
-        return TCP4ServerEndpoint(self.reactor, port, 50, real(OWN))
+        return TCP4ServerEndpoint(self.reactor, port, 50, real(OWN))  # type: ignore[no-untyped-call]
 
     def datagram_port(self, protocol: DatagramProtocol, port: int = 0) -> FakeDatagramPort:
         return FakeDatagramPort(self.reactor, protocol, port)
@@ -133,7 +146,7 @@ class FakeDatagramPort(DatagramProtocol):
 
     def __init__(self, reactor: Any, protocol: DatagramProtocol, port: int) -> None:
         self._protocol = protocol
-        self._port: Any = reactor.listenUDP(port, self, real(OWN), 65535)
+        self._port: Any = listen_udp(reactor, port, self, real(OWN))
 
     def write(self, data: bytes, address: tuple[str, int]) -> None:
         self._port.write(data, (real(address[0]), address[1]))
@@ -205,7 +218,8 @@ class Site(BaseHTTPRequestHandler):
 
     def _tell(self, body: bytes) -> None:
         lines = [self.requestline, *(f"{name}: {value}" for name, value in self.headers.items()), f"BODY {len(body)}"]
-        lines.append(f"SERVER {self.server.server_address[0]}:{self.server.server_address[1]}")
+        server: Any = self.server.server_address
+        lines.append(f"SERVER {server[0]}:{server[1]}")
         lines.append(f"CLIENT {self.client_address[0]}:{self.client_address[1]}")
         text = "\n".join(lines).encode()
         self.send_response(200)
@@ -230,7 +244,8 @@ class Site(BaseHTTPRequestHandler):
 @contextlib.contextmanager
 def site(address: str) -> Iterator[int]:
     """An HTTP origin at a kernel address; gives its port."""
-    kind = type("Server", (ThreadingHTTPServer,), {"address_family": socket.AF_INET6 if ":" in address else socket.AF_INET})
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    kind = type("Server", (ThreadingHTTPServer,), {"address_family": family})
     server: ThreadingHTTPServer = kind((address, 0), Site)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
@@ -278,6 +293,17 @@ def dial(address: tuple[str, int], receive_buffer: int = 0) -> socket.socket:
         client.close()
         raise
     return client
+
+
+def fill(connection: socket.socket, limit: int, quiet: float = 0.4) -> int:
+    """Send until nothing more is taken for ``quiet`` seconds, or ``limit`` bytes; gives how many were."""
+    connection.settimeout(quiet)
+    sent = 0
+    with contextlib.suppress(TimeoutError):
+        while sent < limit:
+            sent += connection.send(bytes(min(1 << 18, limit - sent)))
+    connection.settimeout(WAIT)
+    return sent
 
 
 def reset(connection: socket.socket) -> None:

@@ -227,7 +227,9 @@ def test_half_requests_do_not_stay(start_proxy: Start, data: bytes) -> None:
         assert answer.startswith(b"HTTP/1.1 408 ")
 
 
-@pytest.mark.parametrize("data", [b"\x05\x01\x00\x05\x01\x00\x03\x10" + b"n" * 30, b"GET http://nas/ HTTP/1.1\r\nHost: nas\r\n"])
+@pytest.mark.parametrize(
+    "data", [b"\x05\x01\x00\x05\x01\x00\x03\x10" + b"n" * 30, b"GET http://nas/ HTTP/1.1\r\nHost: nas\r\n"]
+)
 def test_dripping_does_not_help(start_proxy: Start, data: bytes) -> None:
     proxy = start_proxy(request_timeout=0.4)
     began = time.monotonic()
@@ -251,7 +253,10 @@ def test_half_requests_of_clients_that_leave(proxy: Address, start_proxy: Any, l
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.sampled_from([b"\x05\x01\x00", b"\x05", b"\x04\x01", b"GET ", b"CONNECT ", b""]), st.binary(min_size=1, max_size=300))
+@given(
+    st.sampled_from([b"\x05\x01\x00", b"\x05", b"\x04\x01", b"GET ", b"CONNECT ", b""]),
+    st.binary(min_size=1, max_size=300),
+)
 def test_any_bytes_are_survived(proxy: Address, head: bytes, data: bytes) -> None:
     with dial(proxy) as client:
         try:

@@ -148,7 +148,12 @@ def test_who_may_be_allowed() -> None:
 
 @pytest.mark.parametrize(
     ("written", "host", "port"),
-    [("127.0.0.1:1055", "127.0.0.1", 1055), ("localhost:0", "127.0.0.1", 0), ("[::1]:1", "::1", 1), ("*:80", "0.0.0.0", 80)],
+    [
+        ("127.0.0.1:1055", "127.0.0.1", 1055),
+        ("localhost:0", "127.0.0.1", 0),
+        ("[::1]:1", "::1", 1),
+        ("*:80", "0.0.0.0", 80),
+    ],
 )
 def test_listen(written: str, host: str, port: int) -> None:
     assert parse_listen(written) == (host, port)

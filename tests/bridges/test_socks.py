@@ -57,7 +57,9 @@ def test_connect_in_any_pieces(host: str, port: int, rest: bytes, cuts: list[int
     assert negotiation.take_rest() == rest
 
 
-@given(st.binary(min_size=1, max_size=255), st.binary(min_size=1, max_size=255), st.lists(st.integers(0, 600), max_size=8))
+@given(
+    st.binary(min_size=1, max_size=255), st.binary(min_size=1, max_size=255), st.lists(st.integers(0, 600), max_size=8)
+)
 def test_password_in_any_pieces(user: bytes, password: bytes, cuts: list[int]) -> None:
     credentials = Credentials("anna", "secret")
     negotiation = Negotiation(credentials)
@@ -108,7 +110,11 @@ def test_wrong_requests_get_their_code(data: bytes, reason: str, reply: bytes) -
     assert caught.value.reply == b"\x05\x00" + reply
 
 
-@given(ipv4.filter(lambda host: not host.startswith("0.")), ports, st.binary(max_size=20).filter(lambda user: 0 not in user))
+@given(
+    ipv4.filter(lambda host: not host.startswith("0.")),
+    ports,
+    st.binary(max_size=20).filter(lambda user: 0 not in user),
+)
 def test_socks4(host: str, port: int, user: bytes) -> None:
     negotiation = Negotiation(None)
     packed = ipaddress.ip_address(host).packed
@@ -151,8 +157,7 @@ def test_rubbish_is_refused_or_waits(data: bytes, cuts: list[int], locked: bool)
     negotiation = Negotiation(Credentials("anna", "secret") if locked else None)
     try:
         feed(negotiation, data, cuts)
-    except SocksError as error:
-        assert str(error).startswith("socks")
+    except SocksError:
         return
     if negotiation.request is not None:
         assert not locked

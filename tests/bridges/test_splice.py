@@ -21,7 +21,7 @@ from bridges.dial import Cause, DialError, connect
 from bridges.leg import Leg, LegOwner
 from bridges.splice import Splices
 from tests.bridges.conftest import until
-from tests.bridges.harness import Listener, Loop, dial, read_all, read_exactly, refused, reset, reset_at_once
+from tests.bridges.harness import Listener, Loop, dial, fill, read_all, read_exactly, refused, reset, reset_at_once
 
 MIB = 1 << 20
 
@@ -41,7 +41,9 @@ class Relay:
     def _connect(self, near: Leg, owner: LegOwner) -> Deferred[Leg]:
         endpoint = TCP4ClientEndpoint(self.loop.reactor, "127.0.0.1", self.target)
         if self.delay:
-            return deferLater(self.loop.reactor, self.delay, connect, endpoint, "target", 1, owner)
+            later: Any = deferLater
+            waiting: Deferred[Leg] = later(self.loop.reactor, self.delay, connect, endpoint, "target", 1, owner)
+            return waiting
         return connect(endpoint, "target", 1, owner)
 
     def close(self) -> None:
@@ -68,6 +70,17 @@ def pair(relay: Relay, listener: Listener) -> tuple[socket.socket, socket.socket
     return near, listener.accept()
 
 
+def reset_while_sending(connection: socket.socket) -> bool:
+    """Whether sending runs into a RST."""
+    try:
+        for _ in range(1000):
+            connection.sendall(b"y" * 1000)
+            time.sleep(0.001)
+    except (ConnectionResetError, BrokenPipeError):
+        return True
+    return False
+
+
 def test_data_passes_both_ways(relay: Relay, listener: Listener) -> None:
     near, far = pair(relay, listener)
     with near, far:
@@ -90,7 +103,8 @@ def test_bulk_arrives_whole_in_both_directions_at_once(relay: Relay, listener: L
         connection.shutdown(socket.SHUT_WR)
 
     with near, far:
-        threads = [threading.Thread(target=receive, args=("near", near)), threading.Thread(target=receive, args=("far", far))]
+        ends = {"near": near, "far": far}
+        threads = [threading.Thread(target=receive, args=end) for end in ends.items()]
         threads += [threading.Thread(target=send, args=(one,)) for one in (near, far)]
         for thread in threads:
             thread.start()
@@ -135,22 +149,14 @@ def test_a_reset_behind_a_half_close_goes_through(relay: Relay, listener: Listen
         near.shutdown(socket.SHUT_WR)
         assert read_all(far) == b""
         reset(near)
-        with pytest.raises((ConnectionResetError, BrokenPipeError)):
-            for _ in range(1000):
-                far.sendall(b"y" * 1000)
-                time.sleep(0.001)
+        assert reset_while_sending(far)
 
 
 def test_a_slow_reader_stops_the_sender_and_memory_stays(relay: Relay, listener: Listener) -> None:
     near, far = pair(relay, listener)
     with near, far:
-        near.settimeout(0.5)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        sent = 0
-        block = bytes(256 * 1024)
-        with pytest.raises(TimeoutError):
-            while sent < 512 * MIB:
-                sent += near.send(block)
+        sent = fill(near, 512 * MIB)
         grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
         assert sent < 64 * MIB, "the kernel's buffers are a few MiB; the rest would have been ours"
         assert grown < 16 * MIB
@@ -168,10 +174,7 @@ def test_a_reset_is_noticed_while_the_other_side_does_not_read(
     relay = Relay(loop, listener.port)
     near, far = pair(relay, listener)
     with far:
-        near.settimeout(0.3)
-        with pytest.raises(TimeoutError):
-            while True:
-                near.send(bytes(256 * 1024))
+        fill(near, 512 * MIB)
         reset(near)
         until(lambda: len(relay.splices) == 0, loop)
         assert refused(far)
@@ -181,13 +184,8 @@ def test_a_reset_is_noticed_while_the_other_side_does_not_read(
 def test_nothing_is_read_before_the_far_side_is_connected(loop: Loop, listener: Listener) -> None:
     relay = Relay(loop, listener.port, delay=0.6)
     with dial(relay.address) as near:
-        near.settimeout(0.3)
-        sent = 0
-        with pytest.raises(TimeoutError):
-            while sent < 256 * MIB:
-                sent += near.send(bytes(256 * 1024))
+        sent = fill(near, 256 * MIB, 0.3)
         assert sent < 32 * MIB
-        near.settimeout(10)
         with listener.accept() as far:
             assert len(read_exactly(far, sent)) == sent
     relay.close()
@@ -261,7 +259,8 @@ def test_a_thousand_streams(relay: Relay, listener: Listener) -> None:
     wanted = 4 * count + 200
     if hard != resource.RLIM_INFINITY and hard < wanted:
         count = (hard - 200) // 4
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(wanted, hard) if hard != resource.RLIM_INFINITY else wanted), hard))
+    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
     try:
         nears: list[socket.socket] = []
         fars: list[socket.socket] = []
@@ -306,7 +305,7 @@ def test_legs_may_have_ended_before_they_are_joined(loop: Loop, listener: Listen
 
 
 def test_speed_is_not_lost(relay: Relay, listener: Listener) -> None:
-    """A loose bound that only a mistake of an order of magnitude breaks; the figure itself is in the module's docstring."""
+    """A loose bound that only a gross mistake breaks; the figure itself is in the module's docstring."""
     near, far = pair(relay, listener)
     total = 256 * MIB
     with near, far:
@@ -328,5 +327,3 @@ def test_speed_is_not_lost(relay: Relay, listener: Listener) -> None:
         spent = time.process_time() - began
     assert received == total
     assert spent < 4.0, "CPU seconds of sender, splice and receiver together for 256 MiB"
-
-
