@@ -116,6 +116,30 @@ def test_two_different_ends_are_an_overlap(version: int) -> None:
 
 
 @VERSIONS
+def test_an_end_before_what_is_there_is_an_overlap(version: int) -> None:
+    counters: Counter[str] = Counter()
+    machine = Reassembler(counters)
+    machine.add(piece(version, 32, b"A" * 8, True), NOW)
+    machine.add(piece(version, 8, b"A" * 8, False), NOW)
+    assert counters["fragment-overlap"] == 1
+
+
+@VERSIONS
+def test_an_error_in_fragments_is_not_answered_by_an_error(version: int) -> None:
+    target = host()
+    kind = 3 if version == 4 else 1
+    build = (
+        icmp.build(icmp.Other(kind, 3, bytes(3000)), packed(peer(4)), packed(own(4)))
+        if version == 4
+        else icmpv6.build(icmpv6.Other(kind, 4, bytes(3000)), packed(peer(6)), packed(own(6)))
+    )
+    answers(target, fragment(build, 1280, 5)[:1])
+    target.tick(NOW + 60)
+    assert target.packets(NOW + 60) == []
+    assert target.counters["reassembly-timeout"] == 1
+
+
+@VERSIONS
 def test_the_time_runs_from_the_first_part_and_is_answered_once(version: int) -> None:
     target = host()
     timeout = reassembly.TIMEOUT_IPV4 if version == 4 else reassembly.TIMEOUT_IPV6

@@ -24,6 +24,7 @@ from tests.stack.packets import (
 from userlan.stack import Host, StackError, UdpReadable, UdpSocket
 from userlan.stack.udp import MAX_ERRORS, UdpError
 from userlan.wire import icmp, icmpv6
+from userlan.wire.fragment import parse_fragment
 from userlan.wire.superpacket import SuperPacket
 from userlan.wire.udp import parse_datagram
 
@@ -189,6 +190,17 @@ def test_groups_reach_every_socket_of_the_port_and_are_never_answered() -> None:
     assert [sum(1 for _ in iter(socket.receive, None)) for socket in sockets] == [2, 2]
     assert other.receive() is None
     assert target.counters["udp-port-closed"] == 2
+
+
+@VERSIONS
+def test_no_identification_comes_twice_soon(version: int) -> None:
+    target = host()
+    socket = target.udp_bind()
+    for _ in range(20):
+        socket.send(bytes(3000), (packed(peer(version)), 9), NOW)
+    fragments = [parse_fragment(packet) for packet in target.packets(NOW)]
+    assert len({one.identification for one in fragments}) == 20
+    assert len(fragments) == 60
 
 
 @VERSIONS

@@ -14,6 +14,7 @@ from userlan.stack.events import EchoFailed, EchoReply, Event
 from userlan.stack.limiter import TokenBucket
 from userlan.stack.quoted import Report, report
 from userlan.wire import icmp, icmpv6, ipv6
+from userlan.wire.fragment import HEADER_LENGTH as FRAGMENT_HEADER
 from userlan.wire.numbers import PROTOCOL_ICMP, PROTOCOL_ICMPV6, Buffer
 from userlan.wire.quote import Quote
 from userlan.wire.superpacket import SuperPacket
@@ -35,10 +36,13 @@ class Problem(Enum):
 
 
 def is_error(packet: SuperPacket) -> bool:
-    """Whether a packet is an ICMP error, or ICMP that is too short to say."""
-    if packet.protocol == PROTOCOL_ICMP and packet.version == 4:
+    """Whether a packet, or a first fragment, is an ICMP error, or ICMP that is too short to say."""
+    protocol = packet.protocol
+    if packet.version == 6 and packet.fragment:
+        protocol = packet.header[packet.transport_offset - FRAGMENT_HEADER]
+    if protocol == PROTOCOL_ICMP and packet.version == 4:
         return not packet.payload or packet.payload[0] in _IPV4_ERRORS
-    if packet.protocol == PROTOCOL_ICMPV6 and packet.version == 6:
+    if protocol == PROTOCOL_ICMPV6 and packet.version == 6:
         return not packet.payload or packet.payload[0] < icmpv6.FIRST_INFORMATIONAL_TYPE
     return False
 
