@@ -28,6 +28,6 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     skipped = reporter.stats.get("skipped", []) if reporter is not None else []
     allowed = allowed_skips()
     unexpected = [report.nodeid for report in skipped if not any(report.nodeid.startswith(prefix) for prefix in allowed)]
-    if unexpected:
+    if unexpected and reporter is not None:
         session.exitstatus = 1
         reporter.write_line(f"skipped, but not named in {ALLOWED.name}: {', '.join(unexpected)}", red=True)

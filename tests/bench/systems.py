@@ -82,7 +82,8 @@ class WireguardGo(System):
                 env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "WG_PROCESS_FOREGROUND": "1", "LOG_LEVEL": "error"},
             )
             self.processes.append(process)
-            until(lambda n=namespace, i=interface: n.run("ip", "link", "show", i, check=False).returncode == 0, 5, "wireguard-go's TUN", 0.01)
+            show = (namespace, ("ip", "link", "show", interface))
+            until(lambda show=show: show[0].run(*show[1], check=False).returncode == 0, 5, "wireguard-go's TUN", 0.01)
             key_file = self.folder / f"key{index}"
             key_file.write_text(keys[index])
             other = 1 - index

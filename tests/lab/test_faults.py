@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.lab.conftest import MEDIATOR, Site
-from tests.lab.network import Lab, tun_unavailable, until
+from tests.lab.network import Lab, tun_unavailable
 from tests.lab.test_acceptance import fetch, serve
 from tests.lab.userlan_process import Mediator, Member, wait_for_line
 
@@ -112,7 +112,8 @@ def test_rubbish_and_stalling_clients_leave_the_proxy_working(site: Site) -> Non
     script.write_text(
         "import socket, os\n"
         "held = []\n"
-        "for start in (b'', b'\\x05', b'\\x05\\x01', b'GET', b'CONNECT x', b'\\x04\\x01', os.urandom(64), b'\\x16\\x03\\x01', b'\\x05\\x01\\x00\\x05\\x09'):\n"
+        "starts = (b'', b'\\x05', b'\\x05\\x01', b'GET', b'CONNECT x', b'\\x04\\x01', os.urandom(64), b'\\x16\\x03\\x01')\n"
+        "for start in (*starts, b'\\x05\\x01\\x00\\x05\\x09'):\n"
         "    for _ in range(20):\n"
         "        one = socket.create_connection(('127.0.0.1', 1055)); one.sendall(start); held.append(one)\n"
         "print('ready', flush=True)\n"

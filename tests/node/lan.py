@@ -143,9 +143,7 @@ class Sink:
 
     def event(self, event: object) -> None:
         """One event of the node."""
-        if isinstance(event, TcpAccepted):
-            self._read(event.connection)
-        elif isinstance(event, TcpEvent):
+        if isinstance(event, (TcpAccepted, TcpEvent)):
             self._read(event.connection)
         else:
             self.kept.append(event)

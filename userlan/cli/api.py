@@ -16,7 +16,7 @@ from userlan.lan.addresses import text
 from userlan.lan.invite import Invite
 from userlan.lan.names import UnknownName, check_network, check_nick
 from userlan.lan.secrets import NetworkSecret
-from userlan.node.membership import Refusal
+from userlan.node.membership import RefusalError
 from userlan.stack.events import EchoFailed, EchoReply
 from userlan.wire.endpoint import host_port
 
@@ -81,7 +81,7 @@ class Api:
                 fresh = mediator
             try:
                 self.node.add_mediator(invite.mediator, now, self._is_embedded(mediator))
-            except Refusal as error:
+            except RefusalError as error:
                 raise CommandError(str(error)) from None
             self.program.resolve(mediator)
             given = invite.secret

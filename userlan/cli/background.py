@@ -7,12 +7,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import attrs
 
-from userlan.cli.client import ApiError, NotRunning, call
+from userlan.cli.client import ApiError, NotRunningError, call
 from userlan.cli.main import Settings
 
 START_TIMEOUT = 15.0
@@ -34,10 +34,8 @@ class Started:
             yield
         except ApiError:
             if self.fresh:
-                try:
+                with suppress(ApiError):
                     call(self.settings.state, "down")
-                except ApiError:
-                    pass
             raise
 
 
@@ -45,7 +43,7 @@ def ensure_running(settings: Settings, mediator: str | None = None) -> Started:
     """The node of the state folder answers; started in the background (``--mediator`` for its first mediator) if none ran."""
     try:
         call(settings.state, "hello")
-    except NotRunning:
+    except NotRunningError:
         _start(settings, mediator)
         return Started(settings, True)
     return Started(settings, False)
@@ -70,7 +68,7 @@ def _start(settings: Settings, mediator: str | None) -> None:
         try:
             call(settings.state, "hello")
             return
-        except NotRunning:
+        except NotRunningError:
             if process.poll() is not None:
                 raise ApiError(_last_line(log_path, begin)) from None
             time.sleep(0.05)

@@ -28,7 +28,7 @@ class ApiError(Exception):
     """The node refused or failed; ``str()`` is one line for people."""
 
 
-class NotRunning(ApiError):
+class NotRunningError(ApiError):
     """No node holds the state folder."""
 
 
@@ -91,7 +91,7 @@ def call(state: Path, command: str, on_item: Callable[[Any], None] | None = None
 
 def _connect(state: Path) -> socket.socket:
     path = state / SOCKET_NAME
-    missing = NotRunning(f"no node runs with the state folder {state}: start it with `userlan up`")
+    missing = NotRunningError(f"no node runs with the state folder {state}: start it with `userlan up`")
     try:
         if hasattr(socket, "AF_UNIX"):
             return _connect_unix(path)

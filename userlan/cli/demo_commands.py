@@ -17,11 +17,11 @@ import time
 import urllib.request
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import click
 
-from userlan.cli.client import ApiError, NotRunning, call
+from userlan.cli.client import ApiError, NotRunningError, call
 from userlan.cli.output import byte_count
 
 NAMES = ("anna", "ben", "carla")
@@ -74,7 +74,7 @@ class Process:
 class QuietHandler(http.server.SimpleHTTPRequestHandler):
     """Serves the shared folder and remembers who asked."""
 
-    visitors: set[str] = set()
+    visitors: ClassVar[set[str]] = set()
 
     def log_message(self, format: str, *arguments: Any) -> None:
         self.visitors.add(self.client_address[0])
@@ -207,7 +207,7 @@ def _stay(nodes: dict[str, Process]) -> None:
 def _call(node: Process, command: str, **arguments: Any) -> Any:
     try:
         return call(node.folder, command, **arguments)
-    except NotRunning:
+    except NotRunningError:
         lines = node.log.read_text("utf-8", "replace").splitlines()
         raise ApiError(f"{node.folder.name} is not running: {lines[-1] if lines else 'it said nothing'}") from None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import ClassVar
 
 import attrs
 import click
@@ -44,7 +45,7 @@ def default_config() -> Path:
 class Commands(click.Group):
     """Commands in the order in which one meets them, loaded when first named, so that each starts quickly."""
 
-    modules = {
+    modules: ClassVar[dict[str, str]] = {
         "demo": "demo",
         "up": "up",
         "down": "manage",

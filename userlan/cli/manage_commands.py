@@ -31,7 +31,9 @@ def read_password(path: Path) -> str:
 
 
 password_option = click.option(
-    "--password-file", type=click.Path(path_type=Path, allow_dash=True), help="File whose first line is the network's password (- for standard input)."
+    "--password-file",
+    type=click.Path(path_type=Path, allow_dash=True),
+    help="File whose first line is the network's password (- for standard input).",
 )
 
 
@@ -107,7 +109,8 @@ def invite(settings: Settings, network: str) -> None:
 def evict(settings: Settings, member: str, network: str | None) -> None:
     """Put MEMBER out of a network that you own, and give the others a new secret."""
     result = call(settings.state, "evict", member=member, network=network)
-    click.echo(f"evicted {result['name']} from {result['network']}; earlier invites are void, `userlan invite {result['network']}` prints the new one")
+    where = result["network"]
+    click.echo(f"evicted {result['name']} from {where}; earlier invites are void, `userlan invite {where}` prints the new one")
 
 
 @click.command()

@@ -49,21 +49,21 @@ class MediatorProgram:
         self.engine = Engine(reactor)
         self._stopping = False
         key = folder.private_key("mediator", lambda: secrets.token_bytes(32))
+        now = reactor.seconds()
         try:
             self.directory = Directory(store or folder.path / "directory.sqlite")
+            self.core = Mediator(
+                key,
+                self.directory,
+                entropy=os.urandom,
+                now=now,
+                wall_offset=time.time() - now,
+                address_range=str(config.lan.range),
+                own_hosts=local_addresses(),
+                agent=f"userlan {__version__}",
+            )
         except DirectoryError as error:
             raise StartError(str(error)) from None
-        now = reactor.seconds()
-        self.core = Mediator(
-            key,
-            self.directory,
-            entropy=os.urandom,
-            now=now,
-            wall_offset=time.time() - now,
-            address_range=str(config.lan.range),
-            own_hosts=local_addresses(),
-            agent=f"userlan {__version__}",
-        )
 
     @inlineCallbacks
     def start(self) -> Any:
@@ -75,7 +75,7 @@ class MediatorProgram:
                 bound = [(host, self.engine.listen(host, port)) for host, port in self.listen]
         except CannotListenError as error:
             raise StartError(str(error)) from None
-        self.engine.add(self.core, lambda event: None)
+        self.runner = self.engine.add(self.core, lambda event: None)
         print(str(Invite(self._addresses(bound), self.core.public_key)), flush=True)
         yield None
 
@@ -98,6 +98,7 @@ class MediatorProgram:
         self._stopping = True
         self.exit_status = max(self.exit_status, status)
         self.core.stop(self.reactor.seconds())
+        self.runner.touch()
         yield self.engine.stop()
         self.directory.close()
         self.folder.close()

@@ -148,11 +148,12 @@ class NodeProgram:
         self.runner.touch()
         if self.embedded is not None:
             self.embedded.stop(self.reactor.seconds())
+            self._embedded_runner.touch()
         yield self.engine.stop()
         self.save()
         yield self.local.stop()
         if self.embedded is not None:
-            self.embedded.directory.close()
+            self._directory.close()
         self.folder.close()
         if self.reactor.running:
             self.reactor.stop()
@@ -267,20 +268,23 @@ class NodeProgram:
 
         key = self.folder.private_key("mediator", lambda: secrets.token_bytes(32))
         try:
-            directory = Directory(self.folder.path / "directory.sqlite")
+            self._directory = Directory(self.folder.path / "directory.sqlite")
         except DirectoryError as error:
             raise StartError(str(error)) from None
-        self.embedded = Mediator(
-            key,
-            directory,
-            entropy=os.urandom,
-            now=now,
-            wall_offset=time.time() - now,
-            address_range=str(self.config.lan.range),
-            own_hosts=local_addresses(),
-            agent=f"userlan {__version__}",
-        )
-        self.engine.add(self.embedded, lambda event: None)
+        try:
+            self.embedded = Mediator(
+                key,
+                self._directory,
+                entropy=os.urandom,
+                now=now,
+                wall_offset=time.time() - now,
+                address_range=str(self.config.lan.range),
+                own_hosts=local_addresses(),
+                agent=f"userlan {__version__}",
+            )
+        except DirectoryError as error:
+            raise StartError(str(error)) from None
+        self._embedded_runner = self.engine.add(self.embedded, lambda event: None)
         host = "127.0.0.1"
         for port in self.engine.datagram_ports:
             if port.version == 4 and port.host not in ("0.0.0.0", "127.0.0.1"):

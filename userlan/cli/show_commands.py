@@ -118,7 +118,8 @@ class Tally:
             return
         turned = " — now direct" if self._path and not self._path.startswith("direct") and item["path"].startswith("direct") else ""
         self._path = item["path"]
-        click.echo(f"{item['size']} bytes from {item['name']} ({item['address']}): seq={item['sequence']} time={item['rtt_ms']:.2f} ms, {item['path']}{turned}")
+        who = f"{item['name']} ({item['address']})"
+        click.echo(f"{item['size']} bytes from {who}: seq={item['sequence']} time={item['rtt_ms']:.2f} ms, {item['path']}{turned}")
 
     def summary(self, peer: str) -> None:
         """As ping's own."""

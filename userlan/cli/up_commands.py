@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import sys
-from pathlib import Path
 from typing import Any
 
 import click
@@ -30,7 +29,9 @@ def parse_listen(written: tuple[str, ...]) -> tuple[tuple[str, int], ...] | None
     return tuple(found) or None
 
 
-listen_option = click.option("--listen", multiple=True, metavar="HOST:PORT", help="Where UDP and TCP arrive (default: all addresses, port 41414).")
+listen_option = click.option(
+    "--listen", multiple=True, metavar="HOST:PORT", help="Where UDP and TCP arrive (default: all addresses, port 41414)."
+)
 
 
 @click.command()
@@ -100,8 +101,8 @@ def _reactor(level: str) -> Any:
     from userlan.driver.reactor import use_monotonic_time
 
     use_monotonic_time(reactor)
-    predicate = LogLevelFilterPredicate(LogLevel.lookupByName(level))
-    observer = FilteringLogObserver(textFileLogObserver(sys.stderr), [predicate])
+    predicate: Any = LogLevelFilterPredicate(LogLevel.lookupByName(level))
+    observer: Any = FilteringLogObserver(textFileLogObserver(sys.stderr), [predicate])  # type: ignore[arg-type]  # zope's interfaces are not seen
     globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False, discardBuffer=True)
     return reactor
 

@@ -211,6 +211,14 @@ class Roster:
         self._networks[name] = network
         return self._settle(touched, before is None or _head(before) != _head(network))
 
+    def set_locked(self, network: str, locked: bool) -> Changes:
+        """The owner closed the network to new members, or opened it."""
+        known = self._networks.get(network)
+        if known is None or known.locked == locked:
+            return NOTHING
+        self._networks[network] = msgspec.structs.replace(known, locked=locked)
+        return Changes(any=True)
+
     def apply_member(self, network: str, claim: MemberClaim) -> Changes:
         """A member that is new or has changed."""
         touched: dict[bytes, Peer | None] = {}

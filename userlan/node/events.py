@@ -57,7 +57,8 @@ class MemoryChanged(NamedTuple):
 
 
 class TimestampReserved(NamedTuple):
-    """The memory holds a new floor for handshake timestamps: to be saved at once, or a crash followed by a clock set back locks this node out."""
+    """The memory holds a new floor for handshake timestamps: to be saved at once, or a crash and a clock set back
+    lock this node out."""
 
 
 NodeEvent = RequestDone | RequestRefused | Ready | LinkChanged | PeerChanged | NetworkLost | MemoryChanged | TimestampReserved

@@ -1,7 +1,7 @@
 """What members tell each other without a mediator: the owners' evictions.
 
-One short TCP connection on the virtual LAN, opened by a node that holds an eviction, to each member that becomes reachable or is reachable when
-the eviction is new::
+One short TCP connection on the virtual LAN, opened by a node that holds an eviction, to each member that becomes reachable, or is when the
+eviction is new::
 
     A                                B
     | PeerHello(serials of A) ------>|

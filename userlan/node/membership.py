@@ -24,7 +24,9 @@ from userlan.control.messages import (
     MemberGone,
     Message,
     NetworkGone,
+    NetworkLocked,
     NetworkState,
+    Observed,
     Nick,
     Prove,
     Refused,
@@ -38,7 +40,7 @@ from userlan.node.keyring import Keyring
 from userlan.node.requests import PATIENCE, Asked, Pending, Requests
 
 
-class Refusal(ValueError):
+class RefusalError(ValueError):
     """What was asked for cannot be done; ``str()`` is one line for people."""
 
 
@@ -66,12 +68,12 @@ class Membership:
     # --- what people ask for -----------------------------------------------------------------------------------------
 
     def create(self, network: str, mediator: bytes, secret: NetworkSecret, now: float) -> int:
-        """Make a network with this node as its owner. Refusal where this node is in one of that name."""
+        """Make a network with this node as its owner. RefusalError where this node is in one of that name."""
         self._new(network, mediator, secret)
         return self._ask(self._create_message(network, secret), mediator, secret, now)
 
     def join(self, network: str, mediator: bytes, secret: NetworkSecret, now: float) -> int:
-        """Become a member by proof of the secret. Refusal where this node is in one of that name at another mediator."""
+        """Become a member by proof of the secret. RefusalError where this node is in one of that name at another mediator."""
         self._new(network, mediator, secret)
         return self._ask(Join(self.requests.next_number(), network), mediator, secret, now)
 
@@ -79,7 +81,7 @@ class Membership:
         """End this node's membership."""
         held = self._keyring.get(network)
         if held is None:
-            raise Refusal(f"this node is in no network {network!r}{self._known()}")
+            raise RefusalError(f"this node is in no network {network!r}{self._known()}")
         return self._ask(Leave(self.requests.next_number(), network), held.mediator, None, now)
 
     def nick(self, name: str, mediator: bytes, now: float) -> int:
@@ -94,13 +96,13 @@ class Membership:
         """
         held, known = self._keyring.get(network), self._roster.networks.get(network)
         if held is None or known is None:
-            raise Refusal(f"this node is in no network {network!r}{self._known()}")
+            raise RefusalError(f"this node is in no network {network!r}{self._known()}")
         if known.owner != self._public_key:
-            raise Refusal(f"only the owner of {network!r} can evict: that is {self._roster.name_of(known.owner) or 'somebody unknown'}")
+            raise RefusalError(f"only the owner of {network!r} can evict: that is {self._roster.name_of(known.owner) or 'somebody unknown'}")
         if key == self._public_key:
-            raise Refusal(f"you own {network!r}: to end your membership, use `userlan leave {network}`")
+            raise RefusalError(f"you own {network!r}: to end your membership, use `userlan leave {network}`")
         if key not in known.members:
-            raise Refusal(f"no such member in {network!r}")
+            raise RefusalError(f"no such member in {network!r}")
         secret = NetworkSecret.generate(self._entropy)
         return self._rotate(network, {*self._roster.evicted(network), key}, proven, secret, held.mediator, now, internal=False)
 
@@ -114,7 +116,15 @@ class Membership:
                 self._rotate(network, set(held.eviction.evicted), proven, held.secrets[0], held.mediator, now, internal=True)
 
     def _rotate(
-        self, network: str, evicted: set[bytes], proven: Container[bytes], secret: NetworkSecret, mediator: bytes, now: float, *, internal: bool
+        self,
+        network: str,
+        evicted: set[bytes],
+        proven: Container[bytes],
+        secret: NetworkSecret,
+        mediator: bytes,
+        now: float,
+        *,
+        internal: bool,
     ) -> int:
         members = self._roster.networks[network].members
         sealed = [key for key in members if key not in evicted and (key in proven or key == self._public_key)]
@@ -151,6 +161,10 @@ class Membership:
                 self._network_state(mediator, message, now)
             case MemberChanged() if self._of(mediator, message.network):
                 self._follow(self._roster.apply_member(message.network, message.member), now)
+            case NetworkLocked() if self._of(mediator, message.network):
+                self._follow(self._roster.set_locked(message.network, message.locked), now)
+            case Observed():
+                self.observed[mediator] = message.observed.host
             case MemberGone() if self._of(mediator, message.network):
                 self._follow(self._roster.remove_member(message.network, message.key), now)
             case NetworkGone() if self._of(mediator, message.network):
@@ -192,8 +206,8 @@ class Membership:
         if held is not None and (held.confirmed or held.mediator != mediator):
             known = self._roster.networks.get(network)
             if known is not None and known.owner == self._public_key:
-                raise Refusal(f"you made the network {network!r}: `userlan invite {network}` prints its invite")
-            raise Refusal(f"this node is in a network {network!r} already: leave it first")
+                raise RefusalError(f"you made the network {network!r}: `userlan invite {network}` prints its invite")
+            raise RefusalError(f"this node is in a network {network!r} already: leave it first")
         self._roster.expect(network)
         self._keyring.put(network, mediator, secret, confirmed=False)
 

@@ -23,7 +23,7 @@ class SavedMediator(msgspec.Struct):
 
 
 class SavedNetwork(msgspec.Struct):
-    """A network that this node joined: whose mediator, and its secrets, newest first (older ones open tunnels to members that were away)."""
+    """A network that this node joined: its mediator's key, and its secrets, newest first (older ones open tunnels to who was away)."""
 
     mediator: bytes
     secrets: list[bytes]

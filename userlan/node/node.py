@@ -18,12 +18,11 @@ The node is the only place that connects parts: each returns what happened, and 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 
 import attrs
 
-from userlan.control.messages import Candidate, Candidates, Hello, Introduce, Meet, Message, Welcome
-from userlan.control.messages import MAX_CANDIDATES, PROTOCOL_VERSION
+from userlan.control.messages import MAX_CANDIDATES, PROTOCOL_VERSION, Candidate, Candidates, Hello, Introduce, Meet, Message, Welcome
 from userlan.lan.addresses import AddressRange, ipv6_of
 from userlan.lan.invite import Invite
 from userlan.lan.names import Resolver
@@ -34,20 +33,24 @@ from userlan.node.events import LinkChanged, MemoryChanged, NodeEvent, PeerChang
 from userlan.node.gossip import Gossip
 from userlan.node.keyring import Keyring
 from userlan.node.mediation import Failed, LinkState, Lost, MediatorLink, Received
-from userlan.node.membership import Membership, Refusal
+from userlan.node.membership import Membership, RefusalError
 from userlan.node.memory import Memory, SavedMediator
 from userlan.node.peer_table import ECHO_IDENTIFIER, PeerTable
 from userlan.stack.config import HostConfig
 from userlan.stack.events import EchoReply, Event, TcpAccepted, TcpEvent
 from userlan.stack.host import Host
+from userlan.stack.tcp.config import Config as TcpConfig
 from userlan.tunnel.device import Device
+from userlan.tunnel.endpoint import Buffer, Burst
 from userlan.tunnel.events import Roamed, SessionEstablished, TimestampAdvanced
 from userlan.wire.endpoint import TCP, UDP, Endpoint
-from userlan.tunnel.endpoint import Buffer, Burst
 from userlan.wire.superpacket import SuperPacket
 
 MAX_LOOPS = 16
 """Rounds in which the host may answer itself within one call; a node that talks to itself goes on at the next one."""
+USER_TIMEOUT = 120.0
+"""Seconds that a connection of the LAN waits for a silent peer (RFC 5482): a session survives a router's restart or a tunnel ride, and a program
+whose peer is gone for good is told before its user gives up."""
 MAX_MEDIATORS = 16
 """Mediators of one node: each costs a tunnel and a connection."""
 
@@ -86,7 +89,7 @@ class Node:
             private_key, entropy=entropy, now=now, wall_offset=wall_offset, timestamp_floor=memory.timestamp, mtu=mtu
         )
         self.key = self.device.public_key
-        self.host = Host(entropy=entropy, config=HostConfig(mtu=mtu))
+        self.host = Host(entropy=entropy, config=HostConfig(mtu=mtu, tcp=TcpConfig(user_timeout=USER_TIMEOUT)))
         self.ipv6 = ipv6_of(self.key)
         self.host.add_address(self.ipv6)
         self.keyring = Keyring(self.key, private_key)
@@ -169,9 +172,9 @@ class Node:
         link = self.links.get(key)
         if link is None:
             if len(self.links) >= MAX_MEDIATORS:
-                raise Refusal(f"this node uses {MAX_MEDIATORS} mediators already")
+                raise RefusalError(f"this node uses {MAX_MEDIATORS} mediators already")
             if key == self.key:
-                raise Refusal("this is the link of this node itself")
+                raise RefusalError("this is the link of this node itself")
             link = MediatorLink(key, url.endpoints, self.device, self.host, self._entropy)
             link.hello = self._hello()
             self.links[key] = link
@@ -195,7 +198,7 @@ class Node:
             self.device.remove_peer(key)
 
     def create(self, network: str, mediator: bytes, secret: NetworkSecret, now: float) -> int:
-        """Make a network; its end comes as RequestDone or RequestRefused with the number returned. Refusal at once where it cannot be."""
+        """Make a network; its end comes as RequestDone or RequestRefused with the number returned. RefusalError at once where it cannot be."""
         return self._asked(self.membership.create(network, mediator, secret, now), mediator, now)
 
     def join(self, network: str, mediator: bytes, secret: NetworkSecret, now: float) -> int:
@@ -343,7 +346,8 @@ class Node:
                 self.counters["mediator-unreadable"] += 1
 
     def _hello(self) -> Hello:
-        return Hello(PROTOCOL_VERSION, self.name, self._agent, self._candidates)
+        serials = {network: self.keyring.serial(network) for network in self.keyring}
+        return Hello(PROTOCOL_VERSION, self.name, self._agent, self._candidates, evictions=serials)
 
     def _asked(self, number: int, mediator: bytes, now: float) -> int:
         link = self.links.get(mediator)
