@@ -2,11 +2,12 @@
 
 Goals
 -----
-* The cores (``node``, ``mediator``) are sans-IO. One :class:`~userlan.driver.engine.Engine` for a process gives them datagrams and the
-  time, and carries their effects out.
-* An application's bytes travel as units of up to 64 KB from its socket to the UDP socket and back; what is done for each of those is
-  done once a unit, never once a wire datagram.
-* The LAN is offered as Twisted's own interfaces (:class:`~userlan.driver.lan.Lan`), so that any protocol runs over it unmodified.
+* The cores (``node``, ``mediator``) are sans-IO. One :class:`~userlan.driver.engine.Engine` for a process gives them
+  datagrams and the time, and carries their effects out.
+* An application's bytes travel as units of up to 64 KB from its socket to the UDP socket and back; what is done for
+  each of those is done once a unit, never once a wire datagram.
+* The LAN is offered as Twisted's own interfaces (:class:`~userlan.driver.lan.Lan`), so that any protocol runs over it
+  unmodified.
 
 The path of the data::
 
@@ -24,18 +25,20 @@ The path of the data::
 One turn of the reactor
 -----------------------
 1. A UDP socket is readable: at most ``READS_A_WAKEUP`` buffers of 64 KB are read, each handed to the core that owns it.
-2. The engine pumps once: ``core.events()`` go to their transports (these may read, write, open, close), then ``core.datagrams()``
-   go to the sockets, then the one timer is set to the nearest ``core.deadline()``.
-3. An application's call outside a pump (a write from a local socket) marks the core; one pump follows at the end of the turn
-   (``callLater(0)``), however many calls there were. A call inside a pump is carried by that very pump: it never re-enters.
+2. The engine pumps once: ``core.events()`` go to their transports (these may read, write, open, close), then
+   ``core.datagrams()`` go to the sockets, then the one timer is set to the nearest ``core.deadline()``.
+3. An application's call outside a pump (a write from a local socket) marks the core; one pump follows at the end of
+   the turn (``callLater(0)``), however many calls there were. A call inside a pump is carried by that very pump: it
+   never re-enters.
 
 Limits
 ------
-Everything that a peer can fill is bounded where it lives: the sockets' retry queues, the frames of a TCP connection, the number of
-connections, the endpoints remembered. What does not fit is dropped and counted: below there is a TCP that sends again.
+Everything that a peer can fill is bounded where it lives: the sockets' retry queues, the frames of a TCP connection,
+the number of connections, the endpoints remembered. What does not fit is dropped and counted: below there is a TCP
+that sends again.
 
 The local side
 --------------
-``local.py`` is how the command line talks to the running node (JSON lines on a UNIX socket), ``state.py`` what a node keeps on disk, and
-``bridge.py`` what a bridge between local programs and the LAN has to offer.
+``local.py`` is how the command line talks to the running node (JSON lines on a UNIX socket), ``state.py`` what a node
+keeps on disk, and ``bridge.py`` what a bridge between local programs and the LAN has to offer.
 """

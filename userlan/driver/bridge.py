@@ -1,7 +1,7 @@
 """What a bridge between local programs and the LAN has to offer, and what it is given.
 
-A bridge is a class found by the entry points of the group ``userlan.bridges``. The node makes one of each, with its section of the
-configuration, and gives its commands to the command line through the local API.
+A bridge is a class found by the entry points of the group ``userlan.bridges``. The node makes one of each, with its
+section of the configuration, and gives its commands to the command line through the local API.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from userlan.driver.lan import Lan
 from userlan.driver.state import load_json, save_json
 
 CommandHandler = Callable[[dict[str, object]], object]
-"""Takes the arguments of a command, gives its JSON-able result or a Deferred of it; fails with :class:`CommandError`."""
+"""Takes the arguments of a command, gives its JSON-able result or a Deferred of it;
+fails with :class:`CommandError`."""
 
 
 class CommandError(Exception):
@@ -34,7 +35,8 @@ class BridgeStore:
         self.path = path
 
     def load(self) -> object | None:
-        """The value saved last; None when there is none or the file is damaged (it is then set aside, with a message in the log)."""
+        """The value saved last;
+        None when there is none or the file is damaged (it is then set aside, with a message in the log)."""
         return load_json(self.path, self._warn)
 
     def save(self, value: object) -> None:

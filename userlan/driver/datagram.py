@@ -1,11 +1,13 @@
 """One UDP socket of one address family: bursts in by GRO, bursts out by GSO.
 
-Linux coalesces datagrams of one sender and size into one buffer of up to 64 KB (``UDP_GRO``) and cuts such a buffer into datagrams
-again (``UDP_SEGMENT``), see udp(7) and Documentation/networking/segmentation-offloads.rst: one system call for up to 64 datagrams.
-Where a call of these is refused, by the platform, the device or the path, the same burst leaves datagram by datagram.
+Linux coalesces datagrams of one sender and size into one buffer of up to 64 KB (``UDP_GRO``) and cuts such a buffer
+into datagrams again (``UDP_SEGMENT``), see udp(7) and Documentation/networking/segmentation-offloads.rst: one system
+call for up to 64 datagrams. Where a call of these is refused, by the platform, the device or the path, the same burst
+leaves datagram by datagram.
 
-What the kernel does not take at once waits in a bounded queue for the socket to become writable; what does not fit there is dropped and
-counted, as any router would. ICMP errors that the kernel reports on the socket say nothing about the sessions behind it and are counted only.
+What the kernel does not take at once waits in a bounded queue for the socket to become writable; what does not fit
+there is dropped and counted, as any router would. ICMP errors that the kernel reports on the socket say nothing about
+the sessions behind it and are counted only.
 """
 
 from __future__ import annotations
@@ -18,11 +20,11 @@ import sys
 from collections import Counter, deque
 from typing import Any, Protocol
 
-from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IReadWriteDescriptor
-from zope.interface import implementer
+from zope.interface import implementer  # type: ignore[import-untyped]  # zope ships no types
 
 from userlan.driver.reactor import Reactor
+from userlan.driver.reasons import cannot_listen
 from userlan.wire.endpoint import UDP, Endpoint
 
 Buffer = bytes | bytearray | memoryview
@@ -34,19 +36,22 @@ UDP_GRO = 104
 
 SO_SNDBUFFORCE = 32
 SO_RCVBUFFORCE = 33
-"""Linux, include/uapi/asm-generic/socket.h. The numbers mean other things elsewhere: used only where the kernel has netlink."""
+"""Linux, include/uapi/asm-generic/socket.h.
+The numbers mean other things elsewhere: used only where the kernel has netlink."""
 
 BUFFER_SIZE = 65536
 """Bytes of the receive buffer: the largest coalesced buffer; a smaller one truncates."""
 
 READS_A_WAKEUP = 16
-"""Buffers read in one go: up to 1 MiB, about a millisecond of work, so that timers and local sockets are not starved."""
+"""Buffers read in one go:
+up to 1 MiB, about a millisecond of work, so that timers and local sockets are not starved."""
 
 SOCKET_BUFFER = 4 * 1024 * 1024
 """Bytes asked for in each direction: 30 ms at 1 Gbit/s, the time that a busy process may be away from the socket."""
 
 RETRY_BYTES = 4 * 1024 * 1024
-"""Bytes that wait for the socket to become writable: as much as the socket's own buffer, so that one stall of it loses nothing."""
+"""Bytes that wait for the socket to become writable:
+as much as the socket's own buffer, so that one stall of it loses nothing."""
 
 RETRY_BURSTS = 8192
 """Bursts that wait likewise, whatever their size."""
@@ -211,7 +216,7 @@ class DatagramPort:
                 code = error.errno
                 if code in _FULL:
                     return data
-                if single or code not in _NO_SEGMENTATION_EVER and code not in _NO_SEGMENTATION_HERE:
+                if single or (code not in _NO_SEGMENTATION_EVER and code not in _NO_SEGMENTATION_HERE):
                     self._counters[f"udp-send-{_name(error)}"] += 1
                     return None
                 if code in _NO_SEGMENTATION_EVER:
@@ -281,7 +286,7 @@ def _bound(host: str, port: int) -> socket.socket:
     try:
         sock = socket.socket(family, socket.SOCK_DGRAM)
     except OSError as error:
-        raise CannotListenError(host, port, error) from error
+        raise cannot_listen(host, port, error) from error
     try:
         sock.setblocking(False)
         if family == socket.AF_INET6:
@@ -291,7 +296,7 @@ def _bound(host: str, port: int) -> socket.socket:
         sock.bind((host, port))
     except OSError as error:
         sock.close()
-        raise CannotListenError(host, port, error) from error
+        raise cannot_listen(host, port, error) from error
     return sock
 
 

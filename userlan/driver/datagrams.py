@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-import ipaddress
+from collections.abc import Iterable
 from typing import Any
 
-from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.error import CannotListenError, MessageLengthError
+from twisted.internet.interfaces import IListeningPort
 from twisted.internet.protocol import DatagramProtocol
 from twisted.logger import Logger
+from zope.interface import implementer  # type: ignore[import-untyped]  # zope ships no types
 
+from userlan.driver.reasons import cannot_listen, error
 from userlan.driver.runner import CoreRunner
+from userlan.lan.addresses import packed, text
 from userlan.stack import errors
 from userlan.stack.errors import StackError
 from userlan.stack.events import UdpReadable
+from userlan.stack.udp import UdpSocket
 
-DATAGRAMS_A_TURN = 256
+DATAGRAMS_A_ROUND = 256
 """Datagrams handed to one protocol in a row; then the others have their turn."""
 
 
+@implementer(IListeningPort)
 class LanDatagramPort:
-    """Bound to one port of all own virtual addresses."""
+    """One port of all own virtual addresses; the transport of a DatagramProtocol."""
 
     _log = Logger()
 
@@ -29,59 +34,94 @@ class LanDatagramPort:
         self._runner = runner
         self._protocol: Any = protocol
         self._wanted = port
-        self._socket: Any = None
+        self._socket: UdpSocket | None = None
 
     def startListening(self) -> None:
         """Bind; raises CannotListenError where the port is taken."""
         try:
             self._socket = self._runner.host.udp_bind(self._wanted)
-        except StackError as error:
-            raise CannotListenError("", self._wanted, error) from error  # type: ignore[no-untyped-call]  # Twisted's errors have no types
+        except StackError as refusal:
+            raise cannot_listen("the LAN", self._wanted, refusal) from refusal
+        self._wanted = self._socket.port
         self._runner.handle(self._socket, self._readable)
         self._protocol.makeConnection(self)
 
     def stopListening(self) -> Deferred[None]:
         """Free the port. Idempotent."""
-        if self._socket is not None:
-            self._runner.forget(self._socket)
-            self._socket.close()
-            self._socket = None
+        socket, self._socket = self._socket, None
+        if socket is not None:
+            self._runner.forget(socket)
+            socket.close()
             self._protocol.doStop()
         return succeed(None)
 
-    loseConnection = stopListening
+    def loseConnection(self) -> None:
+        """As :meth:`stopListening`."""
+        self.stopListening()
 
-    def write(self, data: bytes, addr: tuple[str, int] | None = None) -> None:
-        """Send one datagram to a numeric host and port; a full queue drops it, as UDP does. MessageLengthError when too long."""
+    def connect(self, host: str, port: int) -> None:
+        """Speak with one remote only; an ICMP error about it reaches ``connectionRefused``. Raises
+        RuntimeError when it is connected already."""
         if self._socket is None:
             return
-        remote = None if addr is None else (ipaddress.ip_address(addr[0]).packed, addr[1])
+        if self._socket.remote is not None:
+            raise RuntimeError("the port is connected already")
+        self._socket.connect((_numeric(host), port))
+
+    def write(self, data: bytes, addr: tuple[str, int] | None = None) -> None:
+        """Send one datagram to a numeric host and port (None: the connected one). A full queue drops it, as UDP does.
+
+        Raises InvalidAddressError for a name, MessageLengthError when too long, StackError when nothing leads there.
+        """
+        if self._socket is None:
+            return
+        remote = None if addr is None else (_numeric(addr[0]), addr[1])
         try:
             self._socket.send(data, remote, self._runner.now())
-        except StackError as error:
-            if error.reason == errors.TOO_LONG:
-                raise MessageLengthError(str(error)) from error
+        except StackError as refusal:
+            if refusal.reason == errors.TOO_LONG:
+                raise error.MessageLengthError(str(refusal)) from refusal
             raise
         self._runner.touch()
 
-    def writeSequence(self, seq: Any, addr: tuple[str, int]) -> None:
+    def writeSequence(self, data: Iterable[bytes], addr: tuple[str, int]) -> None:
         """Send the parts as one datagram."""
-        self.write(b"".join(seq), addr)
+        self.write(b"".join(data), addr)
 
-    def getHost(self) -> IPv4Address | IPv6Address:
-        """The port; the address is the unspecified one."""
-        return IPv4Address("UDP", "0.0.0.0", self._socket.port if self._socket is not None else self._wanted)
+    def getHost(self) -> IPv4Address:
+        """The port, at the unspecified address: it is every own one."""
+        return IPv4Address("UDP", "0.0.0.0", self._wanted)
 
     def _readable(self, event: UdpReadable) -> None:
-        for _ in range(DATAGRAMS_A_TURN):
-            if self._socket is None:
+        """The queue was empty and is not any more: read it to the end, in bounded rounds."""
+        self._read()
+
+    def _read(self) -> None:
+        for _ in range(DATAGRAMS_A_ROUND):
+            socket = self._socket
+            if socket is None:
                 return
-            received = self._socket.receive()
+            received = socket.receive()
             if received is None:
+                self._errors(socket)
                 return
-            host = str(ipaddress.ip_address(received.source[0]))
+            source, port = received.source
             try:
-                self._protocol.datagramReceived(bytes(received.payload), (host, received.source[1]))
+                self._protocol.datagramReceived(bytes(received.payload), (text(source), port))
             except Exception:
                 self._log.failure("a protocol failed in datagramReceived")
-        self._runner.soon(lambda: self._readable(event))
+        self._runner.soon(self._read)
+
+    def _errors(self, socket: UdpSocket) -> None:
+        while socket.take_error() is not None:
+            try:
+                self._protocol.connectionRefused()
+            except Exception:
+                self._log.failure("a protocol failed in connectionRefused")
+
+
+def _numeric(host: str) -> bytes:
+    try:
+        return packed(host)
+    except ValueError:
+        raise error.InvalidAddressError(host, "a datagram goes to a numeric address") from None

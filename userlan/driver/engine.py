@@ -6,11 +6,12 @@
     timer ─────► tick ─────► │ what was put off · events · datagrams  │ ──► again while something is marked (bounded) ──► timer
     end of turn ───────────► └────────────────────────────────────────┘
 
-Re-entrancy: a pump never runs inside a pump. What an application does inside an event is carried by a later round of the same pump;
-what it does outside is carried by one pump at the end of the reactor's turn.
+Re-entrancy: a pump never runs inside a pump. What an application does inside an event is carried by a later round of
+the same pump; what it does outside is carried by one pump at the end of the reactor's turn.
 
-Timer: one DelayedCall, set to the nearest deadline of all cores. Deadlines mostly move away (each acknowledgement restarts a
-retransmission timer): then the call is left alone and set again when it fires, which costs nothing for each packet.
+Timer: one DelayedCall, set to the nearest deadline of all cores. Deadlines mostly move away (each acknowledgement
+restarts a retransmission timer): then the call is left alone and set again when it fires, which costs nothing for
+each packet.
 """
 
 from __future__ import annotations
@@ -31,16 +32,19 @@ from userlan.driver.runner import Buffer, Burst, Core, CoreRunner
 from userlan.wire.endpoint import UDP, Endpoint
 
 MAX_ROUNDS = 16
-"""Rounds of one pump: enough for a chain of effects (data in, answer out, connection closed), and the reactor is never held longer."""
+"""Rounds of one pump: enough for a chain of effects (data in, answer out, connection closed), and the reactor is
+never held longer."""
 
 MAX_ROUTES = 4096
-"""Remote endpoints whose receiving socket is remembered, where a family has several: forgotten ones use the first socket."""
+"""Remote endpoints whose receiving socket is remembered, where a family has several:
+forgotten ones use the first socket."""
 
 PORT_ATTEMPTS = 16
 """Attempts to find a port number that is free for both UDP and TCP when any will do."""
 
 LINGER = 2.0
-"""Seconds that :meth:`Engine.stop` waits for the last bytes of closed streams: some round trips and one retransmission (RFC 6298: 1 s)."""
+"""Seconds that :meth:`Engine.stop` waits for the last bytes of closed streams:
+some round trips and one retransmission (RFC 6298: 1 s)."""
 
 LINGER_POLL = 0.05
 """Seconds between two looks at what still lingers."""
@@ -106,7 +110,8 @@ class Engine:
         return datagrams.port
 
     def listen_dual(self, port: int) -> int:
-        """:meth:`listen` on all IPv4 and all IPv6 addresses under one number; a computer without IPv6 listens on IPv4 only."""
+        """:meth:`listen` on all IPv4 and all IPv6 addresses under one number;
+        a computer without IPv6 listens on IPv4 only."""
         number = self.listen("0.0.0.0", port)
         try:
             self.listen("::", number)
@@ -119,7 +124,8 @@ class Engine:
         return any(runner.core.owns(data) for runner in self._runners)
 
     def received(self, data: memoryview, segment: int, source: Endpoint, port: DatagramPort | None) -> None:
-        """Datagrams of ``segment`` bytes back to back from a socket, which calls :meth:`pump` once it has handed over its batch."""
+        """Datagrams of ``segment`` bytes back to back from a socket, which calls :meth:`pump` once it has handed
+        over its batch."""
         self._batch = True
         if port is not None and len(self.datagram_ports) > 1 and self._routes.get(source) is not port:
             if len(self._routes) >= MAX_ROUTES:
@@ -138,8 +144,9 @@ class Engine:
     def _shares(self, data: memoryview, segment: int) -> list[tuple[CoreRunner | None, memoryview]]:
         """Runs of neighbouring datagrams that belong to one core.
 
-        Datagrams of one sender and size are coalesced by the kernel whatever they are for. Those that share their first 8 bytes (the
-        type and receiver index of WireGuard's transport messages) share their core, so that only the first one's is looked up.
+        Datagrams of one sender and size are coalesced by the kernel whatever they are for. Those that share their
+        first 8 bytes (the type and receiver index of WireGuard's transport messages) share their core, so that only
+        the first one's is looked up.
         """
         if segment <= 0 or len(data) <= segment:
             return [(self._owner(data), data)]
@@ -262,16 +269,23 @@ class Engine:
     # -- end
 
     def stop(self, linger: float = LINGER) -> Deferred[None]:
-        """Let what was written to closed streams leave (at most ``linger`` seconds), then close every socket. Idempotent."""
+        """Let what was written to closed streams leave (at most ``linger`` seconds), then close every socket.
+
+        Idempotent.
+        """
         if self._stopped:
             return succeed(None)
+        for runner in self._runners:
+            for stream in list(runner.streams):
+                stream.finish()
         finished: Deferred[None] = Deferred()
         self._linger(self.reactor.seconds() + linger, finished)
         return finished
 
     def _linger(self, until: float, finished: Deferred[None]) -> None:
         self.pump()
-        if any(runner.lingering for runner in self._runners) and self.reactor.seconds() < until:
+        flushed = all(stream.flushed for runner in self._runners for stream in (*runner.streams, *runner.lingering))
+        if not flushed and self.reactor.seconds() < until:
             self.reactor.callLater(LINGER_POLL, self._linger, until, finished)
             return
         self._stopped = True

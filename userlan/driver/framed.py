@@ -6,15 +6,17 @@
     │ length │ datagram     │ length │ datagram     │         length: 2 bytes, big-endian, 1 to 65,535
     └────────┴──────────────┴────────┴──────────────┴ ─ ─
 
-A remote is ``Endpoint("tcp", host, port)``. Connections are accepted on the node's port and opened by the first burst to such an endpoint;
+A remote is ``Endpoint("tcp", host, port)``. Connections are accepted on the node's port and opened by the first burst
+to such an endpoint;
 both are the same from then on. States of a connection::
 
     accepted ── first frame is owned by a core ──► open ── nothing for IDLE_TIMEOUT ──► closed
        └─ other first frame, or FIRST_FRAME_TIMEOUT ──► closed
     connecting ──► open        connecting ── refused, timed out ──► backing off (doubling) ──► forgotten
 
-There is TCP inside (and often this TCP is inside another's): nothing is retried here. What a connection does not take at once waits up to
-``QUEUE_BYTES`` and is then dropped and counted, so that a slow path shows itself to the inner TCP by loss and not by seconds of delay.
+There is TCP inside (and often this TCP is inside another's): nothing is retried here. What a connection does not take
+at once waits up to ``QUEUE_BYTES`` and is then dropped and counted, so that a slow path shows itself to the inner TCP
+by loss and not by seconds of delay.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ from twisted.internet.interfaces import IAddress, IPushProducer
 from twisted.internet.protocol import ClientFactory, ServerFactory, connectionDone
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.python.failure import Failure
-from zope.interface import implementer
+from zope.interface import implementer  # type: ignore[import-untyped]  # zope ships no types
 
 from userlan.driver.reactor import DelayedCall, Reactor
 from userlan.wire.endpoint import TCP, Endpoint, unmapped
@@ -40,18 +42,19 @@ MAX_FRAME = 65535
 MAX_ACCEPTED = 1024
 """Accepted connections: each may hold QUEUE_BYTES and a socket; stops a flood from taking the process's descriptors."""
 MAX_ACCEPTED_FROM_ADDRESS = 32
-"""Accepted connections of one remote address: the members behind one NAT, and no address takes all places for itself."""
+"""Accepted connections of one remote address:
+the members behind one NAT, and no address takes all places for itself."""
 MAX_OPENED = 256
 """Connections opened: endpoints are named by peers, who could name any number."""
 MAX_BACKING_OFF = 1024
 """Endpoints whose last attempt failed and is remembered."""
-MAX_UNOWNED = 16
-"""Frames that no core owns before a connection is closed: sessions that ended leave some behind, a stranger sends nothing else."""
 
 FIRST_FRAME_TIMEOUT = 10.0
-"""Seconds in which an accepted connection must bring its first whole frame: the handshake's first message, which is one segment."""
+"""Seconds in which an accepted connection must bring its first whole frame:
+the handshake's first message, which is one segment."""
 IDLE_TIMEOUT = 300.0
-"""Seconds without a frame in either direction: above REJECT_AFTER_TIME (180 s, WireGuard white paper 6.1), so no live session is cut."""
+"""Seconds without a frame in either direction:
+above REJECT_AFTER_TIME (180 s, WireGuard white paper 6.1), so no live session is cut."""
 CONNECT_TIMEOUT = 10.0
 """Seconds for a connection to be established: three transmissions of a SYN (RFC 6298: 1 + 2 + 4 s) and some more."""
 BACK_OFF_FIRST = 1.0
@@ -88,7 +91,6 @@ class FramedConnection(TwistedProtocol):
         self.accepted = not trusted
         self._port = port
         self._trusted = trusted
-        self._unowned = 0
         self._rest = b""
         self._queue: list[bytes] = []
         self._queue_bytes = 0
@@ -136,7 +138,16 @@ class FramedConnection(TwistedProtocol):
         if self._rest:
             data = self._rest + data
         view = memoryview(data)
-        offset, end = 0, len(data)
+        self._last_use = self._port.reactor.seconds()
+        try:
+            offset = self._frames(view)
+        finally:
+            self._port.receiver.pump()
+        self._rest = bytes(view[offset:])
+
+    def _frames(self, view: memoryview) -> int:
+        """Deliver the whole frames of ``view``; returns where the first incomplete one begins."""
+        offset, end = 0, len(view)
         run: list[memoryview] = []
         run_size = run_bytes = 0
         while offset + 2 <= end:
@@ -145,39 +156,26 @@ class FramedConnection(TwistedProtocol):
                 break
             frame = view[offset + 2 : offset + 2 + size]
             offset += 2 + size
-            if not self._admit(frame):
-                return
-            if run and (size > run_size or run_bytes + size > BURST_BYTES):
+            if not size or not (self._trusted or self._prove(frame)):
+                self._close("unowned" if size else "empty-frame")
+                return end
+            if run and (size > run_size or len(run) * run_size > run_bytes or run_bytes + size > BURST_BYTES):
                 self._deliver(run, run_size)
                 run, run_bytes = [], 0
             if not run:
                 run_size = size
             run.append(frame)
             run_bytes += size
-            if size < run_size:
-                self._deliver(run, run_size)
-                run, run_bytes = [], 0
         if run:
             self._deliver(run, run_size)
-        self._rest = bytes(view[offset:])
-        self._port.receiver.pump()
+        return offset
 
-    def _admit(self, frame: memoryview) -> bool:
-        """Whether a frame may go on to the cores; otherwise the connection was closed."""
-        self._last_use = self._port.reactor.seconds()
-        if len(frame) == 0:
-            self._close("empty-frame")
-            return False
-        if not self._port.receiver.owns(frame):
-            self._unowned += 1
-            if not self._trusted or self._unowned > MAX_UNOWNED:
-                self._close("unowned")
-                return False
-        elif not self._trusted:
-            self._trusted = True
-            if self._timer is not None:
-                self._timer.reset(IDLE_TIMEOUT)
-        return True
+    def _prove(self, frame: memoryview) -> bool:
+        """Whether the first frame is for one of the cores, so that the connection may stay."""
+        self._trusted = self._port.receiver.owns(frame)
+        if self._trusted and self._timer is not None:
+            self._timer.reset(IDLE_TIMEOUT)
+        return self._trusted
 
     def _deliver(self, run: list[memoryview], size: int) -> None:
         data = run[0] if len(run) == 1 else memoryview(b"".join(run))
@@ -236,7 +234,7 @@ class _Accepting(ServerFactory):
     def __init__(self, port: FramedPort) -> None:
         self._port = port
 
-    def buildProtocol(self, addr: IAddress) -> FramedConnection | None:
+    def buildProtocol(self, addr: IAddress | None) -> FramedConnection | None:
         return self._port.accept(addr)
 
 
@@ -247,7 +245,7 @@ class _Opening(ClientFactory):
         self._port = port
         self._connection = connection
 
-    def buildProtocol(self, addr: IAddress) -> FramedConnection:
+    def buildProtocol(self, addr: IAddress | None) -> FramedConnection:
         return self._connection
 
     def clientConnectionFailed(self, connector: object, reason: Failure) -> None:
@@ -288,7 +286,7 @@ class FramedPort:
         if connection is not None:
             connection.send(data, segment)
 
-    def accept(self, addr: IAddress) -> FramedConnection | None:
+    def accept(self, addr: IAddress | None) -> FramedConnection | None:
         """A connection for a new remote, or None when there are too many."""
         remote: Any = addr
         host = _numeric(str(remote.host))

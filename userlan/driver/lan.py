@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import ipaddress
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import attrs
 from twisted.internet.interfaces import IStreamClientEndpoint, IStreamServerEndpoint
@@ -56,7 +56,8 @@ class Member(Protocol):
         """Whether a packed address lies in the LAN's ranges."""
 
     def is_lan_name(self, text: str) -> bool:
-        """Whether a host name is one of the LAN's (known, or of its domain), so that it must never be asked of the outside."""
+        """Whether a host name is one of the LAN's (known, or of its domain), so that it must never be asked of
+        the outside."""
 
 
 @attrs.frozen
@@ -91,16 +92,15 @@ class Lan:
 
     def client_endpoint(self, host: str, port: int, timeout: float = CONNECT_TIMEOUT) -> IStreamClientEndpoint:
         """Connects to a port of a member. The name is resolved at each ``connect``; its failure is the Deferred's."""
-        endpoint: IStreamClientEndpoint = LanClientEndpoint(self._runner, self._resolve, host, port, timeout)
-        return endpoint
+        return cast(IStreamClientEndpoint, LanClientEndpoint(self._runner, self._resolve, host, port, timeout))
 
     def server_endpoint(self, port: int) -> IStreamServerEndpoint:
         """Listens on a port of all own virtual addresses; 0 takes a free one."""
-        endpoint: IStreamServerEndpoint = LanServerEndpoint(self._runner, port)
-        return endpoint
+        return cast(IStreamServerEndpoint, LanServerEndpoint(self._runner, port))
 
     def datagram_port(self, protocol: DatagramProtocol, port: int = 0) -> LanDatagramPort:
-        """Binds a UDP port (0: a free one) on all own virtual addresses and starts ``protocol`` on it; raises CannotListenError."""
+        """Binds a UDP port (0: a free one) on all own virtual addresses and starts ``protocol`` on it;
+        raises CannotListenError."""
         datagrams = LanDatagramPort(self._runner, protocol, port)
         datagrams.startListening()
         return datagrams

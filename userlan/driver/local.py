@@ -7,9 +7,9 @@ JSON lines on a stream socket in the state folder, one request a connection::
     ← {"done": …} or {"error": "one line"}
     ← {"stream": true}                from here on raw octets both ways, each with its own end (``nc``)
 
-``control.sock`` (0600, in a folder 0700) is a UNIX socket; a path longer than the system's 107 octets is bound through the folder's
-descriptor. Where UNIX sockets are missing it is a port of 127.0.0.1, and ``control.json`` (0600) holds the port and a token that must be the
-first line. A client that goes away cancels its command.
+``control.sock`` (0600, in a folder 0700) is a UNIX socket; a path longer than the system's 107 octets is bound
+through the folder's descriptor. Where UNIX sockets are missing it is a port of 127.0.0.1, and ``control.json`` (0600)
+holds the port and a token that must be the first line. A client that goes away cancels its command.
 
 Limits: 256 clients, requests of 1 MiB, 30 s for a request to arrive.
 """
@@ -26,19 +26,27 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from twisted.internet.defer import Deferred, inlineCallbacks, maybeDeferred
-from twisted.internet.interfaces import IHalfCloseableProtocol
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred, succeed
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer
 from twisted.internet.protocol import Factory, Protocol
 from twisted.logger import Logger
 from zope.interface import implementer  # type: ignore[import-untyped]  # zope ships no types
 
 from userlan.driver.bridge import CommandError, CommandHandler
+from userlan.driver.reasons import failure_of
 from userlan.driver.state import write_atomically
 
 MAX_CLIENTS = 256
 """Clients at once: a `userlan nc` is one for as long as it lasts; ssh with many sessions has dozens."""
 MAX_REQUEST = 1 << 20
 """Octets of one request."""
+BACKLOG = 128
+"""Clients that wait to be accepted: commands come by the dozen, and accepting one takes microseconds."""
+MAX_AHEAD = 64 * 1024
+"""Octets that a client may send behind its request while that is carried out; then it is not read for a while."""
+MAX_UNREAD = 4 * MAX_REQUEST
+"""Octets of answers that wait for a client that does not read."""
 REQUEST_TIMEOUT = 30.0
 """Seconds in which a request must have arrived."""
 MAX_SOCKET_PATH = 100
@@ -61,31 +69,40 @@ class Reply:
         """The result; ends the request."""
         self._client.finish({"done": value})
 
-    def on_cancel(self, action: Callable[[], None]) -> None:
+    def on_cancel(self, action: Callable[[], object]) -> None:
         """``action`` runs when the client goes away before the request has ended."""
         self._client.cancelled = action
 
     def upgrade(self, protocol: Any) -> None:
-        """The connection becomes a raw stream: ``protocol`` gets its transport, then all that the client sends from now on."""
+        """The connection becomes a raw stream: ``protocol`` gets its transport, then all that the client has sent
+        behind its request and will send; a client that has ended its half already is told to it as such."""
         self._client.upgrade(protocol)
 
 
-@implementer(IHalfCloseableProtocol)
+@implementer(IHalfCloseableProtocol, IPushProducer)
 class LocalClient(Protocol):
-    """One connection of a command."""
+    """One connection of a command. It is the producer of its own answers, so as to know whether they are read."""
 
     _log = Logger()
+    transport: Any
 
     def __init__(self, server: LocalServer) -> None:
-        self.cancelled: Callable[[], None] | None = None
+        self.cancelled: Callable[[], object] | None = None
         self._server = server
         self._buffer = b""
         self._authentic = server.token is None
         self._busy = False
+        self._read_ended = False
+        self._unread = 0
+        self._full = False
         self._upgraded: Any = None
         self._timer: Any = None
 
+    # ------------------------------------------------------------------ Protocol
+
     def connectionMade(self) -> None:
+        self._server.clients.add(self)
+        self.transport.registerProducer(self, True)
         self._timer = self._server.reactor.callLater(REQUEST_TIMEOUT, self._timed_out)
 
     def dataReceived(self, data: bytes) -> None:
@@ -94,33 +111,64 @@ class LocalClient(Protocol):
             return
         self._buffer += data
         if self._busy:
-            if len(self._buffer) > MAX_REQUEST:
-                self._refuse("too much was sent behind the request")
+            if len(self._buffer) >= MAX_AHEAD:
+                self.transport.pauseProducing()
             return
         line, separator, rest = self._buffer.partition(b"\n")
-        if not separator:
-            if len(line) > MAX_REQUEST:
-                self._refuse(f"the request is longer than {MAX_REQUEST} octets")
-            return
-        self._buffer = rest
+        if len(line) > MAX_REQUEST:
+            self._refuse(f"the request is longer than {MAX_REQUEST} octets")
+        elif separator:
+            self._buffer = rest
+            self._line(line)
+
+    def readConnectionLost(self) -> None:
+        """The client has ended its half, or is gone: what was asked for is called off; a stream is told."""
+        self._read_ended = True
+        if self._upgraded is not None:
+            if IHalfCloseableProtocol.providedBy(self._upgraded):
+                self._upgraded.readConnectionLost()
+            else:
+                self.transport.loseConnection()
+        elif self.cancelled is not None or not self._busy:
+            self._cancel()
+            self.transport.loseConnection()
+
+    def writeConnectionLost(self) -> None:
+        """Our half has ended."""
+        if IHalfCloseableProtocol.providedBy(self._upgraded):
+            self._upgraded.writeConnectionLost()
+
+    def connectionLost(self, reason: Any = None) -> None:
+        self._stop_timer()
+        self._server.clients.discard(self)
+        self.transport = None
+        self._cancel()
+        upgraded, self._upgraded = self._upgraded, None
+        if upgraded is not None:
+            upgraded.connectionLost(reason)
+
+    # ------------------------------------------------------------------ IPushProducer
+
+    def pauseProducing(self) -> None:
+        """The client does not read."""
+        self._full = True
+
+    def resumeProducing(self) -> None:
+        """The client has read everything."""
+        self._full = False
+        self._unread = 0
+
+    def stopProducing(self) -> None:
+        """The connection ends; ``connectionLost`` follows."""
+
+    # ------------------------------------------------------------------ the request
+
+    def _line(self, line: bytes) -> None:
         if not self._authentic:
             self._check_token(line)
             return
         self._stop_timer()
         self._busy = True
-        self._serve(line)
-
-    def _check_token(self, line: bytes) -> None:
-        token = self._server.token
-        if token is None or not hmac.compare_digest(line, token):
-            self._refuse("the token is wrong")
-            return
-        self._authentic = True
-        rest, self._buffer = self._buffer, b""
-        if rest:
-            self.dataReceived(rest)
-
-    def _serve(self, line: bytes) -> None:
         try:
             request = msgspec.json.decode(line, type=dict[str, Any])
             command, arguments = request["command"], request.get("arguments") or {}
@@ -129,35 +177,64 @@ class LocalClient(Protocol):
         except (msgspec.MsgspecError, KeyError, RecursionError):
             self._refuse('a request is one line {"command": …, "arguments": {…}}')
             return
+        self._serve(command, arguments)
+
+    def _check_token(self, line: bytes) -> None:
+        token = self._server.token
+        if token is None or not hmac.compare_digest(line.strip(), token):
+            self._refuse("the token is wrong")
+            return
+        self._authentic = True
+        self.dataReceived(b"")
+
+    def _serve(self, command: str, arguments: dict[str, Any]) -> None:
         streaming = self._server.streaming.get(command)
         handler = self._server.commands.get(command)
         if streaming is not None:
-            answer = maybeDeferred(streaming, arguments, Reply(self))
-            answer.addErrback(self._failed)
+            maybeDeferred(streaming, arguments, Reply(self)).addErrback(self._failed)
         elif handler is not None:
             answer = maybeDeferred(handler, arguments)
             self.cancelled = answer.cancel
-            answer.addCallbacks(lambda value: self.finish({"done": value}), self._failed)
+            answer.addCallback(lambda value: self.finish({"done": value})).addErrback(self._failed)
         else:
             self._refuse(f"the running node does not know the command {command!r}: is it an older version?")
 
     def _failed(self, failure: Any) -> None:
         if failure.check(CommandError):
             self._refuse(failure.getErrorMessage())
+        elif not failure.check(CancelledError):
+            self._log.failure("a command failed", failure)
+            self._refuse(f"the node failed: {failure.getErrorMessage() or failure.type.__name__}")
+
+    def _cancel(self) -> None:
+        action, self.cancelled = self.cancelled, None
+        if action is None:
             return
-        self._log.failure("a command failed", failure)
-        self._refuse(f"the node failed: {failure.getErrorMessage() or failure.type.__name__}")
+        try:
+            action()
+        except Exception:
+            self._log.failure("a command failed to be called off")
+
+    # ------------------------------------------------------------------ the answer
 
     def answer(self, message: dict[str, object]) -> None:
-        """One line to the client."""
-        if self.transport is not None and self._upgraded is None:
-            self.transport.write(msgspec.json.encode(message) + b"\n")
+        """One line to the client; one that does not read its answers is cut off."""
+        if self.transport is None or self._upgraded is not None:
+            return
+        line = msgspec.json.encode(message) + b"\n"
+        if self._full:
+            self._unread += len(line)
+            if self._unread > MAX_UNREAD:
+                self.transport.abortConnection()
+                return
+        self.transport.write(line)
 
     def finish(self, message: dict[str, object]) -> None:
         """The last line."""
-        self.cancelled = None
         self.answer(message)
-        if self.transport is not None:
+        self.cancelled = None
+        if self.transport is not None and self._upgraded is None:
+            self.transport.unregisterProducer()
             self.transport.loseConnection()
 
     def _refuse(self, text: str) -> None:
@@ -167,39 +244,19 @@ class LocalClient(Protocol):
         """See ``Reply.upgrade``."""
         self.answer({"stream": True})
         self.cancelled = None
+        if self.transport is None:
+            protocol.connectionLost(failure_of(ConnectionDone()))
+            return
         self._upgraded = protocol
+        self.transport.unregisterProducer()
         protocol.makeConnection(self.transport)
         rest, self._buffer = self._buffer, b""
         if rest:
             protocol.dataReceived(rest)
-
-    def readConnectionLost(self) -> None:
-        """The client ended its half; a command goes on, a stream is told."""
-        if self._upgraded is not None and IHalfCloseableProtocol.providedBy(self._upgraded):
-            self._upgraded.readConnectionLost()
-        elif self._upgraded is not None or not self._busy:
-            if self.transport is not None:
-                self.transport.loseConnection()
-        elif self.cancelled is not None:
-            action, self.cancelled = self.cancelled, None
-            action()
-            if self.transport is not None:
-                self.transport.loseConnection()
-
-    def writeConnectionLost(self) -> None:
-        """Our half has ended."""
-        if self._upgraded is not None and IHalfCloseableProtocol.providedBy(self._upgraded):
-            self._upgraded.writeConnectionLost()
-
-    def connectionLost(self, reason: Any = None) -> None:
-        self._stop_timer()
-        self._server.clients.discard(self)
-        action, self.cancelled = self.cancelled, None
-        if self._upgraded is not None:
-            self._upgraded.connectionLost(reason)
-        elif action is not None:
-            action()
-        self.transport = None
+        if self._read_ended:
+            self.readConnectionLost()
+        elif len(rest) >= MAX_AHEAD:
+            self.transport.resumeProducing()
 
     def _timed_out(self) -> None:
         self._timer = None
@@ -238,20 +295,14 @@ class LocalServer(Factory):
         """Offer a command that answers in items, or takes the connection over."""
         self.streaming[name] = handler
 
-    def buildProtocol(self, addr: Any) -> LocalClient | None:
-        if len(self.clients) >= MAX_CLIENTS:
-            return None
-        client = LocalClient(self)
-        self.clients.add(client)
-        return client
+    def buildProtocol(self, addr: object) -> LocalClient | None:
+        return LocalClient(self) if len(self.clients) < MAX_CLIENTS else None
 
-    @inlineCallbacks
-    def start(self) -> Any:
-        """Listen. A socket that a killed node left is replaced (the folder's lock is ours)."""
-        yield None
-        if not hasattr(socket, "AF_UNIX"):
-            self._listen_loopback()
-            return
+    def start(self) -> Deferred[None]:
+        """Listen; fails with CommandError. A socket that a killed node left is replaced (the folder's lock is ours)."""
+        return maybeDeferred(self._listen_unix if hasattr(socket, "AF_UNIX") else self._listen_loopback)
+
+    def _listen_unix(self) -> None:
         listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             with contextlib.suppress(FileNotFoundError):
@@ -259,10 +310,10 @@ class LocalServer(Factory):
             _bind(listening, self.path)
             os.chmod(self.path, 0o600)
             listening.setblocking(False)
-            listening.listen(128)
+            listening.listen(BACKLOG)
             self._port = self.reactor.adoptStreamPort(listening.fileno(), socket.AF_UNIX, self)
         except OSError as error:
-            raise CommandError(f"the socket {self.path} cannot be made: {error.strerror}") from None
+            raise CommandError(f"the socket {self.path} cannot be made: {error.strerror or error}") from None
         finally:
             listening.close()
 
@@ -278,14 +329,19 @@ class LocalServer(Factory):
         for client in list(self.clients):
             if client.transport is not None:
                 client.transport.loseConnection()
-        ended: Deferred[None] = maybeDeferred(port.stopListening) if port is not None else maybeDeferred(lambda: None)
-        return ended.addErrback(lambda failure: failure.trap(OSError)).addCallback(self._remove)
+        ended: Deferred[Any] = maybeDeferred(port.stopListening) if port is not None else succeed(None)
+        return ended.addErrback(_expect_os_error).addCallback(self._remove)
 
     def _remove(self, _: object) -> None:
         """Twisted removes the socket by the name that it was bound to, which may be one through a descriptor."""
         for name in (self.path, self.folder / "control.json"):
             with contextlib.suppress(FileNotFoundError):
                 name.unlink()
+
+
+def _expect_os_error(failure: Any) -> None:
+    """Twisted may not find the socket's file under the name that it was bound to."""
+    failure.trap(OSError)
 
 
 def _bind(listening: socket.socket, path: Path) -> None:

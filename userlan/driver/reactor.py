@@ -1,7 +1,7 @@
 """What this package needs of a Twisted reactor, as types; and its clock made monotonic.
 
-Twisted's interfaces are zope's, which a type checker does not follow without a plugin; these protocols say the same structurally, so
-that a real reactor, ``task.Clock`` and ``MemoryReactorClock`` all fit where they are enough.
+Twisted's interfaces are zope's, which a type checker does not follow without a plugin; these protocols say the same
+structurally, so that a real reactor, ``task.Clock`` and ``MemoryReactorClock`` all fit where they are enough.
 """
 
 from __future__ import annotations
@@ -40,8 +40,9 @@ class Reactor(Clock, Protocol):
 def use_monotonic_time(reactor: Any) -> None:
     """Let a reactor that has not started count monotonic seconds.
 
-    Twisted's reactors count the wall clock's, so that a step of that clock (NTP, a laptop that wakes) delays every timer by as much.
-    All of its timers read ``reactor.seconds`` of the instance, which is therefore the one place to change.
+    Twisted's reactors count the wall clock's, so that a step of that clock (NTP, a laptop that wakes) delays every
+    timer by as much. All of its timers read ``reactor.seconds`` of the instance, which is therefore the one place to
+    change.
     """
     if reactor.getDelayedCalls():
         raise RuntimeError("the reactor's clock cannot be changed once calls are scheduled by it")

@@ -1,4 +1,5 @@
-"""Joins a command's local connection with a stream of the LAN, octet by octet, each half with its own end (``userlan nc``).
+"""Joins a command's local connection with a stream of the LAN, octet by octet, each half with its own end (``userlan
+nc``).
 
 ::
 

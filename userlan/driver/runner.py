@@ -1,7 +1,7 @@
 """One core under the engine: what it is fed with, and where its events go.
 
-A transport, a listener and a datagram port hold the runner of their core: it tells them the time, hands them the stack's events, and is
-told by them when the core has something to send (:meth:`CoreRunner.touch`).
+A transport, a listener and a datagram port hold the runner of their core: it tells them the time, hands them the
+stack's events, and is told by them when the core has something to send (:meth:`CoreRunner.touch`).
 """
 
 from __future__ import annotations
@@ -41,7 +41,10 @@ class Core(Protocol):
         """Whether a datagram is for this core; cheap, and needed only where several cores share a port."""
 
     def receive(self, data: Buffer, segment: int, source: Endpoint, now: float) -> None:
-        """Datagrams of ``segment`` bytes back to back. ``data`` is valid during the call only: its memory is used again."""
+        """Datagrams of ``segment`` bytes back to back.
+
+        ``data`` is valid during the call only: its memory is used again.
+        """
 
     def datagrams(self, now: float) -> Any:
         """The bursts (list of ``Burst``) that are due; each is given once."""
@@ -57,6 +60,14 @@ class StreamOwner:
     def stack_events(self, flags: int) -> None:
         """``flags`` as ``Connection.take_events``."""
         raise TypeError(f"{type(self).__name__} does not take a connection's events")
+
+    @property
+    def flushed(self) -> bool:
+        """Whether nothing of this stream is on its way any more."""
+        return True
+
+    def finish(self) -> None:
+        """The process ends: end the stream, soon."""
 
 
 class Scheduler(Protocol):

@@ -8,8 +8,8 @@
       *.json              caches and what commands added; a broken one is set aside as *.json.corrupt, never fatal
       control.sock        0600, the local API (see local.py)
 
-Every write goes to a temporary file of the same folder, is synchronised and renamed over the old one: a crash at any moment leaves the
-old or the new contents, never a half (``rename`` in POSIX.1-2017: atomic replacement).
+Every write goes to a temporary file of the same folder, is synchronised and renamed over the old one: a crash at any
+moment leaves the old or the new contents, never a half (``rename`` in POSIX.1-2017: atomic replacement).
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ KEY_LENGTH = 32
 FOLDER_MODE = 0o700
 FILE_MODE = 0o600
 MAX_JSON = 64 * 1024 * 1024
-"""Bytes of a cache that are read back at most: more than the largest roster, and no way to fill the memory by a damaged file."""
+"""Bytes of a cache that are read back at most:
+more than the largest roster, and no way to fill the memory by a damaged file."""
 
 
 class StateError(Exception):
@@ -75,7 +76,8 @@ def save_json(path: Path, value: object) -> None:
 
 
 def load_json(path: Path, report: Callable[[str], None]) -> object | None:
-    """The value in ``path``; None when there is none. A broken file is renamed to ``*.corrupt`` and told to ``report``."""
+    """The value in ``path``;
+    None when there is none. A broken file is renamed to ``*.corrupt`` and told to ``report``."""
     try:
         with path.open("rb") as file:
             data = file.read(MAX_JSON + 1)
@@ -101,7 +103,8 @@ class StateFolder:
     """An open state folder. Only one process holds it at a time; use it as a context manager, or call :meth:`close`."""
 
     def __init__(self, path: Path, report: Callable[[str], None]) -> None:
-        """Create the folder where it is missing and take its lock; raises StateError. ``report`` gets one line for each mishap."""
+        """Create the folder where it is missing and take its lock;
+        raises StateError. ``report`` gets one line for each mishap."""
         self.path = path
         self._report = report
         _make_folder(path)
@@ -113,7 +116,10 @@ class StateFolder:
         return self.path / "control.sock"
 
     def private_key(self, name: str, generate: Callable[[], bytes]) -> bytes:
-        """The private key in ``name``.key, made by ``generate`` at the first time. A damaged one is a StateError: it is never replaced."""
+        """The private key in ``name``.key, made by ``generate`` at the first time.
+
+        A damaged one is a StateError: it is never replaced.
+        """
         path = self.path / f"{name}.key"
         try:
             text = path.read_bytes()
@@ -142,11 +148,15 @@ class StateFolder:
         return key
 
     def load(self, name: str) -> object | None:
-        """The value kept in ``name``.json, or None when there is none or it is damaged (then it is set aside and reported)."""
+        """The value kept in ``name``.json, or None when there is none or it is damaged (then it is set aside and
+        reported)."""
         return load_json(self.path / f"{name}.json", self._report)
 
     def save(self, name: str, value: object) -> None:
-        """Keep a JSON-able value in ``name``.json. A full or read-only disk is reported, not raised: a cache is not worth a crash."""
+        """Keep a JSON-able value in ``name``.json.
+
+        A full or read-only disk is reported, not raised: a cache is not worth a crash.
+        """
         try:
             save_json(self.path / f"{name}.json", value)
         except OSError as error:

@@ -15,6 +15,7 @@ Nothing is called back. The owner calls ``transmit`` after anything that may mak
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -185,6 +186,14 @@ class Connection:
         if self.state not in HANDSHAKE:
             self.sender.timer_at = inf
         self.touch()
+
+    def keep_alive(self, idle: float | None, now: float) -> None:
+        """Probe a peer that was silent for ``idle`` seconds (RFC 9293 3.8.4), or (None) not any more."""
+        self.config = replace(self.config, keepalive_idle=idle)
+        if self.state is not State.CLOSED and self.state not in HANDSHAKE:
+            self.keepalive_at = inf if idle is None else now + idle
+            self.keepalive_sent = 0
+            self.touch()
 
     @property
     def readable(self) -> bool:
