@@ -12,7 +12,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet.defer import fail
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint, TCP6ClientEndpoint
@@ -63,8 +63,8 @@ class Loop:
     def __init__(self) -> None:
         self.reactor: Any = make_reactor()
         self.failures: list[LogEvent] = []
-        self._publisher: Any = globalLogPublisher
-        self._publisher.addObserver(self._observe)
+        self._observer = cast(Any, self._observe)
+        globalLogPublisher.addObserver(self._observer)
         self._thread = threading.Thread(target=self.reactor.run, kwargs={"installSignalHandlers": False})
         self._thread.start()
 
@@ -76,7 +76,7 @@ class Loop:
         self.call(lambda: None)
         self.reactor.callFromThread(self.reactor.stop)
         self._thread.join()
-        self._publisher.removeObserver(self._observe)
+        globalLogPublisher.removeObserver(self._observer)
 
     def _observe(self, event: LogEvent) -> None:
         if event.get("log_level") in (LogLevel.critical, LogLevel.error):
@@ -92,10 +92,7 @@ class FakeLan:
     def is_lan(self, host: str) -> bool:
         labels = host.split(".")
         return (
-            host.startswith(("25.", "fd75:"))
-            or host in MEMBERS
-            or labels[-1] == "internal"
-            or (len(labels) == 2 and labels[1] in NETWORKS)
+            host.startswith(("25.", "fd75:")) or host in MEMBERS or labels[-1] == "internal" or (len(labels) == 2 and labels[1] in NETWORKS)
         )
 
     def resolve(self, host: str) -> str:
@@ -245,7 +242,8 @@ class Site(BaseHTTPRequestHandler):
 def site(address: str) -> Iterator[int]:
     """An HTTP origin at a kernel address; gives its port."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    kind = type("Server", (ThreadingHTTPServer,), {"address_family": family})
+    members = {"address_family": family, "handle_error": lambda server, request, client: None}
+    kind = type("Server", (ThreadingHTTPServer,), members)
     server: ThreadingHTTPServer = kind((address, 0), Site)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()

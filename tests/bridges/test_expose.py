@@ -165,9 +165,7 @@ def test_strangers_are_turned_away(start: Callable[..., Running], service: Liste
         (("key-of-laptop",), False, True),
     ],
 )
-def test_only_those_allowed(
-    start: Callable[..., Running], service: Listener, allow: tuple[str, ...], nas: bool, laptop: bool
-) -> None:
+def test_only_those_allowed(start: Callable[..., Running], service: Listener, allow: tuple[str, ...], nas: bool, laptop: bool) -> None:
     run = start()
     port = free_port()
     run("expose", service=str(service.port), port=port, allow=allow)
@@ -280,9 +278,7 @@ def test_flows_to_a_service_that_is_down_end(loop: Loop, lan: Any) -> None:
 
 def test_flows_are_bounded(loop: Loop, lan: Any) -> None:
     with udp("127.0.0.1") as service:
-        exposed = UdpExpose(
-            lan, lan.peer_at, "127.0.0.1", service.getsockname()[1], aliases_bindable(), idle=0.4, capacity=2
-        )
+        exposed = UdpExpose(lan, lan.peer_at, "127.0.0.1", service.getsockname()[1], aliases_bindable(), idle=0.4, capacity=2)
         port = loop.call(exposed.open, 0)
         for _ in range(3):
             with udp(real(NAS)) as nas:

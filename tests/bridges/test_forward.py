@@ -153,9 +153,7 @@ def test_arguments_of_a_wrong_kind(start: Callable[..., Running]) -> None:
             run("forward", **arguments)
 
 
-def test_what_commands_made_is_kept_and_removed(
-    start: Callable[..., Running], nas: Listener, store: MemoryStore
-) -> None:
+def test_what_commands_made_is_kept_and_removed(start: Callable[..., Running], nas: Listener, store: MemoryStore) -> None:
     run = start()
     told = run("forward", rule=f"0:nas:{nas.port}")
     run("forward", rule="0:nas:53/udp")

@@ -98,9 +98,7 @@ def test_connection_cannot_name_away_what_frames_a_message() -> None:
 def test_a_websocket_is_passed_on() -> None:
     head = parse_request(request(b"Connection: keep-alive, Upgrade", b"Upgrade: WebSocket", b"Sec-WebSocket-Key: x"))
     assert head.upgrade
-    assert head.write().endswith(
-        b"Sec-WebSocket-Key: x\r\nVia: 1.1 userlan\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
-    )
+    assert head.write().endswith(b"Sec-WebSocket-Key: x\r\nVia: 1.1 userlan\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
 
 
 def test_a_chunked_request() -> None:
@@ -246,9 +244,7 @@ def test_a_head_in_any_pieces(cuts: list[int], rest: bytes) -> None:
     raise AssertionError("the head was not found")
 
 
-@pytest.mark.parametrize(
-    "data", [b"GET http://nas/ HTTP/1.1\nHost: nas\n\n", b"\nGET", GET + b"\r\nX: 1\nY: 2\r\n\r\n"]
-)
+@pytest.mark.parametrize("data", [b"GET http://nas/ HTTP/1.1\nHost: nas\n\n", b"\nGET", GET + b"\r\nX: 1\nY: 2\r\n\r\n"])
 def test_a_bare_line_feed_is_refused_at_once(data: bytes) -> None:
     for size in (1, len(data)):
         reader = HeadReader()
@@ -279,14 +275,12 @@ def test_empty_lines_before_a_request_are_skipped() -> None:
 
 def test_a_response_is_written_anew() -> None:
     head = parse_response(
-        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nKeep-Alive: 5\r\nConnection: keep-alive\r\n"
-        b"Set-Cookie: a\r\nSet-Cookie: b"
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nKeep-Alive: 5\r\nConnection: keep-alive\r\nSet-Cookie: a\r\nSet-Cookie: b"
     )
     assert head.persistent
     assert head.body_length(b"GET") == 5
     assert head.write(chunked=False, close=True) == (
-        b"HTTP/1.1 200 OK\r\nSet-Cookie: a\r\nSet-Cookie: b\r\nVia: 1.1 userlan\r\n"
-        b"Content-Length: 5\r\nConnection: close\r\n\r\n"
+        b"HTTP/1.1 200 OK\r\nSet-Cookie: a\r\nSet-Cookie: b\r\nVia: 1.1 userlan\r\nContent-Length: 5\r\nConnection: close\r\n\r\n"
     )
 
 
@@ -367,9 +361,7 @@ def pieces(data: bytes, cuts: list[int]) -> list[bytes]:
     st.binary(max_size=10),
     st.lists(st.integers(0, 500), max_size=8),
 )
-def test_chunks_in_any_pieces(
-    chunks: list[bytes], extension: bytes, trailer: bytes, rest: bytes, cuts: list[int]
-) -> None:
+def test_chunks_in_any_pieces(chunks: list[bytes], extension: bytes, trailer: bytes, rest: bytes, cuts: list[int]) -> None:
     data = b"".join(b"%X%b\r\n%b\r\n" % (len(chunk), extension, chunk) for chunk in chunks)
     data += b"000\r\n" + trailer + b"\r\n" + rest
     reader, body, left = ChunkedReader(), b"", b""

@@ -261,9 +261,7 @@ def test_outside_is_reached_directly(proxy: Address) -> None:
         assert read_response(client)[0] == 200
 
 
-@pytest.mark.parametrize(
-    "answer", [b"", b"HTTP/1.1 200 OK\r\nContent-Le", b"SSH-2.0-x\r\n\r\n", b"HTTP/1.1 200 OK\r\n\x00\r\n\r\n"]
-)
+@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 200 OK\r\nContent-Le", b"SSH-2.0-x\r\n\r\n", b"HTTP/1.1 200 OK\r\n\x00\r\n\r\n"])
 def test_an_origin_that_does_not_answer_right(proxy: Address, origin: Listener, answer: bytes) -> None:
     with dial(proxy) as client:
         client.sendall(get(f"nas:{origin.port}"))
@@ -368,9 +366,7 @@ def test_user_and_password(start_proxy: Start, nas_site: int) -> None:
         (b"X: y\r\n" * 2000 + b"\r\n", 431),
     ],
 )
-def test_smuggling_is_refused_before_anything_reaches_the_origin(
-    proxy: Address, origin: Listener, lines: bytes, status: int
-) -> None:
+def test_smuggling_is_refused_before_anything_reaches_the_origin(proxy: Address, origin: Listener, lines: bytes, status: int) -> None:
     with dial(proxy) as client:
         client.sendall(f"POST http://nas:{origin.port}/ HTTP/1.1\r\nHost: nas\r\n".encode() + lines)
         assert read_response(client)[0] == status
@@ -400,9 +396,7 @@ def test_a_request_that_is_no_proxy_request(proxy: Address) -> None:
         assert b"this is a proxy" in body
 
 
-def test_silent_clients_between_requests_are_let_go(
-    start_proxy: Start, nas_site: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_silent_clients_between_requests_are_let_go(start_proxy: Start, nas_site: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bridges.http.KEEP_ALIVE", 0.2)
     proxy = start_proxy()
     with dial(proxy) as client:

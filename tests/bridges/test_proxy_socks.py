@@ -209,9 +209,7 @@ def test_what_is_no_protocol_is_reset(proxy: Address, data: bytes) -> None:
         assert refused(client)
 
 
-@pytest.mark.parametrize(
-    "data", [b"", b"\x05", b"\x05\x01\x00\x05\x01\x00\x03\x10na", b"\x04\x01\x00", b"GET http://nas/ HT", b"CONNECT"]
-)
+@pytest.mark.parametrize("data", [b"", b"\x05", b"\x05\x01\x00\x05\x01\x00\x03\x10na", b"\x04\x01\x00", b"GET http://nas/ HT", b"CONNECT"])
 def test_half_requests_do_not_stay(start_proxy: Start, data: bytes) -> None:
     proxy = start_proxy(request_timeout=0.3)
     began = time.monotonic()
@@ -227,9 +225,7 @@ def test_half_requests_do_not_stay(start_proxy: Start, data: bytes) -> None:
         assert answer.startswith(b"HTTP/1.1 408 ")
 
 
-@pytest.mark.parametrize(
-    "data", [b"\x05\x01\x00\x05\x01\x00\x03\x10" + b"n" * 30, b"GET http://nas/ HTTP/1.1\r\nHost: nas\r\n"]
-)
+@pytest.mark.parametrize("data", [b"\x05\x01\x00\x05\x01\x00\x03\x10" + b"n" * 30, b"GET http://nas/ HTTP/1.1\r\nHost: nas\r\n"])
 def test_dripping_does_not_help(start_proxy: Start, data: bytes) -> None:
     proxy = start_proxy(request_timeout=0.4)
     began = time.monotonic()

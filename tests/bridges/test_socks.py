@@ -57,9 +57,7 @@ def test_connect_in_any_pieces(host: str, port: int, rest: bytes, cuts: list[int
     assert negotiation.take_rest() == rest
 
 
-@given(
-    st.binary(min_size=1, max_size=255), st.binary(min_size=1, max_size=255), st.lists(st.integers(0, 600), max_size=8)
-)
+@given(st.binary(min_size=1, max_size=255), st.binary(min_size=1, max_size=255), st.lists(st.integers(0, 600), max_size=8))
 def test_password_in_any_pieces(user: bytes, password: bytes, cuts: list[int]) -> None:
     credentials = Credentials("anna", "secret")
     negotiation = Negotiation(credentials)

@@ -167,9 +167,7 @@ def test_a_slow_reader_stops_the_sender_and_memory_stays(relay: Relay, listener:
         assert received == sent
 
 
-def test_a_reset_is_noticed_while_the_other_side_does_not_read(
-    loop: Loop, listener: Listener, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_reset_is_noticed_while_the_other_side_does_not_read(loop: Loop, listener: Listener, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(splice_module, "SWEEP_INTERVAL", 0.1)
     relay = Relay(loop, listener.port)
     near, far = pair(relay, listener)
@@ -235,9 +233,7 @@ def test_the_limit_of_streams(loop: Loop, listener: Listener) -> None:
     relay.close()
 
 
-def test_an_idle_policy_ends_silent_streams_only(
-    loop: Loop, listener: Listener, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_idle_policy_ends_silent_streams_only(loop: Loop, listener: Listener, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(splice_module, "SWEEP_INTERVAL", 0.05)
     relay = Relay(loop, listener.port, idle=0.3)
     near, far = pair(relay, listener)

@@ -106,9 +106,7 @@ def test_one_port_serves_all_targets(proxy: Address, nas: socket.socket, client:
         assert len(sources) == 1
 
 
-def test_wrong_datagrams_are_dropped_and_counted(
-    start_proxy: Any, nas: socket.socket, client: socket.socket, loop: Loop
-) -> None:
+def test_wrong_datagrams_are_dropped_and_counted(start_proxy: Any, nas: socket.socket, client: socket.socket, loop: Loop) -> None:
     control, relay = associate(start_proxy())
     with control:
         right = build_datagram(NAS, nas.getsockname()[1], b"right")
@@ -144,9 +142,7 @@ def test_a_client_that_names_its_port_is_held_to_it(proxy: Address, nas: socket.
         assert nas.recv(10) == b"x"
 
 
-def test_the_association_ends_with_its_control_connection(
-    start_proxy: Any, nas: socket.socket, client: socket.socket, loop: Loop
-) -> None:
+def test_the_association_ends_with_its_control_connection(start_proxy: Any, nas: socket.socket, client: socket.socket, loop: Loop) -> None:
     proxy = start_proxy()
     control, relay = associate(proxy)
     client.sendto(build_datagram(NAS, nas.getsockname()[1], b"x"), relay)
@@ -209,9 +205,7 @@ def test_associations_are_bounded(start_proxy: Any, monkeypatch: pytest.MonkeyPa
         assert read_all(second)[2:4] == b"\x05\x01"
 
 
-def test_waiting_for_a_name_is_bounded(
-    start_proxy: Any, client: socket.socket, loop: Loop, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_waiting_for_a_name_is_bounded(start_proxy: Any, client: socket.socket, loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
     def slow(*arguments: Any) -> Any:
         time.sleep(0.5)
         return [(2, 2, 17, "", ("127.0.0.1", 0))]
