@@ -328,8 +328,11 @@ class Host:
         """When ``tick`` is to be called at the latest; in the past when ``packets`` has something to give."""
         if self._tcp.pending or self._outgoing or self._icmp.outgoing:
             return self._now
-        times = (self._tcp.deadline(), self._reassembler.deadline(), self._path_mtu.deadline())
-        return min((time for time in times if time is not None), default=None)
+        first = self._tcp.deadline()
+        for time in (self._reassembler.deadline(), self._path_mtu.deadline()):
+            if time is not None and (first is None or time < first):
+                first = time
+        return first
 
     def tick(self, now: float) -> None:
         """Time has passed; drain ``packets`` and ``events`` afterwards."""

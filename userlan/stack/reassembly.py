@@ -156,6 +156,8 @@ class Reassembler:
 
     def deadline(self) -> float | None:
         """When the first incomplete packet is given up."""
+        if not self.bytes:
+            return None
         fronts = (next(iter(partials.values()), None) for partials in self._partials.values())
         return min((partial.expires for partial in fronts if partial is not None), default=None)
 
