@@ -1,0 +1,86 @@
+"""The command line in this process: what it prints and how it ends."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from userlan.cli.output import ago, byte_count, table
+from userlan.cli.show_commands import describe, path_text
+
+
+def userlan(*arguments: str, state: Path) -> subprocess.CompletedProcess[str]:
+    """The real command."""
+    command = [sys.executable, "-m", "userlan", "--state", str(state), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=30, stdin=subprocess.DEVNULL)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "part"),
+    [
+        (("--help",), 0, "The LAN over the Internet"),
+        (("--version",), 0, "userlan"),
+        (("stauts",), 2, "did you mean 'status'"),
+        (("ping",), 2, "PEER"),
+        (("ping", "nas", "-c", "x"), 2, "-c"),
+        (("status",), 1, "userlan up"),
+        (("join", "userlan://x"), 1, "cut short"),
+        (("join", "home"), 2, "--password-file"),
+        (("config", "check", "/nowhere"), 1, "/nowhere"),
+        (("create", "home", "--password-file", "/nowhere"), 1, "/nowhere"),
+        (("up", "--listen", "nonsense"), 2, "nonsense"),
+        (("up", "--mediator", "http://x"), 1, "userlan://"),
+    ],
+)
+def test_each_mistake_is_one_clear_line(tmp_path: Path, arguments: tuple[str, ...], status: int, part: str) -> None:
+    result = userlan(*arguments, state=tmp_path / "state")
+    told = result.stdout if status == 0 else result.stderr
+    assert result.returncode == status, result.stderr
+    assert part in told
+    if status and arguments[0] != "config":
+        assert len(told.strip().splitlines()) == 1
+
+
+def peer(**changes: Any) -> dict[str, Any]:
+    """A peer of the status."""
+    base = {
+        "name": "ben", "key": "k", "ipv4": "25.1.2.3", "ipv6": "fd75::1", "networks": ["home"], "state": "direct", "path": "udp",
+        "endpoint": "203.0.113.9:41414", "rtt_ms": 12.345, "rx_bytes": 2048, "tx_bytes": 10, "last_seen": None,
+    }
+    return base | changes
+
+
+def test_paths_in_words() -> None:
+    assert path_text(peer()) == "direct udp 203.0.113.9:41414"
+    assert path_text(peer(path="lan")) == "direct udp 203.0.113.9:41414 (lan)"
+    assert path_text(peer(path="tcp")) == "direct tcp 203.0.113.9:41414"
+    assert path_text(peer(state="connecting")) == "connecting"
+    assert path_text(peer(state="offline")) == "offline"
+    assert path_text(peer(state="offline", last_seen=time.time() - 180)) == "offline, last seen 3 min ago"
+
+
+def test_the_status_in_columns() -> None:
+    snapshot = {
+        "self": {"name": "anna", "ipv4": "25.9.9.9", "ipv6": "fd75::9", "key": "mine", "nat": {}},
+        "mediator": {"url": "userlan://h:1/k", "state": "offline", "reason": "silent"},
+        "networks": [{"name": "home", "owner": "mine", "locked": False, "members": []}],
+        "peers": [peer()],
+        "bridges": {"proxy": "127.0.0.1:1055", "forward": []},
+    }
+    told = describe(snapshot)
+    assert "anna  25.9.9.9  fd75::9" in told
+    assert "mediator  userlan://h:1/k  offline: silent" in told
+    assert "home (yours)" in told
+    assert "12.3 ms" in told
+    assert "create NAME" in describe(snapshot | {"networks": [], "peers": []})
+
+
+def test_units() -> None:
+    assert [byte_count(n) for n in (0, 1023, 1024, 1536 << 20)] == ["0 B", "1023 B", "1.0 KiB", "1.5 GiB"]
+    assert [ago(n) for n in (0, 59, 120, 7200, 200_000)] == ["0 s ago", "59 s ago", "2 min ago", "2 h ago", "2 d ago"]
+    assert table([{"a": 1, "b_c": None}]) == "A  B C\n1  -"

@@ -1,0 +1,99 @@
+"""One pair's states, as ``status`` shows them, driven by hand."""
+
+from __future__ import annotations
+
+from userlan.node.peers import DOUBT, SILENCE, EchoDue, InitiateDue, MeetDue, PeerEffect, PeerLink, PeerState, path_of
+from userlan.wire.endpoint import Endpoint
+
+HERE = Endpoint("udp", "203.0.113.9", 41414)
+STREAM = Endpoint("tcp", "203.0.113.9", 41414)
+
+
+def run(link: PeerLink, now: float, until: float, session: bool = True, answer: bool = True) -> list[tuple[float, PeerEffect]]:
+    """Ticks at each deadline; answers echoes 10 ms later where asked to."""
+    effects: list[tuple[float, PeerEffect]] = []
+    while (deadline := link.deadline()) is not None and deadline <= until:
+        now = max(now, deadline)
+        for effect in link.tick(session, now):
+            effects.append((now, effect))
+            if isinstance(effect, EchoDue) and answer:
+                link.heard(HERE, now + 0.01)
+                link.echo_reply(effect.sequence, now + 0.01)
+    return effects
+
+
+def direct(now: float = 0.0) -> PeerLink:
+    """A link that just became direct."""
+    link = PeerLink(bytes(32), now)
+    link.presence(True, now)
+    link.introduce([HERE], 0.0, now)
+    assert link.state is PeerState.CONNECTING
+    assert [type(effect) for effect in link.tick(False, now)] == [InitiateDue]
+    link.session_established(now)
+    assert any(isinstance(effect, EchoDue) for effect in link.tick(True, now))
+    assert link.heard(HERE, now)
+    assert link.state is PeerState.DIRECT
+    return link
+
+
+def test_an_idle_direct_link_is_proved_every_five_seconds() -> None:
+    link = direct()
+    effects = run(link, 0.0, 60.0)
+    echoes = [at for at, effect in effects if isinstance(effect, EchoDue)]
+    assert 10 <= len(echoes) <= 14
+    assert link.rtt is not None
+    assert abs(link.rtt - 0.01) < 1e-6
+    assert link.state is PeerState.DIRECT
+
+
+def test_a_silent_peer_is_asked_every_second_then_gone() -> None:
+    link = direct()
+    run(link, 0.0, 20.0)
+    link.online = True
+    effects = run(link, 20.0, 20.0 + SILENCE + 3, answer=False)
+    assert sum(isinstance(effect, EchoDue) for _, effect in effects) >= 8
+    assert link.state is PeerState.CONNECTING
+    assert any(isinstance(effect, MeetDue) for _, effect in effects)
+    assert link.rtt is None
+
+
+def test_a_peer_that_the_mediator_calls_offline_has_four_seconds_to_answer() -> None:
+    link = direct()
+    run(link, 0.0, 20.0)
+    link.presence(False, 20.0)
+    run(link, 20.0, 20.0 + DOUBT + 1, answer=False)
+    assert link.state is PeerState.OFFLINE
+
+
+def test_a_mediators_word_alone_ends_nothing() -> None:
+    link = direct()
+    link.presence(False, 20.0)
+    run(link, 20.0, 60.0)
+    assert link.state is PeerState.DIRECT
+
+
+def test_attempts_back_off_while_the_peer_stays_away() -> None:
+    link = PeerLink(bytes(32), 0.0)
+    link.cached = [HERE]
+    link.try_cached(0.0)
+    assert link.state is PeerState.CONNECTING
+    effects = run(link, 0.0, 600.0, session=False, answer=False)
+    assert link.state is PeerState.OFFLINE
+    assert sum(isinstance(effect, InitiateDue) for _, effect in effects) < 130
+
+
+def test_a_tcp_path_is_left_for_udp_when_it_can_be() -> None:
+    link = direct()
+    link.reached(STREAM, 0.0)
+    effects = run(link, 0.0, 130.0)
+    upgrades = [effect for _, effect in effects if isinstance(effect, InitiateDue)]
+    assert upgrades
+    assert all(endpoint.transport == "udp" for effect in upgrades for endpoint in effect.endpoints)
+    assert link.cached[0] == STREAM
+
+
+def test_words_for_paths() -> None:
+    assert path_of(HERE, PeerState.DIRECT) == "udp"
+    assert path_of(STREAM, PeerState.DIRECT) == "tcp"
+    assert path_of(Endpoint("udp", "192.168.1.5", 1), PeerState.DIRECT) == "lan"
+    assert path_of(HERE, PeerState.OFFLINE) == path_of(None, PeerState.DIRECT) == "none"
