@@ -23,7 +23,7 @@ CHUNK = 61_560
 
 @dataclass(frozen=True)
 class Path:
-    """Both directions. Seconds, probabilities, bits a second (0: no limit), octets."""
+    """Both directions. Seconds, probabilities, bits a second (0: no limit), octets. ``jitter`` keeps the order."""
 
     delay: float = 0.010
     loss: float = 0.0
@@ -43,6 +43,7 @@ class Direction:
         self.longest_queue = 0.0
         self._random = random
         self._free_at = 0.0
+        self._last = 0.0
 
     def carry(self, segment: Segment, now: float) -> list[tuple[float, Segment]]:
         """The arrivals that a segment causes."""
@@ -85,7 +86,8 @@ class Direction:
                 return None
             leaves = self._free_at = free + (size + HEADERS) * 8 / path.rate
             self.longest_queue = max(self.longest_queue, leaves - now)
-        return leaves + path.delay + self._random.random() * path.jitter
+        self._last = max(self._last, leaves + path.delay + self._random.random() * path.jitter)
+        return self._last
 
 
 def piece(segment: Segment, start: int, end: int) -> Segment:
@@ -137,7 +139,7 @@ class Side:
             taken = connection.send(chunk, now)
             self.sent_hash.update(chunk[:taken])
             self.sent += taken
-        if self.sent >= self.total:
+        if self.sent >= self.total and connection.state is not State.SYN_SENT:
             connection.shutdown(now)
         self.largest_backlog = max(self.largest_backlog, connection.receiver.buffer.length)
         if self._began is None:

@@ -200,12 +200,13 @@ class Scene:
         """Send so many octets, each flight acknowledged at once, so that the window is large; returns the octets."""
         sent = acked = 0
         data = bytes(octets)
+        self.now += 0.010
         while acked < octets:
-            sent += self.connection.send(data[sent : sent + self.connection.send_room], self.now)
-            for segment in self.connection.transmit(self.now):
-                acked = max(acked, signed(segment.seq - self.our_isn - 1) + len(segment.payload))
+            sent += self.connection.send(data[sent:], self.now)
+            self.drain()
+            acked = self.connection.sender.nxt - self.our_isn - 1
             self.now += 0.010
-            self.inject("A", ack=acked)
+            self.connection.segment_arrived(self.segment("A", ack=acked), self.now)
         return acked
 
 

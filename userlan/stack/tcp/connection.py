@@ -289,6 +289,7 @@ class Connection:
         self.touch()
         if self.time_wait is not None:
             self.time_wait.segment_arrived(segment, now)
+            self._follow_time_wait()
         else:
             arriving.segment_arrived(self, segment, now)
 
@@ -310,9 +311,7 @@ class Connection:
         self.touch()
         if self.time_wait is not None:
             self.time_wait.tick(now)
-            if self.time_wait.state is State.CLOSED:
-                self.state = State.CLOSED
-                self.time_wait = None
+            self._follow_time_wait()
             return
         if self.state is not State.CLOSED:
             output.tick(self, now)
@@ -391,6 +390,11 @@ class Connection:
         self.time_wait = TimeWait(self, now)
         self.end(None)
         self.state = State.TIME_WAIT
+
+    def _follow_time_wait(self) -> None:
+        if self.time_wait is not None and self.time_wait.state is State.CLOSED:
+            self.state = State.CLOSED
+            self.time_wait = None
 
     def end(self, error: str | None) -> None:
         """The connection is over: stop every timer, drop what is queued, report CLOSED. Octets to be read stay."""
