@@ -80,6 +80,9 @@ class HttpExchange:
         self._origin = origin
         self._reused = reused
         origin.owner = self
+        if origin.direct and self._client.direct:
+            origin.widen()
+            self._client.widen()
         origin.write(self.request.write())
         early, self._early = self._early, b""
         if early:

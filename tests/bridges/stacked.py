@@ -52,7 +52,7 @@ class Wire:
         assert self.other is not None
         bursts = []
         for packet in self.host.packets(now):
-            parts = cut(packet, True)
+            parts = cut(packet, False)
             for begin in range(0, len(parts), 40):
                 group = parts[begin : begin + 40]
                 bursts.append(Burst(b"".join(group), len(group[0]), self.other))
