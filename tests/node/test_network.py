@@ -102,6 +102,19 @@ def test_a_vanished_peer_is_offline_and_its_connection_ends(lan: VirtualLan) -> 
     assert peer["last_seen"] > 0
 
 
+def test_a_reader_whose_peer_vanished_is_told_too(lan: VirtualLan) -> None:
+    anna, ben = two_homes(lan)
+    lan.network(anna, ben)
+    lan.direct(anna, ben)
+    Sink(lan, ben, 80)
+    waiting = Source(lan, anna, ben.roster.own_ipv4, 80, b"")
+    waiting.rest = memoryview(b"a request")
+    waiting.push = lambda: None  # type: ignore[method-assign]  # it only waits for an answer
+    lan.world.run(1.0)
+    lan.kill("ben")
+    lan.world.run_until(lambda: waiting.error is not None, 180)
+
+
 def test_a_restarted_node_reaches_its_peer_with_the_mediator_dead(lan: VirtualLan) -> None:
     anna = lan.node("anna", lan.internet, "198.51.100.1", profile=FAR, key=bytes(range(32)))
     ben = lan.node("ben", lan.internet, "203.0.113.1", profile=FAR)

@@ -48,9 +48,9 @@ from userlan.wire.superpacket import SuperPacket
 
 MAX_LOOPS = 16
 """Rounds in which the host may answer itself within one call; a node that talks to itself goes on at the next one."""
-USER_TIMEOUT = 120.0
-"""Seconds that a connection of the LAN waits for a silent peer (RFC 5482): a session survives a router's restart or a tunnel ride, and a program
-whose peer is gone for good is told before its user gives up."""
+LAN_TCP = TcpConfig(user_timeout=120.0, keepalive_idle=60.0, keepalive_interval=15.0, keepalive_probes=4)
+"""Connections of the LAN wait two minutes for a silent peer, whichever side is waiting (RFC 5482; RFC 1122, 4.2.3.6): a session survives a
+router's restart or a tunnel ride, and a program whose peer is gone for good is told before its user gives up."""
 MAX_MEDIATORS = 16
 """Mediators of one node: each costs a tunnel and a connection."""
 
@@ -89,7 +89,7 @@ class Node:
             private_key, entropy=entropy, now=now, wall_offset=wall_offset, timestamp_floor=memory.timestamp, mtu=mtu
         )
         self.key = self.device.public_key
-        self.host = Host(entropy=entropy, config=HostConfig(mtu=mtu, tcp=TcpConfig(user_timeout=USER_TIMEOUT)))
+        self.host = Host(entropy=entropy, config=HostConfig(mtu=mtu, tcp=LAN_TCP))
         self.ipv6 = ipv6_of(self.key)
         self.host.add_address(self.ipv6)
         self.keyring = Keyring(self.key, private_key)
