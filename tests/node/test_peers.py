@@ -82,6 +82,18 @@ def test_attempts_back_off_while_the_peer_stays_away() -> None:
     assert sum(isinstance(effect, InitiateDue) for _, effect in effects) < 130
 
 
+def test_a_wish_during_an_attempt_does_not_spin() -> None:
+    link = PeerLink(bytes(32), 0.0)
+    link.presence(True, 0.0)
+    link.introduce([HERE], 0.0, 0.0)
+    link.network_changed(0.0)
+    for now in (0.0, 0.1, 0.25, 0.5, 1.0, 2.0, 3.5):
+        link.tick(False, now)
+        deadline = link.deadline()
+        assert deadline is not None
+        assert deadline > now
+
+
 def test_a_tcp_path_is_left_for_udp_when_it_can_be() -> None:
     link = direct()
     link.reached(STREAM, 0.0)

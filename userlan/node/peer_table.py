@@ -158,12 +158,14 @@ class PeerTable:
         return None
 
     def tick(self, now: float) -> None:
-        """Do what is due."""
+        """Do what is due, each peer once."""
+        due: dict[bytes, None] = {}
         while self._due and self._due[0][0] <= now:
             at, key = heapq.heappop(self._due)
-            if self._due_at.get(key) != at:
-                continue
-            del self._due_at[key]
+            if self._due_at.get(key) == at:
+                del self._due_at[key]
+                due[key] = None
+        for key in due:
             link = self.links.get(key)
             if link is not None:
                 self._tick(link, now)

@@ -171,9 +171,11 @@ class PeerLink:
 
     def deadline(self) -> float | None:
         """When ``tick`` has something to do."""
-        times = [time for time in (self._retry_at, self._upgrade_at) if time is not None]
+        times = [self._upgrade_at] if self._upgrade_at is not None else []
         if self.attempt is not None:
             times.append(self.attempt.deadline())
+        elif self._retry_at is not None:
+            times.append(self._retry_at)
         if self.state is PeerState.DIRECT:
             times += (self._next_echo, self._dead_at())
         return min(times, default=None)
