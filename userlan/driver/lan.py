@@ -6,10 +6,9 @@
 from __future__ import annotations
 
 import ipaddress
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 import attrs
-from twisted.internet.interfaces import IStreamClientEndpoint, IStreamServerEndpoint
 from twisted.internet.protocol import DatagramProtocol
 
 from userlan.driver.datagrams import LanDatagramPort
@@ -90,13 +89,16 @@ class Lan:
         """The numeric address of a name (a numeric address is its own); raises ``userlan.lan.names.UnknownName``."""
         return text(self._resolve(host))
 
-    def client_endpoint(self, host: str, port: int, timeout: float = CONNECT_TIMEOUT) -> IStreamClientEndpoint:
-        """Connects to a port of a member. The name is resolved at each ``connect``; its failure is the Deferred's."""
-        return cast(IStreamClientEndpoint, LanClientEndpoint(self._runner, self._resolve, host, port, timeout))
+    def client_endpoint(self, host: str, port: int, timeout: float = CONNECT_TIMEOUT) -> LanClientEndpoint:
+        """Connects to a port of a member (IStreamClientEndpoint).
 
-    def server_endpoint(self, port: int) -> IStreamServerEndpoint:
-        """Listens on a port of all own virtual addresses; 0 takes a free one."""
-        return cast(IStreamServerEndpoint, LanServerEndpoint(self._runner, port))
+        The name is resolved at each ``connect``; its failure is the Deferred's.
+        """
+        return LanClientEndpoint(self._runner, self._resolve, host, port, timeout)
+
+    def server_endpoint(self, port: int) -> LanServerEndpoint:
+        """Listens on a port of all own virtual addresses (IStreamServerEndpoint); 0 takes a free one."""
+        return LanServerEndpoint(self._runner, port)
 
     def datagram_port(self, protocol: DatagramProtocol, port: int = 0) -> LanDatagramPort:
         """Binds a UDP port (0: a free one) on all own virtual addresses and starts ``protocol`` on it;
