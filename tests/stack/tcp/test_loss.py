@@ -180,6 +180,28 @@ def test_a_spurious_timeout_is_undone() -> None:
     assert all("seq=5000" not in answer for answer in answers)
 
 
+def test_a_fast_retransmit_because_of_reordering_is_undone_and_the_next_comes_later() -> None:
+    """Eifel again, and a path that reorders is waited for (Linux: tcp_reordering)."""
+    scene = established(timestamps=True)
+    scene.grow(60_000)
+    scene.send(bytes(200_000))
+    base = 60_000
+    sent = int(scene.now * 1000)
+    window = scene.connection.sender.congestion.window
+    scene.now += 0.020
+    assert f"ACK seq={base} ack=0 len=988" in scene.inject("A", ack=base, sack=((base + 988, base + 5 * 988),))
+    assert scene.connection.sender.congestion.window < window
+    late = (scene.peer_clock + 1, sent)
+    scene.inject("A", ack=base + 5 * 988, timestamp=late)
+    assert scene.connection.counters["spurious"] == 1
+    assert scene.connection.sender.congestion.window >= window
+    base += 5 * 988
+    answers = scene.inject("A", ack=base, sack=((base + 988, base + 5 * 988),))
+    assert all(f"seq={base} " not in answer for answer in answers)
+    answers = scene.inject("A", ack=base, sack=((base + 988, base + 8 * 988),))
+    assert answers[0] == f"ACK seq={base} ack=0 len=988"
+
+
 def test_a_timeout_with_a_reason_is_not_undone() -> None:
     scene = established(timestamps=True)
     scene.send(bytes(30_000))

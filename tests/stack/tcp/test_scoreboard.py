@@ -46,9 +46,9 @@ def test_what_lies_below_two_segments_worth_of_sack_is_lost() -> None:
     """RFC 6675 4, IsLost: more than (DupThresh - 1) x SMSS octets above."""
     board = flight(0, 1000, 2000)
     board.sack(1000, 1000 + 2 * SEGMENT)
-    assert board.find_losses(SEGMENT, 0) == 0
+    assert board.find_losses(SEGMENT, 3, 0) == 0
     board.sack(1000, 1001 + 2 * SEGMENT)
-    assert board.find_losses(SEGMENT, 0) == 1000
+    assert board.find_losses(SEGMENT, 3, 0) == 1000
     assert lost(board) == [(0, 1000)]
     assert board.in_flight == 1000 - 2 * SEGMENT - 1
 
@@ -57,9 +57,9 @@ def test_what_lies_below_three_separate_runs_is_lost() -> None:
     """RFC 6675 4, IsLost: DupThresh discontiguous sequences above."""
     board = flight(0, 1000)
     for start in (100, 300, 500):
-        assert board.find_losses(SEGMENT, 0) == 0
+        assert board.find_losses(SEGMENT, 3, 0) == 0
         board.sack(start, start + 10)
-    assert board.find_losses(SEGMENT, 0) == 100
+    assert board.find_losses(SEGMENT, 3, 0) == 100
     assert lost(board) == [(0, 100)]
 
 
@@ -67,14 +67,14 @@ def test_a_retransmission_is_lost_when_something_sent_later_arrived() -> None:
     """RFC 8985 6.2, for retransmissions."""
     board = flight(0, 1000, 2000)
     board.sack(1000, 2000)
-    board.find_losses(SEGMENT, 0)
+    board.find_losses(SEGMENT, 3, 0)
     again = board.next_lost(5000)
     assert again is not None
     again.sent_at = 5.0
     board.delivered_sent_at = 5.0
-    assert board.find_losses(SEGMENT, 0.5) == 0
+    assert board.find_losses(SEGMENT, 3, 0.5) == 0
     board.delivered_sent_at = 5.6
-    assert board.find_losses(SEGMENT, 0.5) == 1000
+    assert board.find_losses(SEGMENT, 3, 0.5) == 1000
 
 
 def test_lost_neighbours_are_sent_again_as_one_run() -> None:
@@ -155,7 +155,7 @@ def test_the_books_agree_with_a_model_octet_by_octet(data: st.DataObject) -> Non
             board.mark_first_lost(SEGMENT)
         elif action == "find":
             before = board.lost
-            assert board.find_losses(SEGMENT, 0.5) == board.lost - before
+            assert board.find_losses(SEGMENT, 3, 0.5) == board.lost - before
         elif action == "again":
             limit = data.draw(st.integers(1, 400))
             run = board.next_lost(limit)

@@ -19,7 +19,7 @@ from userlan.stack.tcp.state import State
 from userlan.wire.tcp import Flags, Segment
 
 MAX_BACKLOG = 1024
-"""Half-open connections of one listener, whatever is asked for: about 6 KB each."""
+"""Half-open connections of one listener, whatever is asked for: about 4 KB each."""
 
 
 class Listener:

@@ -7,13 +7,17 @@
       (no episode) ─────────────────────────────────────────────▶ FAST ─────────────────────────────▶ (no episode)
             │                                                      │ timeout                               ▲
             └─────────────── retransmission timeout ───────────▶ LOSS ────────────────────────────────────┘
-                                                                   └─ the timeout was spurious: all undone ─┘
 
 The point is SND.NXT at the beginning: one window is reduced once, however many losses it has.
+
+An episode was spurious when the first ACK that advances in it echoes a timestamp from before it (Eifel): what it answers was
+not lost, only late. Then all is undone, and after a fast retransmit the path is known to reorder: twice as much has to overtake
+a segment before it is taken for lost, up to a super-segment (as Linux adapts its tcp_reordering).
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from enum import Enum
 
 from userlan.stack.tcp.congestion import CongestionControl
@@ -22,6 +26,10 @@ from userlan.stack.tcp.scoreboard import DUPLICATE_THRESHOLD, Scoreboard
 REORDERING_SHARE = 1 / 4
 """Of the round trip: how much later a transmission must have been delivered so that an earlier retransmission is lost
 (RFC 8985 6.2)."""
+
+
+MAX_THRESHOLD = 45
+"""Segments: reordering beyond a super-segment is not waited for."""
 
 
 class Episode(Enum):
@@ -36,17 +44,21 @@ class Recovery:
     __slots__ = (
         "_board",
         "_congestion",
+        "_counters",
         "_duplicates",
         "_point",
-        "_timeout_at",
+        "_reduced_at",
+        "_threshold",
         "_timeouts",
         "episode",
         "force",
         "sack",
     )
 
-    def __init__(self, board: Scoreboard, congestion: CongestionControl) -> None:
+    def __init__(self, board: Scoreboard, congestion: CongestionControl, counters: Counter[str]) -> None:
         self._board = board
+        self._counters = counters
+        self._threshold = DUPLICATE_THRESHOLD
         self._congestion = congestion
         self.episode = Episode.NONE
         self.force = False
@@ -56,7 +68,7 @@ class Recovery:
         self._point = 0
         self._duplicates = 0
         self._timeouts = 0
-        self._timeout_at: float | None = None
+        self._reduced_at: float | None = None
 
     def acknowledged(
         self,
@@ -76,17 +88,17 @@ class Recovery:
         board = self._board
         if advanced:
             self._duplicates = 0
-            if self._timeout_at is not None:
-                if echo_sent_at is not None and echo_sent_at < self._timeout_at:
+            if self._reduced_at is not None:
+                if echo_sent_at is not None and echo_sent_at < self._reduced_at:
                     self._spurious()
-                self._timeout_at = None
+                self._reduced_at = None
             self._timeouts = 0
             if self.episode is not Episode.NONE and una >= self._point:
                 self.episode = Episode.NONE
                 self.force = False
                 self._congestion.recovered(board.in_flight)
         if self.sack:
-            found = board.find_losses(segment, round_trip * REORDERING_SHARE)
+            found = board.find_losses(segment, self._threshold, round_trip * REORDERING_SHARE)
             if found and self.episode is Episode.NONE:
                 self._enter_fast(una, nxt, now)
         elif self.episode is Episode.FAST and advanced and not board.lost:
@@ -106,6 +118,8 @@ class Recovery:
         self.episode = Episode.FAST
         self.force = True
         self._point = nxt
+        self._reduced_at = now
+        self._counters["fast-retransmit"] += 1
         self._congestion.loss(nxt - una, now)
 
     def timeout(self, una: int, nxt: int, now: float) -> None:
@@ -117,11 +131,15 @@ class Recovery:
         self._point = nxt
         self._duplicates = 0
         if not self._timeouts:
-            self._timeout_at = now
+            self._reduced_at = now
         self._timeouts += 1
 
     def _spurious(self) -> None:
-        """Eifel (RFC 3522 3.2, RFC 4015 3.2): the ACK answers what was sent before the timeout, so nothing was lost."""
+        """Eifel (RFC 3522 3.2, RFC 4015 3.2): the ACK answers what was sent before the reduction, so nothing was lost."""
+        if self.episode is Episode.FAST:
+            self._threshold = min(2 * self._threshold, MAX_THRESHOLD)
+        self._counters["spurious"] += 1
         self._board.undo()
         self._congestion.undo()
         self.episode = Episode.NONE
+        self.force = False

@@ -202,12 +202,14 @@ class Scoreboard:
 
     # ------------------------------------------------------------------ losses
 
-    def find_losses(self, segment: int, reordering: float) -> int:
-        """Mark what is lost by SACK (``segment``: SMSS in octets; ``reordering`` in seconds). Returns how many octets
-        were marked."""
+    def find_losses(self, segment: int, threshold: int, reordering: float) -> int:
+        """Mark what is lost by SACK; returns how many octets were marked.
+
+        ``segment``: SMSS in octets; ``threshold``: DupThresh in segments; ``reordering``: seconds.
+        """
         if not self.sacked:
             return 0
-        edge = self._loss_edge(segment)
+        edge = self._loss_edge(segment, threshold)
         latest = self.delivered_sent_at - reordering
         marked = 0
         for run in self._runs:
@@ -225,7 +227,7 @@ class Scoreboard:
             self._edge = edge
         return marked
 
-    def _loss_edge(self, segment: int) -> int:
+    def _loss_edge(self, segment: int, threshold: int) -> int:
         """Below this position everything that is not SACKed is lost (IsLost of RFC 6675 4)."""
         above = 0
         separate = 0
@@ -233,7 +235,7 @@ class Scoreboard:
             if run.sacked:
                 above += run.end - run.start
                 separate += 1
-                if separate >= DUPLICATE_THRESHOLD or above > (DUPLICATE_THRESHOLD - 1) * segment:
+                if separate >= threshold or above > (threshold - 1) * segment:
                     return run.start
         return 0
 

@@ -101,7 +101,7 @@ class Sender:
         self.rtt = RttEstimator(config.rto_initial, config.rto_min, config.rto_max)
         self.congestion: CongestionControl = ALGORITHMS[config.congestion](536, config.initial_window_segments)
         self.flight = FlightLimit(config.flight_floor, config.flight_queue_time)
-        self.recovery = Recovery(self.board, self.congestion)
+        self.recovery = Recovery(self.board, self.congestion, counters)
         self.timer_at = inf
         self.progress_at = 0.0
         self.probe_due = False
@@ -183,15 +183,12 @@ class Sender:
         if delivered:
             self._sample(delivered, youngest, echo_age if advanced else None, outstanding, now)
         recovery = self.recovery
-        before = recovery.episode
         if advanced or board.sacked:
             sent_at = now - echo_age + ECHO_GRANULARITY if echo_age is not None else None
             round_trip = self.rtt.smoothed or UNKNOWN_ROUND_TRIP
             recovery.acknowledged(self.una, self.nxt, self.segment, round_trip, advanced, sent_at, now)
         elif duplicate and board and not self.sack:
             recovery.duplicate(self.una, self.nxt, self.segment, now)
-        if before is not recovery.episode and recovery.episode is Episode.FAST:
-            self.counters["fast-retransmit"] += 1
 
     def _sacked(self, ack: int, blocks: tuple[tuple[int, int], ...]) -> tuple[int, Run | None]:
         """Put SACK blocks on the scoreboard; one outside of what is in flight is a duplicate's (RFC 2883) or a lie."""
