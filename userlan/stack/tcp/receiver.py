@@ -29,7 +29,7 @@ MAX_SCALE = 14
 """RFC 7323 2.3."""
 
 UPDATE = 128 * 1024
-"""Octets: reading so many is told at once, two super-segments' worth; less would cost an ACK for every chunk."""
+"""Octets: reading so many, or half a smaller window, is told at once; less would cost an ACK for every chunk."""
 
 INTERACTIVE = 0.200
 """Seconds: data was sent so lately that an answer is likely soon, on which the ACK can ride."""
@@ -219,7 +219,7 @@ class Receiver:
                 opened = self.next + self.window.limit - self.buffer.length - self.advertised
                 remaining = self.advertised - self.next
                 small = min(self.segment, self.window.limit // 2)
-                if opened >= UPDATE or (remaining < small and opened >= small):
+                if opened >= min(UPDATE, self.window.limit // 2) or (remaining < small and opened >= small):
                     self.ack_now = True
         return data
 
