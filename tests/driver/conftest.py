@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from twisted.logger import globalLogPublisher
 
+from tests.driver.loop import Loop
+
 
 @pytest.fixture
 def logged_failures() -> Iterator[list[Any]]:
@@ -29,3 +31,11 @@ def nothing_fails(logged_failures: list[Any]) -> Iterator[None]:
     """A failure that is only logged fails the test; one that expects some takes them out of the list."""
     yield
     assert not logged_failures, [failure.getTraceback() for failure in logged_failures]
+
+
+@pytest.fixture
+def loop() -> Iterator[Loop]:
+    """A real reactor."""
+    made = Loop()
+    yield made
+    made.close()

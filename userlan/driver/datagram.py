@@ -246,25 +246,32 @@ class DatagramPort:
     # -- addresses
 
     def _source(self, address: Any) -> Endpoint:
-        """``address`` as the kernel gives it; a link-local one keeps its interface as a numeric zone (RFC 4007, 11)."""
-        host = str(address[0])
-        if self.version == 6 and address[3]:
-            host = f"{host.partition('%')[0]}%{address[3]}"
-        endpoint = Endpoint(UDP, host, int(address[1]))
         if len(self._sources) >= MAX_ADDRESSES:
             self._sources.clear()
-        self._sources[address] = endpoint
+        endpoint = self._sources[address] = endpoint_of(address)
         return endpoint
 
     def _target(self, endpoint: Endpoint) -> Any:
-        address: tuple[Any, ...] = (endpoint.host, endpoint.port)
-        if self.version == 6:
-            host, _, zone = endpoint.host.partition("%")
-            address = (host, endpoint.port, 0, int(zone) if zone.isdecimal() else 0)
         if len(self._targets) >= MAX_ADDRESSES:
             self._targets.clear()
-        self._targets[endpoint] = address
+        address = self._targets[endpoint] = address_of(endpoint)
         return address
+
+
+def endpoint_of(address: Any) -> Endpoint:
+    """A socket's address as an endpoint; a link-local one keeps its interface as a numeric zone (RFC 4007, 11)."""
+    host = str(address[0])
+    if len(address) == 4 and address[3]:
+        host = f"{host.partition('%')[0]}%{address[3]}"
+    return Endpoint(UDP, host, int(address[1]))
+
+
+def address_of(endpoint: Endpoint) -> Any:
+    """The reverse, so that no call of the kernel's has to look anything up."""
+    host, _, zone = endpoint.host.partition("%")
+    if ":" not in host:
+        return (host, endpoint.port)
+    return (host, endpoint.port, 0, int(zone) if zone.isdecimal() else 0)
 
 
 def _name(error: OSError) -> str:

@@ -116,7 +116,7 @@ class Engine:
         try:
             self.listen("::", number)
         except CannotListenError as error:
-            self._log.info("no IPv6: {error}", error=str(error.socketError))
+            self._log.debug("no IPv6: {error}", error=str(error.socketError))
         return number
 
     def owns(self, data: Buffer) -> bool:
@@ -168,6 +168,15 @@ class Engine:
             if runner.core.owns(datagram):
                 return runner
         return None
+
+    def _send_one(self, burst: Burst) -> None:
+        """An endpoint that the system does not take costs its own datagrams and nothing else: an exception here would
+        end in the reactor, which then closes the socket that was being read."""
+        try:
+            self._send(burst)
+        except Exception:
+            self.counters["send-failed"] += 1
+            self._log.failure("a burst to {endpoint} could not be sent", endpoint=burst.endpoint)
 
     def _send(self, burst: Burst) -> None:
         endpoint = burst.endpoint
@@ -239,7 +248,7 @@ class Engine:
             # What the events' handlers did goes out with the datagrams that follow: it needs no round of its own.
             runner.dirty = False
             for burst in runner.datagrams(now):
-                self._send(burst)
+                self._send_one(burst)
             if runner.dispatch():
                 runner.touch()
 

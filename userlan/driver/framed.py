@@ -22,11 +22,13 @@ by loss and not by seconds of delay.
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 from collections import Counter
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
+from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IAddress, IPushProducer
 from twisted.internet.protocol import ClientFactory, ServerFactory, connectionDone
 from twisted.internet.protocol import Protocol as TwistedProtocol
@@ -39,6 +41,8 @@ from userlan.wire.endpoint import TCP, Endpoint, unmapped
 Buffer = bytes | bytearray | memoryview
 
 MAX_FRAME = 65535
+BACKLOG = 128
+"""Connections that the system accepts ahead of us: Twisted's own default is 50."""
 MAX_ACCEPTED = 1024
 """Accepted connections: each may hold QUEUE_BYTES and a socket; stops a flood from taking the process's descriptors."""
 MAX_ACCEPTED_FROM_ADDRESS = 32
@@ -268,7 +272,24 @@ class FramedPort:
 
     def listen(self, host: str, port: int) -> None:
         """Accept on a numeric host and port; raises CannotListenError."""
-        self._listening.append(self.reactor.listenTCP(port, _Accepting(self), interface=host))
+        if ":" in host:
+            self._listening.append(self._listen_ipv6(host, port))
+        else:
+            self._listening.append(self.reactor.listenTCP(port, _Accepting(self), interface=host))
+
+    def _listen_ipv6(self, host: str, port: int) -> Any:
+        """Twisted's own port would take IPv4 too, and so collide with the one beside it (RFC 3493, 5.3)."""
+        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as listening:
+            try:
+                listening.setblocking(False)
+                listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                if os.name == "posix":
+                    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                listening.bind((host, port))
+                listening.listen(BACKLOG)
+            except OSError as error:
+                raise CannotListenError(host, port, error) from error  # type: ignore[no-untyped-call]  # Twisted's errors have no types
+            return self.reactor.adoptStreamPort(listening.fileno(), socket.AF_INET6, _Accepting(self))
 
     def stop(self) -> Deferred[None]:
         """Close all."""

@@ -150,7 +150,11 @@ class CoreRunner:
 
     def dispatch(self) -> bool:
         """Hand out the core's events; whether there were any."""
-        events = self.core.events()
+        try:
+            events = self.core.events()
+        except Exception:
+            self._failed("events")
+            return False
         for event in events:
             try:
                 self._dispatch(event)
