@@ -103,6 +103,19 @@ def test_data_carries_no_sack_so_that_its_size_is_right() -> None:
     assert scene.send(bytes(1000)) == ["ACK seq=0 ack=0 sack=1000:1500", "PSH,ACK seq=0 ack=0 len=1000"]
 
 
+def test_an_ack_that_is_overdue_leaves_with_the_next_transmit() -> None:
+    scene = conversing()
+    scene.inject("PA", b"abc", ack=7)
+    scene.now += 0.050
+    assert scene.drain() == ["ACK seq=7 ack=3"]
+
+
+def test_what_is_in_order_is_cut_at_the_window_and_acknowledged() -> None:
+    scene = established(Config(receive_window=1000, receive_window_max=1000))
+    assert scene.inject("A", bytes(5000)) == ["ACK seq=0 ack=1000"]
+    assert scene.connection.receiver.buffer.length == 1000
+
+
 # ---------------------------------------------------------------------- the window
 
 

@@ -235,6 +235,32 @@ def test_a_closed_connection_does_not_wait_for_ever_for_the_peers_fin() -> None:
     assert scene.state() is State.CLOSED
 
 
+def test_closing_what_is_half_closed_starts_the_wait_for_the_peers_fin() -> None:
+    scene = established()
+    scene.connection.shutdown(scene.now)
+    scene.drain()
+    scene.inject("A", ack=1)
+    scene.wait(1000)
+    scene.connection.close(scene.now)
+    scene.wait(61)
+    assert scene.state() is State.CLOSED
+
+
+@pytest.mark.parametrize("first", ["F", "f"])
+def test_a_reset_of_a_connection_that_is_closing_is_no_error(first: str) -> None:
+    """RFC 9293 3.10.7.4, second: CLOSING and LAST-ACK."""
+    scene = established()
+    if first == "F":
+        scene.inject("FA")
+    scene.connection.shutdown(scene.now)
+    scene.drain()
+    if first == "f":
+        scene.inject("FA", ack=0)
+    scene.inject("R", at=1)
+    assert scene.state() is State.CLOSED
+    assert scene.connection.error is None
+
+
 @pytest.mark.parametrize("call", ["shutdown", "close", "abort"])
 def test_a_connection_that_is_over_can_be_closed_again(call: str) -> None:
     scene = established()

@@ -47,6 +47,16 @@ def test_data_that_was_queued_before_the_handshake_follows_it() -> None:
     assert scene.inject("SA", at=-1) == ["PSH,ACK seq=0 ack=0 len=5"]
 
 
+def test_data_may_come_with_the_syn_ack() -> None:
+    """RFC 9293 3.10.7.3, fourth."""
+    scene = Scene()
+    scene.drain()
+    segment = scene.segment("SA", b"hello", at=-1)
+    scene.connection.segment_arrived(segment, scene.now)
+    assert scene.drain() == ["ACK seq=0 ack=5"]
+    assert scene.read() == b"hello"
+
+
 def test_options_that_the_peer_does_not_offer_are_not_used() -> None:
     """RFC 7323 2.2 and 3.2, RFC 2018 2."""
     scene = Scene(passive=True, scale=None, sack=False, mss=None)

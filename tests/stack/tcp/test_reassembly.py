@@ -78,6 +78,15 @@ def test_every_range_that_changed_in_a_batch_is_told() -> None:
     assert reassembly.blocks(3) == [[(700, 710), (600, 610), (500, 510)]]
 
 
+def test_so_many_changes_that_they_do_not_all_fit_are_told_as_far_as_they_do() -> None:
+    reassembly = Reassembly(1000)
+    for start in range(100, 50_000, 100):
+        reassembly.insert(start, b"0123456789")
+    told = reassembly.blocks(3)
+    assert len(told) == 16
+    assert told[0][0] == (49_900, 49_910)
+
+
 def test_a_duplicate_is_told_once_and_first() -> None:
     """RFC 2883 4."""
     reassembly = Reassembly(100)

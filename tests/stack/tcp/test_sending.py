@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.stack.tcp.scene import Scene, established
-from userlan.stack.tcp import Config, Events
+from userlan.stack.tcp import Config, Connection, Events
 
 
 def sizes(scene: Scene) -> list[tuple[int, int]]:
@@ -171,6 +171,31 @@ def test_nothing_is_taken_after_the_end() -> None:
     scene.connection.shutdown(scene.now)
     assert scene.connection.send(b"late", scene.now) == 0
     assert scene.connection.send_room == 0
+
+
+def test_the_best_piece_to_send_is_a_super_segment() -> None:
+    scene = established(mss=1380, timestamps=True)
+    assert scene.connection.burst == 45 * 1368
+
+
+def test_calls_put_the_connection_on_the_owners_list() -> None:
+    scene = established()
+    connection = scene.connection
+    touched: dict[Connection, None] = {}
+    connection.touched = touched
+    for call in (
+        lambda: connection.send(b"x", scene.now),
+        lambda: connection.segment_arrived(scene.segment("A", bytes(200_000)), scene.now),
+        lambda: connection.tick(scene.now),
+        lambda: connection.shutdown(scene.now),
+        lambda: connection.abort(scene.now),
+    ):
+        touched.clear()
+        call()
+        assert list(touched) == [connection]
+    touched.clear()
+    connection.send(b"x", scene.now)
+    assert not touched
 
 
 # ---------------------------------------------------------------------- path MTU

@@ -141,3 +141,12 @@ def test_a_peers_keepalive_is_answered() -> None:
     assert scene.inject("A", at=-1) == ["ACK seq=0 ack=0"]
     scene.now += 100
     assert scene.inject("A", b"x", at=-1) == ["ACK seq=0 ack=0 sack=-1:0"]
+
+
+def test_keepalive_can_be_asked_for_and_given_up_on_the_way() -> None:
+    scene = established()
+    scene.connection.keep_alive(30.0, scene.now)
+    assert scene.wait(31.0) == ["ACK seq=-1 ack=0"]
+    scene.inject("A")
+    scene.connection.keep_alive(None, scene.now)
+    assert scene.connection.deadline() is None

@@ -77,12 +77,10 @@ class Run:
 class Scoreboard:
     """The runs between SND.UNA and SND.NXT, in order and without gaps."""
 
-    __slots__ = ("_edge", "_runs", "delivered_sent_at", "duplicates", "lost", "sacked")
+    __slots__ = ("_runs", "delivered_sent_at", "duplicates", "lost", "sacked")
 
     def __init__(self) -> None:
         self._runs: list[Run] = []
-        self._edge = 0
-        """Below it everything is sacked, lost, or retransmitted."""
         self.sacked = 0
         self.lost = 0
         """Octets that were found lost and not sent again."""
@@ -105,11 +103,6 @@ class Scoreboard:
             return 0
         flight = runs[-1].end - runs[0].start - self.sacked - self.lost - self.duplicates
         return flight if flight > 0 else 0
-
-    @property
-    def head(self) -> Run | None:
-        """The oldest run."""
-        return self._runs[0] if self._runs else None
 
     def runs(self) -> Iterable[Run]:
         """Every run in order, for reading only."""
@@ -217,14 +210,9 @@ class Scoreboard:
                 break
             if run.sacked or run.lost:
                 continue
-            if run.retransmitted:
-                if run.sent_at >= latest:
-                    continue
-            elif run.end <= self._edge:
+            if run.retransmitted and run.sent_at >= latest:
                 continue
             marked += self._mark(run)
-        if edge > self._edge:
-            self._edge = edge
         return marked
 
     def _loss_edge(self, segment: int, threshold: int) -> int:
@@ -265,7 +253,6 @@ class Scoreboard:
         for run in runs:
             if not run.sacked and not run.lost:
                 marked += self._mark(run)
-        self._edge = runs[-1].end
         self.duplicates = 0
         return marked
 
@@ -274,7 +261,6 @@ class Scoreboard:
         for run in self._runs:
             run.lost = False
         self.lost = 0
-        self._edge = 0
 
     def _mark(self, run: Run) -> int:
         size = run.end - run.start
@@ -319,15 +305,11 @@ class Scoreboard:
         run = runs[index]
         if index + 1 < len(runs) and runs[index + 1].lost:
             following = runs[index + 1]
-            taken = min(limit - (run.end - run.start), following.end - following.start)
-            if taken > 0:
-                run.end += taken
-                following.start += taken
-                if following.start == following.end:
-                    del runs[index + 1]
+            taken = limit - (run.end - run.start)
+            run.end += taken
+            following.start += taken
 
     def clear(self) -> None:
         """Forget everything."""
         self._runs.clear()
         self.sacked = self.lost = self.duplicates = 0
-        self._edge = 0
