@@ -48,6 +48,7 @@ class MediatorProgram:
         self.public = public
         self.engine = Engine(reactor)
         self._stopping = False
+        self.runner: Any = None
         key = folder.private_key("mediator", lambda: secrets.token_bytes(32))
         now = reactor.seconds()
         try:
@@ -97,8 +98,9 @@ class MediatorProgram:
             return
         self._stopping = True
         self.exit_status = max(self.exit_status, status)
-        self.core.stop(self.reactor.seconds())
-        self.runner.touch()
+        if self.runner is not None:
+            self.core.stop(self.reactor.seconds())
+            self.runner.touch()
         yield self.engine.stop()
         self.directory.close()
         self.folder.close()
@@ -109,7 +111,11 @@ class MediatorProgram:
         """End with one line on standard error and exit status 1."""
         if not self._stopping:
             print(f"userlan: {reason}", file=sys.stderr, flush=True)
-            self.stop(1)
+            self.stop(1).addErrback(self._stop_failed)
+
+    def _stop_failed(self, failure: Any) -> None:
+        self.log.failure("the program did not stop in order", failure)
+        self.reactor.stop()
 
     def reload(self) -> None:
         """Nothing of a mediator's can change while it runs."""

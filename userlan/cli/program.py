@@ -93,6 +93,8 @@ class NodeProgram:
         self.bridges: dict[str, Bridge] = {}
         self.port = 0
         self.embedded: Any = None
+        self.runner: Any = None
+        self.local: Any = None
         self._failures = 0
         self._told_ready = False
         self._save_call: Any = None
@@ -144,14 +146,16 @@ class NodeProgram:
         self.exit_status = max(self.exit_status, status)
         for bridge in self.bridges.values():
             yield bridge.stop()
-        self.node.stop(self.reactor.seconds())
-        self.runner.touch()
+        if self.runner is not None:
+            self.node.stop(self.reactor.seconds())
+            self.runner.touch()
         if self.embedded is not None:
             self.embedded.stop(self.reactor.seconds())
             self._embedded_runner.touch()
         yield self.engine.stop()
         self.save()
-        yield self.local.stop()
+        if self.local is not None:
+            yield self.local.stop()
         if self.embedded is not None:
             self._directory.close()
         self.folder.close()
@@ -162,7 +166,7 @@ class NodeProgram:
         """End with one line on standard error and exit status 1."""
         if not self._stopping:
             print(f"userlan: {reason}", file=sys.stderr, flush=True)
-            self.stop(1)
+            self.stop(1).addErrback(self._stop_failed)
 
     def save(self) -> None:
         """Write the memory now."""
@@ -170,6 +174,10 @@ class NodeProgram:
             self._save_call.cancel()
         self._save_call = None
         self.folder.save("memory", self.node.save().dump())
+
+    def _stop_failed(self, failure: Any) -> None:
+        self.log.failure("the program did not stop in order", failure)
+        self.reactor.stop()
 
     def reload(self) -> None:
         """Read the configuration again (SIGHUP): the nickname is taken over; what needs new sockets waits for a restart."""

@@ -88,21 +88,22 @@ def mediator(settings: Settings, listen: tuple[str, ...], store: str | None, pub
 
 
 def _reactor(level: str) -> Any:
-    """The global reactor with a monotonic clock, and the log on standard error."""
+    """The global reactor with a monotonic clock, and the log on standard error: Twisted's own notices only at ``debug``."""
     from twisted.internet import reactor
-    from twisted.logger import (
-        FilteringLogObserver,
-        LogLevel,
-        LogLevelFilterPredicate,
-        globalLogBeginner,
-        textFileLogObserver,
-    )
+    from twisted.logger import FilteringLogObserver, LogLevel, PredicateResult, globalLogBeginner, textFileLogObserver
 
     from userlan.driver.reactor import use_monotonic_time
 
     use_monotonic_time(reactor)
-    predicate: Any = LogLevelFilterPredicate(LogLevel.lookupByName(level))
-    observer: Any = FilteringLogObserver(textFileLogObserver(sys.stderr), [predicate])  # type: ignore[arg-type]  # zope's interfaces are not seen
+    least: Any = LogLevel.lookupByName(level)
+
+    def predicate(event: Any) -> Any:
+        own = str(event.get("log_namespace", "")).startswith(("userlan", "bridges"))
+        needed = least if own or level == "debug" else max(least, LogLevel.warn)
+        return PredicateResult.maybe if event.get("log_level", LogLevel.info) >= needed else PredicateResult.no
+
+    text_observer: Any = textFileLogObserver(sys.stderr)
+    observer: Any = FilteringLogObserver(text_observer, [predicate])  # type: ignore[list-item]  # zope's interfaces are not seen
     globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False, discardBuffer=True)
     return reactor
 
