@@ -80,7 +80,7 @@ class Dialer:
         if self._is_own(peer.host, peer.port, own.host):
             leg.abort()
             raise DialError(Cause.FORBIDDEN, "this address is the proxy itself")
-        if is_loopback(peer.host) and not is_loopback(client_host):
+        if is_loopback(peer.host) and not is_this_computer(client_host):
             leg.abort()
             raise DialError(Cause.FORBIDDEN, "services of this computer itself are not for clients from elsewhere")
         return leg
@@ -110,6 +110,11 @@ def is_loopback(host: str) -> bool:
         return False
     mapped = getattr(address, "ipv4_mapped", None)
     return address.is_loopback or (mapped is not None and mapped.is_loopback)
+
+
+def is_this_computer(client_host: str) -> bool:
+    """Whether a client is a local program. Other loopback addresses may be a peer's alias, where the proxy itself is exposed."""
+    return client_host in ("127.0.0.1", "::1", "::ffff:127.0.0.1")
 
 
 def _failed(cause: Cause, text: str) -> Deferred[Leg]:

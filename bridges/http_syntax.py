@@ -49,9 +49,7 @@ HOP_BY_HOP = frozenset(
 )
 """Headers that are for the next hop only (RFC 9110, section 7.6.1; RFC 7540, section 3.2.1 for the last)."""
 
-KEPT = frozenset(
-    (b"host", b"content-length", b"via", b"date", b"authorization", b"cookie", b"set-cookie", b"content-type")
-)
+KEPT = frozenset((b"host", b"content-length", b"via", b"date", b"authorization", b"cookie", b"set-cookie", b"content-type"))
 """Headers that a ``Connection`` header cannot name away: what it would take to make two hops disagree."""
 
 Headers = list[tuple[bytes, bytes]]
@@ -215,11 +213,7 @@ class ResponseHead(NamedTuple):
 def tokens(headers: Headers, *names: bytes) -> list[bytes]:
     """The comma-separated members of all headers of these names, in lower case."""
     return [
-        token.strip(b" \t").lower()
-        for key, value in headers
-        if key.lower() in names
-        for token in value.split(b",")
-        if token.strip(b" \t")
+        token.strip(b" \t").lower() for key, value in headers if key.lower() in names for token in value.split(b",") if token.strip(b" \t")
     ]
 
 

@@ -18,7 +18,7 @@ import socket
 from typing import Any, Protocol
 
 from twisted.internet import tcp
-from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol, IPushProducer
+from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol, IPushProducer, ITCPTransport
 from twisted.internet.protocol import Factory, connectionDone
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.python.failure import Failure
@@ -154,7 +154,8 @@ class Leg(TwistedProtocol):
         transport = self.transport
         transport.pauseProducing()
         self.direct = isinstance(transport, tcp.Connection) and not transport.TLS
-        if self.direct:
+        if ITCPTransport.providedBy(transport):
+            # Who writes in small pieces has its own Nagle's algorithm: a second one here would only add its delay.
             with contextlib.suppress(OSError):
                 transport.setTcpNoDelay(True)
                 transport.setTcpKeepAlive(True)

@@ -31,9 +31,7 @@ MAX_ASSOCIATIONS = 256
 class ProxyContext:
     """One proxy: where its sessions find the LAN, its rules and its counters."""
 
-    def __init__(
-        self, lan: Lan, dialer: Dialer, credentials: Credentials | None, request_timeout: float = REQUEST_TIMEOUT
-    ) -> None:
+    def __init__(self, lan: Lan, dialer: Dialer, credentials: Credentials | None, request_timeout: float = REQUEST_TIMEOUT) -> None:
         self.lan = lan
         self.reactor: Any = lan.reactor
         self.dialer = dialer

@@ -85,11 +85,7 @@ class ForwardRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if len(_split(text) or ()) > 2:
             return ForwardRule.parse(written) == self
         host, port = cut_host_port(text if ":" in text else f":{text}")
-        return (
-            check_port(port or "") == self.port
-            and protocol == self.protocol
-            and (not host or parse_address(host) == self.bind)
-        )
+        return check_port(port or "") == self.port and protocol == self.protocol and (not host or parse_address(host) == self.bind)
 
 
 class ExposeRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -169,9 +165,7 @@ class ExposeRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             host, port, protocol = _service(written)
         except ValueError:
             return False
-        return protocol == self.protocol and (
-            (host == self.host and port == self.service_port) or (not host and port == self.port)
-        )
+        return protocol == self.protocol and ((host == self.host and port == self.service_port) or (not host and port == self.port))
 
 
 def cut_protocol(written: str) -> tuple[str, Protocol]:

@@ -31,7 +31,7 @@ from twisted.internet.task import LoopingCall
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.failure import Failure
 
-from bridges.dial import is_loopback
+from bridges.dial import is_loopback, is_this_computer
 from bridges.listen import listen_udp
 from bridges.proxy_context import ProxyContext
 from bridges.rules import is_numeric
@@ -155,9 +155,7 @@ class UdpAssociation:
 
     def _look_up(self, host: str) -> None:
         reactor = self._context.reactor
-        looking: Deferred[Any] = deferToThreadPool(
-            reactor, reactor.getThreadPool(), socket.getaddrinfo, host, None, 0, socket.SOCK_DGRAM
-        )
+        looking: Deferred[Any] = deferToThreadPool(reactor, reactor.getThreadPool(), socket.getaddrinfo, host, None, 0, socket.SOCK_DGRAM)
         looking.addCallbacks(self._looked_up, self._not_looked_up, (host,), {}, (host,))
 
     def _looked_up(self, found: list[Any], host: str) -> None:
@@ -193,7 +191,7 @@ class UdpAssociation:
             self._drop("datagram-unsent")
 
     def _may_go_outside(self, address: str) -> bool:
-        return self._context.dialer.outside and (not is_loopback(address) or is_loopback(self._client_host))
+        return self._context.dialer.outside and (not is_loopback(address) or is_this_computer(self._client_host))
 
     def _outside_port(self, address: str) -> Any:
         family = ipaddress.ip_address(address).version

@@ -172,6 +172,17 @@ def test_never_to_itself_on_any_address(start_proxy: Start) -> None:
             assert code == 2
 
 
+@pytest.mark.parametrize("source", ["127.0.0.1", "127.9.0.2"])
+def test_services_of_this_computer_are_for_its_own_programs(proxy: Address, source: str) -> None:
+    """127.9.0.2 is what a peer looks like to a proxy that somebody exposed to the LAN."""
+    with Listener("127.0.0.1") as service, socket.socket() as client:
+        client.bind((source, 0))
+        client.settimeout(10)
+        client.connect(proxy)
+        client.sendall(b"\x05\x01\x00\x05\x01\x00" + domain("localhost", service.port))
+        assert read_exactly(client, 4)[3:4] == (b"\x00" if source == "127.0.0.1" else b"\x02")
+
+
 def test_user_and_password(start_proxy: Start, nas: Listener) -> None:
     proxy = start_proxy(ProxyOptions(listen="127.0.0.1:0", user="anna", password="s:cret"))
     with dial(proxy) as client:
