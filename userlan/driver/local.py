@@ -27,7 +27,7 @@ from typing import Any
 
 import msgspec
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred, succeed
-from twisted.internet.error import ConnectionDone
+from twisted.internet.error import CannotListenError, ConnectionDone
 from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer
 from twisted.internet.protocol import Factory, Protocol
 from twisted.logger import Logger
@@ -93,6 +93,7 @@ class LocalClient(Protocol):
         self._authentic = server.token is None
         self._busy = False
         self._read_ended = False
+        self._write_ended = False
         self._unread = 0
         self._full = False
         self._upgraded: Any = None
@@ -127,16 +128,23 @@ class LocalClient(Protocol):
         if self._upgraded is not None:
             if IHalfCloseableProtocol.providedBy(self._upgraded):
                 self._upgraded.readConnectionLost()
-            else:
-                self.transport.loseConnection()
+            if self._write_ended or not IHalfCloseableProtocol.providedBy(self._upgraded):
+                self._end()
         elif self.cancelled is not None or not self._busy:
             self._cancel()
             self.transport.loseConnection()
 
     def writeConnectionLost(self) -> None:
-        """Our half has ended."""
+        """Our half has ended; Twisted leaves it to the protocol to end the connection once both have."""
+        self._write_ended = True
         if IHalfCloseableProtocol.providedBy(self._upgraded):
             self._upgraded.writeConnectionLost()
+        if self._read_ended:
+            self._end()
+
+    def _end(self) -> None:
+        if self.transport is not None:
+            self.transport.loseConnection()
 
     def connectionLost(self, reason: Any = None) -> None:
         self._stop_timer()
@@ -281,6 +289,8 @@ class LocalServer(Factory):
         self.clients: set[LocalClient] = set()
         self.token: bytes | None = None
         self._port: Any = None
+        self._descriptor: int | None = None
+        """The folder's, through which a path that is too long is reached; open for as long as the socket."""
 
     @property
     def path(self) -> Path:
@@ -303,19 +313,19 @@ class LocalServer(Factory):
         return maybeDeferred(self._listen_unix if hasattr(socket, "AF_UNIX") else self._listen_loopback)
 
     def _listen_unix(self) -> None:
-        listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        name = os.fsencode(self.path)
         try:
+            self.folder.stat()
             with contextlib.suppress(FileNotFoundError):
                 self.path.unlink()
-            _bind(listening, self.path)
-            os.chmod(self.path, 0o600)
-            listening.setblocking(False)
-            listening.listen(BACKLOG)
-            self._port = self.reactor.adoptStreamPort(listening.fileno(), socket.AF_UNIX, self)
-        except OSError as error:
-            raise CommandError(f"the socket {self.path} cannot be made: {error.strerror or error}") from None
-        finally:
-            listening.close()
+            if len(name) > MAX_SOCKET_PATH:
+                self._descriptor = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
+                name = f"/proc/self/fd/{self._descriptor}/{self.path.name}".encode()
+            self._port = self.reactor.listenUNIX(name, self, BACKLOG, 0o600)
+        except (OSError, CannotListenError) as problem:
+            self._close_descriptor()
+            cause: Any = getattr(problem, "socketError", problem)
+            raise CommandError(f"the socket {self.path} cannot be made: {cause.strerror or cause}") from None
 
     def _listen_loopback(self) -> None:
         self.token = secrets.token_hex(32).encode()
@@ -330,28 +340,20 @@ class LocalServer(Factory):
             if client.transport is not None:
                 client.transport.loseConnection()
         ended: Deferred[Any] = maybeDeferred(port.stopListening) if port is not None else succeed(None)
-        return ended.addErrback(_expect_os_error).addCallback(self._remove)
+        return ended.addErrback(_expect_os_error).addCallback(self._stopped)
 
-    def _remove(self, _: object) -> None:
-        """Twisted removes the socket by the name that it was bound to, which may be one through a descriptor."""
+    def _stopped(self, _: object) -> None:
+        self._close_descriptor()
         for name in (self.path, self.folder / "control.json"):
             with contextlib.suppress(FileNotFoundError):
                 name.unlink()
 
+    def _close_descriptor(self) -> None:
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
+
 
 def _expect_os_error(failure: Any) -> None:
-    """Twisted may not find the socket's file under the name that it was bound to."""
+    """Somebody else has removed the socket's file, which Twisted does not expect."""
     failure.trap(OSError)
-
-
-def _bind(listening: socket.socket, path: Path) -> None:
-    """Bind a UNIX socket; through the folder's descriptor where the path is too long for the system."""
-    name = os.fsencode(path)
-    if len(name) <= MAX_SOCKET_PATH:
-        listening.bind(name)
-        return
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        listening.bind(f"/proc/self/fd/{folder}/{path.name}".encode())
-    finally:
-        os.close(folder)
