@@ -266,6 +266,7 @@ class Pinging:
         self._waiting[sequence] = self.program.reactor.callLater(self.timeout, self._item, sequence, None, "")
         self.program.node.host.ping(self.address, self.identifier, sequence, payload, self.program.reactor.seconds())
         self.program.runner.touch()
+        self.program.engine.pump()      # at once: what is measured is the path, not this turn of the reactor
         last = self.count is not None and self._sequence >= self.count
         self._next = None if last else self.program.reactor.callLater(self.interval, self._send)
 
