@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from typing import Any
 
@@ -137,14 +138,14 @@ class Tally:
 @click.pass_obj
 def proxy(settings: Settings, as_environment: bool, json_output: bool) -> None:
     """The proxy's address and how to use it."""
-    snapshot = call(settings.state, "status")
-    address = snapshot["bridges"].get("proxy")
+    told = call(settings.state, "proxy")
+    address = told["listen"]
     if not address:
         raise ApiError("the proxy is not running: see proxy.listen in the configuration")
     if json_output:
-        click.echo(as_json({"proxy": address, "socks": f"socks5h://{address}", "http": f"http://{address}"}))
+        click.echo(as_json({"proxy": address, "socks": f"socks5h://{address}", "http": f"http://{address}", **told}))
     elif as_environment:
-        click.echo(f"export ALL_PROXY=socks5h://{address}\nexport http_proxy=http://{address}\nexport https_proxy=http://{address}")
+        click.echo("\n".join(f"export {name}={shlex.quote(value)}" for name, value in told["environment"].items()))
     else:
         click.echo(f"SOCKS5, SOCKS4a and HTTP proxy: {address}\n")
         click.echo(f"  curl --proxy socks5h://{address} http://PEER:8000/")

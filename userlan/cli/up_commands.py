@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import signal
 import sys
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -13,6 +14,8 @@ from userlan.cli.client import ApiError
 from userlan.cli.configuration import discover_bridges, load_configuration
 from userlan.cli.main import Settings
 
+MAX_FILES = 65_536
+"""Open files asked for: 16,384 connections of the stack, each with a local socket, and room for as many again."""
 LEVELS = ("error", "warn", "info", "debug")
 
 
@@ -109,6 +112,18 @@ def _reactor(level: str) -> Any:
     return reactor
 
 
+def _raise_file_limit() -> None:
+    """As many open files as this user may have: a thousand streams need two thousand, and the usual soft limit is 1024."""
+    try:
+        import resource
+    except ImportError:      # a platform without such limits
+        return
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_FILES)
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 def _run(reactor: Any, program: Any) -> None:
     """Start the program inside the reactor; SIGTERM and SIGINT end it in order, SIGHUP reloads its configuration."""
     from twisted.logger import Logger
@@ -137,6 +152,7 @@ def _run(reactor: Any, program: Any) -> None:
             Logger().failure("the program failed", failure)
         program.fail(failure.getErrorMessage())
 
+    _raise_file_limit()
     # What was loaded at the start stays: the collector need not look at it again, and its pauses stay out of the round trips.
     gc.collect()
     gc.freeze()
