@@ -76,6 +76,8 @@ class Roster:
         #: Only addresses of this range are believed: nobody can claim one of the Internet's.
         self.address_range = AddressRange.parse(DEFAULT_RANGE) if address_range is None else address_range
         self.counters: Counter[str] = Counter()
+        #: Keys that no member can have: the mediators', whose tunnels follow other rules.
+        self.reserved: set[bytes] = set()
         self._own_ipv6 = ipv6_of(own_key)
         self._expected: set[str] = set()
         self._networks: dict[str, Network] = {}
@@ -382,6 +384,8 @@ class Roster:
         """Why a claim is not believed: a counter's name, or nothing."""
         if len(claim.key) != KEY_SIZE:
             return "key-malformed"
+        if claim.key in self.reserved:
+            return "key-reserved"
         if claim.key in self.evicted(network):
             return "member-evicted"
         if before is None and len(self._members[network]) >= MAX_MEMBERS:

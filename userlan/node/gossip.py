@@ -18,10 +18,11 @@ from typing import NamedTuple
 
 import attrs
 
-from userlan.control.frames import ControlError, Framer, encode, peer_framer
+from userlan.control.frames import ControlError, Framer, Undecodable, encode, peer_framer
 from userlan.control.messages import CONTROL_PORT, PROTOCOL_VERSION, EvictionNotice, FromPeer, PeerHello
 from userlan.lan.roster import Roster
 from userlan.node.keyring import Keyring
+from userlan.stack.errors import StackError
 from userlan.stack.events import TcpAccepted
 from userlan.stack.host import Host
 from userlan.stack.tcp.connection import Connection
@@ -31,6 +32,8 @@ PATIENCE = 10.0
 """Seconds a conversation may take: 1 MiB over a slow mobile link."""
 MAX_PER_PEER = 2
 """Conversations with one peer at a time: both may open one at the same moment."""
+MAX_NOTICES = 64
+"""Documents that are read in one conversation: one for each network that a node can be in."""
 
 
 class Notice(NamedTuple):
@@ -51,6 +54,8 @@ class Talk:
     framer: Framer[FromPeer] = attrs.field(factory=peer_framer)
     unsent: bytearray = attrs.field(factory=bytearray)
     finishing: bool = False
+    greeted: bool = False
+    notices: int = 0
 
 
 class Gossip:
@@ -71,7 +76,10 @@ class Gossip:
             return
         if self._talking(key) >= MAX_PER_PEER:
             return
-        connection = self._host.tcp_connect((peer.ipv6, CONTROL_PORT), now)
+        try:
+            connection = self._host.tcp_connect((peer.ipv6, CONTROL_PORT), now)
+        except StackError:
+            return    # no room for one connection more: the next occasion tells
         connection.context = self
         self._talks[connection] = Talk(key, connection, True, now + PATIENCE)
 
@@ -137,10 +145,15 @@ class Gossip:
                 self._end(talk, now)
                 return
             for message in messages:
-                if isinstance(message, PeerHello):
+                if isinstance(message, PeerHello) and not talk.greeted:
+                    talk.greeted = True    # once: each greeting is answered with documents of up to 256 KiB
                     self._heard_hello(talk, message, now)
-                elif isinstance(message, EvictionNotice):
+                elif isinstance(message, EvictionNotice) and talk.notices < MAX_NOTICES:
+                    talk.notices += 1
                     self._notices.append(Notice(talk.peer, message))
+                elif not isinstance(message, Undecodable):
+                    self._end(talk, now)
+                    return
 
     def _heard_hello(self, talk: Talk, hello: PeerHello, now: float) -> None:
         if not talk.opener:

@@ -71,6 +71,10 @@ class Keyring:
         held = self._held.get(network)
         return held.eviction.serial if held is not None and held.eviction is not None else 0
 
+    def serials(self, mediator: bytes) -> dict[str, int]:
+        """Serials of the newest evictions held, for the networks of one mediator: it need not hear of the others."""
+        return {network: self.serial(network) for network, held in self._held.items() if held.mediator == mediator}
+
     def make_eviction(
         self,
         network: str,

@@ -20,11 +20,15 @@ from typing import NamedTuple
 from userlan.control.frames import ControlError, Framer, Undecodable, encode, node_framer
 from userlan.control.messages import CONTROL_PORT, Bye, FromMediator, Hello, Message, Ping, Pong, Refused, Welcome
 from userlan.lan.addresses import ipv6_of
+from userlan.stack.errors import StackError
 from userlan.stack.host import Host
 from userlan.stack.tcp.connection import Connection
 from userlan.stack.tcp.state import Events
 from userlan.tunnel.device import Device
 from userlan.wire.endpoint import TCP, UDP, Endpoint
+from userlan.wire.numbers import PROTOCOL_TCP
+from userlan.wire.superpacket import SuperPacket
+from userlan.wire.tcp import Flags
 
 REACH_OFFSETS = (0.0, 0.2, 0.5, 1.0, 2.0, 3.5)
 """Seconds after the start at which the mediator's addresses get an initiation."""
@@ -75,6 +79,21 @@ class Failed(NamedTuple):
 
 
 LinkEvent = Received | Lost | Failed
+
+
+
+def of_control_service(packet: SuperPacket) -> bool:
+    """Whether a mediator's packet belongs to the control connection, which this node opens: a mediator is no member of the LAN."""
+    offset, header = packet.transport_offset, packet.header
+    if packet.protocol != PROTOCOL_TCP or len(header) < offset + 14:
+        return False
+    source_port, flags = int.from_bytes(header[offset : offset + 2], "big"), header[offset + 13]
+    return source_port == CONTROL_PORT and flags & (Flags.SYN | Flags.ACK) != Flags.SYN
+
+
+def printable(said: str) -> str:
+    """What somebody else wrote as one line that is safe on a terminal: no control characters, no direction marks."""
+    return " ".join("".join(character if character.isprintable() else " " for character in said).split())
 
 
 class MediatorLink:
@@ -129,7 +148,11 @@ class MediatorLink:
     def session_established(self, now: float) -> None:
         """The tunnel to the mediator has a session (a new or another one)."""
         if self.state is LinkState.REACHING:
-            self._connection = self._host.tcp_connect((self.address, CONTROL_PORT), now)
+            try:
+                self._connection = self._host.tcp_connect((self.address, CONTROL_PORT), now)
+            except StackError as error:
+                self._fail(f"the control connection cannot be opened: {error}", now)
+                return
             self._connection.context = self
             self._enter(LinkState.CONNECTING, now)
 
@@ -252,7 +275,7 @@ class MediatorLink:
         if isinstance(message, Ping):
             self.send(Pong(message.token), now)
         elif isinstance(message, Bye):
-            self._fail(f"the mediator said goodbye: {message.reason or 'no reason given'}", now)
+            self._fail(f"the mediator said goodbye: {printable(message.reason) or 'no reason given'}", now)
         elif isinstance(message, Welcome) and self.state is LinkState.GREETING:
             self._failures = 0
             self._enter(LinkState.READY, now)
@@ -262,8 +285,8 @@ class MediatorLink:
             self._next_udp = now + UDP_RETRY if over_stream else 0.0
             self._events.append(Received(message))
         elif isinstance(message, Refused) and self.state is LinkState.GREETING:
-            self._fail(f"the mediator refused: {message.text}", now)
-        elif self.state is LinkState.READY and not isinstance(message, Pong):
+            self._fail(f"the mediator refused: {printable(message.text)}", now)
+        elif self.state is LinkState.READY and not isinstance(message, Pong | Welcome):
             self._events.append(Received(message))
 
     def _flush(self, now: float) -> None:
@@ -274,6 +297,9 @@ class MediatorLink:
         del self._unsent[:taken]
 
     def _fail(self, reason: str, now: float) -> None:
+        if self.state is LinkState.STOPPED:
+            self._connection = None
+            return
         was_ready = self.state is LinkState.READY
         connection, self._connection = self._connection, None
         if connection is not None:

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from userlan.control import refusals
 from userlan.control.messages import (
+    Candidate,
     Challenge,
     Create,
     Done,
@@ -26,8 +27,8 @@ from userlan.control.messages import (
     NetworkGone,
     NetworkLocked,
     NetworkState,
-    Observed,
     Nick,
+    Observed,
     Prove,
     Refused,
     Welcome,
@@ -37,7 +38,9 @@ from userlan.lan.roster import Changes, Roster
 from userlan.lan.secrets import NetworkSecret
 from userlan.node.events import MemoryChanged, NetworkLost, NodeEvent, RequestDone, RequestRefused
 from userlan.node.keyring import Keyring
+from userlan.node.mediation import printable
 from userlan.node.requests import PATIENCE, Asked, Pending, Requests
+from userlan.wire.endpoint import unmapped
 
 
 class RefusalError(ValueError):
@@ -98,7 +101,8 @@ class Membership:
         if held is None or known is None:
             raise RefusalError(f"this node is in no network {network!r}{self._known()}")
         if known.owner != self._public_key:
-            raise RefusalError(f"only the owner of {network!r} can evict: that is {self._roster.name_of(known.owner) or 'somebody unknown'}")
+            owner = self._roster.name_of(known.owner) or "somebody unknown"
+            raise RefusalError(f"only the owner of {network!r} can evict: that is {owner}")
         if key == self._public_key:
             raise RefusalError(f"you own {network!r}: to end your membership, use `userlan leave {network}`")
         if key not in known.members:
@@ -164,7 +168,7 @@ class Membership:
             case NetworkLocked() if self._of(mediator, message.network):
                 self._follow(self._roster.set_locked(message.network, message.locked), now)
             case Observed():
-                self.observed[mediator] = message.observed.host
+                self._observed(mediator, message.observed)
             case MemberGone() if self._of(mediator, message.network):
                 self._follow(self._roster.remove_member(message.network, message.key), now)
             case NetworkGone() if self._of(mediator, message.network):
@@ -188,6 +192,11 @@ class Membership:
             return False
         return eviction.network == message.network and self._apply_eviction(eviction, now)
 
+    def introduces(self, mediator: bytes, key: bytes) -> bool:
+        """Whether a mediator has a say in the pair with a peer: it keeps a network that both are in."""
+        peer = self._roster.peers.get(key)
+        return peer is not None and any(self._of(mediator, network) for network in peer.networks)
+
     def link_ready(self, mediator: bytes, effects: Effects, now: float) -> None:
         """A link is up: send what waited for it."""
         for message in self.requests.unsent(mediator):
@@ -198,8 +207,23 @@ class Membership:
     _effects: Effects
 
     def _ask(self, message: Asked, mediator: bytes, secret: NetworkSecret | None, now: float, internal: bool = False) -> int:
-        self.requests.add(Pending(message, mediator, now + (1e9 if internal else PATIENCE), secret, internal=internal))
+        pending = Pending(message, mediator, now + (1e9 if internal else PATIENCE), secret, internal=internal)
+        if internal:
+            self._replace(pending)
+        else:
+            self.requests.add(pending)
         return message.request
+
+    def _replace(self, pending: Pending) -> None:
+        """A request of the node's own takes the place of an older one of its kind, however often a mediator comes back."""
+        for number in self.requests.of(pending.mediator):
+            older = self.requests.get(number)
+            if older is not None and older.internal and older.kind == pending.kind:
+                self.requests.pop(number)
+        try:
+            self.requests.add(pending)
+        except ValueError:
+            self._roster.counters["requests-excess"] += 1
 
     def _new(self, network: str, mediator: bytes, secret: NetworkSecret) -> None:
         held = self._keyring.get(network)
@@ -233,8 +257,14 @@ class Membership:
         if not self._events or not isinstance(self._events[-1], MemoryChanged):
             self._events.append(MemoryChanged())
 
+    def _observed(self, mediator: bytes, seen: Candidate) -> None:
+        try:
+            self.observed[mediator] = unmapped(seen.host)
+        except ValueError:
+            self._roster.counters["observed-malformed"] += 1
+
     def _welcome(self, mediator: bytes, message: Welcome, now: float) -> None:
-        self.observed[mediator] = message.observed.host
+        self._observed(mediator, message.observed)
         for network in self._keyring:
             held = self._keyring.get(network)
             if held is None or held.mediator != mediator or not held.confirmed:
@@ -258,12 +288,8 @@ class Membership:
         self._follow(self._roster.apply_network(message), now)
 
     def _network_gone(self, message: NetworkGone, now: float) -> None:
-        """Forgotten at once when asked for or when the owner's eviction says so; a mediator's word alone only empties the roster."""
-        if self._public_key in self._roster.evicted(message.network) or message.reason == refusals.EVICTED:
-            self._forget(message.network, now)
-            self._events.append(NetworkLost(message.network, message.reason))
-        else:
-            self._follow(self._roster.remove_network(message.network), now)
+        """A mediator's word alone only empties the roster: the secret goes when people ask for it, or by the owner's signed eviction."""
+        self._follow(self._roster.remove_network(message.network), now)
 
     def _forget(self, network: str, now: float) -> None:
         self._keyring.drop(network)
@@ -305,7 +331,10 @@ class Membership:
                 self._ask(create, mediator, secret, now, internal=True)
                 self.link_ready(mediator, self._effects, now)
             return
-        self._refuse(message.request, message.code, message.text, now)
+        if isinstance(pending.message, Leave) and message.code in (refusals.NOT_A_MEMBER, refusals.NO_SUCH_NETWORK):
+            self._done(mediator, Done(message.request), now)
+            return
+        self._refuse(message.request, printable(message.code), printable(message.text), now)
 
     def _refuse(self, number: int, code: str, text: str, now: float) -> None:
         pending = self.requests.pop(number)
@@ -313,8 +342,7 @@ class Membership:
             return
         held = self._keyring.get(pending.network)
         if isinstance(pending.message, Join | Create) and held is not None and not held.confirmed:
-            self._keyring.drop(pending.network)
-            self._roster.forget(pending.network)
+            self._forget(pending.network, now)
         if not pending.internal:
             self._events.append(RequestRefused(number, code, text))
 

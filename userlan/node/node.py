@@ -22,7 +22,17 @@ from collections.abc import Callable, Iterable
 
 import attrs
 
-from userlan.control.messages import MAX_CANDIDATES, PROTOCOL_VERSION, Candidate, Candidates, Hello, Introduce, Meet, Message, Welcome
+from userlan.control.messages import (
+    MAX_CANDIDATES,
+    PROTOCOL_VERSION,
+    Candidate,
+    Candidates,
+    Hello,
+    Introduce,
+    Meet,
+    Message,
+    Welcome,
+)
 from userlan.lan.addresses import AddressRange, ipv6_of
 from userlan.lan.invite import Invite
 from userlan.lan.names import Resolver
@@ -32,7 +42,7 @@ from userlan.lan.switch import Switch
 from userlan.node.events import LinkChanged, MemoryChanged, NodeEvent, PeerChanged, Ready, TimestampReserved
 from userlan.node.gossip import Gossip
 from userlan.node.keyring import Keyring
-from userlan.node.mediation import Failed, LinkState, Lost, MediatorLink, Received
+from userlan.node.mediation import Failed, LinkState, Lost, MediatorLink, Received, of_control_service
 from userlan.node.membership import Membership, RefusalError
 from userlan.node.memory import Memory, SavedMediator
 from userlan.node.peer_table import ECHO_IDENTIFIER, PeerTable
@@ -124,7 +134,7 @@ class Node:
             if self.peers.heard(key, now):
                 self.gossip.tell(key, now)
             for packet in inbound.packets:
-                if self._permitted(key, packet.source):
+                if self._permitted(key, packet):
                     self.host.receive(packet, now)
         self._process(now)
 
@@ -175,10 +185,12 @@ class Node:
                 raise RefusalError(f"this node uses {MAX_MEDIATORS} mediators already")
             if key == self.key:
                 raise RefusalError("this is the link of this node itself")
+            if key in self.roster.peers:
+                raise RefusalError("this is the key of a member, not of a mediator")
             link = MediatorLink(key, url.endpoints, self.device, self.host, self._entropy)
-            link.hello = self._hello()
             self.links[key] = link
             self._mediators[link.address] = key
+            self.roster.reserved.add(key)
         else:
             link.addresses = tuple(dict.fromkeys((*url.endpoints, *link.addresses)))[:MAX_CANDIDATES]
         saved = SavedMediator(str(url.mediator), embedded)
@@ -192,13 +204,14 @@ class Node:
         if link is not None:
             link.stop(now)
             self._mediators.pop(link.address, None)
+            self.roster.reserved.discard(key)
             self.memory.mediators = [
                 one for one in self.memory.mediators if Invite.parse(one.url).mediator_key != key
             ]
             self.device.remove_peer(key)
 
     def create(self, network: str, mediator: bytes, secret: NetworkSecret, now: float) -> int:
-        """Make a network; its end comes as RequestDone or RequestRefused with the number returned. RefusalError at once where it cannot be."""
+        """Make a network; its end comes as RequestDone or RequestRefused with the number returned. RefusalError where it cannot be."""
         return self._asked(self.membership.create(network, mediator, secret, now), mediator, now)
 
     def join(self, network: str, mediator: bytes, secret: NetworkSecret, now: float) -> int:
@@ -231,8 +244,6 @@ class Node:
     def renamed(self, name: str) -> None:
         """The nickname changed: it is used in greetings from now on."""
         self.name = self.memory.name = name
-        for link in self.links.values():
-            link.hello = self._hello()
         self._events.append(MemoryChanged())
 
     def set_local_endpoints(self, endpoints: Iterable[Endpoint], now: float) -> None:
@@ -245,7 +256,6 @@ class Node:
         self._candidates = candidates
         self.peers.own_endpoints = frozenset(own)
         for link in self.links.values():
-            link.hello = self._hello()
             if link.state is LinkState.READY:
                 link.send(Candidates(candidates), now)
             if not first:
@@ -332,6 +342,11 @@ class Node:
     # --- inside ------------------------------------------------------------------------------------------------------
 
     def _restore(self, now: float) -> None:
+        for saved in list(self.memory.mediators):
+            try:
+                self.add_mediator(Invite.parse(saved.url), now, saved.embedded)
+            except ValueError:
+                self.counters["mediator-unreadable"] += 1
         if self.memory.roster:
             try:
                 changes = self.roster.restore(self.memory.roster)
@@ -339,15 +354,10 @@ class Node:
                 self.counters["roster-unreadable"] += 1
             else:
                 self.roster_changed(changes, now)
-        for saved in list(self.memory.mediators):
-            try:
-                self.add_mediator(Invite.parse(saved.url), now, saved.embedded)
-            except ValueError:
-                self.counters["mediator-unreadable"] += 1
 
-    def _hello(self) -> Hello:
-        serials = {network: self.keyring.serial(network) for network in self.keyring}
-        return Hello(PROTOCOL_VERSION, self.name, self._agent, self._candidates, evictions=serials)
+    def _hello(self, mediator: bytes) -> Hello:
+        """The greeting for one mediator, which hears of its own networks only."""
+        return Hello(PROTOCOL_VERSION, self.name, self._agent, self._candidates, evictions=self.keyring.serials(mediator))
 
     def _asked(self, number: int, mediator: bytes, now: float) -> int:
         link = self.links.get(mediator)
@@ -355,10 +365,13 @@ class Node:
             self.membership.link_ready(mediator, self, now)
         return number
 
-    def _permitted(self, key: bytes, source: bytes) -> bool:
-        if key in self.links and self._mediators.get(source) == key:
+    def _permitted(self, key: bytes, packet: SuperPacket) -> bool:
+        if key not in self.links:
+            return self.switch.permitted(key, packet.source)
+        if self._mediators.get(packet.source) == key and of_control_service(packet):
             return True
-        return self.switch.permitted(key, source)
+        self.counters["mediator-refused"] += 1
+        return False
 
     def _route(self, packet: SuperPacket, now: float) -> None:
         destination = packet.destination
@@ -394,6 +407,7 @@ class Node:
             if isinstance(event, SessionEstablished):
                 link = self.links.get(event.public_key)
                 if link is not None:
+                    link.hello = self._hello(link.key)
                     link.session_established(now)
                 self.peers.session_established(event.public_key, now)
             elif isinstance(event, Roamed):
@@ -441,6 +455,9 @@ class Node:
     def _mediator_said(self, key: bytes, link: MediatorLink, event: Received, now: float) -> None:
         message = event.message
         if isinstance(message, Introduce):
+            if not self.membership.introduces(key, message.peer):
+                self.counters["introduction-refused"] += 1
+                return
             peer = self.device.peer(key)
             host = peer.endpoint.host if peer is not None and peer.endpoint is not None else None
             self.peers.introduce(message, self.membership.observed.get(key), host, now)
@@ -453,9 +470,14 @@ class Node:
 
     def _welcomed(self, key: bytes, message: Welcome) -> None:
         if not self.roster.own_ipv4 or self.primary_mediator() == key:
-            self.roster.set_own(message.name, message.ipv4)
-            self.host.add_address(message.ipv4)
-        self._events += (LinkChanged(key, True, ""), Ready(message.name, message.ipv4), MemoryChanged())
+            before = self.roster.own_ipv4
+            self.roster.set_own(message.name, message.ipv4)     # by the roster's rules: no address of the Internet's or of a member's
+            if before and before != self.roster.own_ipv4:
+                self.host.remove_address(before)
+            if self.roster.own_ipv4:
+                self.host.add_address(self.roster.own_ipv4)
+        ready = Ready(self.roster.own_name, self.roster.own_ipv4)
+        self._events += (LinkChanged(key, True, ""), ready, MemoryChanged())
 
     def primary_mediator(self) -> bytes | None:
         """The mediator whose address is this node's: the first with a network of ours, else the first."""

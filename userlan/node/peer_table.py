@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import ipaddress
 from collections.abc import Sequence
 
 from userlan.control.messages import Introduce
@@ -15,12 +16,17 @@ from userlan.node.peers import EchoDue, InitiateDue, MeetDue, PeerLink, PeerStat
 from userlan.stack.host import Host
 from userlan.traversal.candidates import TargetBudget, select
 from userlan.tunnel.device import Device
-from userlan.wire.endpoint import Endpoint
+from userlan.wire.endpoint import Endpoint, unmapped
 
 ECHO_IDENTIFIER = 0x756C
 """ICMP identifier of the node's own echoes ("ul"); programs that ping through the node get others."""
 ECHO_PAYLOAD = b"userlan liveness"
 """Sixteen bytes: some NATs ignore empty datagrams, and no filter takes these for anything else."""
+
+TOTAL_RATE = 2000.0
+"""Initiations a second to all targets together, 2.8 Mbit/s: a mediator that names ever new targets gets no more out of a node."""
+TOTAL_BURST = 8000.0
+"""Initiations that may leave beyond that rate: 500 members with four addresses each come online at one moment."""
 
 
 class PeerTable:
@@ -30,6 +36,7 @@ class PeerTable:
         self.links: dict[bytes, PeerLink] = {}
         self.own_endpoints: frozenset[Endpoint] = frozenset()
         self.budget = TargetBudget()
+        self._total = TargetBudget(TOTAL_RATE, TOTAL_BURST)
         self._device = device
         self._host = host
         self._roster = roster
@@ -80,6 +87,8 @@ class PeerTable:
             endpoints.append(Endpoint(candidate.transport, host, candidate.port))
         if mediator_host is not None and any(candidate.kind == "colocated" for candidate in message.candidates):
             peer_observed = peer_observed or mediator_host
+        if mediator_host is None or not is_loopback(mediator_host):
+            endpoints = [one for one in endpoints if not is_loopback(one.host)]     # only who is on this computer knows of it
         usable = select(endpoints, observed, peer_observed, self.own_endpoints)
         link.introduce(usable, message.delay, now)
         self._settle(link, now)
@@ -203,7 +212,9 @@ class PeerTable:
         self._settle(link, now)
 
     def _initiate(self, key: bytes, endpoints: Sequence[Endpoint], now: float) -> None:
-        allowed = [endpoint for endpoint in endpoints if self.budget.allow(endpoint.host, now)]
+        allowed = [
+            endpoint for endpoint in endpoints if self.budget.allow(endpoint.host, now) and self._total.allow("", now)
+        ]
         if allowed:
             self._device.initiate(key, allowed, now)
 
@@ -229,3 +240,9 @@ class PeerTable:
         return {key_text(key): [(e.transport, e.host, e.port) for e in link.cached] for key, link in self.links.items() if link.cached}
 
 
+def is_loopback(host: str) -> bool:
+    """Whether a host is this computer itself; False for what is no numeric host."""
+    try:
+        return ipaddress.ip_address(unmapped(host)).is_loopback
+    except ValueError:
+        return False

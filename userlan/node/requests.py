@@ -34,6 +34,11 @@ class Pending:
         """The network concerned; empty for a nickname."""
         return "" if isinstance(self.message, Nick) else self.message.network
 
+    @property
+    def kind(self) -> tuple[type[Asked], str]:
+        """What it asks for, and of which network."""
+        return type(self.message), self.network
+
 
 class Requests:
     """Numbers and holds what is under way."""
