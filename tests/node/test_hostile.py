@@ -21,6 +21,7 @@ from userlan.control.messages import (
     MemberState,
     Message,
     NetworkGone,
+    NetworkState,
     Observed,
     PeerHello,
     Refused,
@@ -28,6 +29,7 @@ from userlan.control.messages import (
 )
 from userlan.lan.invite import Invite
 from userlan.node.mediation import LinkState
+from userlan.node.memory import Memory
 from userlan.node.node import Node
 from userlan.node.peer_table import TOTAL_BURST, TOTAL_RATE
 from userlan.node.peers import PeerState
@@ -237,3 +239,48 @@ def test_greetings_without_end_do_not_fill_the_memory(lan: VirtualLan) -> None:
     assert sum(len(talk.unsent) for talk in anna.gossip._talks.values()) < 300_000
     assert connection.error == "reset"
     assert anna.host.tcp_connect((ben.ipv6, 80), lan.world.now)
+
+
+def test_an_evicted_member_does_not_come_back_with_another_key(lan: VirtualLan) -> None:
+    anna, ben = two_homes(lan)
+    carla = lan.node("carla", Nat(lan.internet, "203.0.113.66").inside, "192.168.1.2")
+    eve = lan.node("eve", lan.internet, "203.0.113.77")
+    lan.ready(carla, eve)
+    old = lan.network(anna, ben, carla)
+    lan.direct(anna, ben, carla)
+    lan.finish(anna, anna.evict("home", carla.key, lan.world.now))
+    known = anna.roster.networks["home"]
+    eve.keyring.put("home", lan.mediator.public_key, old, confirmed=True)
+    eve.roster.expect("home")
+    own = MemberState(eve.key, "eve", eve.roster.own_ipv4, True)
+    members = (own, MemberState(anna.key, "anna", anna.roster.own_ipv4, True), MemberState(ben.key, "ben", ben.roster.own_ipv4, True))
+    attestation = old.attest_owner("home", anna.key, known.owner_signing_public)
+    say(lan, eve, NetworkState("home", anna.key, known.owner_signing_public, attestation, members))
+    for node in (anna, ben):
+        say(lan, node, MemberChanged("home", own))
+        say(lan, node, Introduce(eve.key, (Candidate("203.0.113.77", 41414, "udp", "observed"),), 0.0, bytes(16)))
+    lan.world.run(10)
+    assert [node.device.peer(eve.key).has_session(lan.world.now) for node in (anna, ben)] == [False, False]  # type: ignore[union-attr]
+    held = eve.keyring.get("home")
+    assert held is not None
+    assert held.secrets == [old]
+
+
+def test_a_member_that_was_away_during_evictions_still_comes_back(lan: VirtualLan) -> None:
+    anna, ben = two_homes(lan)
+    carla = lan.node("carla", Nat(lan.internet, "203.0.113.66").inside, "192.168.1.2")
+    lan.ready(carla)
+    lan.network(anna, ben, carla)
+    lan.direct(anna, ben, carla)
+    lan.kill_mediator()
+    memory, key = ben.save(), ben.device._identity.private
+    lan.kill("ben")
+    anna.evict("home", carla.key, lan.world.now)
+    lan.world.run(40)
+    again = lan.node("ben", Nat(lan.internet, "203.0.113.1").inside, "192.168.1.2", memory=Memory.load(memory.dump()), key=key)
+    lan.until_state(again, anna, "direct", 60)
+    lan.world.run(2)
+    mine, theirs = again.keyring.get("home"), anna.keyring.get("home")
+    assert mine is not None
+    assert theirs is not None
+    assert mine.secrets[0] == theirs.secrets[0]

@@ -11,19 +11,31 @@ from userlan.lan.secrets import NetworkSecret, OwnerSigning
 from userlan.node.memory import SavedNetwork
 
 KEPT_SECRETS = 3
-"""Secrets of one network that still open tunnels: the present one and those of the last two evictions, for members that were away."""
+"""Secrets of one network that still open tunnels: the present one and those of the last two evictions, for members that were away.
+An evicted member knows the older ones: they serve only those who were members when they were replaced (``veterans``), or the evicted
+one would come back with another key as soon as a mediator lists it."""
 MAX_PRESHARED = 8
 """Pre-shared keys tried for one peer: the tunnel's own cap."""
 
 
 @attrs.define
 class Held:
-    """One network's secrets, newest first. ``confirmed`` is False while the mediator has not admitted this node yet."""
+    """One network's secrets, newest first. ``confirmed`` is False while the mediator has not admitted this node yet.
+
+    ``veterans[n]`` are the keys that were members when ``secrets[n + 1]`` was replaced.
+    """
 
     mediator: bytes
     secrets: list[NetworkSecret]
     eviction: Eviction | None = None
     confirmed: bool = True
+    veterans: list[frozenset[bytes]] = attrs.field(factory=list)
+
+    def opens(self, age: int, peer: bytes) -> bool:
+        """Whether ``secrets[age]`` is one to try with a peer: the newest with all, an older one with who was there or was sealed the newer."""
+        if age == 0 or (self.eviction is not None and peer in self.eviction.sealed):
+            return age < len(self.secrets)
+        return age < len(self.secrets) and age <= len(self.veterans) and peer in self.veterans[age - 1]
 
 
 class Keyring:
@@ -56,7 +68,7 @@ class Keyring:
     def preshared_keys(self, peer: bytes, networks: Iterable[str]) -> tuple[bytes, ...]:
         """Pre-shared keys to try with a peer, best first: the newest secret of each common network, then the older ones."""
         held = [self._held[network] for network in sorted(networks) if network in self._held]
-        ranked = [one.secrets[age] for age in range(KEPT_SECRETS) for one in held if age < len(one.secrets)]
+        ranked = [one.secrets[age] for age in range(KEPT_SECRETS) for one in held if one.opens(age, peer)]
         return tuple(secret.preshared_key(self.public_key, peer) for secret in ranked[:MAX_PRESHARED])
 
     def attested(self, network: str, owner: bytes, owner_signing_public: bytes, attestation: bytes) -> bool:
@@ -87,8 +99,8 @@ class Keyring:
         serial = self.serial(network) + 1
         return Eviction.make(network, serial, evicted, secret, remaining, self.public_key, self.signing, entropy)
 
-    def accept_eviction(self, eviction: Eviction, owner_signing_public: bytes) -> bool:
-        """Take a newer document that the owner signed; False when it is old or not the owner's."""
+    def accept_eviction(self, eviction: Eviction, owner_signing_public: bytes, members: Iterable[bytes]) -> bool:
+        """Take a newer document that the owner signed; False when it is old or not the owner's. ``members``: those known so far."""
         held = self._held.get(eviction.network)
         if held is None or eviction.serial <= self.serial(eviction.network) or not eviction.verify(owner_signing_public):
             return False
@@ -98,7 +110,9 @@ class Keyring:
             secret = None     # signed, but sealed wrongly: it still evicts
         if secret is not None and secret not in held.secrets:
             held.secrets.insert(0, secret)
+            held.veterans.insert(0, frozenset(members) - eviction.evicted)
             del held.secrets[KEPT_SECRETS:]
+            del held.veterans[KEPT_SECRETS - 1 :]
         held.eviction = eviction
         return True
 
@@ -109,6 +123,7 @@ class Keyring:
                 held.mediator,
                 [secret.value for secret in held.secrets],
                 held.eviction.to_bytes() if held.eviction is not None else b"",
+                [sorted(keys) for keys in held.veterans],
             )
             for network, held in self._held.items()
             if held.confirmed
@@ -123,4 +138,5 @@ class Keyring:
             except ValueError:
                 continue
             if secrets:
-                self._held[network] = Held(one.mediator, secrets, eviction)
+                veterans = [frozenset(keys) for keys in one.veterans[: KEPT_SECRETS - 1]]
+                self._held[network] = Held(one.mediator, secrets, eviction, veterans=veterans)

@@ -349,7 +349,7 @@ class Membership:
     def _apply_eviction(self, eviction: Eviction, now: float) -> bool:
         network = eviction.network
         known = self._roster.networks.get(network)
-        if known is None or not self._keyring.accept_eviction(eviction, known.owner_signing_public):
+        if known is None or not self._keyring.accept_eviction(eviction, known.owner_signing_public, tuple(known.members)):
             return False
         changes = self._roster.evict(network, eviction.evicted, eviction.serial)
         if self._public_key in eviction.evicted:

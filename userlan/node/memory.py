@@ -23,11 +23,13 @@ class SavedMediator(msgspec.Struct):
 
 
 class SavedNetwork(msgspec.Struct):
-    """A network that this node joined: its mediator's key, and its secrets, newest first (older ones open tunnels to who was away)."""
+    """A network that this node joined: its mediator's key, and its secrets, newest first (older ones open tunnels to who was away:
+    ``veterans`` has the members at the moment when each was replaced)."""
 
     mediator: bytes
     secrets: list[bytes]
     eviction: bytes = b""
+    veterans: list[list[bytes]] = []
 
 
 class Memory(msgspec.Struct):

@@ -65,7 +65,7 @@ class PeerTable:
             if link is None:
                 link = self.links[key] = PeerLink(key, now)
                 link.cached = self._memory.endpoints_of(key_text(key))
-            self._device.add_peer(key, preshared_keys=self._keyring.preshared_keys(key, peer.networks))
+            self._share(key, peer.networks)
             link.presence(peer.online, now)
             self._settle(link, now)
 
@@ -73,7 +73,7 @@ class PeerTable:
         """A network's secret changed: its members' tunnels shall use it from their next handshake on."""
         for key, peer in self._roster.peers.items():
             if network in peer.networks and key in self.links:
-                self._device.add_peer(key, preshared_keys=self._keyring.preshared_keys(key, peer.networks))
+                self._share(key, peer.networks)
 
     def introduce(self, message: Introduce, observed: str | None, mediator_host: str | None, now: float) -> None:
         """The mediator names a peer's candidates; only those that the client's own rules allow are used."""
@@ -210,6 +210,14 @@ class PeerTable:
             elif isinstance(effect, MeetDue):
                 self._meets.append(link.key)
         self._settle(link, now)
+
+    def _share(self, key: bytes, networks: Sequence[str]) -> None:
+        """Bring a tunnel's pre-shared keys up to date; without one there is no tunnel."""
+        keys = self._keyring.preshared_keys(key, networks)
+        if keys:
+            self._device.add_peer(key, preshared_keys=keys)
+        else:
+            self._device.remove_peer(key)
 
     def _initiate(self, key: bytes, endpoints: Sequence[Endpoint], now: float) -> None:
         allowed = [
