@@ -22,17 +22,22 @@ def run(link: PeerLink, now: float, until: float, session: bool = True, answer: 
     return effects
 
 
+def state(link: PeerLink) -> PeerState:
+    """Its state; a call, since a type checker takes an attribute for unchanged."""
+    return link.state
+
+
 def direct(now: float = 0.0) -> PeerLink:
     """A link that just became direct."""
     link = PeerLink(bytes(32), now)
     link.presence(True, now)
     link.introduce([HERE], 0.0, now)
-    assert link.state is PeerState.CONNECTING
+    assert state(link) is PeerState.CONNECTING
     assert [type(effect) for effect in link.tick(False, now)] == [InitiateDue]
     link.session_established(now)
     assert any(isinstance(effect, EchoDue) for effect in link.tick(True, now))
     assert link.heard(HERE, now)
-    assert link.state is PeerState.DIRECT
+    assert state(link) is PeerState.DIRECT
     return link
 
 
@@ -43,7 +48,7 @@ def test_an_idle_direct_link_is_proved_every_five_seconds() -> None:
     assert 10 <= len(echoes) <= 14
     assert link.rtt is not None
     assert abs(link.rtt - 0.01) < 1e-6
-    assert link.state is PeerState.DIRECT
+    assert state(link) is PeerState.DIRECT
 
 
 def test_a_silent_peer_is_asked_every_second_then_gone() -> None:
@@ -52,7 +57,7 @@ def test_a_silent_peer_is_asked_every_second_then_gone() -> None:
     link.online = True
     effects = run(link, 20.0, 20.0 + SILENCE + 3, answer=False)
     assert sum(isinstance(effect, EchoDue) for _, effect in effects) >= 8
-    assert link.state is PeerState.CONNECTING
+    assert state(link) is PeerState.CONNECTING
     assert any(isinstance(effect, MeetDue) for _, effect in effects)
     assert link.rtt is None
 
@@ -62,23 +67,23 @@ def test_a_peer_that_the_mediator_calls_offline_has_four_seconds_to_answer() -> 
     run(link, 0.0, 20.0)
     link.presence(False, 20.0)
     run(link, 20.0, 20.0 + DOUBT + 1, answer=False)
-    assert link.state is PeerState.OFFLINE
+    assert state(link) is PeerState.OFFLINE
 
 
 def test_a_mediators_word_alone_ends_nothing() -> None:
     link = direct()
     link.presence(False, 20.0)
     run(link, 20.0, 60.0)
-    assert link.state is PeerState.DIRECT
+    assert state(link) is PeerState.DIRECT
 
 
 def test_attempts_back_off_while_the_peer_stays_away() -> None:
     link = PeerLink(bytes(32), 0.0)
     link.cached = [HERE]
     link.try_cached(0.0)
-    assert link.state is PeerState.CONNECTING
+    assert state(link) is PeerState.CONNECTING
     effects = run(link, 0.0, 600.0, session=False, answer=False)
-    assert link.state is PeerState.OFFLINE
+    assert state(link) is PeerState.OFFLINE
     assert sum(isinstance(effect, InitiateDue) for _, effect in effects) < 130
 
 

@@ -36,7 +36,7 @@ PRIVATE = tuple(
 
 
 def is_private(host: str) -> bool:
-    """Whether a numeric host belongs to this computer, this link or a private network, so that it means nothing elsewhere."""
+    """Whether a numeric host is of this computer, this link or a private network: it means nothing elsewhere."""
     address = ipaddress.ip_address(host)
     return any(address in network for network in PRIVATE)
 
@@ -68,7 +68,7 @@ def usable(endpoint: Endpoint, own_observed: str | None, same_network: bool) -> 
 def select(
     endpoints: Iterable[Endpoint], own_observed: str | None, peer_observed: str | None, own: frozenset[Endpoint] = frozenset()
 ) -> tuple[Endpoint, ...]:
-    """The usable endpoints, unmapped, without repeats and without one's ``own``; IPv6 and IPv4 alternate so that a cap never cuts off a family."""
+    """The usable endpoints, unmapped, without repeats and without one's ``own``; the families alternate, so that a cap cuts off neither."""
     families: tuple[list[Endpoint], list[Endpoint]] = ([], [])
     same = own_observed is not None and own_observed == peer_observed
     seen: set[Endpoint] = set()
