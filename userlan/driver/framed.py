@@ -28,7 +28,6 @@ from collections import Counter
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
-from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IAddress, IPushProducer
 from twisted.internet.protocol import ClientFactory, ServerFactory, connectionDone
 from twisted.internet.protocol import Protocol as TwistedProtocol
@@ -36,6 +35,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer  # type: ignore[import-untyped]  # zope ships no types
 
 from userlan.driver.reactor import DelayedCall, Reactor
+from userlan.driver.reasons import cannot_listen
 from userlan.wire.endpoint import TCP, Endpoint, unmapped
 
 Buffer = bytes | bytearray | memoryview
@@ -288,7 +288,7 @@ class FramedPort:
                 listening.bind((host, port))
                 listening.listen(BACKLOG)
             except OSError as error:
-                raise CannotListenError(host, port, error) from error  # type: ignore[no-untyped-call]  # Twisted's errors have no types
+                raise cannot_listen(host, port, error) from error
             return self.reactor.adoptStreamPort(listening.fileno(), socket.AF_INET6, _Accepting(self))
 
     def stop(self) -> Deferred[None]:
