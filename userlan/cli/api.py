@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import Deferred, inlineCallbacks
+from twisted.internet.defer import Deferred, FirstError, gatherResults, inlineCallbacks
 from twisted.internet.protocol import Protocol
 from twisted.internet.threads import deferToThread
 
@@ -137,9 +137,13 @@ class Api:
     def nick(self, arguments: dict[str, Any]) -> Any:
         """Rename this node."""
         name = _checked(check_nick, _text(arguments, "name"))
-        numbers = self.node.nick(name, self.program.reactor.seconds())
-        for number in numbers:
-            yield self._wait(number)
+        try:
+            numbers = self.node.nick(name, self.program.reactor.seconds())
+        except ValueError as error:
+            raise CommandError(str(error)) from None
+        self.program.runner.touch()
+        # All are waited for from now on: mediators answer in any order.
+        yield gatherResults([self._wait(number) for number in numbers], consumeErrors=True).addErrback(_first_error)
         self.node.renamed(name)
         self.program.runner.touch()
         return {"name": name}
@@ -218,7 +222,10 @@ class Api:
         return self._wait(number)
 
     def _wait(self, number: int) -> Deferred[Any]:
-        waiting: Deferred[Any] = Deferred()
+        def called_off(_: Deferred[Any]) -> None:
+            self.program.waiting.pop(number, None)
+
+        waiting: Deferred[Any] = Deferred(called_off)
         self.program.waiting[number] = waiting
         return waiting
 
@@ -330,6 +337,11 @@ def _checked(parse: Callable[[str], Any], written: str) -> Any:
 def _as_command_error(failure: Any) -> Any:
     failure.trap(ValueError)
     raise CommandError(failure.getErrorMessage())
+
+
+def _first_error(failure: Any) -> Any:
+    failure.trap(FirstError)
+    return failure.value.subFailure
 
 
 def _reason(error: Exception) -> str:

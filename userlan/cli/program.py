@@ -348,7 +348,9 @@ class NodeProgram:
 
     def _link_changed(self, event: LinkChanged) -> None:
         link = self.node.links.get(event.key)
-        if event.ready or link is None:
+        if link is None:
+            return
+        if event.ready:
             self.log.info("the mediator is connected")
             return
         self.log.warn("{reason}", reason=event.reason)
@@ -396,6 +398,8 @@ class NodeProgram:
             self.runner.touch()
             self.runner.tick(self.reactor.seconds())
             return
+        if self._stopping or link not in self.node.links.values():
+            return    # nobody asks for that mediator any more
         self._link_changed(LinkChanged(link.key, False, f"the mediator's name {host} does not resolve"))
         self.reactor.callLater(5.0, self._resolve, link)
 

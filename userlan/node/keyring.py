@@ -32,7 +32,7 @@ class Held:
     veterans: list[frozenset[bytes]] = attrs.field(factory=list)
 
     def opens(self, age: int, peer: bytes) -> bool:
-        """Whether ``secrets[age]`` is one to try with a peer: the newest with all, an older one with who was there or was sealed the newer."""
+        """Whether ``secrets[age]`` is for a peer: the newest is for all, an older one for who was there or was sealed the newer."""
         if age == 0 or (self.eviction is not None and peer in self.eviction.sealed):
             return age < len(self.secrets)
         return age < len(self.secrets) and age <= len(self.veterans) and peer in self.veterans[age - 1]
