@@ -7,7 +7,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.error import CannotListenError
 from twisted.internet.task import Clock
@@ -122,6 +122,7 @@ def test_frames_arrive_as_bursts_of_equal_datagrams(scene: Scene) -> None:
     assert scene.receiver.pumps == 1
 
 
+@settings(max_examples=40)
 @given(st.data())
 def test_frames_are_found_however_the_stream_is_cut(data: st.DataObject) -> None:
     scene = Scene()

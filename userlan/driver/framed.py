@@ -95,7 +95,9 @@ class FramedConnection(TwistedProtocol):
         self.accepted = not trusted
         self._port = port
         self._trusted = trusted
-        self._rest = b""
+        self._rest = bytearray()
+        self._needed = 2
+        """Octets up to the end of the frame of which ``_rest`` is the beginning, as far as that is known."""
         self._queue: list[bytes] = []
         self._queue_bytes = 0
         self._full = True
@@ -139,15 +141,19 @@ class FramedConnection(TwistedProtocol):
 
     def dataReceived(self, data: bytes) -> None:
         """Hand over every whole frame, neighbours of one size together."""
-        if self._rest:
-            data = self._rest + data
-        view = memoryview(data)
         self._last_use = self._port.reactor.seconds()
+        if self._rest:
+            self._rest += data
+            if len(self._rest) < self._needed:
+                return
+            data = bytes(self._rest)
+        view = memoryview(data)
         try:
             offset = self._frames(view)
         finally:
             self._port.receiver.pump()
-        self._rest = bytes(view[offset:])
+        self._rest = bytearray(view[offset:])
+        self._needed = 2 + int.from_bytes(self._rest[:2], "big") if len(self._rest) >= 2 else 2
 
     def _frames(self, view: memoryview) -> int:
         """Deliver the whole frames of ``view``; returns where the first incomplete one begins."""
