@@ -91,7 +91,7 @@ def test_the_defaults() -> None:
     assert plain == Config()
     assert [str(address) for address in plain.listen] == ["0.0.0.0:41414", "[::]:41414"]
     assert (plain.name, plain.mediator, plain.embedded_mediator) == (None, None, "auto")
-    assert (plain.tunnel.mtu, plain.tunnel.keepalive) == (1420, 25.0)
+    assert (plain.tunnel.mtu, plain.tunnel.keepalive) == (1420, 5.0)
     assert str(plain.lan.range) == "25.0.0.0/8"
     assert plain.log.level == "info"
 
@@ -188,7 +188,7 @@ def test_a_byte_order_mark_does_not_matter() -> None:
         ),
         (
             "tunnel: {keepalive: 1d}",
-            "c.yaml:1: tunnel.keepalive: expected a duration such as 25s or 2m from 0 to 65535, found '1d'",
+            "c.yaml:1: tunnel.keepalive: expected a duration such as 25s or 2m from 1 to 300, found '1d'",
         ),
         (
             "log: {level: warning}",

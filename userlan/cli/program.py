@@ -113,6 +113,7 @@ class NodeProgram:
             wall_offset=time.time() - now,
             address_range=options.config.lan.range,
             mtu=options.config.tunnel.mtu,
+            keepalive=options.config.tunnel.keepalive,
             agent=f"userlan {__version__}",
         )
         if options.config.name is not None:

@@ -34,10 +34,11 @@ LEAST_MTU = 1280
 GREATEST_MTU = 8920
 #: Inner MTU by default, octets: Ethernet's 1500 less the same 80.
 DEFAULT_MTU = 1420
-#: Seconds between keepalives by default: below the shortest mapping of home routers, 30 s.
-DEFAULT_KEEPALIVE = 25.0
-#: Greatest keepalive, seconds: WireGuard's own field has 16 bits.
-GREATEST_KEEPALIVE = 65_535
+#: Seconds between signs of life by default: far below the shortest mapping of home routers, 30 s, and a peer that is gone is noticed soon.
+DEFAULT_KEEPALIVE = 5.0
+#: Least and greatest, seconds: every second for each peer is plenty; beyond five minutes no mapping lives.
+LEAST_KEEPALIVE = 1
+GREATEST_KEEPALIVE = 300
 
 
 class Tunnel(msgspec.Struct, frozen=True):
@@ -45,8 +46,8 @@ class Tunnel(msgspec.Struct, frozen=True):
 
     #: Greatest inner packet, octets.
     mtu: Annotated[int, Meta(ge=LEAST_MTU, le=GREATEST_MTU)] = DEFAULT_MTU
-    #: Seconds of silence after which a peer is sent a keepalive; 0: never.
-    keepalive: Annotated[float, Meta(ge=0, le=GREATEST_KEEPALIVE, extra={"form": "duration"})] = DEFAULT_KEEPALIVE
+    #: Seconds between the signs of life that are asked of each peer: they keep routers' mappings open and measure the round trip.
+    keepalive: Annotated[float, Meta(ge=LEAST_KEEPALIVE, le=GREATEST_KEEPALIVE, extra={"form": "duration"})] = DEFAULT_KEEPALIVE
 
 
 class LanSection(msgspec.Struct, frozen=True):

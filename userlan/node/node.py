@@ -89,6 +89,7 @@ class Node:
         wall_offset: float,
         address_range: AddressRange | None = None,
         mtu: int = 1420,
+        keepalive: float = 5.0,
         agent: str = "userlan",
     ) -> None:
         self.memory = memory
@@ -110,7 +111,7 @@ class Node:
         self.links: dict[bytes, MediatorLink] = {}
         self.membership = Membership(self.key, self.roster, self.keyring, entropy)
         self.membership.bind(self)
-        self.peers = PeerTable(self.device, self.host, self.roster, self.keyring, memory)
+        self.peers = PeerTable(self.device, self.host, self.roster, self.keyring, memory, keepalive)
         self.gossip = Gossip(self.host, self.roster, self.keyring)
         self._entropy = entropy
         self._agent = agent

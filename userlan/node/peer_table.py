@@ -12,7 +12,7 @@ from userlan.lan.roster import Changes, Roster
 from userlan.node.events import NodeEvent, PeerChanged
 from userlan.node.keyring import Keyring
 from userlan.node.memory import Memory
-from userlan.node.peers import EchoDue, InitiateDue, MeetDue, PeerLink, PeerState, path_of
+from userlan.node.peers import ECHO_INTERVAL, EchoDue, InitiateDue, MeetDue, PeerLink, PeerState, path_of
 from userlan.stack.host import Host
 from userlan.traversal.candidates import TargetBudget, select
 from userlan.tunnel.device import Device
@@ -32,7 +32,9 @@ TOTAL_BURST = 8000.0
 class PeerTable:
     """The peers by key. Lower layers are called; what the mediator must hear is in ``meets``, what changed in ``events``."""
 
-    def __init__(self, device: Device, host: Host, roster: Roster, keyring: Keyring, memory: Memory) -> None:
+    def __init__(
+        self, device: Device, host: Host, roster: Roster, keyring: Keyring, memory: Memory, keepalive: float = ECHO_INTERVAL
+    ) -> None:
         self.links: dict[bytes, PeerLink] = {}
         self.own_endpoints: frozenset[Endpoint] = frozenset()
         self.budget = TargetBudget()
@@ -42,6 +44,7 @@ class PeerTable:
         self._roster = roster
         self._keyring = keyring
         self._memory = memory
+        self._keepalive = keepalive
         self._meets: list[bytes] = []
         self._events: list[NodeEvent] = []
         self._shown: dict[bytes, tuple[str, str]] = {}
@@ -63,7 +66,7 @@ class PeerTable:
                 continue
             link = self.links.get(key)
             if link is None:
-                link = self.links[key] = PeerLink(key, now)
+                link = self.links[key] = PeerLink(key, now, self._keepalive)
                 link.cached = self._memory.endpoints_of(key_text(key))
             self._share(key, peer.networks)
             link.presence(peer.online, now)

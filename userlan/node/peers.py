@@ -22,11 +22,13 @@ from userlan.traversal.candidates import is_private
 from userlan.wire.endpoint import TCP, Endpoint
 
 ECHO_INTERVAL = 5.0
-"""Seconds between echoes while they are answered; well below the 30 s of the shortest NAT mappings."""
+"""Seconds between echoes while they are answered, by default; well below the 30 s of the shortest NAT mappings."""
 ECHO_RETRY = 1.0
 """Seconds between echoes while one is unanswered."""
-SILENCE = 12.0
-"""Seconds without an authenticated packet after which a path is dead."""
+PATIENCE = 7.0
+"""Seconds that an echo and those that repeat it may go unanswered; a path is dead after the interval and these."""
+SILENCE = ECHO_INTERVAL + PATIENCE
+"""Seconds without an authenticated packet after which a path is dead, by default."""
 DOUBT = 4.0
 """Seconds that a peer has to answer once the mediator has said that it went away: four echoes."""
 RETRY_FIRST = 2.0
@@ -71,8 +73,10 @@ PeerEffect = EchoDue | InitiateDue | MeetDue
 class PeerLink:
     """The node's side of one pair. ``now`` is monotonic seconds everywhere; effects come back from ``tick``."""
 
-    def __init__(self, key: bytes, now: float) -> None:
+    def __init__(self, key: bytes, now: float, interval: float = ECHO_INTERVAL) -> None:
         self.key = key
+        self._interval = interval
+        self._silence = interval + PATIENCE
         self.state = PeerState.OFFLINE
         self.online = False                    # what the mediator says
         self.rtt: float | None = None          # seconds, smoothed
@@ -158,7 +162,7 @@ class PeerLink:
         self._echo_sent = {number: at for number, at in self._echo_sent.items() if at > sent}
         sample = max(0.0, now - sent)
         self.rtt = sample if self.rtt is None else self.rtt + RTT_GAIN * (sample - self.rtt)
-        self._next_echo = max(self._next_echo, now + ECHO_INTERVAL)
+        self._next_echo = max(self._next_echo, now + self._interval)
 
     def network_changed(self, now: float) -> None:
         """This computer's addresses changed: the path may be gone, so look at once."""
@@ -210,13 +214,13 @@ class PeerLink:
             self._echo(effects, now)
 
     def _dead_at(self) -> float:
-        silent = self._last_heard + SILENCE
+        silent = self._last_heard + self._silence
         return silent if self._doubted is None else min(silent, self._doubted + DOUBT)
 
     def _echo(self, effects: list[PeerEffect], now: float) -> None:
         hurried = bool(self._echo_sent) or self.state is not PeerState.DIRECT or self._doubted is not None
-        self._next_echo = now + (ECHO_RETRY if hurried else ECHO_INTERVAL / 2)      # unanswered by then: every second
-        self._echo_sent = {number: at for number, at in self._echo_sent.items() if now - at < SILENCE}
+        self._next_echo = now + (ECHO_RETRY if hurried else self._interval / 2)      # unanswered by then: every second
+        self._echo_sent = {number: at for number, at in self._echo_sent.items() if now - at < self._silence}
         self._echo_sequence = (self._echo_sequence + 1) % 65536
         self._echo_sent[self._echo_sequence] = now
         effects.append(EchoDue(self._echo_sequence))

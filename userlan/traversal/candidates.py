@@ -44,7 +44,7 @@ def is_private(host: str) -> bool:
 def usable(endpoint: Endpoint, own_observed: str | None, same_network: bool) -> bool:
     """Whether a client may send to ``endpoint`` when a mediator says so.
 
-    ``own_observed`` is the client's own host as the mediator sees it; ``same_network`` tells that the peer's observed host is the same as the
+    ``own_observed`` is the client's own host as the mediator sees it; ``same_network``: the peer's observed host is the same as the
     client's. Loopback is allowed only where the client itself is seen on loopback (everything on one computer).
     """
     if endpoint.transport not in (UDP, TCP) or not 1 <= endpoint.port <= 65535:
