@@ -239,7 +239,7 @@ def test_nicknames_and_leaving(lan: VirtualLan) -> None:
     for number in ben.nick("benjamin", lan.world.now):
         lan.finish(ben, number)
     lan.world.run_until(lambda: anna.roster.name_of(ben.key) == "benjamin", 5)
-    assert anna.resolver.find("benjamin.home.internal").key == ben.key
+    assert anna.lookup.resolver.find("benjamin.home.internal").key == ben.key
     lan.finish(ben, ben.leave("home", lan.world.now))
     lan.world.run_until(lambda: ben.key not in anna.roster.peers, 5)
     assert not ben.roster.peers

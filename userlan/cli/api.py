@@ -97,7 +97,7 @@ class Api:
             if fresh is not None:
                 self.node.remove_mediator(fresh, self.program.reactor.seconds())
             raise
-        own = self.node.own_info()
+        own = self.node.lookup.own_info()
         known = self.node.roster.networks.get(network)
         return {
             "network": network,
@@ -122,7 +122,7 @@ class Api:
         """Put a member out."""
         member = _text(arguments, "member")
         network = arguments.get("network")
-        answer = _checked(self.node.resolver.find, member)
+        answer = _checked(self.node.lookup.resolver.find, member)
         owned = [name for name, known in self.node.roster.networks.items() if known.owner == self.node.key]
         if network is None:
             shared = [name for name in owned if answer.key in self.node.roster.networks[name].members]
@@ -154,7 +154,7 @@ class Api:
         """Echo requests; each answer is an item."""
         if len(self.program.echoes) >= MAX_PINGS:
             raise CommandError(f"{MAX_PINGS} pings run already")
-        answer = _checked(self.node.resolver.find, _text(arguments, "peer"))
+        answer = _checked(self.node.lookup.resolver.find, _text(arguments, "peer"))
         count = arguments.get("count")
         pinging = Pinging(
             self.program,
@@ -175,7 +175,7 @@ class Api:
     def nc(self, arguments: dict[str, Any], reply: Reply) -> Any:
         """Connect to a peer's port and hand the bytes through."""
         peer, port = _text(arguments, "peer"), int(arguments.get("port", 0))
-        _checked(self.node.resolver.find, peer)
+        _checked(self.node.lookup.resolver.find, peer)
         try:
             yield self.program.splice(self.program.lan.client_endpoint(peer, port), reply)
         except CommandError:

@@ -137,11 +137,14 @@ def down(settings: Settings) -> None:
 
 
 def print_invite(link: str) -> None:
-    """The link alone on standard output, so that it can be piped; on a terminal also what to do with it."""
+    """The link alone on standard output, so that it can be piped; on a terminal also as a QR code, and what to do with it."""
     import sys
 
     click.echo(link)
     if sys.stdout.isatty():
+        import segno
+
+        segno.make(link, error="l").terminal(compact=True)
         click.echo(f"\nOn the other computer:  userlan join '{link}'", err=True)
 
 

@@ -126,7 +126,7 @@ class NodeProgram:
         """Bring everything up; fails with StartError."""
         self._listen()
         self.runner = self.engine.add(self.node, self._observe)
-        self.lan = Lan(self.runner, self.node)
+        self.lan = Lan(self.runner, self.node.lookup)
         self._choose_mediator()
         self._look_at_addresses()
         self.api = Api(self)
@@ -362,7 +362,7 @@ class NodeProgram:
         self._resolve(link, again=True)
 
     def _maybe_ready(self) -> None:
-        own = self.node.own_info()
+        own = self.node.lookup.own_info()
         if self._told_ready or not own.ipv4:
             return
         self._told_ready = True

@@ -20,8 +20,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable
 
-import attrs
-
 from userlan.control.messages import (
     MAX_CANDIDATES,
     PROTOCOL_VERSION,
@@ -35,13 +33,13 @@ from userlan.control.messages import (
 )
 from userlan.lan.addresses import AddressRange, ipv6_of
 from userlan.lan.invite import Invite
-from userlan.lan.names import Resolver
 from userlan.lan.roster import Changes, Peer, Roster
 from userlan.lan.secrets import NetworkSecret
 from userlan.lan.switch import Switch
 from userlan.node.events import LinkChanged, MemoryChanged, NodeEvent, PeerChanged, Ready, TimestampReserved
 from userlan.node.gossip import Gossip
 from userlan.node.keyring import Keyring
+from userlan.node.lookup import Lookup
 from userlan.node.mediation import Failed, LinkState, Lost, MediatorLink, Received, of_control_service
 from userlan.node.membership import Membership, RefusalError
 from userlan.node.memory import Memory, SavedMediator
@@ -63,16 +61,6 @@ LAN_TCP = TcpConfig(user_timeout=120.0, keepalive_idle=60.0, keepalive_interval=
 router's restart or a tunnel ride, and a program whose peer is gone for good is told before its user gives up."""
 MAX_MEDIATORS = 16
 """Mediators of one node: each costs a tunnel and a connection."""
-
-
-@attrs.frozen
-class Description:
-    """A member of the LAN as the program around sees it; addresses packed, empty while unknown."""
-
-    name: str
-    key: bytes
-    ipv4: bytes
-    ipv6: bytes
 
 
 class Node:
@@ -107,7 +95,7 @@ class Node:
         self.keyring.restore(memory.networks)
         self.roster = Roster(self.key, self.keyring, address_range)
         self.switch = Switch(address_range)
-        self.resolver = Resolver(self.roster)
+        self.lookup = Lookup(self.roster, self.name)
         self.links: dict[bytes, MediatorLink] = {}
         self.membership = Membership(self.key, self.roster, self.keyring, entropy)
         self.membership.bind(self)
@@ -244,7 +232,7 @@ class Node:
 
     def renamed(self, name: str) -> None:
         """The nickname changed: it is used in greetings from now on."""
-        self.name = self.memory.name = name
+        self.name = self.memory.name = self.lookup.wanted_name = name
         self._events.append(MemoryChanged())
 
     def set_local_endpoints(self, endpoints: Iterable[Endpoint], now: float) -> None:
@@ -283,37 +271,6 @@ class Node:
         memory.roster = self.roster.snapshot()
         memory.endpoints = self.peers.save_endpoints()
         return memory
-
-    # --- what bridges ask --------------------------------------------------------------------------------------------
-
-    def peer_info(self, address: bytes) -> Description | None:
-        """The member that has a packed address, this node included."""
-        key = self.roster.key_at(address)
-        if key is None:
-            return None
-        if key == self.key:
-            return self.own_info()
-        peer = self.roster.peers[key]
-        return Description(peer.name, key, peer.ipv4, peer.ipv6)
-
-    def own_info(self) -> Description:
-        """This node."""
-        return Description(self.roster.own_name or self.name, self.key, self.roster.own_ipv4, self.ipv6)
-
-    def is_lan_address(self, address: bytes) -> bool:
-        """Whether a packed address lies in the LAN's ranges."""
-        return self.roster.address_range.contains(address) or address[:6] == self.ipv6[:6]
-
-    def is_lan_name(self, text: str) -> bool:
-        """Whether a host name is the LAN's."""
-        return self.resolver.is_lan(text)
-
-    def reachable(self, address: bytes) -> bool:
-        """Whether a packet for a packed address has any hope: its owner is not known to be away. Wakes a sleeping path."""
-        key = self.switch.route(address)
-        if key is None:
-            return address in self._mediators or address in self.roster.own_addresses
-        return self.peers.wanted(key, self._now)
 
     # --- Effects for membership --------------------------------------------------------------------------------------
 

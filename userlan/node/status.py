@@ -25,7 +25,7 @@ def snapshot(node: Node, now: float) -> dict[str, Any]:
 
 
 def _self(node: Node) -> dict[str, Any]:
-    own = node.own_info()
+    own = node.lookup.own_info()
     key = node.primary_mediator()
     observed = node.membership.observed.get(key) if key is not None else None
     return {

@@ -1,0 +1,52 @@
+"""Who is who on the LAN, as bridges and embedding programs ask: names, addresses, members."""
+
+from __future__ import annotations
+
+import attrs
+
+from userlan.lan.addresses import is_lan_ipv6
+from userlan.lan.names import Resolver
+from userlan.lan.roster import Roster
+
+
+@attrs.frozen
+class Description:
+    """A member of the LAN as the program around sees it; addresses packed, empty while unknown."""
+
+    name: str
+    key: bytes
+    ipv4: bytes
+    ipv6: bytes
+
+
+class Lookup:
+    """Always the roster's present state. ``wanted_name`` is this node's nickname until a mediator has confirmed one."""
+
+    def __init__(self, roster: Roster, wanted_name: str) -> None:
+        self.resolver = Resolver(roster)
+        self.wanted_name = wanted_name
+        self._roster = roster
+
+    def peer_info(self, address: bytes) -> Description | None:
+        """The member that has a packed address, this node included."""
+        key = self._roster.key_at(address)
+        if key is None:
+            return None
+        if key == self._roster.own_key:
+            return self.own_info()
+        peer = self._roster.peers[key]
+        return Description(peer.name, key, peer.ipv4, peer.ipv6)
+
+    def own_info(self) -> Description:
+        """This node."""
+        roster = self._roster
+        ipv6 = roster.own_addresses[-1]
+        return Description(roster.own_name or self.wanted_name, roster.own_key, roster.own_ipv4, ipv6)
+
+    def is_lan_address(self, address: bytes) -> bool:
+        """Whether a packed address lies in the LAN's ranges."""
+        return self._roster.address_range.contains(address) or is_lan_ipv6(address)
+
+    def is_lan_name(self, text: str) -> bool:
+        """Whether a host name is the LAN's."""
+        return self.resolver.is_lan(text)
