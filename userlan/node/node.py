@@ -107,6 +107,7 @@ class Node:
         self._candidates: tuple[Candidate, ...] = ()
         self._events: list[NodeEvent | Event] = []
         self._now = now
+        self._stirred = False
         self._restore(now)
 
     # --- what the driver feeds ---------------------------------------------------------------------------------------
@@ -125,22 +126,19 @@ class Node:
             for packet in inbound.packets:
                 if self._permitted(key, packet):
                     self.host.receive(packet, now)
-        self._process(now)
 
     def datagrams(self, now: float) -> list[Burst]:
-        """The bursts that are due. Drained."""
+        """The bursts that are due. Drained. What happened is carried on by ``events``: an answer must not wait for that."""
         self._now = now
-        for _ in range(MAX_LOOPS):
-            packets = self.host.packets(now)
-            if not packets:
-                break
-            for packet in packets:
-                self._route(packet, now)
-            self._process(now)
+        self._stirred = False
+        for packet in self.host.packets(now):
+            self._route(packet, now)
         return self.device.datagrams(now)
 
     def deadline(self) -> float | None:
-        """When ``tick`` has something to do."""
+        """When ``tick`` has something to do; now where parts have acted and nothing was sent since."""
+        if self._stirred:
+            return self._now
         times = [self.device.deadline(), self.host.deadline(), self.peers.deadline(), self.gossip.deadline()]
         times += [self.membership.requests.deadline(), *(link.deadline() for link in self.links.values())]
         return min((time for time in times if time is not None), default=None)
@@ -358,6 +356,7 @@ class Node:
                     self.membership.reseal(event.key, self.peers.proven(), now)
             if not happened:
                 return
+            self._stirred = True
 
     def _tunnel_events(self, now: float) -> bool:
         events = self.device.events()
