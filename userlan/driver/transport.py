@@ -46,7 +46,8 @@ READS_A_ROUND = 16
 then the other streams have their turn."""
 
 KEEPALIVE_IDLE = 7200.0
-"""Seconds of silence before the first probe once ``setTcpKeepAlive`` asks for them (RFC 9293 3.8.4: two hours)."""
+"""Seconds of silence before the first probe once ``setTcpKeepAlive`` asks for them where the stack's configuration does not say (RFC 9293
+3.8.4: two hours)."""
 
 _UNACKNOWLEDGED_FIN = frozenset({State.FIN_WAIT_1, State.CLOSING, State.LAST_ACK})
 
@@ -234,7 +235,8 @@ class LanTransport(StreamOwner):
     def setTcpKeepAlive(self, enabled: bool) -> None:
         """Probe a silent peer."""
         self._keepalive = bool(enabled)
-        self._connection.keep_alive(KEEPALIVE_IDLE if enabled else None, self._runner.now())
+        configured = self._connection.config.keepalive_idle
+        self._connection.keep_alive((configured or KEEPALIVE_IDLE) if enabled else None, self._runner.now())
         self._runner.touch()
 
     # ------------------------------------------------------------------ IConsumer
