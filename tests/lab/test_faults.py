@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -193,4 +194,17 @@ def test_hostile_datagrams_do_no_harm(site: Site) -> None:
         "t = socket.create_connection(('10.99.0.2', 41414)); t.sendall(os.urandom(4000)); t.close()\n"
     )
     subprocess.run(site.ben_space.command(sys.executable, "-c", script), check=True, timeout=30)
+    assert fetch(site, "--socks5-hostname", "127.0.0.1:1055", "http://anna:8000/file") == digest
+
+
+def test_udp_blocked_everything_goes_over_tcp(site: Site) -> None:
+    if shutil.which("nft") is None:
+        pytest.skip("the program nft is missing")
+    rules = "type filter hook output priority 0\n oif lo accept\n meta l4proto udp drop\n"
+    site.ben_space.nft(f"table inet f {{\n chain o {{\n {rules} }}\n }}\n")
+    site.join()
+    status = site.ben.status()
+    assert status["mediator"]["path"] == "tcp"
+    assert [(peer["state"], peer["path"]) for peer in status["peers"]] == [("direct", "tcp")]
+    digest = serve(site, 30 << 20)
     assert fetch(site, "--socks5-hostname", "127.0.0.1:1055", "http://anna:8000/file") == digest

@@ -6,8 +6,6 @@ from pathlib import Path
 from random import Random
 from typing import Any, TypeVar
 
-from userlan.stack.host import Host
-
 from tests.sim.internet import Attachment, Internet
 from tests.sim.link import PERFECT, LinkProfile
 from tests.sim.world import World
@@ -38,6 +36,7 @@ from userlan.mediator.directory import Directory
 from userlan.mediator.limits import Limits
 from userlan.mediator.service import Mediator
 from userlan.stack.events import TcpEvent
+from userlan.stack.host import Host
 from userlan.stack.tcp.connection import Connection
 from userlan.stack.tcp.state import Events
 from userlan.tunnel.device import Device
