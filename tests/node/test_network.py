@@ -240,6 +240,8 @@ def test_nicknames_and_leaving(lan: VirtualLan) -> None:
         lan.finish(ben, number)
     lan.world.run_until(lambda: anna.roster.name_of(ben.key) == "benjamin", 5)
     assert anna.lookup.resolver.find("benjamin.home.internal").key == ben.key
+    ben.renamed("benjamin")
+    assert ben.lookup.own_info().name == "benjamin"
     lan.finish(ben, ben.leave("home", lan.world.now))
     lan.world.run_until(lambda: ben.key not in anna.roster.peers, 5)
     assert not ben.roster.peers

@@ -231,6 +231,8 @@ class Node:
     def renamed(self, name: str) -> None:
         """The nickname changed: it is used in greetings from now on."""
         self.name = self.memory.name = self.lookup.wanted_name = name
+        if self.roster.own_name:
+            self.roster.set_own(name, self.roster.own_ipv4)
         self._events.append(MemoryChanged())
 
     def set_local_endpoints(self, endpoints: Iterable[Endpoint], now: float) -> None:
