@@ -312,11 +312,13 @@ class Refused(Message, frozen=True, tag="refused"):
 class PeerHello(Message, frozen=True, tag="peer-hello"):
     """First message on a connection between members: the serial of the newest eviction known of each common network.
 
-    The side that knows a newer one answers with its ``EvictionNotice``.
+    The side that knows a newer one answers with its ``EvictionNotice``. ``proofs`` show for each common network that the sender knows its
+    secret (``NetworkSecret.prove_membership``): a tunnel shows that for one network only.
     """
 
     version: Number
     evictions: Annotated[dict[Name, Serial], Meta(max_length=MAX_NETWORKS)] = {}
+    proofs: Annotated[dict[Name, Key], Meta(max_length=MAX_NETWORKS)] = {}
     agent: Agent = ""
 
 

@@ -53,6 +53,7 @@ PERSON_ADMISSION = b"ul admission"
 PERSON_PRESHARED = b"ul preshared key"
 PERSON_ATTESTATION = b"ul attestation"
 PERSON_OWNER = b"ul owner signing"
+PERSON_MEMBERSHIP = b"ul membership"
 #: First field of what an admission signature covers; the signing key serves nothing else.
 ADMISSION_CONTEXT = b"userlan admission 1"
 
@@ -111,6 +112,14 @@ class NetworkSecret:
     def preshared_key(self, key_a: bytes, key_b: bytes) -> bytes:
         """The 32-octet pre-shared key of the tunnel between two members; the order of the two does not matter."""
         return _digest(PERSON_PRESHARED, KEY_SIZE, fields(*sorted((key_a, key_b))), key=self._value)
+
+    def prove_membership(self, prover: bytes, verifier: bytes) -> bytes:
+        """32 octets by which one node shows another that it knows this network's secret; good for this pair and direction only."""
+        return _digest(PERSON_MEMBERSHIP, KEY_SIZE, fields(prover, verifier), key=self._value)
+
+    def verify_membership(self, proof: bytes, prover: bytes, verifier: bytes) -> bool:
+        """Whether ``prove_membership`` made the proof."""
+        return hmac.compare_digest(proof, self.prove_membership(prover, verifier))
 
     def attest_owner(self, network: str, owner_key: bytes, owner_signing_public: bytes) -> bytes:
         """32 octets by which members know the owner's signing key from one that the mediator made up."""

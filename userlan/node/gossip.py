@@ -68,11 +68,12 @@ class Gossip:
         self._listener = host.tcp_listen(CONTROL_PORT)
         self._talks: dict[Connection, Talk] = {}
         self._notices: list[Notice] = []
+        self._proven: list[bytes] = []
 
     def tell(self, key: bytes, now: float) -> None:
-        """Talk to a peer that can be reached, if there is anything it might not know."""
+        """Talk to a peer that can be reached, if there is anything it might not know, or that it has yet to prove to us."""
         peer = self._roster.peers.get(key)
-        if peer is None or not any(self._keyring.serial(network) for network in peer.networks):
+        if peer is None or not any(self._keyring.serial(network) or self._unproven(network, key) for network in peer.networks):
             return
         if self._talking(key) >= MAX_PER_PEER:
             return
@@ -118,6 +119,11 @@ class Gossip:
         notices, self._notices = self._notices, []
         return notices
 
+    def proven(self) -> list[bytes]:
+        """Peers that have just proved a membership. Drained."""
+        proven, self._proven = self._proven, []
+        return proven
+
     def deadline(self) -> float | None:
         """When the first conversation has lasted too long."""
         return min((talk.give_up for talk in self._talks.values()), default=None)
@@ -135,7 +141,14 @@ class Gossip:
     def _hello(self, key: bytes) -> PeerHello:
         peer = self._roster.peers.get(key)
         networks = peer.networks if peer is not None else ()
-        return PeerHello(PROTOCOL_VERSION, {network: self._keyring.serial(network) for network in networks})
+        serials = {network: self._keyring.serial(network) for network in networks}
+        return PeerHello(PROTOCOL_VERSION, serials, self._keyring.proofs_for(key, networks))
+
+    def _unproven(self, network: str, key: bytes) -> bool:
+        """Whether this node owns the network and the peer has not shown that it knows its secret."""
+        known = self._roster.networks.get(network)
+        held = self._keyring.get(network)
+        return known is not None and held is not None and known.owner == self._keyring.public_key and key not in held.proven
 
     def _read(self, talk: Talk, now: float) -> None:
         while data := talk.connection.receive():
@@ -160,6 +173,8 @@ class Gossip:
             self._say(talk, self._hello(talk.peer), now)
         peer = self._roster.peers.get(talk.peer)
         for network in peer.networks if peer is not None else ():
+            if self._keyring.prove(network, talk.peer, hello.proofs.get(network, b"")):
+                self._proven.append(talk.peer)
             held = self._keyring.get(network)
             if held is not None and held.eviction is not None and held.eviction.serial > hello.evictions.get(network, 0):
                 self._say(talk, EvictionNotice(network, held.eviction.to_bytes()), now)

@@ -22,7 +22,8 @@ MAX_PRESHARED = 8
 class Held:
     """One network's secrets, newest first. ``confirmed`` is False while the mediator has not admitted this node yet.
 
-    ``veterans[n]`` are the keys that were members when ``secrets[n + 1]`` was replaced.
+    ``veterans[n]`` are the keys that were members when ``secrets[n + 1]`` was replaced; ``proven`` those that showed that they know
+    one of the secrets (no more than members, 1,024).
     """
 
     mediator: bytes
@@ -30,6 +31,7 @@ class Held:
     eviction: Eviction | None = None
     confirmed: bool = True
     veterans: list[frozenset[bytes]] = attrs.field(factory=list)
+    proven: set[bytes] = attrs.field(factory=set)
 
     def opens(self, age: int, peer: bytes) -> bool:
         """Whether ``secrets[age]`` is for a peer: the newest is for all, an older one for who was there or was sealed the newer."""
@@ -99,6 +101,22 @@ class Keyring:
         serial = self.serial(network) + 1
         return Eviction.make(network, serial, evicted, secret, remaining, self.public_key, self.signing, entropy)
 
+    def proofs_for(self, peer: bytes, networks: Iterable[str]) -> dict[str, bytes]:
+        """Proofs, for one peer, that this node knows the newest secrets of these networks."""
+        held = {network: self._held[network] for network in networks if network in self._held}
+        return {network: one.secrets[0].prove_membership(self.public_key, peer) for network, one in held.items()}
+
+    def prove(self, network: str, peer: bytes, proof: bytes) -> bool:
+        """Take a member's proof; True when it holds and is news. An older secret proves those only whom it still serves."""
+        held = self._held.get(network)
+        if held is None or peer in held.proven or not proof:
+            return False
+        for age, secret in enumerate(held.secrets):
+            if held.opens(age, peer) and secret.verify_membership(proof, peer, self.public_key):
+                held.proven.add(peer)
+                return True
+        return False
+
     def accept_eviction(self, eviction: Eviction, owner_signing_public: bytes, members: Iterable[bytes]) -> bool:
         """Take a newer document that the owner signed; False when it is old or not the owner's. ``members``: those known so far."""
         held = self._held.get(eviction.network)
@@ -114,6 +132,7 @@ class Keyring:
             del held.secrets[KEPT_SECRETS:]
             del held.veterans[KEPT_SECRETS - 1 :]
         held.eviction = eviction
+        held.proven -= eviction.evicted
         return True
 
     def save(self) -> dict[str, SavedNetwork]:
@@ -124,6 +143,7 @@ class Keyring:
                 [secret.value for secret in held.secrets],
                 held.eviction.to_bytes() if held.eviction is not None else b"",
                 [sorted(keys) for keys in held.veterans],
+                sorted(held.proven),
             )
             for network, held in self._held.items()
             if held.confirmed
@@ -139,4 +159,4 @@ class Keyring:
                 continue
             if secrets:
                 veterans = [frozenset(keys) for keys in one.veterans[: KEPT_SECRETS - 1]]
-                self._held[network] = Held(one.mediator, secrets, eviction, veterans=veterans)
+                self._held[network] = Held(one.mediator, secrets, eviction, veterans=veterans, proven=set(one.proven))

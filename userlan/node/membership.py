@@ -7,7 +7,7 @@ brings it. A network that the mediator lost (its directory is gone) is joined, o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container
+from collections.abc import Callable
 from typing import Protocol
 
 from userlan.control import refusals
@@ -91,11 +91,11 @@ class Membership:
         """Change this node's nickname."""
         return self._ask(Nick(self.requests.next_number(), name), mediator, None, now)
 
-    def evict(self, network: str, key: bytes, proven: Container[bytes], now: float) -> int:
+    def evict(self, network: str, key: bytes, now: float) -> int:
         """Put a member out of a network that this node owns: obeyed here at once, told to everybody.
 
-        The new secret is sealed to ``proven`` members only, those whose tunnel once came up with the old one: a mediator can list
-        keys of its own. The others get it when their tunnel proves them (``reseal``).
+        The new secret is sealed to proven members only, those who showed that they know the old one: a mediator can list keys of its
+        own. The others get it when they prove themselves (``reseal``).
         """
         held, known = self._keyring.get(network), self._roster.networks.get(network)
         if held is None or known is None:
@@ -108,29 +108,29 @@ class Membership:
         if key not in known.members:
             raise RefusalError(f"no such member in {network!r}")
         secret = NetworkSecret.generate(self._entropy)
-        return self._rotate(network, {*self._roster.evicted(network), key}, proven, secret, held.mediator, now, internal=False)
+        return self._rotate(network, {*self._roster.evicted(network), key}, secret, held.mediator, now, internal=False)
 
-    def reseal(self, key: bytes, proven: Container[bytes], now: float) -> None:
-        """A member's tunnel came up: where this node owns a network whose newest secret was not sealed to that member, it is now."""
+    def reseal(self, key: bytes, now: float) -> None:
+        """A member proved itself: where this node owns a network whose newest secret was not sealed to that member, it is now."""
         for network in self._keyring:
             held, known = self._keyring.get(network), self._roster.networks.get(network)
             if held is None or known is None or held.eviction is None or known.owner != self._public_key:
                 continue
-            if key in known.members and key not in held.eviction.sealed and key not in held.eviction.evicted:
-                self._rotate(network, set(held.eviction.evicted), proven, held.secrets[0], held.mediator, now, internal=True)
+            if key in held.proven and key in known.members and key not in held.eviction.sealed and key not in held.eviction.evicted:
+                self._rotate(network, set(held.eviction.evicted), held.secrets[0], held.mediator, now, internal=True)
 
     def _rotate(
         self,
         network: str,
         evicted: set[bytes],
-        proven: Container[bytes],
         secret: NetworkSecret,
         mediator: bytes,
         now: float,
         *,
         internal: bool,
     ) -> int:
-        members = self._roster.networks[network].members
+        members, held = self._roster.networks[network].members, self._keyring.get(network)
+        proven = held.proven if held is not None else set()
         sealed = [key for key in members if key not in evicted and (key in proven or key == self._public_key)]
         document = self._keyring.make_eviction(network, evicted, sealed, secret, self._entropy)
         self._apply_eviction(document, now)

@@ -30,6 +30,7 @@ class SavedNetwork(msgspec.Struct):
     secrets: list[bytes]
     eviction: bytes = b""
     veterans: list[list[bytes]] = []
+    proven: list[bytes] = []
 
 
 class Memory(msgspec.Struct):

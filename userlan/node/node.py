@@ -213,7 +213,7 @@ class Node:
 
     def evict(self, network: str, key: bytes, now: float) -> int:
         """Put a member out; as ``create``."""
-        number = self.membership.evict(network, key, self.peers.proven(), now)
+        number = self.membership.evict(network, key, now)
         held = self.keyring.get(network)
         return self._asked(number, held.mediator if held is not None else b"", now)
 
@@ -349,13 +349,16 @@ class Node:
             happened |= self._link_events(now)
             for notice in self.gossip.notices():
                 self.membership.eviction_notice(notice.message, self, now)
+            for key in self.gossip.proven():
+                self.membership.reseal(key, now)
+                self._events.append(MemoryChanged())
             for key in self.peers.meets():
                 self._meet(key, now)
             for event in (*self.membership.events(), *self.peers.events()):
                 self._events.append(event)
                 if isinstance(event, PeerChanged) and event.state == "direct":
                     self._events.append(MemoryChanged())
-                    self.membership.reseal(event.key, self.peers.proven(), now)
+                    self._proved_by_tunnel(event.key, now)
             if not happened:
                 return
             self._stirred = True
@@ -445,6 +448,15 @@ class Node:
             if held is not None and held.mediator in self.links:
                 return held.mediator
         return next(iter(self.links), None)
+
+    def _proved_by_tunnel(self, key: bytes, now: float) -> None:
+        """A tunnel came up with a pre-shared key: of their one common network, where there is only one; else ``gossip`` asks for proofs."""
+        peer = self.roster.peers.get(key)
+        if peer is not None and len(peer.networks) == 1 and self.peers.links[key].session_networks == peer.networks:
+            held = self.keyring.get(peer.networks[0])
+            if held is not None:
+                held.proven.add(key)
+            self.membership.reseal(key, now)
 
     def _meet(self, key: bytes, now: float) -> None:
         """Ask the mediators of the common networks for an introduction."""

@@ -111,6 +111,8 @@ class PeerTable:
         """A session with a peer: an echo proves it."""
         link = self.links.get(key)
         if link is not None:
+            peer = self._roster.peers.get(key)
+            link.session_networks = peer.networks if peer is not None else ()
             link.session_established(now)
             self._tick(link, now)
 
@@ -241,10 +243,6 @@ class PeerTable:
         if self._shown.get(link.key, ("offline", "none")) != shown:
             self._shown[link.key] = shown
             self._events.append(PeerChanged(link.key, self._roster.name_of(link.key), *shown))
-
-    def proven(self) -> frozenset[bytes]:
-        """Peers whose tunnel once came up: they know a network's secret, which a key that only a mediator lists does not."""
-        return frozenset(key for key, link in self.links.items() if link.cached)
 
     def save_endpoints(self) -> dict[str, list[tuple[str, str, int]]]:
         """Where each peer was reached, for the node's memory."""

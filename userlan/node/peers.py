@@ -90,6 +90,7 @@ class PeerLink:
         self._retry_at: float | None = None
         self._retries = 0
         self._upgrade_at: float | None = None
+        self.session_networks: tuple[str, ...] = ()     # those in common when the tunnel's keys were agreed
         self._wanted = False
         self._doubted: float | None = None
 
