@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, FirstError, gatherResults, inlineCallbacks
-from twisted.internet.protocol import Protocol
 from twisted.internet.threads import deferToThread
 
 from userlan.driver.bridge import CommandError
@@ -313,10 +312,6 @@ class Pinging:
             return state
         where = host_port(tunnel.endpoint.host, tunnel.endpoint.port)
         return f"direct {tunnel.endpoint.transport} {where}{' (lan)' if path == 'lan' else ''}"
-
-
-class Discard(Protocol):
-    """A protocol that reads nothing."""
 
 
 def _text(arguments: dict[str, Any], name: str) -> str:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import os
 import secrets
-import sys
 import time
 from typing import Any
 
 from twisted.internet.defer import inlineCallbacks
 from twisted.internet.error import CannotListenError
-from twisted.logger import Logger
 
 from userlan import __version__
+from userlan.cli.foreground import Foreground, StartError
 from userlan.cli.interfaces import local_addresses
-from userlan.cli.program import StartError
 from userlan.driver.engine import Engine
 from userlan.driver.state import StateFolder
 from userlan.lan.invite import Invite
@@ -27,10 +25,8 @@ MAX_PUBLIC = 8
 """Addresses in the link: an invite's own cap."""
 
 
-class MediatorProgram:
+class MediatorProgram(Foreground):
     """``userlan mediator``."""
-
-    log = Logger()
 
     def __init__(
         self,
@@ -41,13 +37,11 @@ class MediatorProgram:
         store: str | None,
         public: tuple[tuple[str, int], ...] | None,
     ) -> None:
-        self.reactor = reactor
+        super().__init__(reactor)
         self.folder = folder
-        self.exit_status = 0
         self.listen = listen
         self.public = public
         self.engine = Engine(reactor)
-        self._stopping = False
         self.runner: Any = None
         key = folder.private_key("mediator", lambda: secrets.token_bytes(32))
         now = reactor.seconds()
@@ -106,16 +100,6 @@ class MediatorProgram:
         self.folder.close()
         if self.reactor.running:
             self.reactor.stop()
-
-    def fail(self, reason: str) -> None:
-        """End with one line on standard error and exit status 1."""
-        if not self._stopping:
-            print(f"userlan: {reason}", file=sys.stderr, flush=True)
-            self.stop(1).addErrback(self._stop_failed)
-
-    def _stop_failed(self, failure: Any) -> None:
-        self.log.failure("the program did not stop in order", failure)
-        self.reactor.stop()
 
     def reload(self) -> None:
         """Nothing of a mediator's can change while it runs."""

@@ -17,22 +17,20 @@ from __future__ import annotations
 import os
 import secrets
 import socket
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import attrs
-import msgspec
 from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import Factory
 from twisted.internet.threads import deferToThread
-from twisted.logger import Logger
 
 from userlan import __version__
 from userlan.cli.api import Api
+from userlan.cli.foreground import Foreground, StartError
 from userlan.cli.interfaces import local_addresses
 from userlan.driver.bridge import Bridge, BridgeStore, CommandError
 from userlan.driver.engine import Engine
@@ -61,10 +59,6 @@ RESOLVE_INTERVAL = 30.0
 """Seconds between resolutions of mediators' host names while their link is down."""
 
 
-class StartError(Exception):
-    """The node cannot start; ``str()`` is one line for people."""
-
-
 @attrs.define
 class Options:
     """What ``userlan up`` was told on the command line, beside the configuration."""
@@ -77,17 +71,14 @@ class Options:
     background: bool = False
 
 
-class NodeProgram:
+class NodeProgram(Foreground):
     """One node of one state folder in this process."""
 
-    log = Logger()
-
     def __init__(self, reactor: Any, folder: StateFolder, options: Options) -> None:
-        self.reactor = reactor
+        super().__init__(reactor)
         self.folder = folder
         self.options = options
         self.config = options.config
-        self.exit_status = 0
         self.waiting: dict[int, Deferred[Any]] = {}
         self.echoes: dict[int, Callable[[EchoReply | EchoFailed], None]] = {}
         self.bridges: dict[str, Bridge] = {}
@@ -98,7 +89,6 @@ class NodeProgram:
         self._failures = 0
         self._told_ready = False
         self._save_call: Any = None
-        self._stopping = False
         self._resolved_at: dict[str, float] = {}
         self.engine = Engine(reactor)
         self.memory = self._load_memory()
@@ -163,22 +153,12 @@ class NodeProgram:
         if self.reactor.running:
             self.reactor.stop()
 
-    def fail(self, reason: str) -> None:
-        """End with one line on standard error and exit status 1."""
-        if not self._stopping:
-            print(f"userlan: {reason}", file=sys.stderr, flush=True)
-            self.stop(1).addErrback(self._stop_failed)
-
     def save(self) -> None:
         """Write the memory now."""
         if self._save_call is not None and self._save_call.active():
             self._save_call.cancel()
         self._save_call = None
         self.folder.save("memory", self.node.save().dump())
-
-    def _stop_failed(self, failure: Any) -> None:
-        self.log.failure("the program did not stop in order", failure)
-        self.reactor.stop()
 
     def reload(self) -> None:
         """Read the configuration again (SIGHUP): the nickname is taken over; what needs new sockets waits for a restart."""
@@ -439,8 +419,3 @@ def _notify(message: str) -> None:
         return
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
         notify.sendto(message.encode(), "\0" + path[1:] if path.startswith("@") else path)
-
-
-def options_of(kind: type[Bridge]) -> type[msgspec.Struct]:
-    """The struct of a bridge's section."""
-    return kind.Options

@@ -54,7 +54,8 @@ def up(settings: Settings, mediator: str | None, listen: tuple[str, ...], backgr
         raise ApiError(f"--mediator: {error}") from None
     listening = parse_listen(listen)
     reactor = _reactor(LEVELS[min(LEVELS.index(config.log.level) + settings.verbose, 3)])
-    from userlan.cli.program import NodeProgram, Options, StartError
+    from userlan.cli.foreground import StartError
+    from userlan.cli.program import NodeProgram, Options
     from userlan.driver.state import StateError, StateFolder
 
     options = Options(config, path, discover_bridges(), link, listening, background)
@@ -78,8 +79,8 @@ def mediator(settings: Settings, listen: tuple[str, ...], store: str | None, pub
     listening = parse_listen(listen)
     named = parse_listen(public)
     reactor = _reactor(LEVELS[min(LEVELS.index(config.log.level) + settings.verbose, 3)])
+    from userlan.cli.foreground import StartError
     from userlan.cli.mediator_program import MediatorProgram
-    from userlan.cli.program import StartError
     from userlan.driver.state import StateError, StateFolder
 
     try:
@@ -137,15 +138,10 @@ def _run(reactor: Any, program: Any) -> None:
         program.start().addErrback(failed)
 
     def stop() -> None:
-        program.stop().addErrback(stop_failed)
-
-    def stop_failed(failure: Any) -> None:
-        Logger().failure("the program did not stop in order", failure)
-        program.exit_status = 1
-        reactor.stop()
+        program.stop().addErrback(program.stop_failed)
 
     def failed(failure: Any) -> None:
-        from userlan.cli.program import StartError
+        from userlan.cli.foreground import StartError
         from userlan.driver.bridge import CommandError
 
         if not failure.check(StartError, CommandError):

@@ -135,10 +135,6 @@ class MediatorLink:
             if self.state is LinkState.WAITING and self._failures == 0:
                 self._retry_at = now
 
-    def unresolved(self) -> tuple[str, ...]:
-        """Hosts of ``addresses`` that have no number yet."""
-        return tuple(host for host, _ in self.addresses if host not in self._numbers)
-
     def endpoints(self, transport: str) -> tuple[Endpoint, ...]:
         """The mediator's known outer addresses for ``udp`` or ``tcp``."""
         return tuple(
