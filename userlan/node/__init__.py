@@ -23,7 +23,8 @@ Parts
 ``peers``       one pair's state: introduction, liveness by echo, latency
 ``peer_table``  all of them; budget for each target address
 ``gossip``      what members tell each other
-``keyring``     secrets of networks, pre-shared keys
+``keyring``     secrets of networks, pre-shared keys, who proved to know them
+``lookup``      who is who, for bridges and embedding programs
 ``memory``      what survives a restart
 ``status``      the snapshot for people and programs
 ``config``      the configuration file

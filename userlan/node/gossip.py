@@ -1,11 +1,11 @@
-"""What members tell each other without a mediator: the owners' evictions.
+"""What members tell each other without a mediator: the owners' evictions, and proofs that they know a network's secret.
 
 One short TCP connection on the virtual LAN, opened by a node that holds an eviction, to each member that becomes reachable, or is when the
 eviction is new::
 
     A                                B
-    | PeerHello(serials of A) ------>|
-    |<------ PeerHello(serials of B) |
+    | PeerHello(serials, proofs) --->|
+    |<--- PeerHello(serials, proofs) |
     | EvictionNotice, where newer -->|      (and the other way round)
     |        both close              |
 
