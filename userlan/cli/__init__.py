@@ -6,6 +6,6 @@ exits. A client starts without Twisted or cryptography, so that ``userlan status
 
 Exit status: 0 done; 1 failed, with one line on standard error that says what and what to do; 2 wrong usage.
 
-``program`` composes a node from its parts, ``mediator_program`` a mediator, both are ``foreground`` programs, ``api`` gives its commands to the local API, the ``*_commands`` modules are what people type.
-This is the only package that names the global reactor.
+``program`` composes a node from its parts and ``mediator_program`` a mediator, both are ``foreground`` programs; ``api`` gives the node's
+commands to the local API, the ``*_commands`` modules are what people type. This is the only package that names the global reactor.
 """

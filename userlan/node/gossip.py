@@ -1,7 +1,7 @@
 """What members tell each other without a mediator: the owners' evictions, and proofs that they know a network's secret.
 
-One short TCP connection on the virtual LAN, opened by a node that holds an eviction, to each member that becomes reachable, or is when the
-eviction is new::
+One short TCP connection on the virtual LAN, opened by a node that holds an eviction, or by a network's owner to whom a member has yet to
+prove itself, to each member that becomes reachable, or is when the eviction is new::
 
     A                                B
     | PeerHello(serials, proofs) --->|
