@@ -243,6 +243,7 @@ def site(address: str) -> Iterator[int]:
     """An HTTP origin at a kernel address; gives its port."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     members = {"address_family": family, "handle_error": lambda server, request, client: None}
+    members = {**members, "request_queue_size": 1024}    # the default of 5 makes the kernel drop a crowd's SYNs for seconds
     kind = type("Server", (ThreadingHTTPServer,), members)
     server: ThreadingHTTPServer = kind((address, 0), Site)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
