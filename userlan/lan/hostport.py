@@ -5,6 +5,10 @@ from __future__ import annotations
 import re
 
 from userlan.lan.addresses import packed, shown, text
+from userlan.wire.endpoint import host_port
+
+#: ``HOST:PORT``, an IPv6 literal in brackets: the bottom layer's own, under the name that goes with its inverses here.
+join_host_port = host_port
 
 #: Greatest length of a host name, characters (RFC 1035 section 2.3.4).
 MAX_HOST = 253
@@ -61,8 +65,3 @@ def check_port(written: str) -> int:
     if not (written.isascii() and written.isdigit() and len(written) <= 5 and 1 <= int(written) <= 65535):
         raise ValueError(f"{shown(written)} is not a port from 1 to 65535")
     return int(written)
-
-
-def join_host_port(host: str, port: int) -> str:
-    """``HOST:PORT``, an IPv6 literal in brackets."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

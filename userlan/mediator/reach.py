@@ -29,23 +29,11 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from userlan.control.messages import MAX_CANDIDATES, Candidate
+from userlan.traversal.candidates import is_private
 from userlan.wire.endpoint import TCP, UDP, Endpoint, unmapped
 
 #: Hosts whose kind is remembered: more than an hour's members of a busy mediator, a few hundred KiB.
 _REMEMBERED = 4096
-#: Private to one site: RFC 1918, RFC 6598 (a carrier's own), RFC 3927 and RFC 4291 (one link), RFC 4193.
-_PRIVATE = tuple(
-    ipaddress.ip_network(network)
-    for network in (
-        "10.0.0.0/8",
-        "172.16.0.0/12",
-        "192.168.0.0/16",
-        "100.64.0.0/10",
-        "169.254.0.0/16",
-        "fe80::/10",
-        "fc00::/7",
-    )
-)
 #: Never an endpoint: "this network" and class E (RFC 1122 section 3.2.1.3).
 _UNUSABLE = (ipaddress.ip_network("0.0.0.0/8"), ipaddress.ip_network("240.0.0.0/4"))
 
@@ -69,7 +57,7 @@ def scope(host: str) -> str:
         return "unusable"
     if address.is_loopback:
         return "loopback"
-    if any(address in network for network in _PRIVATE):
+    if is_private(str(address)):
         return "private"
     return "unusable" if any(address in network for network in _UNUSABLE) else "public"
 
