@@ -15,8 +15,8 @@ from twisted.internet.testing import MemoryReactorClock, StringTransport
 
 from tests.driver.loop import Loop
 from userlan.driver import framed
-from userlan.driver.frames import MAX_FRAME
 from userlan.driver.framed import FramedConnection, FramedPort
+from userlan.driver.frames import MAX_FRAME
 from userlan.wire.endpoint import TCP, Endpoint
 
 OWN = b"\x04ours"
@@ -42,6 +42,9 @@ class Receiver:
         self.held.remove(way)
 
     def way_lost(self, endpoint: Endpoint) -> None:
+        self.lost.append(endpoint)
+
+    def way_lossy(self, endpoint: Endpoint) -> None:
         self.lost.append(endpoint)
 
     def received(self, data: memoryview, segment: int, source: Endpoint, port: None) -> None:
