@@ -138,6 +138,14 @@ class Node:
             self._route(packet, now)
         return self.device.datagrams(now)
 
+    def answers(self, now: float) -> list[Burst]:
+        """Echo replies alone: they leave before what happened is carried on."""
+        if not self.host.has_answers:
+            return []
+        for packet in self.host.answers(now):
+            self._route(packet, now)
+        return self.device.datagrams(now)
+
     @property
     def backlog(self) -> bool:
         """Whether ``datagrams`` would give more at once."""
