@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from math import inf
 from typing import NamedTuple
 
@@ -26,11 +26,13 @@ from userlan.tunnel.load import LoadMeter, SourceLimiter
 from userlan.tunnel.peer import NO_PRESHARED_KEY, Peer
 from userlan.tunnel.session import Session
 from userlan.tunnel.shared import Shared
+from userlan.tunnel.suites import AES_256_GCM, CHACHA20_POLY1305, SUITES, Suite
 from userlan.tunnel.tai64n import StampSource
 from userlan.tunnel.unknown import UnknownPeers
 from userlan.wire.endpoint import Endpoint
 from userlan.wire.superpacket import SuperPacket, join
 
+_SUITE_OF = {suite.types.initiation: suite for suite in SUITES}
 _STALE_DEADLINES = 64  # deadlines that may be out of date before the heap is built anew, beside two for each peer
 
 
@@ -47,7 +49,8 @@ class Device:
     private_key: 32 bytes. entropy: as os.urandom. now: monotonic seconds, as everywhere; wall_offset: seconds since
     1970 at monotonic 0. timestamp_floor: the last TimestampAdvanced of the previous run. accept_unknown: take in up to
     max_unknown peers that were not added, without a pre-shared key. mtu: bytes of the largest inner packet.
-    under_load_rate: handshake messages a second above which cookies are asked for.
+    under_load_rate: handshake messages a second above which cookies are asked for. aes: AES-256-GCM is cheaper here than
+    ChaCha20-Poly1305, so it is used with peers that take it, too (`ciphers_told`), and their initiations in it are answered.
     """
 
     def __init__(
@@ -62,13 +65,15 @@ class Device:
         max_unknown: int = UNKNOWN_PEERS,
         mtu: int = INNER_MTU,
         under_load_rate: float = UNDER_LOAD_RATE,
+        aes: bool = False,
     ) -> None:
         if len(private_key) != KEY_SIZE:
             raise ValueError(f"a private key has {KEY_SIZE} bytes, not {len(private_key)}")
         identity = Identity(private_key)
         self.public_key = identity.public
+        self.ciphers = (AES_256_GCM.name,) if aes else ()
         self._identity = identity
-        self._shared = Shared(identity, entropy, StampSource(wall_offset, timestamp_floor), mtu)
+        self._shared = Shared(identity, entropy, StampSource(wall_offset, timestamp_floor), mtu, aes)
         self.counters: Counter[str] = self._shared.counters
         self._indices = self._shared.indices
         self._entropy = entropy
@@ -126,6 +131,17 @@ class Device:
             self._unknown.discard(public_key)
             peer.remove()
 
+    def ciphers_told(self, public_key: bytes, ciphers: Iterable[str], now: float) -> None:
+        """A peer said by authenticated means which ciphers it takes beside ChaCha20-Poly1305, as `ciphers` says it of this device.
+
+        If it takes AES-256-GCM, and so do we, its session is renewed in it at once, and those that follow are set up in it.
+        """
+        self._now = now
+        peer = self._peers.get(public_key)
+        if peer is not None:
+            peer.ciphers_told(ciphers, now)
+            self._schedule(peer)
+
     def peer(self, public_key: bytes) -> Peer | None:
         """The peer of a key."""
         return self._peers.get(public_key)
@@ -172,16 +188,16 @@ class Device:
     def owns(self, data: Buffer) -> bool:
         """Whether a datagram is for this device, as far as can be told cheaply."""
         kind = bytes(data[:4])
-        if kind == messages.TYPE_TRANSPORT:
+        if kind in messages.TRANSPORT_TYPES:
             return bytes(data[:8]) in self._indices.sessions
-        if kind == messages.TYPE_INITIATION:
+        if kind in messages.INITIATION_TYPES:
             size = messages.INITIATION_SIZE
             return len(data) >= size and self._cookies.mac1_valid(data[:size])
-        if kind == messages.TYPE_RESPONSE:
+        if kind in messages.RESPONSE_TYPES:
             return bytes(data[8:12]) in self._indices.initiations
         if kind == messages.TYPE_COOKIE_REPLY:
             index = bytes(data[4:8])
-            return index in self._indices.initiations or messages.TYPE_TRANSPORT + index in self._indices.sessions
+            return index in self._indices.initiations or self._indices.session(index) is not None
         return False
 
     def receive(self, data: Buffer, segment: int, source: Endpoint, now: float) -> list[Inbound]:
@@ -264,13 +280,13 @@ class Device:
     def _receive_message(self, message: bytes, source: Endpoint, now: float) -> None:
         """One datagram that is not of a known session."""
         kind, size = message[:4], len(message)
-        if kind == messages.TYPE_INITIATION and size == messages.INITIATION_SIZE:
+        if kind in messages.INITIATION_TYPES and size == messages.INITIATION_SIZE:
             self._initiation_received(message, source, now)
-        elif kind == messages.TYPE_RESPONSE and size == messages.RESPONSE_SIZE:
+        elif kind in messages.RESPONSE_TYPES and size == messages.RESPONSE_SIZE:
             self._response_received(message, source, now)
         elif kind == messages.TYPE_COOKIE_REPLY and size == messages.COOKIE_REPLY_SIZE:
             self._cookie_reply_received(message, now)
-        elif kind == messages.TYPE_TRANSPORT and size >= messages.TRANSPORT_MINIMUM:
+        elif kind in messages.TRANSPORT_TYPES and size >= messages.TRANSPORT_MINIMUM:
             self.counters["transport-unknown-index"] += 1
         else:
             self.counters["malformed"] += 1
@@ -292,13 +308,17 @@ class Device:
         return True
 
     def _initiation_received(self, message: bytes, source: Endpoint, now: float) -> None:
+        suite = _SUITE_OF[message[:4]]
+        if suite is AES_256_GCM and not self._shared.aes:
+            self.counters["cipher-refused"] += 1
+            return
         if not self._cookies.mac1_valid(message):
             self.counters["mac1-invalid"] += 1
             return
         if not self._affordable(message, source, now):
             return
         try:
-            consumed = self._consume_initiation(message)
+            consumed = self._consume_initiation(message, suite)
             if consumed is None:
                 return
             peer = self._initiator_of(consumed, source, now)
@@ -307,9 +327,9 @@ class Device:
         except primitives.LowOrderPointError:
             self.counters["low-order-point"] += 1
 
-    def _consume_initiation(self, message: bytes) -> Consumed | None:
+    def _consume_initiation(self, message: bytes, suite: Suite) -> Consumed | None:
         """The initiation authenticated, from a peer that may talk to us; None, and counted, otherwise."""
-        opened = handshake.open_initiation(self._identity, message)
+        opened = handshake.open_initiation(self._identity, message, suite)
         if opened is None:
             self.counters["initiation-unauthenticated"] += 1
             return None
@@ -333,6 +353,9 @@ class Device:
             peer = self._admit_unknown(consumed.remote, source, now)
             if peer is None:
                 return None
+        if peer.stock and consumed.suite is not CHACHA20_POLY1305:
+            self.counters["cipher-refused"] += 1
+            return None
         if consumed.timestamp <= peer.last_timestamp:
             self.counters["initiation-replayed"] += 1
             return None
@@ -359,15 +382,15 @@ class Device:
         return peer
 
     def _respond(self, peer: Peer, consumed: Consumed, source: Endpoint, now: float) -> None:
-        index = self._indices.fresh(messages.TYPE_TRANSPORT)
+        index = self._indices.fresh()
         body, keys = handshake.create_response(consumed, peer.preshared_keys[0], self._entropy(KEY_SIZE), index)
         message = peer.initiations.cookie.add_macs(body, now)
-        peer.response_sent(Session(keys, now), message, source, now)
+        peer.response_sent(Session(keys, now, consumed.suite), message, source, now)
         self._schedule(peer)
 
     def _response_received(self, message: bytes, source: Endpoint, now: float) -> None:
         held = self._indices.initiations.get(message[8:12])
-        if held is None:
+        if held is None or held[1].state.suite.types.response != message[:4]:
             self.counters["response-unknown-index"] += 1
             return
         if not self._cookies.mac1_valid(message):
@@ -382,7 +405,7 @@ class Device:
     def _cookie_reply_received(self, message: bytes, now: float) -> None:
         index = message[4:8]
         initiation = self._indices.initiations.get(index)
-        session = self._indices.sessions.get(messages.TYPE_TRANSPORT + index)
+        session = self._indices.session(index)
         if initiation is not None:
             peer, mac1 = initiation[0], initiation[1].mac1
         elif session is not None and session[1].response_mac1:

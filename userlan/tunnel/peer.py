@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from math import inf
 
 from userlan.tunnel import messages
+from userlan.tunnel.choice import SuiteChoice
 from userlan.tunnel.constants import (
     BURST_BYTES,
     BURST_SEGMENTS,
@@ -16,12 +17,14 @@ from userlan.tunnel.constants import (
     REKEY_TIMEOUT_JITTER,
     SESSIONS_NEXT,
     SESSIONS_PREVIOUS,
+    UPGRADE_PATIENCE,
 )
 from userlan.tunnel.events import Expired, HandshakeFailed, Roamed, SessionEstablished
 from userlan.tunnel.initiations import Initiations, Outstanding
 from userlan.tunnel.outgoing import Staged
 from userlan.tunnel.session import Keyring, Session, padding
 from userlan.tunnel.shared import Shared
+from userlan.tunnel.suites import AES_256_GCM
 from userlan.tunnel.timers import Action, Timers
 from userlan.wire.endpoint import Endpoint
 from userlan.wire.errors import WireError
@@ -37,7 +40,7 @@ class Peer:
     endpoint: where authenticated packets came from last, or what was configured; None: unknown. last_received: when an
     authenticated packet came last; last_handshake: when the last session was established (monotonic seconds, None:
     never). rx_bytes, tx_bytes: whole datagrams. stock: the far end is stock WireGuard, so inner checksums are computed
-    and checked. context: a free slot for the owner.
+    and checked, and no suite but its own is used. context: a free slot for the owner.
     """
 
     def __init__(self, public_key: bytes, shared: Shared) -> None:
@@ -62,6 +65,7 @@ class Peer:
         self._staged = Staged()
         self._targets: tuple[Endpoint, ...] = ()
         self._deferred_targets: tuple[Endpoint, ...] = ()
+        self._choice = SuiteChoice(shared.aes)
         self._last_initiation_sent = -inf
         self._last_handshake_sent = -inf
 
@@ -69,6 +73,16 @@ class Peer:
         """Whether a packet could be sealed and sent now."""
         session = self.keyring.current
         return session is not None and session.can_send(now)
+
+    @property
+    def ciphers(self) -> tuple[str, ...] | None:
+        """What the peer takes beside ChaCha20-Poly1305, None: unknown."""
+        return self._choice.ciphers
+
+    def cipher(self, now: float) -> str:
+        """Of what would be sent now; empty without a session."""
+        session = self.keyring.current
+        return session.suite.name if session is not None and session.can_send(now) else ""
 
     # --- sending
 
@@ -184,7 +198,8 @@ class Peer:
         self.timers.initiation_sent(now)
 
     def _send_initiation(self, targets: Sequence[Endpoint], now: float) -> None:
-        message = self.initiations.create(now)
+        suite = self._choice.ask(self.has_session(now) and not self.stock)
+        message = self.initiations.create(suite, now)
         if message is None:
             return
         self._last_initiation_sent = self._last_handshake_sent = now
@@ -195,6 +210,25 @@ class Peer:
         if self.endpoint in targets:
             self.timers.authenticated_sent(now)
 
+    def ciphers_told(self, ciphers: Iterable[str], now: float) -> None:
+        """The peer says what it takes beside ChaCha20-Poly1305."""
+        self._choice.told(ciphers)
+        self._upgrade(now)
+
+    def _upgrade(self, now: float) -> None:
+        """If the session in use is not in the best suite: renew it, 25 ms after the last initiation at the earliest.
+
+        The initiator does so at once; the responder leaves it a second, so that the two do not cross.
+        """
+        session = self.keyring.current
+        if session is None or session.suite is AES_256_GCM or not session.can_send(now):
+            return
+        if self.stock or self._choice.best is not AES_256_GCM:
+            return
+        due = now if session.initiator else now + UPGRADE_PATIENCE
+        self.timers.handshake_begun()
+        self.timers.initiation_due(max(due, self._last_initiation_sent + INITIATE_SPACING))
+
     def _draw_jitter(self) -> None:
         fraction = int.from_bytes(self._shared.entropy(2), "little") / _JITTER_STEPS
         self.timers.jitter = REKEY_TIMEOUT_JITTER * fraction
@@ -203,20 +237,24 @@ class Peer:
 
     def response_received(self, outstanding: Outstanding, message: bytes, source: Endpoint, now: float) -> None:
         """A response (92 bytes) to one of our initiations, its mac1 checked."""
+        suite = outstanding.state.suite
+        overtaken = suite is not AES_256_GCM and self.initiations.overtaken(outstanding, AES_256_GCM)
         keys = self.initiations.complete(outstanding, self.preshared_keys, message)
         if keys is None:
             return
-        session = Session(keys, now)
+        session = Session(keys, now, suite)
         self._hold(session)
         self._release(self.keyring.complete(session, SESSIONS_PREVIOUS, now))
         self._count_received(len(message), now)
         self._move_to(source)
         self.timers.session_derived(now)
-        self._established(source, initiator=True, now=now)
+        self._established(source, session, now, overtaken)
 
     def response_sent(self, session: Session, message: bytes, source: Endpoint, now: float) -> None:
         """We answered an initiation of the peer: the session waits for confirmation, the response goes out."""
         session.response_mac1 = message[-messages.MACS_SIZE : -messages.MAC_SIZE]
+        if session.suite is AES_256_GCM:
+            self._choice.told((AES_256_GCM.name,))
         self._hold(session)
         self._release(self.keyring.derive(session, SESSIONS_NEXT))
         self._last_handshake_sent = now
@@ -237,17 +275,20 @@ class Peer:
             promoted, dropped = self.keyring.confirm(session, SESSIONS_PREVIOUS, now)
             self._release(dropped)
             if promoted:
-                self._established(source, initiator=False, now=now)
+                self._established(source, session, now)
         if session.renew_on_receive(now) and session is self.keyring.current:
             self._begin_handshake(now)
 
-    def _established(self, source: Endpoint, initiator: bool, now: float) -> None:
+    def _established(self, source: Endpoint, session: Session, now: float, overtaken: bool = False) -> None:
         self.timers.handshake_complete()
         self._targets = self._deferred_targets = ()
         self.last_handshake = now
-        self._shared.emit(SessionEstablished(self.public_key, source, initiator))
-        if initiator or len(self._staged):
+        self._shared.emit(SessionEstablished(self.public_key, source, session.initiator))
+        if session.initiator or len(self._staged):
             self._flush(now)
+        if self._choice.established(session.suite, overtaken):
+            self._shared.counters["cipher-doubted"] += 1
+        self._upgrade(now)
 
     def _count_received(self, length: int, now: float) -> None:
         self.rx_bytes += length
