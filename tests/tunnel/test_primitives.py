@@ -97,6 +97,20 @@ def test_chacha20_poly1305_of_rfc_8439() -> None:
     assert cipher.decrypt(nonce, sealed, ASSOCIATED) == PLAINTEXT
 
 
+def test_aes_256_gcm_of_the_specification() -> None:
+    """McGrew and Viega, The Galois/Counter Mode of Operation, test case 16."""
+    cipher = primitives.AES_256_GCM(bytes.fromhex("feffe9928665731c6d6a8f9467308308" * 2))
+    text = bytes.fromhex(
+        "d9313225f88406e5a55909c5aff5269a86a7a9531534f7da2e4c303d8a318a72"
+        "1c3c0c95956809532fcf0e2449a6b525b16aedf5aa0de657ba637b39"
+    )
+    nonce, associated = bytes.fromhex("cafebabefacedbaddecaf888"), bytes.fromhex("feedfacedeadbeeffeedfacedeadbeefabaddad2")
+    sealed = cipher.encrypt(nonce, text, associated)
+    assert sealed[:16].hex() == "522dc1f099567d07f47f37a32a84427d"
+    assert sealed[-16:].hex() == "76fc6ece0f4e1768cddf8853bb2d551b"
+    assert cipher.decrypt(nonce, sealed, associated) == text
+
+
 def test_xchacha20_poly1305_of_the_draft() -> None:
     nonce = bytes(range(0x40, 0x58))
     sealed = primitives.xseal(KEY, nonce, PLAINTEXT, ASSOCIATED)
