@@ -139,6 +139,23 @@ class Node:
             self._route(packet, now)
         return self.device.datagrams(now)
 
+    @property
+    def backlog(self) -> bool:
+        """Whether ``datagrams`` would give more at once."""
+        return self.device.backlog
+
+    def hold(self, way: Endpoint | str) -> None:
+        """A way out is full: what is for it waits, by flow."""
+        self.device.hold(way)
+
+    def release(self, way: Endpoint | str) -> None:
+        """It has room again."""
+        self.device.release(way)
+
+    def way_lost(self, endpoint: Endpoint) -> None:
+        """A framed TCP connection has ended."""
+        self.device.way_lost(endpoint)
+
     def deadline(self) -> float | None:
         """When ``tick`` has something to do; now where parts have acted and nothing was sent since."""
         if self._stirred:

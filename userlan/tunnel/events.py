@@ -48,4 +48,19 @@ class TimestampAdvanced(NamedTuple):
     value: bytes
 
 
-TunnelEvent = SessionEstablished | Roamed | HandshakeFailed | UnknownPeer | Expired | TimestampAdvanced
+class BulkTraffic(NamedTuple):
+    """Bulk flows to the peer move so much that a bulk way would pay (once for each measuring interval)."""
+
+    public_key: bytes
+
+
+class WayHeard(NamedTuple):
+    """Authenticated packets of the peer came by framed TCP while its datagrams come by UDP: a way for bulk."""
+
+    public_key: bytes
+    endpoint: Endpoint
+
+
+TunnelEvent = (
+    SessionEstablished | Roamed | HandshakeFailed | UnknownPeer | Expired | TimestampAdvanced | BulkTraffic | WayHeard
+)
