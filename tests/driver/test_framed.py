@@ -15,8 +15,8 @@ from twisted.internet.testing import MemoryReactorClock, StringTransport
 
 from tests.driver.loop import Loop
 from userlan.driver import framed
-from userlan.driver.frames import MAX_FRAME
 from userlan.driver.framed import FramedConnection, FramedPort
+from userlan.driver.frames import MAX_FRAME
 from userlan.wire.endpoint import TCP, Endpoint
 
 OWN = b"\x04ours"

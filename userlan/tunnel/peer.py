@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from math import inf
 
 from userlan.tunnel import messages
-from userlan.tunnel.choice import SuiteChoice
 from userlan.tunnel.constants import (
     BURST_BYTES,
     BURST_SEGMENTS,
     DATAGRAM_SILENCE,
-    INITIATE_ENDPOINTS,
-    INITIATE_SPACING,
     KEY_SIZE,
     MAX_DATAGRAM,
-    REKEY_TIMEOUT,
-    REKEY_TIMEOUT_JITTER,
     SESSIONS_NEXT,
     SESSIONS_PREVIOUS,
-    UPGRADE_PATIENCE,
 )
 from userlan.tunnel.events import BulkTraffic, Expired, HandshakeFailed, Roamed, SessionEstablished, WayHeard
 from userlan.tunnel.flows import BULK_RATE, BulkFlows, FlowQueues, bucket_of
 from userlan.tunnel.initiations import Initiations, Outstanding
+from userlan.tunnel.initiator import Initiator
 from userlan.tunnel.outgoing import Staged
 from userlan.tunnel.session import Keyring, Session, padding
 from userlan.tunnel.shared import Shared
@@ -34,7 +29,6 @@ from userlan.wire.errors import WireError
 from userlan.wire.superpacket import SuperPacket, cut
 
 NO_PRESHARED_KEY = bytes(KEY_SIZE)
-_JITTER_STEPS = 1 << 16
 
 
 class Peer:
@@ -60,6 +54,7 @@ class Peer:
         self.keyring = Keyring()
         self.timers = Timers()
         self.initiations = Initiations(self, shared)
+        self.initiator = Initiator(self, shared)
         self.last_timestamp = b""
         self.last_initiation_received = -inf
         self.unknown = False
@@ -74,11 +69,6 @@ class Peer:
         self._datagram_heard = -inf
         self._shared = shared
         self._staged = Staged()
-        self._targets: tuple[Endpoint, ...] = ()
-        self._deferred_targets: tuple[Endpoint, ...] = ()
-        self._choice = SuiteChoice(shared.aes)
-        self._last_initiation_sent = -inf
-        self._last_handshake_sent = -inf
 
     def has_session(self, now: float) -> bool:
         """Whether a packet could be sealed and sent now."""
@@ -88,7 +78,7 @@ class Peer:
     @property
     def ciphers(self) -> tuple[str, ...] | None:
         """What the peer takes beside ChaCha20-Poly1305, None: unknown."""
-        return self._choice.ciphers
+        return self.initiator.choice.ciphers
 
     def cipher(self, now: float) -> str:
         """Of what would be sent now; empty without a session."""
@@ -246,89 +236,13 @@ class Peer:
         if not packets:
             self.keepalive(now)
 
-    # --- initiating
-
     def _begin_handshake(self, now: float) -> None:
-        """An initiation; if a handshake message left in the last 5 s, later, and only if there is no session."""
-        if self.timers.handshake_running:
-            return
-        self.timers.handshake_begun()
-        due = self._last_handshake_sent + REKEY_TIMEOUT
-        if now < due:
-            if not self.has_session(now):
-                self._draw_jitter()
-                self.timers.initiation_due(due + self.timers.jitter)
-            return
-        self._repeat_initiation(now)
-
-    def _repeat_initiation(self, now: float) -> None:
-        """A fresh initiation to the endpoints that are being tried, else to the peer's, and the timer for the next."""
-        targets = self._targets or ((self.endpoint,) if self.endpoint is not None else ())
-        if targets:
-            self._send_initiation(targets, now)
-        else:
-            self._shared.counters["no-endpoint"] += 1
-        self._draw_jitter()
-        self.timers.initiation_sent(now)
-
-    def initiate(self, endpoints: Sequence[Endpoint], now: float) -> None:
-        """A fresh initiation to each endpoint; deferred when the previous one left less than 25 ms ago.
-
-        Without a session it is repeated like any other handshake, to the same endpoints; beside a session it is not.
-        """
-        targets = tuple(dict.fromkeys(endpoints))[:INITIATE_ENDPOINTS]
-        if not targets:
-            return
-        due = self._last_initiation_sent + INITIATE_SPACING
-        if now < due:
-            self._deferred_targets = tuple(dict.fromkeys(self._deferred_targets + targets))[:INITIATE_ENDPOINTS]
-            self.timers.defer_initiation(due)
-            return
-        self._deferred_targets = ()
-        self._send_initiation(targets, now)
-        if self.has_session(now):
-            return
-        self._targets = targets
-        if not self.timers.handshake_running:
-            self.timers.handshake_begun()
-        self._draw_jitter()
-        self.timers.initiation_sent(now)
-
-    def _send_initiation(self, targets: Sequence[Endpoint], now: float) -> None:
-        suite = self._choice.ask(self.has_session(now) and not self.stock)
-        message = self.initiations.create(suite, now)
-        if message is None:
-            return
-        self._last_initiation_sent = self._last_handshake_sent = now
-        for endpoint in targets:
-            self._shared.outgoing.add(message, len(message), endpoint)
-        self.tx_bytes += len(message) * len(targets)
-        self._shared.counters["initiations-sent"] += 1
-        if self.endpoint in targets:
-            self.timers.authenticated_sent(now)
+        self.initiator.begin(now)
 
     def ciphers_told(self, ciphers: Iterable[str], now: float) -> None:
         """The peer says what it takes beside ChaCha20-Poly1305."""
-        self._choice.told(ciphers)
-        self._upgrade(now)
-
-    def _upgrade(self, now: float) -> None:
-        """If the session in use is not in the best suite: renew it, 25 ms after the last initiation at the earliest.
-
-        The initiator does so at once; the responder leaves it a second, so that the two do not cross.
-        """
-        session = self.keyring.current
-        if session is None or session.suite is AES_256_GCM or not session.can_send(now):
-            return
-        if self.stock or self._choice.best is not AES_256_GCM:
-            return
-        due = now if session.initiator else now + UPGRADE_PATIENCE
-        self.timers.handshake_begun()
-        self.timers.initiation_due(max(due, self._last_initiation_sent + INITIATE_SPACING))
-
-    def _draw_jitter(self) -> None:
-        fraction = int.from_bytes(self._shared.entropy(2), "little") / _JITTER_STEPS
-        self.timers.jitter = REKEY_TIMEOUT_JITTER * fraction
+        self.initiator.choice.told(ciphers)
+        self.initiator.upgrade(now)
 
     # --- sessions
 
@@ -351,10 +265,10 @@ class Peer:
         """We answered an initiation of the peer: the session waits for confirmation, the response goes out."""
         session.response_mac1 = message[-messages.MACS_SIZE : -messages.MAC_SIZE]
         if session.suite is AES_256_GCM:
-            self._choice.told((AES_256_GCM.name,))
+            self.initiator.choice.told((AES_256_GCM.name,))
         self._hold(session)
         self._release(self.keyring.derive(session, SESSIONS_NEXT))
-        self._last_handshake_sent = now
+        self.initiator.responded(now)
         self._count_received(messages.INITIATION_SIZE, now)
         if self.endpoint is None:
             self.endpoint = source
@@ -380,14 +294,14 @@ class Peer:
 
     def _established(self, source: Endpoint, session: Session, now: float, overtaken: bool = False) -> None:
         self.timers.handshake_complete()
-        self._targets = self._deferred_targets = ()
+        self.initiator.established()
         self.last_handshake = now
         self._shared.emit(SessionEstablished(self.public_key, source, session.initiator))
         if session.initiator or len(self._staged):
             self._flush(now)
-        if self._choice.established(session.suite, overtaken):
+        if self.initiator.choice.established(session.suite, overtaken):
             self._shared.counters["cipher-doubted"] += 1
-        self._upgrade(now)
+        self.initiator.upgrade(now)
 
     def _count_received(self, length: int, now: float) -> None:
         self.rx_bytes += length
@@ -428,7 +342,7 @@ class Peer:
     def _react(self, action: Action, now: float) -> None:
         match action:
             case Action.RETRANSMIT_HANDSHAKE:
-                self._repeat_initiation(now)
+                self.initiator.repeat(now)
             case Action.NEW_HANDSHAKE:
                 self._begin_handshake(now)
             case Action.SEND_KEEPALIVE:
@@ -438,22 +352,14 @@ class Peer:
                 if self.endpoint is not None:
                     self.keepalive(now)
             case Action.DEFERRED_INITIATION:
-                self._deferred_expired(now)
+                self.initiator.deferred_expired(now)
             case Action.GIVE_UP_HANDSHAKE:
                 self._drop_staged("staged-given-up")
-                self._targets = ()
+                self.initiator.gave_up()
                 self._shared.emit(HandshakeFailed(self.public_key))
             case Action.ZERO_KEY_MATERIAL:
                 self.forget_keys()
                 self._shared.emit(Expired(self.public_key))
-
-    def _deferred_expired(self, now: float) -> None:
-        """An initiation that was asked for earlier: to the endpoints named then, or for what is staged."""
-        if self._deferred_targets:
-            self.initiate(self._deferred_targets, now)
-        elif not self.has_session(now) and now >= self._last_initiation_sent + INITIATE_SPACING:
-            self.timers.handshake_begun()
-            self._repeat_initiation(now)
 
     def endpoint_configured(self, endpoint: Endpoint, now: float) -> None:
         """The owner says where the peer is; if packets wait for a session, go there at once."""
