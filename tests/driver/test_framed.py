@@ -44,6 +44,9 @@ class Receiver:
     def way_lost(self, endpoint: Endpoint) -> None:
         self.lost.append(endpoint)
 
+    def way_lossy(self, endpoint: Endpoint) -> None:
+        self.lost.append(endpoint)
+
     def received(self, data: memoryview, segment: int, source: Endpoint, port: None) -> None:
         self.bursts.append((bytes(data), segment, source))
 

@@ -54,6 +54,9 @@ class TunnelCore:
     def way_lost(self, endpoint: Endpoint) -> None:
         self.device.way_lost(endpoint)
 
+    def way_lossy(self, endpoint: Endpoint) -> None:
+        """There is no other way."""
+
     def owns(self, data: Buffer) -> bool:
         return self.device.owns(data)
 

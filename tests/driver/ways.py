@@ -18,3 +18,6 @@ class NothingKept:
 
     def way_lost(self, endpoint: Endpoint) -> None:
         """It has no ways of its own."""
+
+    def way_lossy(self, endpoint: Endpoint) -> None:
+        """Nor has it any to choose from."""

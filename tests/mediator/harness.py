@@ -93,6 +93,9 @@ class Client:
     def way_lost(self, endpoint: Endpoint) -> None:
         self.device.way_lost(endpoint)
 
+    def way_lossy(self, endpoint: Endpoint) -> None:
+        """There is no other way."""
+
     def owns(self, data: Any) -> bool:
         return True
 

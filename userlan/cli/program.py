@@ -105,6 +105,7 @@ class NodeProgram(Foreground):
             address_range=options.config.lan.range,
             mtu=options.config.tunnel.mtu,
             keepalive=options.config.tunnel.keepalive,
+            bulk_over_tcp=options.config.tunnel.bulk_over_tcp,
             agent=f"userlan {__version__}",
             aes=options.config.tunnel.cipher == "auto" and aes_pays(),
         )

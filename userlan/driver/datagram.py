@@ -65,6 +65,14 @@ MAX_ADDRESSES = 4096
 MAX_SEGMENT_SIZES = 256
 """Sizes whose control message is kept likewise."""
 
+_DISCOVERY = {
+    4: (getattr(socket, "IPPROTO_IP", 0), 10, 3, 1),
+    6: (getattr(socket, "IPPROTO_IPV6", 41), 23, 3, 1),
+}
+"""IP_MTU_DISCOVER and IPV6_MTU_DISCOVER with IP_PMTUDISC_PROBE and IP_PMTUDISC_WANT, the default (Linux, include/uapi/linux/in.h
+and in6.h); elsewhere the options are unknown and a probe is an ordinary datagram: where the system fragments it, the size found is the
+largest that arrives, which is all that is asked."""
+
 _ANCILLARY = socket.CMSG_SPACE(4) if hasattr(socket, "CMSG_SPACE") else 0
 _DONT_WAIT = getattr(socket, "MSG_DONTWAIT", 0)
 _TRUNCATED = getattr(socket, "MSG_TRUNC", 0)
@@ -190,14 +198,32 @@ class DatagramPort:
 
     # -- sending
 
-    def send(self, data: Buffer, segment: int, endpoint: Endpoint) -> None:
-        """Send one burst. It is kept by reference until it has left; it must not be changed any more."""
+    def send(self, data: Buffer, segment: int, endpoint: Endpoint, whole: bool = False) -> None:
+        """Send one burst. It is kept by reference until it has left; it must not be changed any more.
+
+        ``whole``: a datagram that nobody may fragment; it leaves now or never.
+        """
         address = self._targets.get(endpoint) or self._target(endpoint)
+        if whole:
+            self._send_whole(data, address)
+            return
         rest: Buffer | None = data
         if not self._waiting:
             rest = self._transmit(data, segment, address)
         if rest is not None:
             self._wait(rest, segment, address)
+
+    def _send_whole(self, data: Buffer, address: Any) -> None:
+        """A probe of the path's MTU: "don't fragment", whatever the kernel has learnt of the path (RFC 8899 4.4)."""
+        level, option, probe, usual = _DISCOVERY[self.version]
+        with contextlib.suppress(OSError):
+            self._socket.setsockopt(level, option, probe)
+        try:
+            self._socket.sendto(data, _DONT_WAIT, address)
+        except OSError as error:
+            self._counters[f"udp-probe-{_name(error)}"] += 1
+        with contextlib.suppress(OSError):
+            self._socket.setsockopt(level, option, usual)
 
     def _wait(self, data: Buffer, segment: int, address: Any) -> None:
         if self._waiting_bytes + len(data) > RETRY_BYTES or len(self._waiting) >= RETRY_BURSTS:

@@ -189,7 +189,7 @@ class Engine:
         if port is None:
             self.counters["no-socket"] += 1
         else:
-            port.send(burst.data, burst.segment, endpoint)
+            port.send(burst.data, burst.segment, endpoint, burst.whole)
 
     def _first_port(self, endpoint: Endpoint) -> DatagramPort | None:
         version = 6 if ":" in endpoint.host else 4
@@ -214,6 +214,11 @@ class Engine:
         """A framed TCP connection has ended."""
         for runner in self._runners:
             runner.tell(lambda core: core.way_lost(endpoint))
+
+    def way_lossy(self, endpoint: Endpoint) -> None:
+        """The kernel has to retransmit much on a framed TCP connection."""
+        for runner in self._runners:
+            runner.tell(lambda core: core.way_lossy(endpoint))
 
     # -- schedule
 

@@ -29,6 +29,8 @@ class Burst(Protocol):
     def segment(self) -> int: ...
     @property
     def endpoint(self) -> Endpoint: ...
+    @property
+    def whole(self) -> bool: ...
 
 
 class Core(Protocol):
@@ -61,6 +63,9 @@ class Core(Protocol):
 
     def way_lost(self, endpoint: Endpoint) -> None:
         """A framed TCP connection has ended."""
+
+    def way_lossy(self, endpoint: Endpoint) -> None:
+        """The kernel has to retransmit much on a framed TCP connection."""
 
     def deadline(self) -> float | None: ...
     def tick(self, now: float) -> None: ...

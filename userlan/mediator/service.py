@@ -152,6 +152,9 @@ class Mediator:
         """A framed TCP connection has ended."""
         self._device.way_lost(endpoint)
 
+    def way_lossy(self, endpoint: Endpoint) -> None:
+        """Nothing else would be better: clients come by framed TCP where UDP is blocked."""
+
     def deadline(self) -> float | None:
         """When ``tick`` has something to do."""
         times = [

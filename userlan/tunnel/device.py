@@ -208,6 +208,12 @@ class Device:
             if peer.bulk == endpoint:
                 peer.use_bulk(None, self._now)
 
+    def probe(self, public_key: bytes, packet: SuperPacket, now: float) -> None:
+        """Send a packet alone in one datagram that nobody may fragment, whatever the path is known to carry."""
+        peer = self._peers.get(public_key)
+        if peer is not None:
+            peer.probe(packet, now)
+
     def knock(self, public_key: bytes, endpoint: Endpoint, now: float) -> None:
         """An empty message to a peer by another way than its own; an answer comes as ``WayHeard``."""
         peer = self._peers.get(public_key)
@@ -266,9 +272,8 @@ class Device:
         inbound: list[Inbound] = []
         if packets:
             peer.timers.data_received(now)
-            if len(packets[0]) > LEAST_VIEW:
-                packets = [memoryview(packet) for packet in packets]
-            joined = join(packets, not peer.stock, self.counters)
+            views: Sequence[Buffer] = [memoryview(packet) for packet in packets] if len(packets[0]) > LEAST_VIEW else packets
+            joined = join(views, not peer.stock, self.counters)
             if joined:
                 inbound.append(Inbound(peer, joined))
         if peer.timers.earliest < peer.scheduled:

@@ -54,6 +54,12 @@ class BulkTraffic(NamedTuple):
     public_key: bytes
 
 
+class LargeSent(NamedTuple):
+    """A packet above the least MTU left by UDP (once in two seconds): the size in use is worth a confirmation."""
+
+    public_key: bytes
+
+
 class WayHeard(NamedTuple):
     """Authenticated packets of the peer came by framed TCP while its datagrams come by UDP: a way for bulk."""
 
@@ -62,5 +68,5 @@ class WayHeard(NamedTuple):
 
 
 TunnelEvent = (
-    SessionEstablished | Roamed | HandshakeFailed | UnknownPeer | Expired | TimestampAdvanced | BulkTraffic | WayHeard
+    SessionEstablished | Roamed | HandshakeFailed | UnknownPeer | Expired | TimestampAdvanced | BulkTraffic | LargeSent | WayHeard
 )

@@ -11,11 +11,13 @@ from userlan.tunnel.constants import (
     BURST_SEGMENTS,
     DATAGRAM_SILENCE,
     KEY_SIZE,
+    LARGE_INTERVAL,
+    LEAST_MTU,
     MAX_DATAGRAM,
     SESSIONS_NEXT,
     SESSIONS_PREVIOUS,
 )
-from userlan.tunnel.events import BulkTraffic, Expired, HandshakeFailed, Roamed, SessionEstablished, WayHeard
+from userlan.tunnel.events import BulkTraffic, Expired, HandshakeFailed, LargeSent, Roamed, SessionEstablished, WayHeard
 from userlan.tunnel.flows import BULK_RATE, BulkFlows, FlowQueues, bucket_of
 from userlan.tunnel.initiations import Initiations, Outstanding
 from userlan.tunnel.initiator import Initiator
@@ -66,6 +68,8 @@ class Peer:
         self._bulk_flows = BulkFlows()
         self._bulk_told = 0.0
         self._mtu = 0
+        self._large_told = -inf
+        self._way_told: Endpoint | None = None
         self._datagram_heard = -inf
         self._shared = shared
         self._staged = Staged()
@@ -150,6 +154,7 @@ class Peer:
     def use_bulk(self, endpoint: Endpoint | None, now: float) -> None:
         """Bulk flows take this framed TCP connection from now on; None: they go where all else goes."""
         self.bulk = endpoint
+        self._way_told = endpoint
         if endpoint is None:
             while (packet := self._bulk_queues.take(now)) is not None:
                 self._queues.add(packet, bucket_of(packet), now)
@@ -184,8 +189,21 @@ class Peer:
             for start in range(0, len(packets), most):
                 self._put(session.seal(packets[start : start + most], shared.mtu), segment, endpoint, now)
         self.timers.data_sent(now)
+        if first > LEAST_MTU and now >= self._large_told and endpoint is not None and endpoint.transport == UDP:
+            self._large_told = now + LARGE_INTERVAL
+            shared.emit(LargeSent(self.public_key))
         if session.renew_on_send(now):
             self._begin_handshake(now)
+
+    def probe(self, packet: SuperPacket, now: float) -> None:
+        """Send a packet by itself in one datagram that nobody may fragment; dropped without a session, or by TCP."""
+        session, endpoint = self.keyring.current, self.endpoint
+        if session is None or endpoint is None or endpoint.transport != UDP or not session.can_send(now):
+            return
+        data = session.seal([cut(packet, False)[0]], self._shared.mtu)
+        if len(data) <= BURST_BYTES:
+            self._shared.outgoing.add(data, len(data), endpoint, True)
+            self.tx_bytes += len(data)
 
     def _limit(self, endpoint: Endpoint | None) -> int:
         """Octets of the largest inner packet on the way to ``endpoint``; 0: as it was made."""
@@ -314,7 +332,8 @@ class Peer:
         beside = source.transport == TCP and endpoint is not None and endpoint.transport == UDP
         if not beside or now - self._datagram_heard > DATAGRAM_SILENCE:
             self._move_to(source)
-        elif source != self.bulk:
+        elif source not in (self.bulk, self._way_told):
+            self._way_told = source
             self._shared.emit(WayHeard(self.public_key, source))
 
     def _move_to(self, source: Endpoint) -> None:
