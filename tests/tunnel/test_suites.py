@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.tunnel.virtual import Network, Side, connected, cut_up, device, endpoint, packet, pair, send
+from tests.tunnel.virtual import Network, Side, connected, cut_up, device, endpoint, entropy, packet, pair, send
 from userlan.tunnel import messages
 from userlan.tunnel.choice import SuiteChoice
 from userlan.tunnel.constants import AES_REFUSALS, REJECT_AFTER_GCM_MESSAGES, REKEY_AFTER_GCM_MESSAGES
-from userlan.tunnel.cookie import CookieHolder
+from userlan.tunnel.cookie import CookieChecker, CookieHolder
 from userlan.tunnel.peer import Peer
 from userlan.tunnel.suites import AES_256_GCM, CHACHA20_POLY1305
 
@@ -59,6 +59,10 @@ def converse(a: Side, b: Side, network: Network, start: float, kind: int) -> Non
 def only(*lost: int) -> Callable[[bytes], float | None]:
     """A link on which messages of these types get lost."""
     return lambda datagram: None if datagram[0] in lost else 0.01
+
+
+def outgoing(side: Side, now: float) -> list[bytes]:
+    return [datagram for burst in side.device.datagrams(now) for datagram in cut_up(burst)]
 
 
 # --- how it comes about
@@ -279,11 +283,12 @@ def test_a_stock_peer_never_sees_a_new_type() -> None:
     a.device.add_peer(b.device.public_key, endpoint=b.endpoint, stock=True)
     tell(network, a, b)
     tell(network, b, a)
-    for minute in range(10):
-        network.run(minute * 60.0)
+    for number in range(20):
+        network.run(number * 45.0)
         send(network, a, b, b"data")
-    network.run(600.0)
-    assert b.received == [b"data"] * 10
+        a.device.initiate(b.device.public_key, [b.endpoint], network.now)
+    network.run(20 * 45.0)
+    assert b.received == [b"data"] * 20
     assert b.device.counters["cipher-doubted"] == 1, "it asked, and was not answered"
     from_a = {datagram[0] for _, destination, datagram in network.sent if destination == b.endpoint}
     assert from_a == {messages.INITIATION, messages.RESPONSE, messages.TRANSPORT}
@@ -372,11 +377,22 @@ def test_a_cookie_reply_to_an_aes_message_finds_it() -> None:
     b.device = device((1, "b"), under_load_rate=0.0, aes=True)
     b.device.add_peer(a.device.public_key)
     b.device.receive(aes_initiation(a, b, 1.0), 0, a.endpoint, 1.2)
-    (reply,) = [one for burst in b.device.datagrams(1.2) for one in cut_up(burst)]
+    (reply,) = outgoing(b, 1.2)
     assert reply[0] == messages.COOKIE_REPLY
     assert a.device.owns(reply)
     a.device.receive(reply, 0, b.endpoint, 1.3)
     assert a.device.counters["cookies-received"] == 1
+
+
+def test_a_cookie_reply_to_an_aes_response_finds_its_session() -> None:
+    a, b, _ = connected(aes=BOTH)
+    b.device.receive(aes_initiation(a, b, 1.0), 0, a.endpoint, 1.2)
+    (response,) = outgoing(b, 1.2)
+    assert response[0] == messages.AES_RESPONSE
+    reply = CookieChecker(a.device.public_key, entropy("cookie")).reply(response, b.endpoint, 1.2)
+    assert b.device.owns(reply)
+    b.device.receive(reply, 0, a.endpoint, 1.3)
+    assert b.device.counters["cookies-received"] == 1
 
 
 SIZES = [4, 8, 15, 16, 31, 32, 33, 91, 92, 93, 147, 148, 149, 1500]
