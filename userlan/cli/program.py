@@ -247,7 +247,7 @@ class NodeProgram(Foreground):
         chosen = self.options.mediator or self.config.mediator
         embedded = any(saved.embedded for saved in self.memory.mediators)
         if chosen is not None:
-            self.node.add_mediator(chosen.mediator, now)
+            self.node.mediators.add(chosen.mediator, now)
         if embedded or (chosen is None and not self.memory.mediators and self.config.embedded_mediator == "auto"):
             self._embed(now)
         for link in self.node.links.values():
@@ -281,7 +281,7 @@ class NodeProgram(Foreground):
         for port in self.engine.datagram_ports:
             if port.version == 4 and port.host not in ("0.0.0.0", "127.0.0.1"):
                 host = port.host
-        self.node.add_mediator(Invite(((host, self.port),), self.embedded.public_key), now, embedded=True)
+        self.node.mediators.add(Invite(((host, self.port),), self.embedded.public_key), now, embedded=True)
 
     @inlineCallbacks
     def _start_bridges(self) -> Any:

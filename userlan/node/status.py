@@ -26,7 +26,7 @@ def snapshot(node: Node, now: float) -> dict[str, Any]:
 
 def _self(node: Node) -> dict[str, Any]:
     own = node.lookup.own_info()
-    key = node.primary_mediator()
+    key = node.mediators.primary()
     observed = node.membership.observed.get(key) if key is not None else None
     return {
         "name": own.name,
@@ -38,7 +38,7 @@ def _self(node: Node) -> dict[str, Any]:
 
 
 def _mediator(node: Node) -> dict[str, Any]:
-    key = node.primary_mediator()
+    key = node.mediators.primary()
     link = node.links.get(key) if key is not None else None
     if key is None or link is None:
         return {"url": None, "state": "none", "reason": "", "path": "none"}
