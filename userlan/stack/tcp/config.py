@@ -37,8 +37,10 @@ class Config:
     work."""
 
     # --- sending
-    congestion: str = "newreno"
+    congestion: str = "cubic"
     """The name of a congestion control in :data:`userlan.stack.tcp.congestion.ALGORITHMS`."""
+    pacing: bool = True
+    """New data leaves over the round trip where that is 5 ms or longer (RFC 9002 7.7)."""
     initial_window_segments: int = 10
     """RFC 6928."""
     nagle: bool = True

@@ -176,6 +176,16 @@ class Connection:
         self.touch()
 
     @property
+    def congestion(self) -> str:
+        """The name of the congestion control (:data:`userlan.stack.tcp.congestion.ALGORITHMS`). Another one goes on
+        from the present window. Raises KeyError for a name that is not known."""
+        return self.sender.congestion.name
+
+    @congestion.setter
+    def congestion(self, value: str) -> None:
+        self.sender.use_congestion(value)
+
+    @property
     def user_timeout(self) -> float:
         """Seconds that octets may stay unacknowledged before the connection is given up (RFC 5482 2)."""
         return self.sender.user_timeout
@@ -303,7 +313,8 @@ class Connection:
         """When ``tick`` is to be called at the latest; None: not before something else happens."""
         if self.time_wait is not None:
             return self.time_wait.deadline()
-        deadline = min(self.sender.timer_at, self.receiver.ack_at, self.keepalive_at, self.linger_at)
+        sender = self.sender
+        deadline = min(sender.timer_at, sender.wake_at, self.receiver.ack_at, self.keepalive_at, self.linger_at)
         return None if deadline == inf else deadline
 
     def tick(self, now: float) -> None:

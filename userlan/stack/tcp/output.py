@@ -2,7 +2,8 @@
 
 A data segment carries the ACK. SACK blocks travel in segments without data only, so that data segments keep one
 header size; such an ACK leaves first. One ACK is sent for a batch of arrivals, and as many as it takes when more
-ranges changed than fit in one option: there is no later ACK that would repeat them.
+ranges changed than fit in one option: there is no later ACK that would repeat them. They leave in the order of the
+changes, the latest last: told the other way round, they would look like reordering to the sender (RFC 8985 6.2).
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING
 
-from userlan.stack.tcp import handshake
+from userlan.stack.tcp import handshake, timers
 from userlan.stack.tcp.seq import SEQUENCE_MASK
 from userlan.stack.tcp.state import HANDSHAKE, SENDING, State
+from userlan.stack.tcp.transmission import next_run
 from userlan.wire.tcp import Flags, Segment
 
 if TYPE_CHECKING:
@@ -64,7 +66,7 @@ def _send_data(connection: Connection, segments: list[Segment], now: float) -> N
         segments.append(_probe(connection, now))
     first = True
     window = 0
-    while (run := sender.next_run(now)) is not None:
+    while (run := next_run(sender, now)) is not None:
         if first:
             first = False
             window = connection.receiver.window_field(now)
@@ -74,7 +76,7 @@ def _send_data(connection: Connection, segments: list[Segment], now: float) -> N
         connection.receiver.ack_was_sent()
         connection.receiver.data_was_sent(now)
         connection.challenge_due = False
-    sender.arm(now)
+    timers.arm(sender, now)
 
 
 def _run(connection: Connection, run: Run, window: int, option: tuple[int, int] | None) -> Segment:
@@ -147,7 +149,7 @@ def _acknowledge_selectively(connection: Connection, segments: list[Segment], no
         receiver.reassembly.duplicate = None
         return
     each = SACK_BLOCKS_WITH_TIMESTAMPS if connection.timestamps.enabled else SACK_BLOCKS
-    for blocks in receiver.reassembly.blocks(each) or [[]]:
+    for blocks in reversed(receiver.reassembly.blocks(each) or [[]]):
         segment = _bare(connection, now)
         segment.sack = tuple((left & SEQUENCE_MASK, right & SEQUENCE_MASK) for left, right in blocks)
         segments.append(segment)
@@ -185,10 +187,12 @@ def tick(connection: Connection, now: float) -> None:
     if receiver.ack_at <= now:
         receiver.ack_now = True
         receiver.ack_at = inf
+    if sender.wake_at <= now:
+        timers.wake(sender, now)
     if sender.timer_at <= now:
         if connection.state in HANDSHAKE:
             handshake.timer(connection, now)
-        elif not sender.timer(now):
+        elif not timers.expired(sender, now):
             connection.end(connection.soft_error or "timeout")
             return
     if connection.keepalive_at <= now:
