@@ -13,9 +13,11 @@ in a queue. So beside the congestion window::
   to its ACK (draft-cheng-iccrg-delivery-rate-estimation): the highest, since a lower one may only mean that the
   application, the receiver's window or a loss held the sender back. Samples that the application limited only count
   when they are higher.
-- The **queue time** (8 ms) lets the rate be found to grow: with it in flight a faster path is seen as a faster
-  delivery. It is twice the round trip's variation where that is more, since on a path with jitter (Wi-Fi) that much
-  is under way without any queue.
+- The **queue time** lets the rate be found to grow: with it in flight a faster path is seen as a faster delivery. It is
+  8 ms, and an eighth of the round trip (12 ms at most) on a long path, more than the window of CUBIC or NewReno grows
+  in a round trip, so that they are never held back on a path without a queue. It is twice the round trip's variation
+  where that is more, since on a path with jitter (Wi-Fi) that much is under way without any queue; but not when
+  every sample of a round trip was longer than the shortest one by the queue time: that is a queue, and ours.
 - The **shortest round trip** is measured anew every 10 s: for one round trip the limit is half a product, so that our
   own standing queue drains and is not taken for the path (as BBR's ProbeRTT). A path that became longer is recognized
   the same way.
@@ -61,6 +63,13 @@ FULL_PIPE_ROUNDS = 3
 MAX_QUEUE_TIME = 0.040
 """Seconds: jitter raises the queue time to this at most."""
 
+QUEUE_SHARE = 1 / 8
+MAX_QUEUE_SHARE = 0.012
+"""Of the round trip, and seconds: the queue time on a long path."""
+
+SAME = 0.001
+"""Seconds: a round trip that is longer than the shortest by no more is the shortest one again."""
+
 
 class FlightLimit:
     """Keeps the delivery rate (octets/s), the shortest round trip (s) and the limit (octets)."""
@@ -77,7 +86,9 @@ class FlightLimit:
         "_queue_time",
         "_rates",
         "_round_delivered",
+        "_round_shortest",
         "_shortest_at",
+        "_standing",
         "application_limited_until",
         "delivered",
         "limit",
@@ -105,6 +116,9 @@ class FlightLimit:
         self._shortest_at = 0.0
         self._probe_until = 0.0
         self._probe_shortest = inf
+        self._round_shortest = inf
+        self._standing = 0.0
+        """Seconds by which every sample of the last round trip was longer than the shortest one."""
 
     @property
     def full_pipe(self) -> bool:
@@ -148,7 +162,9 @@ class FlightLimit:
         if now < self._probe_until:
             self.limit = max(self._floor / 4, self.rate * self.shortest / 2)
             return
-        queue_time = max(self._queue_time, min(2 * variation, MAX_QUEUE_TIME))
+        queue_time = max(self._queue_time, min(self.shortest * QUEUE_SHARE, MAX_QUEUE_SHARE))
+        if self._standing < queue_time and 2 * variation > queue_time:
+            queue_time = min(2 * variation, MAX_QUEUE_TIME)
         self.limit = max(self._floor, self.rate * (self.shortest + queue_time) * gain)
 
     def _sample(self, rate: float, application_limited: bool, now: float) -> None:
@@ -165,6 +181,8 @@ class FlightLimit:
 
     def _next_round(self, application_limited: bool) -> None:
         self._round_delivered = self.delivered
+        self._standing = self._round_shortest - self.shortest if self._round_shortest < inf else 0.0
+        self._round_shortest = inf
         if self.rate >= self._full_rate * FULL_PIPE_GROWTH:
             self._full_rate = self.rate
             self._full_rounds = 0
@@ -173,8 +191,11 @@ class FlightLimit:
 
     def _round_trip(self, rtt: float, now: float) -> None:
         self._latest = rtt
-        if rtt <= self.shortest:
-            self.shortest = rtt
+        if rtt < self._round_shortest:
+            self._round_shortest = rtt
+        if rtt <= self.shortest + SAME:
+            if rtt < self.shortest:
+                self.shortest = rtt
             self._shortest_at = now
             return
         if self._probe_until:

@@ -39,8 +39,11 @@ def next_run(sender: Sender, now: float) -> Run | None:
     else:
         budget = int(limit) - in_flight
         free = False
+    unit = sender.unit
+    if sender.pacer.on and budget > 0:
+        unit = _paced(sender, window if free else int(limit), now)
     if board.lost and not (recovery.fresh and _can_be_new(sender)):
-        return _next_lost(sender, budget, in_flight, now)
+        return _next_lost(sender, budget, in_flight, unit, now)
     nxt = sender.nxt
     pending = sender.buffer.end - nxt
     if pending <= 0:
@@ -58,11 +61,8 @@ def next_run(sender: Sender, now: float) -> Run | None:
         budget = recovery.fresh
     usable = allowed if allowed < budget else budget
     sender.limited = free and budget <= allowed and budget < pending
-    unit = sender.unit
-    if sender.pacer.on and usable > 0 and recovery.episode is not Episode.FAST:
-        unit = _paced(sender, min(window, int(limit)) if not free else window, now)
-        if not unit:
-            return None
+    if not unit:
+        return None
     length = _length(sender, pending, usable, allowed, in_flight, unit)
     if length <= 0:
         if allowed < budget:
@@ -82,6 +82,8 @@ def next_run(sender: Sender, now: float) -> Run | None:
 def _paced(sender: Sender, window: int, now: float) -> int:
     """Octets of the burst that the pacer lets go now, 0: none."""
     congestion = sender.congestion
+    if sender.recovery.episode is Episode.FAST:
+        window = max(window, int(congestion.threshold))
     round_trip = sender.rtt.smoothed or sender.flight.shortest
     burst = sender.pacer.burst(
         window, round_trip, congestion.slow_start, sender.segment, congestion.initial_window, now
@@ -114,7 +116,7 @@ def _length(sender: Sender, pending: int, usable: int, allowed: int, in_flight: 
     return 0
 
 
-def _next_lost(sender: Sender, budget: int, in_flight: int, now: float) -> Run | None:
+def _next_lost(sender: Sender, budget: int, in_flight: int, unit: int, now: float) -> Run | None:
     """The first octets that are lost, within the window; nothing more than what is lost."""
     segment = sender.segment
     recovery = sender.recovery
@@ -124,9 +126,9 @@ def _next_lost(sender: Sender, budget: int, in_flight: int, now: float) -> Run |
         return None
     if recovery.force:
         recovery.force = False
-    elif budget < segment and in_flight:
+    elif not unit or (budget < segment and in_flight):
         return None
-    size = max(segment, min(budget // segment * segment, sender.unit))
+    size = max(segment, min(budget // segment * segment, unit))
     run = sender.board.next_lost(size)
     if run is None:
         return None
