@@ -69,6 +69,7 @@ def take_syn(connection: Connection, segment: Segment, now: float) -> None:
 def established(connection: Connection, now: float) -> None:
     """Our SYN was acknowledged."""
     sender = connection.sender
+    sender.rtt.progress()
     if connection.handshake_retries:
         sender.rtt.forget_handshake()
         sender.congestion.handshake_lost()
