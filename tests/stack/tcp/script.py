@@ -48,22 +48,19 @@ octets are those of the stream. The rest is compared when it is said.
 ``reports.REASONS``. ``quiet``: nothing more than that the time passes.
 
 **What is true now**: ``state NAME``; ``event NAME|…`` or ``event none`` (since the last such line); ``error NAME|none``;
-``expect NAME OP VALUE`` with a name of ``VALUES`` or a field of ``Connection.info``; ``expect counter NAME OP VALUE`` and
+``expect NAME OP VALUE`` with a name of ``lines.VALUES`` or a field of ``Connection.info``; ``expect counter NAME OP VALUE`` and
 ``expect host NAME OP VALUE`` for the counters of the connection and the host. OP: ``= != < <= > >=``.
 """
 
 from __future__ import annotations
 
-import ast
-import operator
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from random import Random
 from typing import Any
 
 from tests.stack.tcp import notation
-from tests.stack.tcp.notation import PEER_ISN, Flow, NotationError, Text, difference, pattern, signed
+from tests.stack.tcp.lines import OPERATORS, TOLERANCE, VALUES, Line, literal, options_of, read_lines
+from tests.stack.tcp.notation import PEER_ISN, Flow, NotationError, Text, difference, pattern
 from tests.stack.tcp.reports import REASONS, report
 from userlan.stack import Host, HostConfig, TcpAccepted, TcpEvent
 from userlan.stack.tcp import Config, Connection, Events, Listener, State
@@ -71,8 +68,6 @@ from userlan.wire import superpacket, tcp
 from userlan.wire.superpacket import SuperPacket
 from userlan.wire.tcp import Flags, Segment, parse_segment
 
-TOLERANCE = 1e-6
-"""Seconds."""
 ROUND_TRIP = 0.010
 """Seconds, of the handshake that ``established`` and ``accepted`` make, and of ``call grow``."""
 PORT = 80
@@ -80,53 +75,9 @@ PEER_PORT = 50_000
 OURS = {4: bytes((25, 1, 1, 1)), 6: bytes.fromhex("fd00" + "00" * 13 + "01")}
 MAX_DEADLINES = 100_000
 
-VALUES: dict[str, Callable[[Connection], Any]] = {
-    "cwnd": lambda connection: connection.sender.congestion.window,
-    "ssthresh": lambda connection: connection.sender.congestion.threshold,
-    "flight": lambda connection: connection.sender.board.in_flight,
-    "mss": lambda connection: connection.sender.segment,
-    "rto": lambda connection: connection.sender.rtt.timeout,
-    "srtt": lambda connection: connection.sender.rtt.smoothed,
-    "backoff": lambda connection: connection.sender.rtt.backoffs,
-    "una": lambda connection: connection.sender.una - connection.initial - 1,
-    "nxt": lambda connection: connection.sender.nxt - connection.initial - 1,
-    "snd_wnd": lambda connection: connection.sender.window,
-    "rcv_nxt": lambda connection: signed(connection.receiver.next - PEER_ISN - 1),
-    "rcv_wnd": lambda connection: connection.receiver.advertised - connection.receiver.next,
-    "room": lambda connection: connection.send_room,
-    "unsent": lambda connection: connection.unsent,
-    "readable": lambda connection: connection.receiver.buffer.length,
-}
-
-_OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
-    "!=": operator.ne,
-    "<": operator.lt,
-    "<=": operator.le,
-    ">": operator.gt,
-    ">=": operator.ge,
-    "=": lambda got, wanted: abs(got - wanted) <= TOLERANCE if isinstance(got, float) else got == wanted,
-}
-
 
 class ScriptError(AssertionError):
     """What the script expects is not what happened; ``str(error)`` has the line and the trace."""
-
-
-@dataclass(frozen=True)
-class Line:
-    number: int
-    time: float | None
-    relative: bool
-    words: list[str]
-    text: str
-
-
-def cases(path: Path) -> Iterator[tuple[str, str]]:
-    """The cases of a file: name and script. Empty lines stand for what is left out, so that line numbers are the file's."""
-    lines = path.read_text().splitlines()
-    starts = [index for index, line in enumerate(lines) if line.startswith("==")]
-    for start, end in zip(starts, [*starts[1:], len(lines)], strict=True):
-        yield lines[start].lstrip("= "), "\n".join([""] * (start + 1) + lines[start + 1 : end])
 
 
 def run(script: str, name: str = "script") -> Script:
@@ -134,18 +85,6 @@ def run(script: str, name: str = "script") -> Script:
     made = Script(script, name)
     made.run()
     return made
-
-
-def _options(words: list[str]) -> dict[str, Any]:
-    pairs = (word.partition("=") for word in words)
-    return {name: _literal(value) if mark else True for name, mark, value in pairs}
-
-
-def _literal(text: str) -> Any:
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text
 
 
 class Script:
@@ -156,7 +95,7 @@ class Script:
         self.connection: Connection | None = None
         self.now = 0.0
         self.start = 0.0
-        self._lines = list(self._parse(script))
+        self._lines = list(read_lines(script))
         self._version = 4
         self._config = Config()
         self._host_config: dict[str, Any] = {}
@@ -174,19 +113,6 @@ class Script:
         self._listener: Listener | None = None
         self._trace: list[str] = []
         self.host: Host
-
-    # ------------------------------------------------------------------ reading
-
-    def _parse(self, script: str) -> Iterator[Line]:
-        for number, raw in enumerate(script.splitlines(), 1):
-            words = raw.split("#")[0].split()
-            if not words or raw.startswith("=="):
-                continue
-            time, relative = None, False
-            if words[0][0] in "+.0123456789" and words[0] != "...":
-                relative = words[0].startswith("+")
-                time = float(words.pop(0))
-            yield Line(number, time, relative, words or ["quiet"], raw.strip())
 
     def _fail(self, reason: str) -> None:
         line = self._line
@@ -227,13 +153,13 @@ class Script:
             return False
         match line.words:
             case ["config", *words]:
-                self._config = replace(self._config, **_options(words))
+                self._config = replace(self._config, **options_of(words))
             case ["host", *words]:
-                self._host_config |= _options(words)
+                self._host_config |= options_of(words)
             case ["ip", version]:
                 self._version = int(version)
             case ["peer", *words]:
-                self._peer |= _options(words)
+                self._peer |= options_of(words)
             case [("established" | "accepted") as word]:
                 self._open = word
             case _:
@@ -423,11 +349,11 @@ class Script:
             case ["error", wanted]:
                 self._compare("error", str(self._connection().error or "none"), "=", wanted)
             case ["expect", "counter", name, op, value]:
-                self._compare(name, self._connection().counters[name], op, _literal(value))
+                self._compare(name, self._connection().counters[name], op, literal(value))
             case ["expect", "host", name, op, value]:
-                self._compare(name, self.host.counters[name], op, _literal(value))
+                self._compare(name, self.host.counters[name], op, literal(value))
             case ["expect", name, op, value]:
-                self._compare(name, self._value(name), op, float(value) if value == "inf" else _literal(value))
+                self._compare(name, self._value(name), op, float(value) if value == "inf" else literal(value))
             case ["quiet"]:
                 pass
             case _:
@@ -435,9 +361,9 @@ class Script:
         self._collect()
 
     def _compare(self, name: str, got: Any, op: str, wanted: Any) -> None:
-        if op not in _OPERATORS:
+        if op not in OPERATORS:
             self._fail(f"no such operator: {op}")
-        if not _OPERATORS[op](got, wanted):
+        if not OPERATORS[op](got, wanted):
             self._fail(f"{name} is {got!r}")
 
     def _value(self, name: str) -> Any:
@@ -466,7 +392,7 @@ class Script:
                 self._own_port = self.connection.local[1]
             case ["listen", *options]:
                 self._port = PEER_PORT
-                self._listener = self.host.tcp_listen(PORT, **_options(options))
+                self._listener = self.host.tcp_listen(PORT, **options_of(options))
             case ["accept"]:
                 if not self._accepted:
                     self._fail("no connection was accepted")

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.stack.tcp.script import ScriptError, cases, run
+from tests.stack.tcp.lines import cases
+from tests.stack.tcp.script import ScriptError, run
 
 SCRIPTS = Path(__file__).with_name("scripts")
 CASES = [(path.name, name, text) for path in sorted(SCRIPTS.glob("*.txt")) for name, text in cases(path)]
