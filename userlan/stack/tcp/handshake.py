@@ -6,6 +6,7 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING
 
+from userlan.stack.tcp import output
 from userlan.stack.tcp.receiver import MAX_SCALE, MAX_WINDOW_FIELD, window_shift
 from userlan.stack.tcp.resets import reset
 from userlan.stack.tcp.seq import SEQUENCE_MASK, near
@@ -86,10 +87,19 @@ def established(connection: Connection, now: float) -> None:
     connection.report(Events.CONNECTED)
 
 
-def is_simultaneous(connection: Connection, segment: Segment, seq: int) -> bool:
+def is_simultaneous(connection: Connection, segment: Segment, seq: int, now: float) -> bool:
     """A SYN in SYN-RECEIVED. True: it is the one that is known, with an ACK (simultaneous open), so the rest of it
-    counts."""
-    if seq != connection.receiver.next - 1 or segment.flags & RST:
+    counts.
+
+    Another one comes from a peer that began anew, or from a stranger; RFC 9293 3.10.7.4 would give the connection up
+    for it. A challenge ACK tells them apart: a peer that began anew answers it with the RST that is right, and its
+    next SYN opens (RFC 5961 4).
+    """
+    if segment.flags & RST:
+        return False
+    if seq != connection.receiver.next - 1:
+        connection.counters["syn-unexpected"] += 1
+        output.challenge(connection, now)
         return False
     if segment.flags & ACK:
         return True

@@ -4,7 +4,7 @@
     0     (RFC 7323 5.3 R1)    PAWS; a segment without the timestamp that was agreed on is dropped
     1     sequence number      ``Receiver.acceptable``; else an ACK (limited when it carried nothing)
     2     RST                  exactly RCV.NXT resets; elsewhere in the window a challenge ACK (RFC 5961 3)
-    4     SYN                  a challenge ACK (RFC 5961 4)
+    4     SYN                  a challenge ACK, wherever it lies (RFC 5961 4)
     5     ACK                  SND.UNA - MAX.SND.WND <= SEG.ACK <= SND.NXT, else a challenge ACK (RFC 5961 5)
     6     URG                  ignored: the octets are ordinary data (RFC 6093 5 tells not to use it)
     7     segment text         ``Receiver.take``
@@ -51,7 +51,7 @@ def segment_arrived(connection: Connection, segment: Segment, now: float) -> Non
     payload = segment.payload
     seq = near(segment.seq, receiver.next)
     if state is State.SYN_RECEIVED and flags & SYN:
-        if not handshake.is_simultaneous(connection, segment, seq):
+        if not handshake.is_simultaneous(connection, segment, seq, now):
             return
         seq += 1
         flags &= ~SYN
@@ -98,6 +98,8 @@ def _sequence_is_right(
     if timestamps.enabled and not flags & RST:
         timestamp = segment.timestamp
         if timestamp is None:
+            if flags & SYN:
+                return True
             connection.counters["timestamp-missing"] += 1
             return False
         if timestamps.is_stale(timestamp[0], now):
