@@ -6,7 +6,7 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING
 
-from userlan.stack.tcp import output
+from userlan.stack.tcp.challenge import challenge
 from userlan.stack.tcp.receiver import MAX_SCALE, MAX_WINDOW_FIELD, window_shift
 from userlan.stack.tcp.resets import reset
 from userlan.stack.tcp.seq import SEQUENCE_MASK, near
@@ -78,6 +78,7 @@ def established(connection: Connection, now: float) -> None:
         rtt = now - connection.handshake_sent_at
         sender.rtt.sample(rtt)
         connection.receiver.window.round_trip_sample(rtt, now)
+    connection.path.limit(connection.largest_to_peer)
     sender.established(connection.initial + 1, connection.effective_segment(), now)
     connection.handshake_due = False
     connection.left_backlog()
@@ -99,7 +100,7 @@ def is_simultaneous(connection: Connection, segment: Segment, seq: int, now: flo
         return False
     if seq != connection.receiver.next - 1:
         connection.counters["syn-unexpected"] += 1
-        output.challenge(connection, now)
+        challenge(connection, now)
         return False
     if segment.flags & ACK:
         return True

@@ -17,6 +17,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from userlan.stack.tcp import handshake, output
+from userlan.stack.tcp.challenge import challenge
 from userlan.stack.tcp.resets import reset
 from userlan.stack.tcp.send_buffer import Buffer
 from userlan.stack.tcp.seq import near
@@ -73,7 +74,7 @@ def segment_arrived(connection: Connection, segment: Segment, now: float) -> Non
         handshake.established(connection, now)
     elif ack > sender.highest or ack < sender.una - sender.max_window:
         connection.counters["ack-unsent" if ack > sender.una else "ack-old"] += 1
-        output.challenge(connection, now)
+        challenge(connection, now)
         return
     _acknowledged(connection, segment, seq, ack, not payload and not flags & FIN, now)
     state = connection.state
@@ -126,7 +127,7 @@ def _answer_unacceptable(connection: Connection, length: int, flags: int, now: f
     if length and not flags & SYN:
         connection.receiver.ack_now = True
     else:
-        output.challenge(connection, now)
+        challenge(connection, now)
 
 
 def _control(connection: Connection, flags: int, seq: int, now: float) -> None:
@@ -134,7 +135,7 @@ def _control(connection: Connection, flags: int, seq: int, now: float) -> None:
     if flags & RST:
         if seq != connection.receiver.next:
             connection.counters["rst-inexact"] += 1
-            output.challenge(connection, now)
+            challenge(connection, now)
         elif connection.state is State.SYN_RECEIVED:
             connection.end("refused")
         elif connection.state in (State.CLOSING, State.LAST_ACK):
@@ -143,7 +144,7 @@ def _control(connection: Connection, flags: int, seq: int, now: float) -> None:
             connection.end("reset")
     elif flags & SYN:
         connection.counters["syn-unexpected"] += 1
-        output.challenge(connection, now)
+        challenge(connection, now)
     else:
         connection.counters["ack-missing"] += 1
 
@@ -166,6 +167,11 @@ def _acknowledged(connection: Connection, segment: Segment, seq: int, ack: int, 
         if not bare and age is not None and now >= receiver.sample_after:
             receiver.sample_after = now + ROUND_TRIP_INTERVAL
             receiver.window.round_trip_sample(max(age, TICK), now)
+    path = connection.path
+    if path.probe is not None and path.probed(sender, ack, segment.sack, now):
+        connection.path_found()
+    if ack >= path.proof_at:
+        path.arrived()
     if ack > una or segment.sack or (bare and ack == una and sender.board):
         unchanged = segment.window << sender.scale == sender.window
         sender.acknowledged(ack, segment.sack, age, bare and unchanged, now)
