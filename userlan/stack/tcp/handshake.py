@@ -6,6 +6,7 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING
 
+from userlan.stack.tcp.challenge import challenge
 from userlan.stack.tcp.receiver import MAX_SCALE, MAX_WINDOW_FIELD, window_shift
 from userlan.stack.tcp.resets import reset
 from userlan.stack.tcp.seq import SEQUENCE_MASK, near
@@ -69,6 +70,7 @@ def take_syn(connection: Connection, segment: Segment, now: float) -> None:
 def established(connection: Connection, now: float) -> None:
     """Our SYN was acknowledged."""
     sender = connection.sender
+    sender.rtt.progress()
     if connection.handshake_retries:
         sender.rtt.forget_handshake()
         sender.congestion.handshake_lost()
@@ -76,6 +78,7 @@ def established(connection: Connection, now: float) -> None:
         rtt = now - connection.handshake_sent_at
         sender.rtt.sample(rtt)
         connection.receiver.window.round_trip_sample(rtt, now)
+    connection.path.limit(connection.largest_to_peer)
     sender.established(connection.initial + 1, connection.effective_segment(), now)
     connection.handshake_due = False
     connection.left_backlog()
@@ -85,10 +88,19 @@ def established(connection: Connection, now: float) -> None:
     connection.report(Events.CONNECTED)
 
 
-def is_simultaneous(connection: Connection, segment: Segment, seq: int) -> bool:
+def is_simultaneous(connection: Connection, segment: Segment, seq: int, now: float) -> bool:
     """A SYN in SYN-RECEIVED. True: it is the one that is known, with an ACK (simultaneous open), so the rest of it
-    counts."""
-    if seq != connection.receiver.next - 1 or segment.flags & RST:
+    counts.
+
+    Another one comes from a peer that began anew, or from a stranger; RFC 9293 3.10.7.4 would give the connection up
+    for it. A challenge ACK tells them apart: a peer that began anew answers it with the RST that is right, and its
+    next SYN opens (RFC 5961 4).
+    """
+    if segment.flags & RST:
+        return False
+    if seq != connection.receiver.next - 1:
+        connection.counters["syn-unexpected"] += 1
+        challenge(connection, now)
         return False
     if segment.flags & ACK:
         return True

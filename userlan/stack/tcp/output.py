@@ -66,6 +66,14 @@ def _send_data(connection: Connection, segments: list[Segment], now: float) -> N
         segments.append(_probe(connection, now))
     first = True
     window = 0
+    path = connection.path
+    if path.searching and (probe := path.next_probe(sender, connection.overhead, now)) is not None:
+        first = False
+        window = connection.receiver.window_field(now)
+        option = connection.timestamps.option(now)
+        segments.append(_run(connection, probe, window, option))
+        segments[-1].segment_size = 0
+        connection.counters["mtu-probe"] += 1
     while (run := next_run(sender, now)) is not None:
         if first:
             first = False
@@ -93,6 +101,9 @@ def _run(connection: Connection, run: Run, window: int, option: tuple[int, int] 
             end = last
     length = end - start
     segment = sender.segment
+    path = connection.path
+    if path.proven < path.plpmtu and length >= segment:
+        path.left(start + segment)
     return Segment(
         connection.local[1],
         connection.remote[1],
@@ -155,7 +166,7 @@ def _acknowledge_selectively(connection: Connection, segments: list[Segment], no
         segments.append(segment)
 
 
-# ---------------------------------------------------------------------- RST and challenge ACK
+# ---------------------------------------------------------------------- RST
 
 
 def queue_reset(connection: Connection, now: float) -> None:
@@ -166,15 +177,6 @@ def queue_reset(connection: Connection, now: float) -> None:
     segment.flags = RST | ACK
     segment.window = 0
     connection.resets_due.append(segment)
-
-
-def challenge(connection: Connection, now: float) -> None:
-    """An ACK that a stranger cannot use and a confused peer can (RFC 5961), within the limit."""
-    if connection.challenge.allowed(now):
-        connection.challenge_due = True
-        connection.counters["challenge-ack"] += 1
-    else:
-        connection.counters["challenge-suppressed"] += 1
 
 
 # ---------------------------------------------------------------------- timers
@@ -195,6 +197,8 @@ def tick(connection: Connection, now: float) -> None:
         elif not timers.expired(sender, now):
             connection.end(connection.soft_error or "timeout")
             return
+        else:
+            connection.stalled(now)
     if connection.keepalive_at <= now:
         _keepalive_timer(connection, now)
     if connection.linger_at <= now:

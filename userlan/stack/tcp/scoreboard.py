@@ -326,6 +326,11 @@ class Scoreboard:
             run.lost = False
         self.lost = 0
 
+    def mark_lost(self, run: Run) -> None:
+        """One run is known to be lost, from elsewhere."""
+        if not run.sacked and not run.lost:
+            self._mark(run)
+
     def _mark(self, run: Run) -> int:
         size = run.end - run.start
         run.lost = True

@@ -357,6 +357,21 @@ class Sender:
             self.timer_at = inf
         return run
 
+    def send_probe(self, size: int, following: int, now: float) -> Run | None:
+        """``size`` new octets leave as one wire packet, when the windows let them and ``following`` more go (RFC 4821
+        7.3); stamped and counted as ``next_run`` does. None: not now."""
+        least = size + following
+        budget = min(self.congestion.window, self.flight.limit) - self.board.in_flight
+        allowed = self.una + self.window - self.nxt
+        if self.board.lost or min(self.buffer.end - self.nxt, budget, allowed) < least:
+            return None
+        return self.sent_new(self.nxt + size, now)
+
+    def probe_lost(self, run: Run) -> None:
+        """Its octets are sent again at once; a probe's loss is no sign of congestion (RFC 4821 7.4)."""
+        self.board.mark_lost(run)
+        self.recovery.force = True
+
     def stop(self) -> None:
         """The connection is over: forget all."""
         self.timer_at = self.probe_at = self.wake_at = inf
