@@ -23,6 +23,8 @@ class Config:
     timestamps: bool = True
     sack: bool = True
     """Options that are offered and accepted (RFC 7323, RFC 2018)."""
+    ecn: bool = True
+    """Explicit congestion notification is offered and accepted (RFC 3168)."""
 
     # --- buffers
     receive_window: int = 1 * MIB

@@ -23,6 +23,7 @@ from userlan.stack.tcp import input as arriving
 from userlan.stack.tcp import output
 from userlan.stack.tcp.challenge import ChallengeLimit
 from userlan.stack.tcp.config import Config
+from userlan.stack.tcp.ecn import Ecn
 from userlan.stack.tcp.handshake import MIN_MSS
 from userlan.stack.tcp.isn import Initial
 from userlan.stack.tcp.plpmtud import HEADERS_V4, HEADERS_V6, PathSearch
@@ -74,6 +75,7 @@ class Connection:
         "config",
         "context",
         "counters",
+        "ecn",
         "error",
         "handshake_due",
         "handshake_retries",
@@ -123,6 +125,7 @@ class Connection:
         self.initial = initial.sequence
         self.sender = Sender(config, initial.sequence, self.counters)
         self.receiver = Receiver(config)
+        self.ecn = Ecn()
         self.timestamps = Timestamps(initial.timestamp_offset)
         self.challenge = ChallengeLimit()
         self.challenge_due = False

@@ -21,8 +21,10 @@ in a queue. So beside the congestion window::
 - The **shortest round trip** is measured anew every 10 s: for one round trip the limit is half a product, so that our
   own standing queue drains and is not taken for the path (as BBR's ProbeRTT). A path that became longer is recognized
   the same way.
-- In **slow start** the limit is 2.9 times as high, so that the window doubles freely each round trip (1.25 times once
-  HyStart++ suspects a queue), and before the first rate is known there is none. When the rate has not grown by a
+- In **slow start** the limit is 2.9 times as high, so that the window doubles freely each round trip, and before the
+  first rate is known there is none. It is 1.25 times once HyStart++ suspects a queue, or while the last samples were
+  all longer than the shortest by HyStart++'s threshold: with pacing, the queue of a slow start grows in the course of
+  one round trip, of which the first sample shows nothing yet. When the rate has not grown by a
   quarter in three round trips that nothing else limited, the pipe is full: slow start ends (as BBR's Startup does).
 
 It does not slow a long or a lossy path down: there the round trip exceeds the queue time many times, the product of
@@ -67,6 +69,14 @@ QUEUE_SHARE = 1 / 8
 MAX_QUEUE_SHARE = 0.012
 """Of the round trip, and seconds: the queue time on a long path."""
 
+MIN_SIGN = 0.004
+MAX_SIGN = 0.016
+SIGN_SHARE = 1 / 8
+"""Seconds, and of the round trip: by how much samples are longer when there is a queue (RFC 9406 4.3)."""
+
+LAST_SAMPLES = 4
+"""Samples of which, and of as many before, the shortest tells of the present."""
+
 SAME = 0.001
 """Seconds: a round trip that is longer than the shortest by no more is the shortest one again."""
 
@@ -81,12 +91,15 @@ class FlightLimit:
         "_full_rate",
         "_full_rounds",
         "_latest",
+        "_low",
+        "_low_before",
         "_probe_shortest",
         "_probe_until",
         "_queue_time",
         "_rates",
         "_round_delivered",
         "_round_shortest",
+        "_samples",
         "_shortest_at",
         "_standing",
         "application_limited_until",
@@ -117,6 +130,8 @@ class FlightLimit:
         self._probe_until = 0.0
         self._probe_shortest = inf
         self._round_shortest = inf
+        self._low = self._low_before = inf
+        self._samples = 0
         self._standing = 0.0
         """Seconds by which every sample of the last round trip was longer than the shortest one."""
 
@@ -149,7 +164,7 @@ class FlightLimit:
         self.delivered += octets
         self._delivered_at = now
         if rtt is not None:
-            self._round_trip(rtt, now)
+            self.round_trip(rtt, now)
         if youngest is not None:
             self._first_sent_at = youngest.sent_at
             elapsed = max(youngest.sent_at - youngest.first_sent_at, now - youngest.delivered_at)
@@ -163,6 +178,10 @@ class FlightLimit:
             self.limit = max(self._floor / 4, self.rate * self.shortest / 2)
             return
         queue_time = max(self._queue_time, min(self.shortest * QUEUE_SHARE, MAX_QUEUE_SHARE))
+        if gain > CONSERVATIVE_GAIN:
+            sign = min(max(self.shortest * SIGN_SHARE, MIN_SIGN), MAX_SIGN)
+            if min(self._low, self._low_before) > self.shortest + sign:
+                gain = CONSERVATIVE_GAIN
         if self._standing < queue_time and 2 * variation > queue_time:
             queue_time = min(2 * variation, MAX_QUEUE_TIME)
         self.limit = max(self._floor, self.rate * (self.shortest + queue_time) * gain)
@@ -189,8 +208,14 @@ class FlightLimit:
         elif not application_limited:
             self._full_rounds += 1
 
-    def _round_trip(self, rtt: float, now: float) -> None:
+    def round_trip(self, rtt: float, now: float) -> None:
+        """A sample (s), of the handshake for instance."""
         self._latest = rtt
+        if self._samples == LAST_SAMPLES:
+            self._low_before, self._low, self._samples = self._low, inf, 0
+        self._samples += 1
+        if rtt < self._low:
+            self._low = rtt
         if rtt < self._round_shortest:
             self._round_shortest = rtt
         if rtt <= self.shortest + SAME:

@@ -7,6 +7,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from userlan.stack.tcp.challenge import challenge
+from userlan.stack.tcp.ecn import SETUP
 from userlan.stack.tcp.receiver import MAX_SCALE, MAX_WINDOW_FIELD, window_shift
 from userlan.stack.tcp.resets import reset
 from userlan.stack.tcp.seq import SEQUENCE_MASK, near
@@ -16,7 +17,7 @@ from userlan.wire.tcp import Flags, Segment
 if TYPE_CHECKING:
     from userlan.stack.tcp.connection import Connection
 
-SYN, RST, ACK = Flags.SYN, Flags.RST, Flags.ACK
+SYN, RST, ACK, ECE = Flags.SYN, Flags.RST, Flags.ACK, Flags.ECE
 
 MIN_MSS = 88
 """Octets: a smaller offer only costs work and is taken for this one (Linux: tcp_min_snd_mss, 48)."""
@@ -61,6 +62,10 @@ def take_syn(connection: Connection, segment: Segment, now: float) -> None:
         connection.timestamps.enabled = True
         connection.timestamps.keep(segment.timestamp[0], now)
     sender.sack = config.sack and segment.sack_permitted
+    if segment.flags & ACK:
+        connection.ecn.answered(segment.flags, config.ecn and not connection.handshake_retries)
+    else:
+        connection.ecn.asked(segment.flags, config.ecn)
     connection.receiver.start(segment.seq, scaled)
     sender.window = sender.max_window = segment.window
     sender.wl1 = segment.seq
@@ -76,7 +81,7 @@ def established(connection: Connection, now: float) -> None:
         sender.congestion.handshake_lost()
     else:
         rtt = now - connection.handshake_sent_at
-        sender.rtt.sample(rtt)
+        sender.first_round_trip(rtt, now)
         connection.receiver.window.round_trip_sample(rtt, now)
     connection.path.limit(connection.largest_to_peer)
     sender.established(connection.initial + 1, connection.effective_segment(), now)
@@ -104,25 +109,32 @@ def is_simultaneous(connection: Connection, segment: Segment, seq: int, now: flo
         return False
     if segment.flags & ACK:
         return True
+    connection.ecn.asked(segment.flags, connection.ecn.enabled)
     connection.handshake_retries += 1
     connection.handshake_due = True
     return False
 
 
 def syn(connection: Connection, now: float) -> Segment:
-    """SYN, or SYN-ACK with those options that the peer's SYN had (RFC 7323 2.2 and 3.2)."""
+    """SYN, or SYN-ACK with those options that the peer's SYN had (RFC 7323 2.2 and 3.2). ECN is asked for once (RFC
+    3168 6.1.1.1)."""
     config = connection.config
     sender = connection.sender
     receiver = connection.receiver
     connection.handshake_due = False
     connection.handshake_sent_at = now
     answering = connection.state is State.SYN_RECEIVED
+    flags = SYN | ACK if answering else SYN
+    if answering:
+        flags |= ECE if connection.ecn.enabled else 0
+    elif config.ecn and not connection.handshake_retries:
+        flags |= SETUP
     segment = Segment(
         connection.local[1],
         connection.remote[1],
         connection.initial & SEQUENCE_MASK,
         receiver.next & SEQUENCE_MASK if answering else 0,
-        SYN | ACK if answering else SYN,
+        flags,
         min(receiver.window.limit, MAX_WINDOW_FIELD),
         mss=connection.offered_mss(),
         sack_permitted=sender.sack if answering else config.sack,

@@ -12,6 +12,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from userlan.stack.tcp import handshake, timers
+from userlan.stack.tcp.ecn import ECT0
 from userlan.stack.tcp.seq import SEQUENCE_MASK
 from userlan.stack.tcp.state import HANDSHAKE, SENDING, State
 from userlan.stack.tcp.transmission import next_run
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from userlan.stack.tcp.scoreboard import Run
 
 FIN, SYN, RST, PSH, ACK = Flags.FIN, Flags.SYN, Flags.RST, Flags.PSH, Flags.ACK
+ECE, CWR = Flags.ECE, Flags.CWR
 
 SACK_BLOCKS = 4
 SACK_BLOCKS_WITH_TIMESTAMPS = 3
@@ -100,6 +102,16 @@ def _run(connection: Connection, run: Run, window: int, option: tuple[int, int] 
             flags = ACK | PSH | FIN if start < last else ACK | FIN
             end = last
     length = end - start
+    codepoint = 0
+    ecn = connection.ecn
+    if ecn.enabled:
+        if ecn.echo:
+            flags |= ECE
+        if length and not run.retransmitted:
+            codepoint = ECT0
+            if sender.recovery.reduced:
+                sender.recovery.reduced = False
+                flags |= CWR
     segment = sender.segment
     path = connection.path
     if path.proven < path.plpmtu and length >= segment:
@@ -115,6 +127,7 @@ def _run(connection: Connection, run: Run, window: int, option: tuple[int, int] 
         buffer.slice(start, length),
         segment if length > segment else 0,
         timestamp=option,
+        ecn=codepoint,
     )
 
 
@@ -140,7 +153,7 @@ def _bare(connection: Connection, now: float) -> Segment:
         connection.remote[1],
         (sender.nxt if sender.nxt <= edge else edge) & SEQUENCE_MASK,
         receiver.next & SEQUENCE_MASK,
-        ACK,
+        ACK | ECE if connection.ecn.echo else ACK,
         receiver.window_field(now),
         timestamp=connection.timestamps.option(now),
     )

@@ -5,8 +5,8 @@ path could carry it. So new data leaves at ``gain x window / smoothed round trip
 window each round trip, else 1.2, so that pacing is never what limits.
 
 A burst is what the rate gives in a millisecond, two segments at least and a super-segment at most: on a fast path the
-unit stays the super-segment. What a late timer left undone is made up for (``LATE``), so a coarse timer costs no
-throughput. On paths of less than ``SHORT`` there is no pacing at all: a window is gone there before a timer could tell.
+unit stays the super-segment. What a late timer left undone is made up for at once (``LATE``), so a coarse timer costs
+no throughput; after a pause that is the initial window. On paths of less than ``SHORT`` there is no pacing at all: a window is gone there before a timer could tell.
 
 Retransmissions are not held back, recovery has its own measure (proportional rate reduction), but they count.
 """
@@ -58,7 +58,7 @@ class Pacer:
             self.blocked = self._next_at
             return 0
         self.blocked = inf
-        size = int(rate * BURST_TIME) // segment * segment
+        size = int(rate * max(BURST_TIME, now - self._next_at)) // segment * segment
         least = MIN_BURST_SEGMENTS * segment
         return size if size > least else least
 

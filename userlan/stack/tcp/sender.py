@@ -49,6 +49,7 @@ class Sender:
         "config",
         "congestion",
         "counters",
+        "echoed",
         "fin_queued",
         "flight",
         "last_sent_at",
@@ -122,6 +123,8 @@ class Sender:
         """One octet is to leave into the closed window."""
         self.probed = False
         """The octet at SND.NXT left as a probe, so that an ACK of it is right."""
+        self.echoed = False
+        """The ACK under way echoes congestion (ECE): the window does not grow for it (RFC 3168 6.1.2)."""
         self.override = False
         """The silly window timer ran out: what fits may leave, however little."""
         self.limited = False
@@ -139,6 +142,17 @@ class Sender:
         self.use_segment(segment)
         self.progress_at = now
         self.timer_at = inf
+
+    def first_round_trip(self, rtt: float, now: float) -> None:
+        """The handshake took ``rtt`` (s)."""
+        self.rtt.sample(rtt)
+        self.flight.round_trip(rtt, now)
+        self._path_known()
+
+    def _path_known(self) -> None:
+        self.recovery.shortest = shortest = self.flight.shortest
+        self.pacer.on = self.config.pacing and shortest >= SHORT
+        self.measured = True
 
     def use_segment(self, segment: int) -> bool:
         """The effective MSS (octets of payload). True when it shrank, so that what is in flight may not have fitted."""
@@ -266,21 +280,19 @@ class Sender:
                 rtt = echo_age
             if rtt is not None:
                 estimator.sample(rtt, outstanding // delivered)
-                self.measured = True
         congestion = self.congestion
         gain = 1.0
         if congestion.slow_start:
             gain = CONSERVATIVE_GAIN if congestion.conservative else SLOW_START_GAIN
         flight.acknowledged(delivered, newest, rtt, estimator.variation, gain, now)
-        self.recovery.shortest = shortest = flight.shortest
+        if rtt is not None:
+            self._path_known()
         round_trip = estimator.smoothed or UNKNOWN_ROUND_TRIP
         if newest is not None:
             self.validation.sample(flight.delivered - newest.delivered, round_trip, now)
-            if rtt is not None:
-                self.pacer.on = self.config.pacing and shortest >= SHORT
         if gain > 1 and flight.full_pipe:
             congestion.leave_slow_start()
-        if self.recovery.episode is not Episode.FAST:
+        if self.recovery.episode is not Episode.FAST and not self.echoed:
             if self.limited or self.validation.validated(congestion.window):
                 self.validation.used()
                 congestion.acknowledged(delivered, rtt, round_trip, self.una, self.nxt, now)
