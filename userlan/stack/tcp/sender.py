@@ -290,7 +290,7 @@ class Sender:
         round_trip = estimator.smoothed or UNKNOWN_ROUND_TRIP
         if newest is not None:
             self.validation.sample(flight.delivered - newest.delivered, round_trip, now)
-        if gain > 1 and flight.full_pipe:
+        if gain > 1 and flight.full_pipe and congestion.threshold == inf and congestion.window >= flight.limit:
             congestion.leave_slow_start()
         wanted = 2 * outstanding
         if wanted > self.capacity:
