@@ -10,7 +10,7 @@ from userlan.stack.tcp import Config, State
 
 def flying(round_trip: float = 0.0, **options: object) -> Scene:
     """Ten segments of 1000 in flight, and more queued; ``round_trip`` has passed since. The window is NewReno's."""
-    scene = established(Config(congestion="newreno", pacing=False), **options)  # type: ignore[arg-type]
+    scene = established(Config(congestion="newreno", pacing=False), **options)
     assert scene.send(bytes(30_000)) == ["ACK seq=0 ack=0 len=10000"]
     scene.now += round_trip
     return scene
