@@ -161,6 +161,11 @@ class Host:
         """How many TCP connections are in each state."""
         return self._tcp.count()
 
+    @property
+    def tcp_memory(self) -> int:
+        """Octets that all TCP connections hold; ``HostConfig.tcp_memory`` bounds them."""
+        return self._tcp.memory.used
+
     # ------------------------------------------------------------------ from the network
 
     def receive(self, packet: SuperPacket, now: float) -> None:

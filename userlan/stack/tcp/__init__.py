@@ -66,6 +66,7 @@ from userlan.stack.tcp.config import Config
 from userlan.stack.tcp.connection import REASON_PORT, Connection, Endpoint
 from userlan.stack.tcp.isn import Initial, InitialNumbers
 from userlan.stack.tcp.listener import Listener
+from userlan.stack.tcp.memory import Memory
 from userlan.stack.tcp.resets import reset_reply
 from userlan.stack.tcp.state import Events, State
 from userlan.stack.tcp.timewait import TimeWait
@@ -79,6 +80,7 @@ __all__ = [
     "Initial",
     "InitialNumbers",
     "Listener",
+    "Memory",
     "State",
     "TimeWait",
     "reset_reply",

@@ -10,7 +10,7 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING
 
-from userlan.stack.tcp import handshake
+from userlan.stack.tcp import handshake, sizes
 from userlan.stack.tcp.seq import SEQUENCE_MASK
 from userlan.stack.tcp.state import HANDSHAKE, SENDING, State
 from userlan.wire.tcp import Flags, Segment
@@ -65,7 +65,7 @@ def _send_data(connection: Connection, segments: list[Segment], now: float) -> N
     first = True
     window = 0
     path = connection.path
-    if path.searching and (probe := path.next_probe(sender, connection.overhead, now)) is not None:
+    if path.searching and (probe := path.next_probe(sender, sizes.overhead(connection), now)) is not None:
         first = False
         window = connection.receiver.window_field(now)
         option = connection.timestamps.option(now)
@@ -194,7 +194,7 @@ def tick(connection: Connection, now: float) -> None:
             connection.end(connection.soft_error or "timeout")
             return
         else:
-            connection.stalled(now)
+            sizes.stalled(connection, now)
     if connection.keepalive_at <= now:
         _keepalive_timer(connection, now)
     if connection.linger_at <= now:
