@@ -27,7 +27,7 @@ from userlan.stack.errors import StackError
 from userlan.stack.events import Event, TcpAccepted, TcpEvent
 from userlan.stack.pmtu import PathMtu
 from userlan.stack.ports import Ports
-from userlan.stack.tcp import Config, Connection, Events, InitialNumbers, Listener, Memory, State, TimeWait, reset_reply
+from userlan.stack.tcp import Config, Connection, ConnectionInfo, Events, InitialNumbers, Listener, Memory, State, TimeWait, reset_reply
 from userlan.wire.quote import Quote
 from userlan.wire.superpacket import SuperPacket
 from userlan.wire.tcp import Flags, Segment, build, parse_segment
@@ -193,6 +193,10 @@ class TcpDemux:
     def count(self) -> Counter[State]:
         """How many connections are in each state."""
         return Counter(entry.state for entry in self._entries.values())
+
+    def connections(self, now: float) -> list[ConnectionInfo]:
+        """What each connection is doing; what is in TIME-WAIT has nothing to tell."""
+        return [entry.info(now) for entry in self._entries.values() if type(entry) is Connection]
 
     # ------------------------------------------------------------------ inside
 

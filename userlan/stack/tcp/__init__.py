@@ -64,6 +64,7 @@ goes to the listener. Segments for nobody get ``reset_reply``.
 
 from userlan.stack.tcp.config import Config
 from userlan.stack.tcp.connection import REASON_PORT, Connection, Endpoint
+from userlan.stack.tcp.info import ConnectionInfo
 from userlan.stack.tcp.isn import Initial, InitialNumbers
 from userlan.stack.tcp.listener import Listener
 from userlan.stack.tcp.memory import Memory
@@ -75,6 +76,7 @@ __all__ = [
     "REASON_PORT",
     "Config",
     "Connection",
+    "ConnectionInfo",
     "Endpoint",
     "Events",
     "Initial",

@@ -23,6 +23,7 @@ from userlan.stack.tcp import input as arriving
 from userlan.stack.tcp import output, sizes
 from userlan.stack.tcp.challenge import ChallengeLimit
 from userlan.stack.tcp.config import Config
+from userlan.stack.tcp.info import ConnectionInfo, Limits, snapshot
 from userlan.stack.tcp.isn import Initial
 from userlan.stack.tcp.memory import UNBOUNDED, Memory
 from userlan.stack.tcp.plpmtud import PathSearch
@@ -84,16 +85,20 @@ class Connection:
         "keepalive_at",
         "keepalive_due",
         "keepalive_sent",
+        "limits",
         "linger_at",
         "listener",
         "local",
         "memory",
+        "octets_retransmitted",
         "passive",
         "path",
         "peer_mss",
         "receiver",
         "remote",
         "resets_due",
+        "segments_in",
+        "segments_out",
         "sender",
         "soft_error",
         "state",
@@ -125,6 +130,9 @@ class Connection:
         self.initial = initial.sequence
         self.sender = Sender(config, initial.sequence, self.counters)
         self.receiver = Receiver(config)
+        self.limits: Limits | None = None
+        """Once data was sent."""
+        self.segments_in = self.segments_out = self.octets_retransmitted = 0
         self.memory = UNBOUNDED
         self.held = 0
         """Octets that are counted in ``memory``."""
@@ -298,6 +306,7 @@ class Connection:
     def segment_arrived(self, segment: Segment, now: float) -> None:
         """A segment of this connection (RFC 9293 3.10.7). Its checksum is right; nothing else is trusted."""
         self.touch()
+        self.segments_in += 1
         if self.time_wait is not None:
             self.time_wait.segment_arrived(segment, now)
             self._follow_time_wait()
@@ -308,7 +317,18 @@ class Connection:
         """Everything that is due now, in order."""
         if self.time_wait is not None:
             return self.time_wait.transmit(now)
-        return output.transmit(self, now)
+        segments = output.transmit(self, now)
+        self.segments_out += len(segments)
+        return segments
+
+    def info(self, now: float) -> ConnectionInfo:
+        """What it is doing, as numbers."""
+        return snapshot(self, now)
+
+    @property
+    def waits_for_room(self) -> bool:
+        """``send`` took less than it was offered, and WRITABLE has not followed yet."""
+        return self._wants_room
 
     def deadline(self) -> float | None:
         """When ``tick`` is to be called at the latest; None: not before something else happens."""

@@ -11,6 +11,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from userlan.stack.tcp import handshake, sizes
+from userlan.stack.tcp.info import Limits
 from userlan.stack.tcp.seq import SEQUENCE_MASK
 from userlan.stack.tcp.state import HANDSHAKE, SENDING, State
 from userlan.wire.tcp import Flags, Segment
@@ -83,6 +84,23 @@ def _send_data(connection: Connection, segments: list[Segment], now: float) -> N
         connection.receiver.data_was_sent(now)
         connection.challenge_due = False
     sender.arm(now)
+    if not first or connection.limits is not None:
+        _note_limits(connection, now)
+
+
+def _note_limits(connection: Connection, now: float) -> None:
+    """What holds the sender back from now on, for ``Connection.info``."""
+    sender = connection.sender
+    limits = connection.limits
+    if limits is None:
+        limits = connection.limits = Limits()
+    if sender.buffer.end > sender.nxt:
+        held = sender.una + sender.window - sender.nxt < sender.segment
+        limits.note(Limits.RECEIVE_WINDOW if held else Limits.BUSY, now)
+    elif not sender.board:
+        limits.note(Limits.IDLE, now)
+    else:
+        limits.note(Limits.SEND_BUFFER if connection.waits_for_room else Limits.BUSY, now)
 
 
 def _run(connection: Connection, run: Run, window: int, option: tuple[int, int] | None) -> Segment:
@@ -99,6 +117,8 @@ def _run(connection: Connection, run: Run, window: int, option: tuple[int, int] 
             end = last
     length = end - start
     segment = sender.segment
+    if run.retransmitted:
+        connection.octets_retransmitted += length
     path = connection.path
     if path.proven < path.plpmtu and length >= segment:
         path.left(start + segment)

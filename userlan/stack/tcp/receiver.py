@@ -61,6 +61,7 @@ class Receiver:
         "duplicates_due",
         "fin_at",
         "finished",
+        "initial",
         "memory",
         "next",
         "reassembly",
@@ -73,6 +74,8 @@ class Receiver:
 
     def __init__(self, config: Config) -> None:
         self.config = config
+        self.initial = 0
+        """The position of the peer's SYN."""
         self.next = 0
         self.advertised = 0
         self.ack_sent = 0
@@ -104,6 +107,7 @@ class Receiver:
         """The peer's SYN with this position arrived; ``scaled``: windows that are told from now on are shifted."""
         if not scaled:
             self.window.bound(MAX_WINDOW_FIELD)
+        self.initial = initial
         self.next = self.ack_sent = initial + 1
         self.advertised = self.next + min(self.limit, MAX_WINDOW_FIELD)
         self.scaled = scaled
