@@ -131,7 +131,7 @@ def snapshot(connection: Connection, now: float) -> ConnectionInfo:
         passive=connection.passive,
         rtt=rtt.smoothed,
         rtt_variation=rtt.variation,
-        min_rtt=_finite(flight.shortest),
+        min_rtt=receiver.window.round_trip if flight.shortest == inf else flight.shortest,
         rto=rtt.timeout,
         backoff=rtt.backoffs,
         congestion=sender.config.congestion,
@@ -174,7 +174,3 @@ def snapshot(connection: Connection, now: float) -> ConnectionInfo:
 def _of(owner: object, *names: str) -> Any:
     """The first attribute that is there: parts of the sender come and go with the algorithms that are chosen."""
     return next((getattr(owner, name) for name in names if hasattr(owner, name)), None)
-
-
-def _finite(number: float) -> float | None:
-    return None if number == inf else number
