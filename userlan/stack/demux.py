@@ -27,7 +27,7 @@ from userlan.stack.errors import StackError
 from userlan.stack.events import Event, TcpAccepted, TcpEvent
 from userlan.stack.pmtu import PathMtu
 from userlan.stack.ports import Ports
-from userlan.stack.tcp import Config, Connection, Events, InitialNumbers, Listener, State, TimeWait, reset_reply
+from userlan.stack.tcp import Config, Connection, ConnectionInfo, Events, InitialNumbers, Listener, Memory, State, TimeWait, reset_reply
 from userlan.wire.quote import Quote
 from userlan.wire.superpacket import SuperPacket
 from userlan.wire.tcp import Flags, Segment, build, parse_segment
@@ -49,6 +49,8 @@ class TcpDemux:
         counters: Counter[str],
     ) -> None:
         self.mtu = config.mtu
+        self.memory = Memory(config.tcp_memory)
+        """What all connections may buffer."""
         self.touched: dict[Connection, None] = {}
         """Connections that may have something to send or to tell; an ordered set."""
         self._config = config
@@ -192,6 +194,10 @@ class TcpDemux:
         """How many connections are in each state."""
         return Counter(entry.state for entry in self._entries.values())
 
+    def connections(self, now: float) -> list[ConnectionInfo]:
+        """What each connection is doing; what is in TIME-WAIT has nothing to tell."""
+        return [entry.info(now) for entry in self._entries.values() if type(entry) is Connection]
+
     # ------------------------------------------------------------------ inside
 
     def _unknown(self, segment: Segment, local: tuple[bytes, int], remote: tuple[bytes, int], now: float) -> None:
@@ -219,6 +225,7 @@ class TcpDemux:
     def _enter(self, connection: Connection) -> None:
         self._entries[_key(connection)] = connection
         connection.touched = self.touched
+        connection.use_memory(self.memory)
         self.touched[connection] = None
 
     def _send(self, entry: Connection | TimeWait, segments: list[Segment], packets: list[SuperPacket]) -> None:
@@ -241,6 +248,7 @@ class TcpDemux:
     def _settle(self, connection: Connection) -> None:
         """After its transmit: note its deadline, and let it go when it is over."""
         self._report(connection)
+        connection.recount()
         key = _key(connection)
         if self._entries.get(key) is not connection:
             return

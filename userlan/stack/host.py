@@ -20,7 +20,7 @@ from userlan.stack.pmtu import PathMtu
 from userlan.stack.ports import Ports
 from userlan.stack.quoted import PACKET_TOO_BIG, UNREACHABLE, Report
 from userlan.stack.reassembly import Reassembler
-from userlan.stack.tcp import Config, Connection, InitialNumbers, Listener, State
+from userlan.stack.tcp import Config, Connection, ConnectionInfo, InitialNumbers, Listener, State
 from userlan.stack.udp import UdpSocket, UdpTable
 from userlan.wire import ipv4, ipv6
 from userlan.wire.checksum import transport_ok
@@ -177,6 +177,15 @@ class Host:
     def tcp_states(self) -> Counter[State]:
         """How many TCP connections are in each state."""
         return self._tcp.count()
+
+    def tcp_connections(self, now: float) -> list[ConnectionInfo]:
+        """What each TCP connection is doing (those in TIME-WAIT excepted), in the order in which they were opened."""
+        return self._tcp.connections(now)
+
+    @property
+    def tcp_memory(self) -> int:
+        """Octets that all TCP connections hold; ``HostConfig.tcp_memory`` bounds them."""
+        return self._tcp.memory.used
 
     # ------------------------------------------------------------------ from the network
 

@@ -78,7 +78,7 @@ def test_the_timer_runs_for_the_last_that_may_be_lost() -> None:
 
 def retransmitted(pair: Pair) -> int:
     assert pair.a.connection is not None
-    return pair.a.connection.counters["retransmitted-octets"]
+    return pair.a.connection.octets_retransmitted
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -45,6 +45,11 @@ class Pacer:
         self._rate = inf
         """Octets a second."""
 
+    @property
+    def rate(self) -> float | None:
+        """Octets a second, None before anything was paced."""
+        return self._rate if self._rate < inf else None
+
     def burst(self, window: int, round_trip: float, slow_start: bool, segment: int, initial: int, now: float) -> int:
         """How many octets may leave now in one burst; 0: none, see ``blocked``.
 

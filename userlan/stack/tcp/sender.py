@@ -368,7 +368,6 @@ class Sender:
         self.flight.stamp(run, False, now)
         self.last_sent_at = now
         self.counters["retransmitted"] += 1
-        self.counters["retransmitted-octets"] += run.end - run.start
         if run.start == self.una:
             self.timer_at = inf
         return run
