@@ -40,6 +40,7 @@ class Api:
         """Offer all of them."""
         server.register("hello", lambda arguments: {"key": text(self.node.ipv6)})
         server.register("status", lambda arguments: self.program.status())
+        server.register("connections", lambda arguments: self.program.connections())
         server.register("down", self.down)
         server.register("create", self.create)
         server.register("join", self.join)

@@ -46,7 +46,7 @@ from userlan.node.config import DEFAULT_PORT, Config
 from userlan.node.events import LinkChanged, MemoryChanged, NetworkLost, PeerChanged, Ready, RequestDone, RequestRefused, TimestampReserved
 from userlan.node.memory import Memory
 from userlan.node.node import Node
-from userlan.node.status import snapshot
+from userlan.node.status import connections, snapshot
 from userlan.stack.events import EchoFailed, EchoReply
 from userlan.wire.endpoint import TCP, UDP, Endpoint
 
@@ -201,6 +201,10 @@ class NodeProgram(Foreground):
         told = snapshot(self.node, self.reactor.seconds())
         told["bridges"] = {name: bridge.status() for name, bridge in self.bridges.items()}
         return told
+
+    def connections(self) -> dict[str, Any]:
+        """``userlan status --connections --json``."""
+        return connections(self.node, self.reactor.seconds())
 
     def mediator_links(self, key: bytes) -> Invite:
         """The link under which others reach a mediator of ours: the embedded one's at this computer's addresses."""

@@ -20,7 +20,7 @@ from userlan.stack.pmtu import PathMtu
 from userlan.stack.ports import Ports
 from userlan.stack.quoted import PACKET_TOO_BIG, UNREACHABLE, Report
 from userlan.stack.reassembly import Reassembler
-from userlan.stack.tcp import Config, Connection, InitialNumbers, Listener, State
+from userlan.stack.tcp import Config, Connection, ConnectionInfo, InitialNumbers, Listener, State
 from userlan.stack.udp import UdpSocket, UdpTable
 from userlan.wire import ipv4, ipv6
 from userlan.wire.checksum import transport_ok
@@ -178,6 +178,15 @@ class Host:
         """How many TCP connections are in each state."""
         return self._tcp.count()
 
+    def tcp_connections(self, now: float) -> list[ConnectionInfo]:
+        """What each TCP connection is doing (those in TIME-WAIT excepted), in the order in which they were opened."""
+        return self._tcp.connections(now)
+
+    @property
+    def tcp_memory(self) -> int:
+        """Octets that all TCP connections hold; ``HostConfig.tcp_memory`` bounds them."""
+        return self._tcp.memory.used
+
     # ------------------------------------------------------------------ from the network
 
     def receive(self, packet: SuperPacket, now: float) -> None:
@@ -288,13 +297,18 @@ class Host:
     def _too_big(self, found: Report, now: float) -> None:
         """Lower the path MTU, when the packet that did not fit is one that we can have sent."""
         quote = found.quote
+        length = min(found.length, self.mtu)
         if quote.protocol == PROTOCOL_TCP:
-            plausible = self._tcp.flight(quote) is not None
+            connection = self._tcp.flight(quote)
+            mtu = self._path_mtu.plausible(quote.destination, found.mtu, length)
+            plausible = connection is not None and mtu is not None
+            if connection is not None and mtu is not None and not connection.too_big(mtu, quote.sequence or 0, now):
+                self.counters["path-mtu-doubted"] += 1
+                return
         elif quote.protocol == PROTOCOL_UDP:
             plausible = self._udp.may_have_sent(found)
         else:
             plausible = self._icmp.is_outstanding(quote)
-        length = min(found.length, self.mtu)
         if not plausible or self._path_mtu.reduce(quote.destination, found.mtu, length, self.mtu, now) is None:
             self.counters["icmp-implausible"] += 1
             return
