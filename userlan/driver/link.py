@@ -19,7 +19,7 @@ from twisted.logger import Logger
 
 from userlan.driver.runner import CoreRunner
 from userlan.lan.addresses import text
-from userlan.node.attachment import Attachment, Attaching
+from userlan.node.attachment import Attaching, Attachment
 from userlan.wire.superpacket import SuperPacket
 
 

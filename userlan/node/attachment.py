@@ -31,7 +31,6 @@ from userlan.tunnel.device import Device
 from userlan.wire import icmp, icmpv6
 from userlan.wire.errors import WireError
 from userlan.wire.fragment import fragment
-from userlan.wire.numbers import PROTOCOL_TCP
 from userlan.wire.superpacket import SuperPacket
 
 ERRORS_A_SECOND, ERROR_BURST = 100.0, 50

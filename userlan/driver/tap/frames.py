@@ -15,7 +15,7 @@ import struct
 from collections import Counter
 from collections.abc import Sequence
 
-from userlan.wire import icmpv6, ndp
+from userlan.wire import ndp
 from userlan.wire.errors import WireError
 from userlan.wire.ethernet import HEADER_LENGTH as ETHERNET_LENGTH
 from userlan.wire.numbers import PROTOCOL_ICMPV6, PROTOCOL_TCP, PROTOCOL_UDP
