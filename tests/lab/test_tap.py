@@ -315,7 +315,8 @@ def test_a_node_without_privileges(two: Computers) -> None:
     assert "sudo userlan tap" in started.stderr.splitlines()[-1]
 
 
-def test_an_interface_follows_its_addresses(two: Computers) -> None:
+def test_an_interface_follows_its_addresses(lab: Lab) -> None:
+    needed()
     script = """
 import os, subprocess
 from userlan.driver.tap.device import TapError, open_tap, name_of, stack_ports
@@ -341,5 +342,4 @@ first, last = stack_ports()
 assert first <= last and (first > high or last < low)
 print("followed")
 """
-    space = two.anna.namespace
-    assert space.run(sys.executable, "-c", script).stdout == "followed\n"
+    assert lab.namespace("space").run(sys.executable, "-c", script).stdout == "followed\n"
