@@ -29,8 +29,10 @@ from userlan.stack.icmp import is_error
 from userlan.stack.limiter import TokenBucket
 from userlan.tunnel.device import Device
 from userlan.wire import icmp, icmpv6
+from userlan.wire.endpoint import TCP
 from userlan.wire.errors import WireError
 from userlan.wire.fragment import fragment
+from userlan.wire.numbers import MAX_PACKET, PROTOCOL_TCP
 from userlan.wire.superpacket import SuperPacket
 
 ERRORS_A_SECOND, ERROR_BURST = 100.0, 50
@@ -88,18 +90,25 @@ class Attachment:
                 self.counters["unreachable"] += 1
                 self._unreachable(packet, now)
                 continue
-            limit = self._host.path_mtu(destination)
-            if packet.length > limit and not packet.segment_size:
-                self._send_larger(key, packet, limit, now)
-            else:
-                self._device.send(key, packet, now)
+            if packet.protocol != PROTOCOL_TCP:
+                limit = self._limit(key, destination)
+                if (packet.segment_size + len(packet.header) if packet.segment_size else packet.length) > limit:
+                    self._send_larger(key, packet, limit, now)
+                    continue
+            self._device.send(key, packet, now)
+
+    def _limit(self, key: bytes, destination: bytes) -> int:
+        """Octets of the largest packet that the path to a member carries; TCP's are cut to it by the tunnel.
+
+        What the host knows is the LAN's MTU or less, once measured; the peer's may be more than the LAN's."""
+        peer = self._device.peer(key)
+        if peer is None or (peer.endpoint is not None and peer.endpoint.transport == TCP):
+            return MAX_PACKET
+        return max(peer.mtu, self._host.path_mtu(destination))
 
     def _send_larger(self, key: bytes, packet: SuperPacket, limit: int, now: float) -> None:
-        """A packet that the path does not carry whole (RFC 1191 4, RFC 8200 5).
-
-        What has segments is cut to the path by the tunnel; a TCP segment with data can be cut like them.
-        """
-        if packet.version == 6 or packet.header[6] & 0x40:
+        """A packet that the path does not carry whole (RFC 1191 4, RFC 8200 5)."""
+        if packet.version == 6 or packet.header[6] & 0x40 or packet.segment_size:
             self.counters["too-big"] += 1
             self._too_big(packet, limit, now)
             return
