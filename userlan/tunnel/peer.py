@@ -347,8 +347,8 @@ class Peer:
         """Authenticated datagrams of `length` bytes in all. newest: one of them is the newest of its session so far."""
         if source.transport == UDP:
             self._datagram_heard = now
-        if newest and source != self.endpoint:
-            self._heard_at(source, now)
+        if source != self.endpoint and (newest or source.transport == TCP):
+            self._heard_at(source, newest, now)
         self._count_received(length, now)
         if not session.confirmed:
             promoted, dropped = self.keyring.confirm(session, SESSIONS_PREVIOUS, now)
@@ -371,12 +371,14 @@ class Peer:
         self.last_received = now
         self.timers.authenticated_received(now)
 
-    def _heard_at(self, source: Endpoint, now: float) -> None:
-        """The newest packet came from elsewhere than the peer is: it has moved, unless framed TCP came beside UDP."""
+    def _heard_at(self, source: Endpoint, newest: bool, now: float) -> None:
+        """A packet came from elsewhere than the peer is: it has moved, if that is the newest one, unless framed TCP
+        came beside UDP (what comes by a connection that has to be opened first is seldom the newest)."""
         endpoint = self.endpoint
         beside = source.transport == TCP and endpoint is not None and endpoint.transport == UDP
         if not beside or now - self._datagram_heard > DATAGRAM_SILENCE:
-            self._move_to(source)
+            if newest:
+                self._move_to(source)
         elif source not in (self.bulk, self._way_told):
             self._way_told = source
             self._shared.emit(WayHeard(self.public_key, source))
