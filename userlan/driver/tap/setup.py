@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from userlan.driver.tap.device import TapError
 from userlan.driver.tap.netlink import Interface
 
-QUEUE = 128
-"""Packets that wait in the kernel for us (Linux: 1000). One may be 64 KB, so that more would be delay without end; fewer
-would lose bursts of small ones while we are busy for a millisecond."""
+QUEUE = 500
+"""Packets that wait in the kernel for us, in order of arrival (Linux: 1000). As many as WireGuard's own interfaces have;
+fewer lose most of a flood of small ones on a busy computer, and large ones do not stay here (``BYTES_A_WAKEUP``)."""
 
 
 class InterfaceSetup:
