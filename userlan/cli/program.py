@@ -299,6 +299,8 @@ class NodeProgram(Foreground):
             self.bridges[name] = bridge
             for command, handler in bridge.commands().items():
                 self.local.register(command, handler)
+            for command, streaming in getattr(bridge, "streaming_commands", dict)().items():
+                self.local.register_streaming(command, streaming)
 
     # --- inside: what happens ----------------------------------------------------------------------------------------
 
@@ -321,6 +323,7 @@ class NodeProgram(Foreground):
                     handler(event)
             case Ready():
                 self._failures = 0
+                self.lan.addresses_changed()
                 self._maybe_ready()
             case LinkChanged():
                 self._link_changed(event)

@@ -80,7 +80,7 @@ def _connection(row: dict[str, Any]) -> dict[str, Any]:
 def _bridge(where: Any) -> str:
     if isinstance(where, list):
         return ", ".join(str(one.get("text", one)) if isinstance(one, dict) else str(one) for one in where)
-    return str(where)
+    return str(where["text"]) if isinstance(where, dict) and "text" in where else str(where)
 
 
 def path_text(peer: dict[str, Any]) -> str:
