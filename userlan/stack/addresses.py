@@ -8,7 +8,7 @@ IPV4_BROADCAST = b"\xff\xff\xff\xff"
 IPV4_ALL_HOSTS = bytes((224, 0, 0, 1))
 IPV6_ALL_NODES = bytes.fromhex("ff020000000000000000000000000001")
 EVERYBODY = frozenset((IPV4_BROADCAST, IPV4_ALL_HOSTS, IPV6_ALL_NODES))
-"""Groups of which every host is a member (RFC 1122 3.2.1.3, RFC 1112 4, RFC 4291 2.8)."""
+"""What every host hears, whatever its sockets want (RFC 1122 3.2.1.3, RFC 3376 5, RFC 4291 2.8)."""
 
 _IPV6_UNSPECIFIED = bytes(16)
 _IPV6_LOOPBACK = bytes(15) + b"\x01"
@@ -18,6 +18,11 @@ _IPV4_MAPPED = bytes(10) + b"\xff\xff"
 def is_group(address: bytes) -> bool:
     """Multicast, or IPv4's limited broadcast and the rest of class E, which never is one host."""
     return address[0] >= 224 if len(address) == 4 else address[0] == 0xFF
+
+
+def is_multicast(address: bytes) -> bool:
+    """A multicast group (RFC 1112 4, RFC 4291 2.7)."""
+    return address[0] & 0xF0 == 0xE0 if len(address) == 4 else address[0] == 0xFF
 
 
 def is_martian(source: bytes) -> bool:
