@@ -78,7 +78,7 @@ def messages(protocol: ModuleType) -> st.SearchStrategy[Message]:
 
 
 @PROTOCOLS
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(data=st.data())
 def test_parse_undoes_build(protocol: ModuleType, data: st.DataObject) -> None:
     message = data.draw(messages(protocol))

@@ -11,7 +11,7 @@ IGMPv3 (RFC 3376; now STD 100, RFC 9776) and MLDv2 (RFC 3810; STD 101, RFC 9777)
     state: group → Filter ── change ──────────────────────────────────▶ ▼
            │                                                         Host.packets
            ▼
-    admits(group, source): the host takes the packet; hears(socket, …): this socket does
+    admits(packet): the host takes it; hears(socket, …): this socket does
 
 **Filters.** Each socket wants of a group either some sources alone (INCLUDE) or all but some (EXCLUDE). The host wants
 what any of its sockets wants: one filter for each group. A packet is taken when the host's filter admits its source, and
@@ -22,7 +22,8 @@ never leave a host. The limited broadcast is no group: every socket on the port 
 **Telling.** A change of the host's filter is told at once and again, ``robustness`` times in all, at random within
 1 s. Joins and leaves take no time argument: what they change is compared when the host is drained, so that many in a
 row make one report. A general query is answered with all groups, one for a group (and sources) with that, after a
-random part of the time that the query allows; queries that come meanwhile join the answer (RFC 3376 5.2).
+random part of the time that the query allows; queries that come meanwhile join the answer (RFC 3376 5.2). No filter
+keeps a query out.
 
 **Older queriers.** While one was heard of late (robustness × query interval + response time), the host speaks its
 version: a report for each group, no sources, a timer for each, silent when another member has reported (RFC 2236,
@@ -133,12 +134,18 @@ class Groups:
 
     # ------------------------------------------------------------------ who hears what
 
-    def admits(self, destination: bytes, source: bytes) -> bool:
-        """Whether the host takes a packet from the network to this group or broadcast."""
+    def admits(self, packet: SuperPacket) -> bool:
+        """Whether the host takes a packet from the network to a group or broadcast.
+
+        Filters are about what is sent to a group, not about its router, who asks at the group's own address.
+        """
+        destination = packet.destination
+        if destination in EVERYBODY:
+            return True
         state = self._state.get(destination)
-        if state is not None and state.admits(source):
-            return not stays_here(destination)
-        return destination in EVERYBODY
+        if state is None or stays_here(destination):
+            return False
+        return state.admits(packet.source) or self.takes(packet)
 
     def hears(self, socket: UdpSocket, destination: bytes, source: bytes) -> bool:
         """Whether a socket on the right port takes a datagram to this group or broadcast."""

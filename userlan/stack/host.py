@@ -191,7 +191,7 @@ class Host:
 
     def _accept(self, packet: SuperPacket, now: float) -> None:
         destination = packet.destination
-        if destination not in self.addresses and not self._groups.admits(destination, packet.source):
+        if destination not in self.addresses and not self._groups.admits(packet):
             self.counters["destination-not-ours"] += 1
             return
         try:

@@ -63,7 +63,7 @@ TRAFFIC_CLASS = 0xC0
 _TICK = 100
 """Milliseconds: the unit of the max resp code (RFC 3376 4.1.1)."""
 
-_OLDER_REPORTS = {TYPE_REPORT_1: 1, TYPE_REPORT_2: 2}
+_OLDER_TYPES = frozenset((TYPE_REPORT_1, TYPE_REPORT_2, TYPE_LEAVE))
 
 
 def parse(packet: SuperPacket) -> Message:
@@ -88,14 +88,14 @@ def parse(packet: SuperPacket) -> Message:
     group = bytes(data[4:8])
     if kind == TYPE_QUERY:
         return _query(packet, data, group)
+    if kind not in _OLDER_TYPES:
+        raise WireError("igmp-type", f"IGMP type {kind:#x} is not known")
     _check_group(group)
-    if kind in _OLDER_REPORTS:
-        if packet.destination != group:
-            raise WireError("igmp-destination", "an IGMP report went to another group than its own")
-        return Member(_OLDER_REPORTS[kind], group)
     if kind == TYPE_LEAVE:
         return Leave(group)
-    raise WireError("igmp-type", f"IGMP type {kind:#x} is not known")
+    if packet.destination != group:
+        raise WireError("igmp-destination", "an IGMP report went to another group than its own")
+    return Member(1 if kind == TYPE_REPORT_1 else 2, group)
 
 
 def _query(packet: SuperPacket, data: Buffer, group: bytes) -> Query:
