@@ -100,10 +100,18 @@ class Link:
         """A message of the router or of another member."""
         self.host.receive(on_the_wire(self.family.wire.build(message, source or self.family.router)), self.now)
 
-    def ask(self, group: bytes | None = None, *sources: bytes, within: int = 10_000, version: int = 0, **more: int) -> None:
+    def ask(
+        self,
+        group: bytes | None = None,
+        *sources: bytes,
+        within: int = 10_000,
+        version: int = 0,
+        robustness: int = 0,
+        interval: int = 0,
+    ) -> None:
         """A query (``within`` in milliseconds), general without a group."""
         name = self.family.everything if group is None else group
-        self.hear(Query(version or self.family.newest, name, within, sources=sources, **more))
+        self.hear(Query(version or self.family.newest, name, within, False, robustness, interval, sources))
 
 
 def record(kind: RecordType, group: bytes, *sources: bytes) -> Record:

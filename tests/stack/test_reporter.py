@@ -44,12 +44,18 @@ def test_a_join_is_told_at_once_and_again_within_a_second(family: Family) -> Non
 def test_what_each_change_is_called(family: Family) -> None:
     """RFC 3376 5.1, the table of the differences between two states."""
     link, group, (a, b, c, *_) = Link(family), family.groups[0], family.sources
-    include = [(dict(sources=[a, b]), [(ALLOW, a, b)]), (dict(sources=[b, c]), [(ALLOW, c), (BLOCK, a)])]
-    switch = [(dict(exclude=[a]), [(TO_EX, a)]), (dict(exclude=[b, c]), [(ALLOW, a), (BLOCK, b, c)])]
-    back = [(dict(sources=[a]), [(TO_IN, a)]), (dict(sources=[]), [(BLOCK, a)]), (dict(), [(TO_EX,)])]
-    for arguments, expected in [*include, *switch, *back]:
+    steps: list[tuple[dict[str, list[bytes]], list[tuple[RecordType, list[bytes]]]]] = [
+        ({"sources": [a, b]}, [(ALLOW, [a, b])]),
+        ({"sources": [b, c]}, [(ALLOW, [c]), (BLOCK, [a])]),
+        ({"exclude": [a]}, [(TO_EX, [a])]),
+        ({"exclude": [b, c]}, [(ALLOW, [a]), (BLOCK, [b, c])]),
+        ({"sources": [a]}, [(TO_IN, [a])]),
+        ({"sources": []}, [(BLOCK, [a])]),
+        ({}, [(TO_EX, [])]),
+    ]
+    for arguments, expected in steps:
         link.settled().socket.join(group, **arguments)
-        wanted = [record(kind, group, *sources) for kind, *sources in expected]
+        wanted = [record(kind, group, *sources) for kind, sources in expected]
         assert link.records(60.0) == wanted * 2, "each of them, and each once more"
     link.socket.leave(group)
     assert link.records(60.0) == [record(TO_IN, group)] * 2
