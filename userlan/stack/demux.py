@@ -64,6 +64,7 @@ class TcpDemux:
         self._time_waits: dict[Key, TimeWait] = {}
         self._touched_waits: dict[TimeWait, None] = {}
         self._deadlines: Deadlines[Connection | TimeWait] = Deadlines()
+        self._now = 0.0
         self._replies: list[SuperPacket] = []
         self._events: list[Event] = []
 
@@ -149,6 +150,7 @@ class TcpDemux:
 
     def packets(self, now: float) -> list[SuperPacket]:
         """What the touched connections have to send, in the order of touching."""
+        self._now = now
         packets, self._replies = self._replies, []
         touched = list(self.touched)
         self.touched.clear()
@@ -224,12 +226,26 @@ class TcpDemux:
         for segment in segments:
             packets.append(build(segment, local, remote, hop_limit))
 
+    def _path_found(self, connection: Connection) -> None:
+        """A connection found out how large packets may be: the others that send there are told of less (RFC 8201
+        5.2); more they find out by themselves."""
+        mtu, connection.path.finding = connection.path.finding, None
+        destination = connection.remote[0]
+        if mtu is None:
+            return
+        less = mtu < self._path_mtu.get(destination, self.mtu)
+        self._path_mtu.learn(destination, mtu, self.mtu, self._now)
+        if less:
+            self.path_mtu_changed(destination, self._now)
+
     def _settle(self, connection: Connection) -> None:
         """After its transmit: note its deadline, and let it go when it is over."""
         self._report(connection)
         key = _key(connection)
         if self._entries.get(key) is not connection:
             return
+        if connection.path.finding is not None:
+            self._path_found(connection)
         if connection.time_wait is not None:
             self._deadlines.set(connection, None)
             self._enter_wait(key, connection.time_wait)

@@ -295,13 +295,18 @@ class Host:
     def _too_big(self, found: Report, now: float) -> None:
         """Lower the path MTU, when the packet that did not fit is one that we can have sent."""
         quote = found.quote
+        length = min(found.length, self.mtu)
         if quote.protocol == PROTOCOL_TCP:
-            plausible = self._tcp.flight(quote) is not None
+            connection = self._tcp.flight(quote)
+            mtu = self._path_mtu.plausible(quote.destination, found.mtu, length)
+            plausible = connection is not None and mtu is not None
+            if connection is not None and mtu is not None and not connection.too_big(mtu, quote.sequence or 0, now):
+                self.counters["path-mtu-doubted"] += 1
+                return
         elif quote.protocol == PROTOCOL_UDP:
             plausible = self._udp.may_have_sent(found)
         else:
             plausible = self._icmp.is_outstanding(quote)
-        length = min(found.length, self.mtu)
         if not plausible or self._path_mtu.reduce(quote.destination, found.mtu, length, self.mtu, now) is None:
             self.counters["icmp-implausible"] += 1
             return

@@ -23,6 +23,8 @@ class Config:
     timestamps: bool = True
     sack: bool = True
     """Options that are offered and accepted (RFC 7323, RFC 2018)."""
+    ecn: bool = True
+    """Explicit congestion notification is offered and accepted (RFC 3168)."""
 
     # --- buffers
     receive_window: int = 1 * MIB
@@ -37,8 +39,10 @@ class Config:
     work."""
 
     # --- sending
-    congestion: str = "newreno"
+    congestion: str = "cubic"
     """The name of a congestion control in :data:`userlan.stack.tcp.congestion.ALGORITHMS`."""
+    pacing: bool = True
+    """New data leaves over the round trip where that is 5 ms or longer (RFC 9002 7.7)."""
     initial_window_segments: int = 10
     """RFC 6928."""
     nagle: bool = True

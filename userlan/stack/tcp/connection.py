@@ -23,8 +23,10 @@ from userlan.stack.tcp import input as arriving
 from userlan.stack.tcp import output
 from userlan.stack.tcp.challenge import ChallengeLimit
 from userlan.stack.tcp.config import Config
+from userlan.stack.tcp.ecn import Ecn
 from userlan.stack.tcp.handshake import MIN_MSS
 from userlan.stack.tcp.isn import Initial
+from userlan.stack.tcp.plpmtud import HEADERS_V4, HEADERS_V6, PathSearch
 from userlan.stack.tcp.receiver import Receiver
 from userlan.stack.tcp.send_buffer import Buffer
 from userlan.stack.tcp.sender import Sender
@@ -39,10 +41,6 @@ if TYPE_CHECKING:
 
 Endpoint = tuple[bytes, int]
 """A packed address and a port."""
-
-HEADERS_V4 = 40
-HEADERS_V6 = 60
-"""Octets of an IP header and a TCP header without options."""
 
 DEFAULT_MSS_V4 = 536
 DEFAULT_MSS_V6 = 1220
@@ -71,13 +69,13 @@ class Connection:
     __slots__ = (
         "_backlog",
         "_events",
-        "_mtu",
         "_wants_room",
         "challenge",
         "challenge_due",
         "config",
         "context",
         "counters",
+        "ecn",
         "error",
         "handshake_due",
         "handshake_retries",
@@ -91,6 +89,7 @@ class Connection:
         "listener",
         "local",
         "passive",
+        "path",
         "peer_mss",
         "receiver",
         "remote",
@@ -126,6 +125,7 @@ class Connection:
         self.initial = initial.sequence
         self.sender = Sender(config, initial.sequence, self.counters)
         self.receiver = Receiver(config)
+        self.ecn = Ecn()
         self.timestamps = Timestamps(initial.timestamp_offset)
         self.challenge = ChallengeLimit()
         self.challenge_due = False
@@ -141,7 +141,7 @@ class Connection:
         self.linger_at = inf
         """When a connection that nobody reads stops waiting in FIN-WAIT-2."""
         self.soft_error: str | None = None
-        self._mtu = mtu
+        self.path = PathSearch(mtu, len(local[0]) == 16)
         self._events = 0
         self._wants_room = False
         self._backlog: Backlog | None = None
@@ -174,6 +174,16 @@ class Connection:
     def no_delay(self, value: bool) -> None:
         self.sender.no_delay = value
         self.touch()
+
+    @property
+    def congestion(self) -> str:
+        """The name of the congestion control (:data:`userlan.stack.tcp.congestion.ALGORITHMS`). Another one goes on
+        from the present window. Raises KeyError for a name that is not known."""
+        return self.sender.congestion.name
+
+    @congestion.setter
+    def congestion(self, value: str) -> None:
+        self.sender.use_congestion(value)
 
     @property
     def user_timeout(self) -> float:
@@ -303,7 +313,8 @@ class Connection:
         """When ``tick`` is to be called at the latest; None: not before something else happens."""
         if self.time_wait is not None:
             return self.time_wait.deadline()
-        deadline = min(self.sender.timer_at, self.receiver.ack_at, self.keepalive_at, self.linger_at)
+        sender = self.sender
+        deadline = min(sender.timer_at, sender.wake_at, self.receiver.ack_at, self.keepalive_at, self.linger_at)
         return None if deadline == inf else deadline
 
     def tick(self, now: float) -> None:
@@ -323,11 +334,41 @@ class Connection:
 
     def path_mtu_changed(self, mtu: int, now: float) -> None:
         """The path takes IP packets of ``mtu`` octets. What is in flight and larger is cut anew and sent again (RFC
-        1191 6.5)."""
-        self._mtu = mtu
-        if self.state not in HANDSHAKE and self.sender.use_segment(self.effective_segment()):
-            self.sender.segment_shrank()
+        1191 6.5); larger ones than now are tried by probes."""
+        if self.state in HANDSHAKE:
+            self.path = PathSearch(mtu, len(self.local[0]) == 16)
+            return
+        if self.path.changed(min(mtu, self.largest_to_peer), self.sender.sack, now):
+            self.path_found()
+        self.touch()
+
+    def too_big(self, mtu: int, sequence: int, now: float) -> bool:
+        """A message "packet too big", plausible so far, about our segment with this wire sequence number (the host
+        checked :meth:`quotes_flight`). True: it is to be believed at once; else it is kept in mind (RFC 5927 7.2)."""
+        sender = self.sender
+        if self.state in HANDSHAKE:
+            return True
+        probe = self.path.probe
+        believed = self.path.too_big(mtu, near(sequence, sender.una), sender.una, now)
+        if probe is not None and self.path.probe is None:
+            sender.probe_lost(probe)
             self.touch()
+        return believed
+
+    def stalled(self, now: float) -> None:
+        """The retransmission timer ran out: perhaps what is in flight is too large for the path."""
+        sender = self.sender
+        path = self.path
+        full = sender.window > 0 and sender.nxt - sender.una > path.base - self.overhead
+        if path.timed_out(sender.rtt.backoffs, full, sender.una, now):
+            self.counters["path-mtu-fallen"] += 1
+            self.path_found()
+
+    def path_found(self) -> None:
+        """``path.plpmtu`` changed: segments have another size from now on."""
+        if self.sender.use_segment(self.effective_segment()):
+            self.sender.segment_shrank()
+        self.touch()
 
     def unreachable(self, hard: bool, reason: str, now: float) -> None:
         """An ICMP error about a segment of ours (the host checked :meth:`quotes_flight`).
@@ -353,14 +394,27 @@ class Connection:
         if self.touched is not None:
             self.touched[self] = None
 
+    @property
+    def _headers(self) -> int:
+        return HEADERS_V4 if len(self.local[0]) == 4 else HEADERS_V6
+
+    @property
+    def largest_to_peer(self) -> int:
+        """Octets of the largest packet that the peer takes (RFC 6691: its MSS is less IP and TCP header alone)."""
+        return min(self.peer_mss, self.config.max_mss) + self._headers
+
+    @property
+    def overhead(self) -> int:
+        """Octets of each data packet that are no data."""
+        return self._headers + (OPTION_LENGTH if self.timestamps.enabled else 0)
+
     def offered_mss(self) -> int:
         """The MSS of our SYN: what the interface takes (RFC 6691)."""
-        headers = HEADERS_V4 if len(self.local[0]) == 4 else HEADERS_V6
-        return max(MIN_MSS, min(self._mtu - headers, self.config.max_mss))
+        return max(MIN_MSS, min(self.path.maximum - self._headers, self.config.max_mss))
 
     def effective_segment(self) -> int:
         """Octets of payload in one wire segment: both ends' limits, less the timestamps (RFC 9293 3.7.1)."""
-        segment = min(self.peer_mss, self.offered_mss())
+        segment = max(MIN_MSS, min(self.peer_mss, self.path.plpmtu - self._headers, self.config.max_mss))
         return segment - OPTION_LENGTH if self.timestamps.enabled else segment
 
     def report(self, events: int) -> None:

@@ -39,6 +39,11 @@ class ReceiveWindow:
         self._since: float | None = None
         self._consumed = 0
 
+    def bound(self, maximum: int) -> None:
+        """No window beyond ``maximum`` octets can be told."""
+        self._maximum = min(self._maximum, maximum)
+        self.limit = min(self.limit, maximum)
+
     def round_trip_sample(self, rtt: float, now: float) -> None:
         """A round trip took ``rtt`` seconds."""
         if self._next is None or rtt < self._next:

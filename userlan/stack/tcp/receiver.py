@@ -99,6 +99,8 @@ class Receiver:
 
     def start(self, initial: int, scaled: bool) -> None:
         """The peer's SYN with this position arrived; ``scaled``: windows that are told from now on are shifted."""
+        if not scaled:
+            self.window.bound(MAX_WINDOW_FIELD)
         self.next = self.ack_sent = initial + 1
         self.advertised = self.next + min(self.window.limit, MAX_WINDOW_FIELD)
         self.scaled = scaled
