@@ -5,7 +5,8 @@
     curl, iperf3, ping, servers ─ kernel TCP/IP ─ lan0 (TUN) ─ Road ─▶ join ─▶ Host ─ services
                                                              ◀─ Road ◀─ cut ◀─
 
-Run in a namespace of its own: ``python -m tests.interop.kernel``. It prints ``ready``, and then one line of JSON for
+Run in a namespace of its own: ``python -m tests.interop.kernel FOLDER``, which gets a trace of what each side sent and
+got, ``kernel.pcap`` and ``host.pcap``: the difference is the weather. It prints ``ready``, and then one line of JSON for
 each line of JSON on its standard input: a connection to open, an echo to send, other weather on the road.
 
 ::
@@ -29,10 +30,10 @@ from random import Random
 from typing import Any
 
 from tests.interop.kernel_services import IPERF_PORTS, SSH_PORT, Gate, Services, Splice, content
-from tests.interop.kernel_stage import HOST_IPV4, HOST_IPV6, KERNEL_IPV4, KERNEL_IPV6, MTU, Road, Tun, Weather
+from tests.interop.kernel_stage import HOST_IPV4, HOST_IPV6, KERNEL_IPV4, KERNEL_IPV6, MTU, Road, Trace, Tun, Weather
 from tests.lab.network import Lab, Namespace, end
 from userlan.stack import EchoFailed, EchoReply, Host, HostConfig
-from userlan.wire.superpacket import cut, join, parse
+from userlan.wire.superpacket import cut, join
 
 SERVERS = (SSH_PORT, 8000, 9000, *IPERF_PORTS)
 """Ports of the kernel's services that have a gate for each family."""
@@ -48,8 +49,9 @@ def gate_port(family: int, port: int) -> int:
 class Harness:
     """The process behind the TUN."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path) -> None:
         self.tun = Tun()
+        self.kernels, self.ours = (Trace(str(folder / name)) for name in ("kernel.pcap", "host.pcap"))
         self.inwards, self.outwards = Road(Weather(), SEED), Road(Weather(), SEED + 1)
         self.selector = selectors.DefaultSelector()
         self.host = Host(entropy=Random(SEED).randbytes, config=HostConfig(mtu=MTU))
@@ -80,8 +82,9 @@ class Harness:
                 elif key.fd == 0:
                     self._read_commands(now)
                 else:
-                    for error in self.inwards.send(self.tun.read(), now):
-                        self.tun.write(error)
+                    packets = self.tun.read()
+                    self.kernels.add(packets, now)
+                    self._to_kernel(self.inwards.send(packets, now), now)
             self._turn(now)
 
     def _pause(self) -> float | None:
@@ -90,8 +93,7 @@ class Harness:
         return None if first is None else max(0.0, first - time.monotonic())
 
     def _turn(self, now: float) -> None:
-        for packet in join(self.inwards.arrived(now), False, self.counters):
-            self.host.receive(packet, now)
+        self._to_host(self.inwards.arrived(now), now)
         deadline = self.host.deadline()
         if deadline is not None and deadline <= now:
             self.host.tick(now)
@@ -103,13 +105,23 @@ class Harness:
             else:
                 self.services.handle(event, now)
         for superpacket in self.host.packets(now):
-            for error in self.outwards.send(cut(superpacket, True), now):
-                self.host.receive(parse(error), now)
-        for piece in self.outwards.arrived(now):
-            self.tun.write(piece)
+            pieces = cut(superpacket, True)
+            self.ours.add(pieces, now)
+            self._to_host(self.outwards.send(pieces, now), now)
+        self._to_kernel(self.outwards.arrived(now), now)
         for client in [client for client in self.services.clients if client.outcome is not None]:
             self.services.clients.remove(client)
             self._say(client.outcome)
+
+    def _to_host(self, packets: list[bytes], now: float) -> None:
+        self.ours.add(packets, now)
+        for packet in join(packets, False, self.counters):
+            self.host.receive(packet, now)
+
+    def _to_kernel(self, packets: list[bytes], now: float) -> None:
+        self.kernels.add(packets, now)
+        for packet in packets:
+            self.tun.write(packet)
 
     def _read_commands(self, now: float) -> None:
         data = os.read(0, 65536)
@@ -150,7 +162,7 @@ class Bed:
         self._errors = folder / "harness.log"
         with self._errors.open("wb") as log:
             self._process = subprocess.Popen(
-                self.namespace.command(sys.executable, "-m", "tests.interop.kernel"),
+                self.namespace.command(sys.executable, "-m", "tests.interop.kernel", str(folder)),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -200,4 +212,4 @@ class Bed:
 
 
 if __name__ == "__main__":
-    Harness().run()
+    Harness(Path(sys.argv[1])).run()

@@ -8,6 +8,7 @@ import ipaddress
 import os
 import struct
 import subprocess
+from collections.abc import Iterable
 from dataclasses import dataclass
 from random import Random
 
@@ -18,6 +19,12 @@ TUNSETIFF = 0x400454CA
 IFF_TUN, IFF_NO_PI = 0x0001, 0x1000
 BATCH = 128
 """Packets read before what they caused is sent."""
+
+SNAPSHOT = 128
+"""Octets of each packet that a trace keeps: all headers."""
+
+LINKTYPE_RAW = 101
+"""IP packets without anything in front (tcpdump.org, link-layer header types)."""
 
 REORDER_DELAY = 0.004
 """Seconds that a packet is held back at most: some dozens overtake it."""
@@ -52,6 +59,19 @@ class Tun:
 
     def write(self, packet: bytes) -> None:
         os.write(self.handle, packet)
+
+
+class Trace:
+    """The heads of packets in a pcap file, for whoever looks into a failure (``tshark -r``)."""
+
+    def __init__(self, path: str) -> None:
+        self._file = open(path, "wb")  # noqa: SIM115  # as long as the process lives
+        self._file.write(struct.pack("=IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, SNAPSHOT, LINKTYPE_RAW))
+
+    def add(self, packets: Iterable[bytes], now: float) -> None:
+        for packet in packets:
+            head = packet[:SNAPSHOT]
+            self._file.write(struct.pack("=IIII", int(now), int(now % 1 * 1e6), len(head), len(packet)) + head)
 
 
 @dataclass(frozen=True)
