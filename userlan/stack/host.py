@@ -9,11 +9,12 @@ from collections import Counter
 from collections.abc import Callable
 
 from userlan.stack import errors
-from userlan.stack.addresses import EVERYBODY, Addresses, is_martian
+from userlan.stack.addresses import Addresses, is_group, is_martian
 from userlan.stack.config import HostConfig
 from userlan.stack.demux import TcpDemux
 from userlan.stack.errors import StackError
 from userlan.stack.events import EchoFailed, EchoReply, Event, TcpAccepted, TcpEvent, UdpReadable
+from userlan.stack.groups import Groups
 from userlan.stack.icmp import Icmp, Problem
 from userlan.stack.outgoing import Outgoing
 from userlan.stack.pmtu import PathMtu
@@ -80,7 +81,8 @@ class Host:
         self._outgoing = Outgoing(config.outgoing_bytes, entropy, self.counters)
         self._reassembler = Reassembler(self.counters)
         self._icmp = Icmp(config, self.counters)
-        self._udp = UdpTable(config, self.addresses, ports, self._outgoing, self.counters)
+        self._groups = Groups(config, self.addresses, entropy, self.counters)
+        self._udp = UdpTable(config, self.addresses, ports, self._groups, self._outgoing, self.counters)
         self._tcp = TcpDemux(
             config, self.addresses, ports, InitialNumbers(entropy), self._path_mtu, self.counters
         )
@@ -211,7 +213,7 @@ class Host:
         """A packet from the network. What is not for this host, or wrong, is dropped and counted; nothing is raised."""
         self._now = now
         source = packet.source
-        if source in self.addresses or is_martian(source):
+        if source in self.addresses or (is_martian(source) and not self._groups.from_nobody(packet)):
             self.counters["source-martian"] += 1
             return
         self._accept(packet, now)
@@ -219,9 +221,12 @@ class Host:
     def unreachable(self, packet: SuperPacket, now: float) -> None:
         """A packet of this host's cannot be sent on, as its owner knows: whoever sent it hears at once.
 
-        What an error from the network only hints at is certain here: an opening connection ends.
+        What an error from the network only hints at is certain here: an opening connection ends. A packet to a group
+        is never unreachable (RFC 1122 3.2.2): it reached all who listen, be it nobody.
         """
         self._now = now
+        if is_group(packet.destination):
+            return
         try:
             quote = parse_quote(packet.header + bytes(packet.payload[:64]))
         except WireError:
@@ -230,7 +235,7 @@ class Host:
 
     def _accept(self, packet: SuperPacket, now: float) -> None:
         destination = packet.destination
-        if destination not in self.addresses and destination not in EVERYBODY:
+        if destination not in self.addresses and not self._groups.admits(packet):
             self.counters["destination-not-ours"] += 1
             return
         try:
@@ -272,6 +277,8 @@ class Host:
             if not self._udp.receive(packet):
                 self.counters["udp-port-closed"] += 1
                 self._icmp.error(packet, Problem.PORT, now)
+        elif self._groups.takes(packet):
+            self._groups.receive(packet, now)
         elif protocol == (PROTOCOL_ICMP if packet.version == 4 else PROTOCOL_ICMPV6):
             found = self._icmp.receive(packet, now)
             if found is not None:
@@ -393,6 +400,8 @@ class Host:
             for packet in self._icmp.outgoing:
                 self._outgoing.add(packet)
             self._icmp.outgoing.clear()
+        for packet in self._groups.packets(now):
+            self._outgoing.add(packet)
         if self._outgoing:
             packets += self._outgoing.take(self._path_mtu, self.mtu)
         return packets
@@ -410,10 +419,10 @@ class Host:
 
     def deadline(self) -> float | None:
         """When ``tick`` is to be called at the latest; in the past when ``packets`` has something to give."""
-        if self._tcp.pending or self._outgoing or self._icmp.outgoing:
+        if self._tcp.pending or self._outgoing or self._icmp.outgoing or self._groups.pending:
             return self._now
         first = self._tcp.deadline()
-        for time in (self._reassembler.deadline(), self._path_mtu.deadline()):
+        for time in (self._reassembler.deadline(), self._path_mtu.deadline(), self._groups.deadline()):
             if time is not None and (first is None or time < first):
                 first = time
         return first
@@ -422,6 +431,7 @@ class Host:
         """Time has passed; drain ``packets`` and ``events`` afterwards."""
         self._now = now
         self._tcp.tick(now)
+        self._groups.tick(now)
         for first in self._reassembler.tick(now):
             self._icmp.error(first, Problem.REASSEMBLY, now)
         for destination in self._path_mtu.expired(now):
