@@ -92,6 +92,7 @@ def on_the_wire(kinds: Sequence[type[System]], sections: Sequence[str], plan: Pl
                 system = kind(stage, stage.folder / f"{kind.name}-{number}".replace(" ", "-"), peers)
                 try:
                     start = system.start()
+                    stage.use_cubic()
                     for section in sections:
                         ON_WIRE[section](system, plan, samples)
                     if start is not None and "bulk" in sections:

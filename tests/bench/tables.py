@@ -82,6 +82,7 @@ def small(samples: Samples) -> str:
         ("requests/s, a connection each", lambda system: number(samples.median("small", system, "rate"))),
         ("× wireguard-go 2023", lambda system: ratio(samples.median("small", system, "rate"), base)),
         ("p50 / p99, ms", lambda system: round_trips(samples.times("small", system, "times"))),
+        ("daemons' CPU ms a request", lambda system: number(samples.median("small", system, "cpu_ms"), ".2f")),
     ])
 
 

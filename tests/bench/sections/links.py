@@ -41,6 +41,7 @@ CEILING = "the link's own ceiling"
 def measure(kinds: Sequence[type[System]], plan: Plan, samples: Samples, peers: Peers) -> None:
     """All links, seeds and systems."""
     with staged(plan.size, ()) as stage:
+        stage.use_cubic()
         arguments = BareVeth(stage, stage.folder / "ceiling", peers).download_arguments("endless")
         samples.add(CEILING, BareVeth.name, goodput=for_seconds(stage.b, arguments, min(3.0, plan.link_seconds)) * 8 / 1e6)
     for seed in range(1, plan.seeds + 1):
@@ -56,6 +57,7 @@ def once(system: System, link: Link, plan: Plan, samples: Samples) -> None:
     arguments = system.download_arguments
     try:
         system.start()
+        system.stage.use_cubic()
         base = pings(system, max(10, int(plan.link_seconds / 10 / PING_INTERVAL)), PING_INTERVAL)
         before = received(system.b)
         goodput = for_seconds(system.b, arguments("endless"), plan.link_seconds)
