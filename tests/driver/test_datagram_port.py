@@ -31,11 +31,18 @@ class Receiver:
 
     def __init__(self) -> None:
         self.counters: Counter[str] = Counter()
+        self.held: list[Endpoint | str] = []
         self.buffers: list[Received] = []
         self.pumps: list[int] = []
 
     def received(self, data: memoryview, segment: int, source: Endpoint, port: Any) -> None:
         self.buffers.append(Received(bytes(data), segment, source))
+
+    def hold(self, way: Endpoint | str) -> None:
+        self.held.append(way)
+
+    def release(self, way: Endpoint | str) -> None:
+        self.held.remove(way)
 
     def pump(self) -> None:
         self.pumps.append(len(self.buffers))

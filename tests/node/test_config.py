@@ -181,7 +181,7 @@ def test_a_byte_order_mark_does_not_matter() -> None:
             "tunnel: {mtu: '1400'}",
             "c.yaml:1: tunnel.mtu: expected a whole number from 1280 to 8920, found '1400': leave out the quotes",
         ),
-        ("tunnel: 3", "c.yaml:1: tunnel: expected the keys mtu, keepalive, found '3'"),
+        ("tunnel: 3", "c.yaml:1: tunnel: expected the keys mtu, keepalive, bulk_over_tcp, found '3'"),
         (
             "tunnel: {keepalive: soon}",
             "c.yaml:1: tunnel.keepalive: 'soon' is not a duration such as 500ms, 25s, 2m or 1h30m",

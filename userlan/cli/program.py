@@ -104,6 +104,7 @@ class NodeProgram(Foreground):
             address_range=options.config.lan.range,
             mtu=options.config.tunnel.mtu,
             keepalive=options.config.tunnel.keepalive,
+            bulk_over_tcp=options.config.tunnel.bulk_over_tcp,
             agent=f"userlan {__version__}",
         )
         if options.config.name is not None:

@@ -29,6 +29,8 @@ class Burst(Protocol):
     def segment(self) -> int: ...
     @property
     def endpoint(self) -> Endpoint: ...
+    @property
+    def whole(self) -> bool: ...
 
 
 class Core(Protocol):
@@ -47,7 +49,23 @@ class Core(Protocol):
         """
 
     def datagrams(self, now: float) -> Any:
-        """The bursts (list of ``Burst``) that are due; each is given once."""
+        """The bursts (list of ``Burst``) that are due; each is given once. A core may keep some back (``backlog``)."""
+
+    @property
+    def backlog(self) -> bool:
+        """Whether ``datagrams`` would give more at once: it gives so much in one call as makes a short turn."""
+
+    def hold(self, way: Endpoint | str) -> None:
+        """A way out is full: an endpoint of framed TCP, or "udp". What is for it should wait in the core."""
+
+    def release(self, way: Endpoint | str) -> None:
+        """It has room again."""
+
+    def way_lost(self, endpoint: Endpoint) -> None:
+        """A framed TCP connection has ended."""
+
+    def way_lossy(self, endpoint: Endpoint) -> None:
+        """The kernel has to retransmit much on a framed TCP connection."""
 
     def deadline(self) -> float | None: ...
     def tick(self, now: float) -> None: ...
@@ -147,6 +165,14 @@ class CoreRunner:
         except Exception:
             self._failed("datagrams")
             return ()
+
+    def tell(self, call: Callable[[Core], None]) -> None:
+        """Tell the core about a way out, and see what it makes of it."""
+        try:
+            call(self.core)
+        except Exception:
+            self._failed("way")
+        self.touch()
 
     def dispatch(self) -> bool:
         """Hand out the core's events; whether there were any."""

@@ -36,6 +36,7 @@ from userlan.lan.invite import Invite
 from userlan.lan.roster import Changes, Peer, Roster
 from userlan.lan.secrets import NetworkSecret
 from userlan.lan.switch import Switch
+from userlan.node.bulk import BulkWays
 from userlan.node.events import LinkChanged, MemoryChanged, NodeEvent, PeerChanged, Ready, TimestampReserved
 from userlan.node.gossip import Gossip
 from userlan.node.keyring import Keyring
@@ -43,14 +44,14 @@ from userlan.node.lookup import Lookup
 from userlan.node.mediation import Failed, LinkState, Lost, MediatorLink, Received, of_control_service
 from userlan.node.membership import Membership, RefusalError
 from userlan.node.memory import Memory, SavedMediator
-from userlan.node.peer_table import ECHO_IDENTIFIER, PeerTable
+from userlan.node.peer_table import ECHO_IDENTIFIER, PROBE_IDENTIFIER, PeerTable
 from userlan.stack.config import HostConfig
 from userlan.stack.events import EchoReply, Event, TcpAccepted, TcpEvent
 from userlan.stack.host import Host
 from userlan.stack.tcp.config import Config as TcpConfig
 from userlan.tunnel.device import Device
 from userlan.tunnel.endpoint import Buffer, Burst
-from userlan.tunnel.events import Roamed, SessionEstablished, TimestampAdvanced
+from userlan.tunnel.events import BulkTraffic, LargeSent, Roamed, SessionEstablished, TimestampAdvanced, WayHeard
 from userlan.wire.endpoint import TCP, UDP, Endpoint
 from userlan.wire.superpacket import SuperPacket
 
@@ -78,6 +79,7 @@ class Node:
         address_range: AddressRange | None = None,
         mtu: int = 1420,
         keepalive: float = 5.0,
+        bulk_over_tcp: bool = True,
         agent: str = "userlan",
     ) -> None:
         self.memory = memory
@@ -100,6 +102,7 @@ class Node:
         self.membership = Membership(self.key, self.roster, self.keyring, entropy)
         self.membership.bind(self)
         self.peers = PeerTable(self.device, self.host, self.roster, self.keyring, memory, keepalive)
+        self.bulk = BulkWays(self.device, self.peers.links, bulk_over_tcp)
         self.gossip = Gossip(self.host, self.roster, self.keyring)
         self._entropy = entropy
         self._agent = agent
@@ -134,6 +137,27 @@ class Node:
         for packet in self.host.packets(now):
             self._route(packet, now)
         return self.device.datagrams(now)
+
+    @property
+    def backlog(self) -> bool:
+        """Whether ``datagrams`` would give more at once."""
+        return self.device.backlog
+
+    def hold(self, way: Endpoint | str) -> None:
+        """A way out is full: what is for it waits, by flow."""
+        self.device.hold(way)
+
+    def release(self, way: Endpoint | str) -> None:
+        """It has room again."""
+        self.device.release(way)
+
+    def way_lost(self, endpoint: Endpoint) -> None:
+        """A framed TCP connection has ended."""
+        self.device.way_lost(endpoint)
+
+    def way_lossy(self, endpoint: Endpoint) -> None:
+        """The kernel has to retransmit on a framed TCP connection."""
+        self.bulk.lossy(endpoint, self._now)
 
     def deadline(self) -> float | None:
         """When ``tick`` has something to do; now where parts have acted and nothing was sent since."""
@@ -278,6 +302,8 @@ class Node:
         """The roster changed: tunnels and switch follow."""
         self.switch.follow(self.roster, changes)
         self.peers.follow(changes, now)
+        for key in changes.removed:
+            self.bulk.forget(key)
         for address in self.roster.own_addresses:
             self.host.add_address(address)
 
@@ -374,6 +400,12 @@ class Node:
                 self.peers.session_established(event.public_key, now)
             elif isinstance(event, Roamed):
                 self.peers.roamed(event.public_key, event.new, now)
+            elif isinstance(event, LargeSent):
+                self.peers.large_sent(event.public_key, now)
+            elif isinstance(event, BulkTraffic):
+                self.bulk.traffic(event.public_key, now)
+            elif isinstance(event, WayHeard):
+                self.bulk.heard(event.public_key, event.endpoint, now)
             elif isinstance(event, TimestampAdvanced):
                 self.memory.timestamp = event.value
                 self._events.append(TimestampReserved())
@@ -390,6 +422,8 @@ class Node:
                 continue
             elif isinstance(event, EchoReply) and event.identifier == ECHO_IDENTIFIER:
                 self.peers.echo_reply(event.source, event.sequence, now)
+            elif isinstance(event, EchoReply) and event.identifier == PROBE_IDENTIFIER:
+                self.peers.probe_answered(event.source, event.sequence, now)
             else:
                 self._events.append(event)
         return bool(events)

@@ -52,6 +52,9 @@ MAX_TURNS = 64
 """Rounds of packets to own addresses in one ``packets``; what is left waits for the next, so that two own connections
 cannot keep it."""
 
+ECHO_HEADER = 8
+"""Octets in front of an echo's data (RFC 792, RFC 4443 4.1)."""
+
 IPV4_PROTOCOL_FIELD = 9
 """Where an IPv4 header names its protocol (RFC 791 3.1)."""
 
@@ -156,6 +159,20 @@ class Host:
         except WireError as error:
             raise StackError(errors.TOO_LONG, str(error)) from error
         self._outgoing.add(packet)
+
+    def echo_request(self, destination: bytes, identifier: int, sequence: int, length: int, now: float) -> SuperPacket:
+        """An echo request whose whole IP packet has ``length`` octets, not queued and never cut: a probe of the path's
+        MTU. The caller sends it; the answer is an ``EchoReply``. Raises StackError: no-address."""
+        source = self.addresses.source_for(destination)
+        if source is None:
+            raise StackError(errors.NO_ADDRESS, "this host has no address to reach that destination from")
+        headers = (ipv4.HEADER_LENGTH if len(destination) == 4 else ipv6.HEADER_LENGTH) + ECHO_HEADER
+        return self._icmp.ping(source, destination, identifier, sequence, bytes(max(0, length - headers)), now)
+
+    def path_carries(self, destination: bytes, mtu: int, now: float) -> None:
+        """The owner has measured that the path to ``destination`` carries packets of ``mtu`` octets and no larger."""
+        if self._path_mtu.measured(destination, mtu, self.mtu, now):
+            self._tcp.path_mtu_changed(destination, now)
 
     def tcp_states(self) -> Counter[State]:
         """How many TCP connections are in each state."""

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from userlan.tunnel import handshake, messages, primitives
 from userlan.tunnel.constants import (
+    DRAIN_BYTES,
     INITIATION_INTERVAL,
     INNER_MTU,
     KEY_SIZE,
@@ -31,6 +32,8 @@ from userlan.tunnel.unknown import UnknownPeers
 from userlan.wire.endpoint import Endpoint
 from userlan.wire.superpacket import SuperPacket, join
 
+LEAST_VIEW = 16_384  # bytes: an opened packet of more is referred to, not copied
+LEAST_SHARE = 16_384  # bytes: what a peer may send in a call however many others wait
 _STALE_DEADLINES = 64  # deadlines that may be out of date before the heap is built anew, beside two for each peer
 
 
@@ -158,9 +161,54 @@ class Device:
         self._schedule(peer)
 
     def datagrams(self, now: float) -> list[Burst]:
-        """Everything that is to be sent."""
+        """What is to be sent, ``DRAIN_BYTES`` of packets at most; ``backlog`` tells whether there is more."""
         self._now = now
+        waiting = self._shared.waiting
+        if waiting:
+            budget = DRAIN_BYTES
+            for peer in list(waiting):
+                share = max(budget // len(waiting), LEAST_SHARE) if waiting else budget
+                budget -= peer.drain(share, now)
+                if peer.timers.earliest < peer.scheduled:
+                    self._schedule(peer)
+                if peer in waiting:
+                    del waiting[peer]
+                    waiting[peer] = None
+                if budget <= 0:
+                    break
         return self._shared.outgoing.drain()
+
+    @property
+    def backlog(self) -> bool:
+        """Whether ``datagrams`` would give more at once: packets wait, and not for a way out that is full."""
+        return any(peer.can_drain() for peer in self._shared.waiting)
+
+    def hold(self, way: Endpoint | str) -> None:
+        """A way out is full: an endpoint of framed TCP, or "udp" as a whole. Packets for it wait, by flow."""
+        self._shared.held.add(way)
+
+    def release(self, way: Endpoint | str) -> None:
+        """A way out has room again."""
+        self._shared.held.discard(way)
+
+    def way_lost(self, endpoint: Endpoint) -> None:
+        """A framed TCP connection has ended: bulk flows that took it go where all else goes."""
+        self._shared.held.discard(endpoint)
+        for peer in self._peers.values():
+            if peer.bulk == endpoint:
+                peer.use_bulk(None, self._now)
+
+    def probe(self, public_key: bytes, packet: SuperPacket, now: float) -> None:
+        """Send a packet alone in one datagram that nobody may fragment, whatever the path is known to carry."""
+        peer = self._peers.get(public_key)
+        if peer is not None:
+            peer.probe(packet, now)
+
+    def knock(self, public_key: bytes, endpoint: Endpoint, now: float) -> None:
+        """An empty message to a peer by another way than its own; an answer comes as ``WayHeard``."""
+        peer = self._peers.get(public_key)
+        if peer is not None and peer.has_session(now):
+            peer.keepalive(now, endpoint)
 
     def events(self) -> list[TunnelEvent]:
         """What happened since the last call."""
@@ -214,7 +262,8 @@ class Device:
         inbound: list[Inbound] = []
         if packets:
             peer.timers.data_received(now)
-            joined = join(packets, not peer.stock, self.counters)
+            views: Sequence[Buffer] = [memoryview(packet) for packet in packets] if len(packets[0]) > LEAST_VIEW else packets
+            joined = join(views, not peer.stock, self.counters)
             if joined:
                 inbound.append(Inbound(peer, joined))
         if peer.timers.earliest < peer.scheduled:

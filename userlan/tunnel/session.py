@@ -122,6 +122,10 @@ class Session:
         None, and nothing has happened, unless every one is of this session, authentic, and newer than the one before.
         """
         view = memoryview(data)
+        if int.from_bytes(view[8:16], "little") <= self.replay.newest:
+            return None
+        if len(view) <= segment:
+            return self._open_one(view)
         whole = len(view) - len(view) % segment
         if 0 < len(view) - whole < messages.TRANSPORT_MINIMUM or segment < messages.TRANSPORT_MINIMUM:
             return None
@@ -136,6 +140,17 @@ class Session:
         if len(packets) != len(rows) or not self._mark_ascending([row[1] for row in rows]):
             return None
         return packets
+
+    def _open_one(self, view: memoryview) -> list[bytes] | None:
+        """A single datagram with a new counter; it may be as large as framed TCP carries, so it is not copied."""
+        count = bytes(view[8:16])
+        if len(view) < messages.TRANSPORT_MINIMUM or view[:8] != self.head:
+            return None
+        try:
+            packet = self._decrypt(_NONCE_START + count, view[_HEADER:], None)
+        except primitives.AuthenticationError:
+            return None
+        return [packet] if self._mark_ascending([count]) else None
 
     def _mark_ascending(self, counts: list[bytes]) -> bool:
         """Mark authenticated counters (8 bytes each), if each is newer than the one before; False: none was marked."""

@@ -12,6 +12,7 @@ from userlan.tunnel.handshake import Identity
 from userlan.tunnel.outgoing import Outgoing
 from userlan.tunnel.session import Session
 from userlan.tunnel.tai64n import StampSource
+from userlan.wire.endpoint import Endpoint
 
 if TYPE_CHECKING:
     from userlan.tunnel.initiations import Outstanding
@@ -42,7 +43,7 @@ class IndexTable:
 class Shared:
     """One for each device."""
 
-    __slots__ = ("counters", "entropy", "events", "identity", "indices", "mtu", "outgoing", "stamps")
+    __slots__ = ("counters", "entropy", "events", "held", "identity", "indices", "mtu", "outgoing", "stamps", "waiting")
 
     def __init__(self, identity: Identity, entropy: Callable[[int], bytes], stamps: StampSource, mtu: int) -> None:
         self.identity = identity
@@ -53,6 +54,10 @@ class Shared:
         self.indices = IndexTable(entropy)
         self.outgoing = Outgoing(self.counters)
         self.events: list[TunnelEvent] = []
+        self.waiting: dict[Peer, None] = {}
+        """Peers with packets to seal; an ordered set."""
+        self.held: set[Endpoint | str] = set()
+        """Ways out that are full: framed TCP by endpoint, UDP as a whole."""
 
     def emit(self, event: TunnelEvent) -> None:
         """Tell the owner; dropped and counted when it has not asked for long."""

@@ -169,7 +169,7 @@ def _check_udp(packet: Buffer, offset: int, end: int) -> None:
         raise WireError("udp-truncated", f"a UDP datagram of {length} octets came with {end - offset}")
 
 
-def cut(packet: SuperPacket, checksums: bool) -> list[bytes]:
+def cut(packet: SuperPacket, checksums: bool, limit: int = 0) -> list[bytes]:
     """The IP packets that a super-packet stands for, complete.
 
     TCP: the sequence number advances, FIN and PSH are on the last only, CWR on the first only (RFC 3168 6.1.2).
@@ -177,16 +177,31 @@ def cut(packet: SuperPacket, checksums: bool) -> list[bytes]:
     4.2).
     `checksums`: compute those of TCP, UDP and IPv4; else they stay as in the header, or zero when there are several.
     A single packet that is not `verified` keeps the transport checksum that it arrived with.
+    `limit`: octets of the largest IP packet that the path carries; 0: what `segment_size` makes. A TCP segment has no
+    borders that matter, so it is cut as coarsely as the path allows, in multiples of `segment_size`, or finer than that
+    where the path has become narrower; other packets keep theirs.
     """
-    if packet.wire_count == 1 or packet.fragment:
+    if packet.fragment:
         return [_whole(packet, checksums)]
     if packet.protocol == PROTOCOL_TCP:
+        size = _tcp_size(packet, limit)
+        if size >= len(packet.payload):
+            return [_whole(packet, checksums)]
         if checksums or (packet.version == 4 and not packet.header[6] & 0x40):
-            return _cut_each(packet, checksums)
-        return _cut_tcp(packet)
-    if packet.protocol == PROTOCOL_UDP:
-        return _cut_each(packet, checksums)
+            return _cut_each(packet, size, checksums)
+        return _cut_tcp(packet, size)
+    if packet.protocol == PROTOCOL_UDP and packet.wire_count > 1:
+        return _cut_each(packet, packet.segment_size, checksums)
     return [_whole(packet, checksums)]
+
+
+def _tcp_size(packet: SuperPacket, limit: int) -> int:
+    """Octets of TCP payload in each wire packet on a path that carries `limit` octets (0: unknown)."""
+    size = packet.segment_size or len(packet.payload)
+    room = limit - len(packet.header)
+    if room <= 0 or not size:
+        return size
+    return room // size * size if room >= size else room
 
 
 def _ip_part(packet: SuperPacket, payload_length: int, index: int, checksums: bool) -> bytes:
@@ -210,13 +225,12 @@ def _tcp_tail(packet: SuperPacket, flags: int) -> bytes:
     return b"".join((header[offset + 8 : offset + 13], bytes((flags,)), window, b"\0\0", header[offset + 18 :]))
 
 
-def _cut_tcp(packet: SuperPacket) -> list[bytes]:
+def _cut_tcp(packet: SuperPacket, size: int) -> list[bytes]:
     """The quick way: no checksums, one identification; every packet is prefix, sequence number, suffix, payload."""
     header = packet.header
     payload = packet.payload
-    size = packet.segment_size
     offset = packet.transport_offset
-    last = (packet.wire_count - 1) * size
+    last = (len(payload) - 1) // size * size
     flags = header[offset + 13]
     sequence = int.from_bytes(header[offset + 4 : offset + 8], "big")
     ports = header[offset : offset + 4]
@@ -235,11 +249,10 @@ def _cut_tcp(packet: SuperPacket) -> list[bytes]:
     return packets
 
 
-def _cut_each(packet: SuperPacket, checksums: bool) -> list[bytes]:
+def _cut_each(packet: SuperPacket, size: int, checksums: bool) -> list[bytes]:
     """The general way: each wire packet gets its own IP header, transport header and, if asked for, checksums."""
     payload = packet.payload
-    size = packet.segment_size
-    count = packet.wire_count
+    count = -(-len(payload) // size)
     shared = packet.version == 6 or bool(packet.header[6] & 0x40)
     network = _ip_part(packet, size, 0, checksums)
     packets: list[bytes] = []
@@ -247,25 +260,26 @@ def _cut_each(packet: SuperPacket, checksums: bool) -> list[bytes]:
         chunk = payload[index * size : (index + 1) * size]
         if index and (not shared or index == count - 1):
             network = _ip_part(packet, len(chunk), index, checksums)
-        transport = _transport_part(packet, index, count, len(chunk))
+        transport = _transport_part(packet, index * size, count - 1 - index, len(chunk))
         if checksums:
             transport = _with_checksum(packet, transport, chunk)
         packets.append(b"".join((network, transport, chunk)))
     return packets
 
 
-def _transport_part(packet: SuperPacket, index: int, count: int, payload_length: int) -> bytes:
-    """The TCP or UDP header of wire packet `index` of `count`, its checksum zero."""
+def _transport_part(packet: SuperPacket, start: int, following: int, payload_length: int) -> bytes:
+    """The TCP or UDP header of the wire packet whose payload begins at `start`, its checksum zero; `following` more
+    come after it."""
     header = packet.header
     offset = packet.transport_offset
     if packet.protocol == PROTOCOL_UDP:
         return header[offset : offset + 4] + (UDP_LENGTH + payload_length).to_bytes(2, "big") + b"\0\0"
     flags = header[offset + 13]
-    if index:
+    if start:
         flags &= ~_CWR
-    if index < count - 1:
+    if following:
         flags &= ~(_FIN | _PSH)
-    sequence = int.from_bytes(header[offset + 4 : offset + 8], "big") + index * packet.segment_size & _SEQUENCE_MASK
+    sequence = int.from_bytes(header[offset + 4 : offset + 8], "big") + start & _SEQUENCE_MASK
     return header[offset : offset + 4] + sequence.to_bytes(4, "big") + _tcp_tail(packet, flags)
 
 
