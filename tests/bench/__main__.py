@@ -7,13 +7,14 @@ import json
 import os
 import platform
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.bench.measure import Plan, Samples
+from tests.bench.measure import Plan, Samples, Troubles
 from tests.bench.peers import Peers
 from tests.bench.sections import bulk, links, scale, small, udp
 from tests.bench.stage import staged
@@ -37,6 +38,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--rounds", type=int, default=plan.rounds, help="rounds of each system (default %(default)s)")
     parser.add_argument("--seconds", type=float, default=plan.seconds, help="of iperf3, pings and idling (default %(default)s)")
     parser.add_argument("--flood", type=float, default=plan.flood, help="seconds of 64-byte packets (default %(default)s)")
+    parser.add_argument("--search", type=int, default=plan.search, help="trials that look for a clean rate (default %(default)s)")
     parser.add_argument("--requests", type=int, default=plan.requests, help="small requests (default %(default)s)")
     parser.add_argument("--link-seconds", type=float, default=plan.link_seconds, help="over each bad line (default %(default)s)")
     parser.add_argument("--seeds", type=int, default=plan.seeds, help="of the bad lines (default %(default)s)")
@@ -51,8 +53,8 @@ def arguments() -> argparse.ArgumentParser:
 def plan_of(options: argparse.Namespace) -> Plan:
     """The options as a plan."""
     return Plan(
-        options.size << 20, options.rounds, options.seconds, options.flood, options.requests, options.link_seconds, options.seeds,
-        options.connections, options.members,
+        options.size << 20, options.rounds, options.seconds, options.flood, options.search, options.requests, options.link_seconds,
+        options.seeds, options.connections, options.members,
     )
 
 
@@ -83,20 +85,22 @@ def chosen(options: argparse.Namespace, peers: Peers) -> tuple[list[type[System]
     return [kind for kind in kinds if reasons[kind] is None], [f"{kind.name}: {reason}" for kind, reason in reasons.items() if reason]
 
 
-def on_the_wire(kinds: Sequence[type[System]], sections: Sequence[str], plan: Plan, samples: Samples, peers: Peers) -> None:
+def on_the_wire(
+    kinds: Sequence[type[System]], sections: Sequence[str], plan: Plan, samples: Samples, peers: Peers, troubles: Troubles
+) -> None:
     """Rounds of all systems in turn; one start of a system serves all its sections."""
     with staged(plan.size) as stage:
         for number in range(plan.rounds):
             for kind in kinds:
-                print(f"round {number + 1}: {kind.name}", file=sys.stderr, flush=True)
                 system = kind(stage, stage.folder / f"{kind.name}-{number}".replace(" ", "-"), peers)
                 try:
-                    start = system.start()
-                    stage.use_cubic()
-                    for section in sections:
-                        ON_WIRE[section](system, plan, samples)
-                    if start is not None and "bulk" in sections:
-                        samples.add("bulk", kind.name, start=start)
+                    with troubles.watched(f"round {number + 1}: {kind.name}"):
+                        start = system.start()
+                        stage.use_cubic()
+                        for section in sections:
+                            ON_WIRE[section](system, plan, samples)
+                        if start is not None and "bulk" in sections:
+                            samples.add("bulk", kind.name, start=start)
                 finally:
                     system.stop()
 
@@ -121,17 +125,14 @@ def main(words: Sequence[str] | None = None) -> int:
         return 1
     plan, peers, samples, begin = plan_of(options), Peers(options.peers), Samples(), time.monotonic()
     kinds, missing = chosen(options, peers)
-    wrong = ""
-    try:
-        simple = [section for section in sections if section in ON_WIRE]
-        if simple and kinds:
-            on_the_wire(kinds, simple, plan, samples, peers)
-        if "links" in sections:
-            links.measure([kind for kind in kinds if kind in ON_LINKS or issubclass(kind, Userlan)], plan, samples, peers)
-        if "scale" in sections:
-            scale.measure(plan, samples, peers)
-    except (AssertionError, RuntimeError) as error:
-        wrong = str(error)
+    troubles = Troubles()
+    simple = [section for section in sections if section in ON_WIRE]
+    if simple and kinds:
+        on_the_wire(kinds, simple, plan, samples, peers, troubles)
+    if "links" in sections:
+        links.measure([kind for kind in kinds if kind in ON_LINKS or issubclass(kind, Userlan)], plan, samples, peers, troubles)
+    if "scale" in sections:
+        scale.measure(plan, samples, peers, troubles)
     seconds = time.monotonic() - begin
     print(report(samples))
     for line in missing:
@@ -143,10 +144,11 @@ def main(words: Sequence[str] | None = None) -> int:
 
         draw(samples, options.plots)
     print(f"\n{seconds / 60:.1f} minutes; {plan.rounds} rounds, medians", file=sys.stderr)
-    if wrong:
-        print(f"a wrong result: {wrong}", file=sys.stderr)
-    return 1 if wrong else 0
+    for line in troubles.lines:
+        print(f"a wrong result: {line}", file=sys.stderr)
+    return 1 if troubles.lines else 0
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))     # so that the namespaces and what runs in them end, too
     sys.exit(main())

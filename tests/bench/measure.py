@@ -7,6 +7,7 @@ import os
 import re
 import statistics
 import subprocess
+import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -28,6 +29,8 @@ class Plan:
     """Of each iperf3 run, of a loaded ping, of the idle one."""
     flood: float = 3.0
     """Of each trial of 64-byte packets."""
+    search: int = 7
+    """Trials of the search for the rate that is carried without loss."""
     requests: int = 1000
     link_seconds: float = 20.0
     seeds: int = 3
@@ -62,6 +65,23 @@ class Samples:
         """All rounds' round trips together."""
         lists = self.data.get(section, {}).get(system, {}).get(metric, [])
         return [float(value) for one in lists if isinstance(one, list) for value in one]
+
+
+class Troubles:
+    """What went wrong, a line each. A run of an hour goes on without the part that failed, and fails in the end."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    @contextlib.contextmanager
+    def watched(self, what: str) -> Iterator[None]:
+        """Says what is done in the block, and keeps its failure."""
+        print(what, file=sys.stderr, flush=True)
+        try:
+            yield
+        except (AssertionError, RuntimeError, subprocess.SubprocessError) as error:
+            self.lines.append(f"{what}: {error}")
+            print(f"  went wrong: {error}", file=sys.stderr, flush=True)
 
 
 def cpu_seconds(pids: Iterable[int]) -> float:

@@ -122,9 +122,8 @@ def _from_go(peer: Peer, target: Path) -> str | None:
     if shutil.which("go") is None:
         return "Go is not installed"
     with tempfile.TemporaryDirectory() as place:
-        result = subprocess.run(
-            ["go", "install", peer.module], capture_output=True, text=True, timeout=PATIENCE, env=os.environ | {"GOBIN": place, "GOFLAGS": ""}
-        )
+        variables = os.environ | {"GOBIN": place, "GOFLAGS": ""}
+        result = subprocess.run(["go", "install", peer.module], capture_output=True, text=True, timeout=PATIENCE, env=variables)
         if result.returncode:
             return f"go install failed: {(result.stderr.strip().splitlines() or ['no reason given'])[-1].strip()}"
         shutil.copy(Path(place) / peer.binary, target)

@@ -1,4 +1,4 @@
-"""Where a system is measured: two namespaces joined by a wire or by a slow link, a web server, an iperf3 server and a datagram sink on A."""
+"""Where a system is measured: two namespaces joined by a wire or a slow link; a web server, an iperf3 server, a datagram sink on A."""
 
 from __future__ import annotations
 

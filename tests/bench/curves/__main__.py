@@ -111,7 +111,7 @@ def series(found: dict[str, Sharing]) -> list[tuple[object, ...]]:
     for mix, one in found.items():
         for number in range(len(one.rates[0])):
             delay = statistics.fmean(one.delays[number * 10 : number * 10 + 10])
-            rows.append((mix, (number + 1) * one.window, one.index(number), delay, *(flow[number] for flow in one.rates)))
+            rows.append((mix, (number + 1) * one.window, one.evenness(number), delay, *(flow[number] for flow in one.rates)))
     return rows
 
 

@@ -86,7 +86,7 @@ class Sharing(NamedTuple):
     delays: list[float]
     """The queue's, sampled ten times a window."""
 
-    def index(self, number: int) -> float:
+    def evenness(self, number: int) -> float:
         """Jain's index in one window."""
         return jain([flow[number] for flow in self.rates])
 
@@ -111,7 +111,7 @@ def share(
     algorithms: Sequence[str], starts: Sequence[float], rate: float, rtt: float, queue: float, seconds: float, seed: int,
     window: float = 1.0,
 ) -> Sharing:
-    """Flows of these congestion controls, started at these times, over a link of ``rate`` bits a second with a queue of ``queue`` seconds."""
+    """Flows of these congestion controls, started at these times, over a link of ``rate`` bits a second and ``queue`` seconds of queue."""
     world = World(seed)
     lan = Lan(world, checksums=False)
     # a hair of jitter on the way to the bottleneck: packets of two flows never arrive in lockstep, as they do not in reality
@@ -138,7 +138,7 @@ def convergence(sharing: Sharing, start: float, wanted: float = 0.9, steady: int
     first = round(start / sharing.window)
     good = 0
     for number in range(first, len(sharing.rates[0])):
-        good = good + 1 if sharing.index(number) >= wanted else 0
+        good = good + 1 if sharing.evenness(number) >= wanted else 0
         if good == steady:
             return (number - steady + 1 - first) * sharing.window
     return None

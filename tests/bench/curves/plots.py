@@ -1,7 +1,8 @@
-"""The curves as PNG. matplotlib is imported here alone: `pip install -e '.[bench]'`."""
+"""The curves as PNG. matplotlib is imported here alone, where it is used."""
 
 from __future__ import annotations
 
+import importlib
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,16 +16,17 @@ DPI = 120
 
 
 def pyplot() -> Any:
-    """matplotlib's pyplot, drawing into files."""
-    import matplotlib
+    """matplotlib's pyplot, drawing into files; SystemExit with one line where it is not installed."""
+    try:
+        importlib.import_module("matplotlib").use("Agg")
+    except ImportError:
+        raise SystemExit("plots need matplotlib: pip install -e '.[bench]'") from None
+    return importlib.import_module("matplotlib.pyplot")
 
-    matplotlib.use("Agg")
-    import matplotlib.pyplot
 
-    return matplotlib.pyplot
-
-
-def draw(folder: Path, rows: Sequence[tuple[str, float, float, float, float]], shared: Mapping[str, Sharing], late: Mapping[str, Sharing]) -> None:
+def draw(
+    folder: Path, rows: Sequence[tuple[str, float, float, float, float]], shared: Mapping[str, Sharing], late: Mapping[str, Sharing]
+) -> None:
     """response.png, fairness.png, convergence.png."""
     plot = pyplot()
     _response(plot, folder / "response.png", rows)
@@ -60,7 +62,7 @@ def _series(plot: Any, path: Path, found: Mapping[str, Sharing]) -> None:
             grid[0][column].plot(times, [rate / 1e6 for rate in flow], label=f"flow {number + 1}")
         grid[0][column].set(title=mix, ylabel="Mbit/s")
         grid[0][column].legend(fontsize=7)
-        grid[1][column].plot(times, [one.index(number) for number in range(len(times))])
+        grid[1][column].plot(times, [one.evenness(number) for number in range(len(times))])
         grid[1][column].set(ylabel="Jain's index", ylim=(0, 1.05))
         delays = [statistics.fmean(one.delays[number * 10 : number * 10 + 10]) * 1000 for number in range(len(times))]
         grid[2][column].plot(times, delays)

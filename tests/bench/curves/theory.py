@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 
 CUBIC_C = 0.4
@@ -12,13 +13,13 @@ CUBIC_BETA = 0.7
 def reno_window(loss: float) -> float:
     """The mean window of an AIMD sender that adds one segment a round trip and halves: √(3/2p) (Mathis et al. 1997, with an ACK for
     every segment; RFC 9438 5.1, Eq. 6 with α = 1 and β = 0.5)."""
-    return (1.5 / loss) ** 0.5
+    return math.sqrt(1.5 / loss)
 
 
 def cubic_window(loss: float, rtt: float) -> float:
     """RFC 9438 5.1, Eq. 5, (C(3+β)/(4(1−β)))^¼ · RTT^¾ / p^¾ = 1.054 (RTT/p)^¾, and never below the Reno-friendly region's (Eq. 6)."""
-    factor = (CUBIC_C * (3 + CUBIC_BETA) / (4 * (1 - CUBIC_BETA))) ** 0.25
-    return max(factor * (rtt / loss) ** 0.75, reno_window(loss))
+    factor = math.pow(CUBIC_C * (3 + CUBIC_BETA) / (4 * (1 - CUBIC_BETA)), 0.25)
+    return max(factor * math.pow(rtt / loss, 0.75), reno_window(loss))
 
 
 RATES: Mapping[str, Callable[[float, float], float]] = {

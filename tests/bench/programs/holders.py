@@ -69,7 +69,10 @@ def main() -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     command, *numbers = sys.argv[1:]
-    {"serve": serve, "open": hold}[command](*map(int, numbers))
+    if command == "serve":
+        serve(int(numbers[0]), int(numbers[1]))
+    else:
+        hold(int(numbers[0]), int(numbers[1]), int(numbers[2]))
 
 
 if __name__ == "__main__":

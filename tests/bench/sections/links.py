@@ -7,12 +7,11 @@ one's. The systems take turns within a seed; ratios are made of the pairs of one
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from tests.bench.measure import Plan, Samples, for_seconds, load, pings
+from tests.bench.measure import Plan, Samples, Troubles, for_seconds, load, pings
 from tests.bench.peers import Peers
 from tests.bench.stage import staged
 from tests.bench.systems import BareVeth, System
@@ -38,17 +37,17 @@ LINKS = (
 CEILING = "the link's own ceiling"
 
 
-def measure(kinds: Sequence[type[System]], plan: Plan, samples: Samples, peers: Peers) -> None:
+def measure(kinds: Sequence[type[System]], plan: Plan, samples: Samples, peers: Peers, troubles: Troubles) -> None:
     """All links, seeds and systems."""
-    with staged(plan.size, ()) as stage:
+    with troubles.watched(CEILING), staged(plan.size, ()) as stage:
         stage.use_cubic()
         arguments = BareVeth(stage, stage.folder / "ceiling", peers).download_arguments("endless")
         samples.add(CEILING, BareVeth.name, goodput=for_seconds(stage.b, arguments, min(3.0, plan.link_seconds)) * 8 / 1e6)
     for seed in range(1, plan.seeds + 1):
         for link in LINKS:
             for kind in kinds:
-                print(f"seed {seed}, {link.name}: {kind.name}", file=sys.stderr, flush=True)
-                with staged(plan.size, (*link.options, "--seed", str(seed))) as stage:
+                options = (*link.options, "--seed", str(seed))
+                with troubles.watched(f"seed {seed}, {link.name}: {kind.name}"), staged(plan.size, options) as stage:
                     once(kind(stage, stage.folder / "system", peers), link, plan, samples)
 
 

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 
-from tests.bench.measure import Plan, Samples, cpu_seconds, memory
+from tests.bench.measure import Plan, Samples, Troubles, cpu_seconds, memory
 from tests.bench.peers import Peers
 from tests.bench.programs import ROOT
 from tests.bench.programs.crowd import MEMBERS, networks_needed
@@ -23,30 +23,31 @@ SERVED, FORWARDED, PORTS = 7100, 7200, 4
 OWN_NETWORKS = 16
 """As many as one key may own."""
 SETTLE = 3.0
-"""Seconds before something counts as idle."""
+"""Seconds before something counts as idle (no longer than it is watched)."""
 RESERVE = 1000
 """Open files that a process needs for itself."""
 
 
-def measure(plan: Plan, samples: Samples, peers: Peers) -> None:
+def measure(plan: Plan, samples: Samples, peers: Peers, troubles: Troubles) -> None:
     """Everything; each part on a stage of its own."""
-    told = subprocess.run(
-        [sys.executable, "-m", "tests.bench.programs.stack_memory", str(plan.connections)], capture_output=True, text=True, cwd=ROOT,
-        check=True, timeout=600,
-    )
-    samples.add(SECTION, "the stack alone", connection_kib=json.loads(told.stdout)["octets"] / 1024, connections=plan.connections)
-    with staged(plan.size) as stage:
+    with troubles.watched(f"{plan.connections} idle connections of the stack alone"):
+        command = [sys.executable, "-m", "tests.bench.programs.stack_memory", str(plan.connections)]
+        told = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True, timeout=600)
+        samples.add(SECTION, "the stack alone", connection_kib=json.loads(told.stdout)["octets"] / 1024, connections=plan.connections)
+    with troubles.watched(f"{plan.connections} idle connections"), staged(plan.size) as stage:
         connections(stage, plan, samples, peers)
-    with staged(plan.size) as stage:
+    with troubles.watched(f"{plan.members} idle peers"), staged(plan.size) as stage:
         crowd(stage, plan, samples)
 
 
-def program(namespace: Namespace, stage: Stage, module: str, *arguments: str, line: str) -> tuple[subprocess.Popen[bytes], str]:
-    """Start one of the bench's programs and wait for a line of it; its standard input is a pipe."""
+def program(
+    namespace: Namespace, stage: Stage, module: str, *arguments: str, line: str, stdin: int = subprocess.DEVNULL
+) -> tuple[subprocess.Popen[bytes], str]:
+    """Start one of the bench's programs and wait for a line of it."""
     log = stage.folder / f"{module}-{arguments[0]}.log"
     with log.open("wb") as output:
         process = namespace.start(
-            sys.executable, "-m", f"tests.bench.programs.{module}", *arguments, stdout=output, stderr=output, stdin=subprocess.PIPE,
+            sys.executable, "-m", f"tests.bench.programs.{module}", *arguments, stdout=output, stderr=output, stdin=stdin,
             cwd=str(ROOT),
         )
     return process, wait_for_line(log, line, process, patience=300)
@@ -54,7 +55,7 @@ def program(namespace: Namespace, stage: Stage, module: str, *arguments: str, li
 
 def idle_cpu(pids: list[int], seconds: float) -> float:
     """The share of one core that processes use while nothing happens, in per cent."""
-    time.sleep(SETTLE)
+    time.sleep(min(SETTLE, seconds))
     before = cpu_seconds(pids)
     time.sleep(seconds)
     return (cpu_seconds(pids) - before) / seconds * 100
@@ -75,7 +76,7 @@ def connections(stage: Stage, plan: Plan, samples: Samples, peers: Peers) -> Non
         pids = system.pids()
         samples.add(SECTION, "two nodes, one peer each", idle_cpu=idle_cpu(pids, plan.seconds) / 2, node_mib=max(map(memory, pids)))
         before = [memory(pid) for pid in pids]
-        holder, _ = program(stage.b, stage, "holders", "open", str(FORWARDED), str(PORTS), str(count), line="open")
+        holder, _ = program(stage.b, stage, "holders", "open", str(FORWARDED), str(PORTS), str(count), line="open", stdin=subprocess.PIPE)
         cpu = idle_cpu(pids, plan.seconds) / 2
         after = [memory(pid) for pid in pids]
         assert holder.stdin is not None
@@ -109,10 +110,11 @@ def crowd(stage: Stage, plan: Plan, samples: Samples) -> None:
         anna.run("join", invite)
 
     def all_there() -> bool:
-        return sum(peer["state"] == "direct" for peer in anna.status()["peers"]) >= count
+        direct = [peer for peer in anna.status()["peers"] if peer["state"] == "direct"]
+        return len(direct) >= count
 
     begin = time.monotonic()
-    until(all_there, 60 + count, f"{count} direct peers in {networks} networks of {MEMBERS}", 1.0)
+    until(all_there, 60 + 2 * count, f"{count} direct peers in {networks} networks of {MEMBERS}", 1.0)
     took = time.monotonic() - begin
     cpu = idle_cpu([pid], plan.seconds)
     assert all_there(), "a peer was lost while nothing happened"

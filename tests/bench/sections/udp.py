@@ -11,8 +11,6 @@ from tests.lab.network import until
 
 CLEAN = 0.01
 """The share that may be lost at a rate that counts as carried."""
-STEPS = 6
-"""Trials of the search for that rate; the bounds are within 2 % then."""
 TRIALS = itertools.count(1)
 
 
@@ -22,7 +20,7 @@ def measure(system: System, plan: Plan, samples: Samples) -> None:
     sent, received, rate = trial(system, plan.flood, 0.0)
     samples.add("udp", system.name, flood=rate, flood_loss=1 - received / sent, offered=sent / plan.flood)
     best, low, high = 0.0, 500.0, max(2 * rate, 1000.0)
-    for _ in range(STEPS):
+    for _ in range(plan.search):
         wanted = (low * high) ** 0.5
         sent, received, carried = trial(system, min(1.0, plan.flood), wanted)
         if received >= (1 - CLEAN) * sent:

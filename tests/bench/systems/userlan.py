@@ -18,8 +18,8 @@ from tests.lab.userlan_process import USERLAN, Mediator, Member
 PROXY = "127.0.0.1:1055"
 FORWARDED = 8001
 """B's port that leads to A's web server."""
-UDP_ALONE = ""
-"""The configuration that keeps bulk off TCP; empty as long as nothing but UDP is used where UDP is not blocked."""
+UDP_ALONE = "tunnel:\n  bulk_over_tcp: false\n"
+"""The configuration that keeps bulk off TCP."""
 
 
 class Userlan(System):
@@ -97,12 +97,6 @@ class UserlanUdp(Userlan):
 
     name = "userlan, UDP alone"
     configuration = UDP_ALONE
-
-    @classmethod
-    def missing(cls, peers: Peers) -> str | None:
-        if not cls.configuration:
-            return "this userlan uses nothing but UDP where UDP is open: the row `userlan` is it"
-        return super().missing(peers)
 
 
 class UserlanTap(Userlan):
