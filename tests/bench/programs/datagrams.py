@@ -1,7 +1,7 @@
 """64-byte UDP packets: how many a second arrive.
 
-``receive`` counts the datagrams of each trial and prints a JSON line ``{"trial", "received", "seconds"}`` once none has come for a
-while. ``send`` sends for some seconds, as fast as it can or at a rate, and prints ``{"trial", "sent", "seconds"}``; through a SOCKS5
+``receive`` counts the datagrams of each trial and prints a JSON line ``{"trial", "received", "seconds"}`` whenever none has come for a
+while; of several for one trial the last is the sum. ``send`` sends for some seconds, as fast as it can or at a rate, and prints ``{"trial", "sent", "seconds"}``; through a SOCKS5
 proxy by UDP ASSOCIATE where there is no kernel interface.
 
 Why not iperf3: it cannot speak SOCKS, and at overload its figures of loss come by the same path as the flood. Here the receiver's
@@ -20,31 +20,40 @@ import time
 SIZE = 64
 """Octets of payload, as iperf3's ``-l 64``."""
 SILENCE = 0.4
-"""Seconds after which a trial is over: more than any queue on the way holds."""
+"""Seconds after which the receiver tells what it has: a queue on the way may hold more."""
 BUFFER = 4 << 20
 HEAD = struct.Struct("!Q")
 
 
 def receive(port: int) -> None:
     """Count for ever."""
-    sink = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
-    sink.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+    if socket.has_dualstack_ipv6():
+        sink = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+        sink.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+    else:
+        sink = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     sink.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
-    sink.bind(("::", port))
+    sink.bind(("", port))
     print("ready", flush=True)
     buffer = bytearray(2048)
+    counts: dict[int, tuple[int, float, float]] = {}
+    following: int | None = None
     while True:
-        sink.settimeout(None)
-        trial, first = _next(sink, buffer), time.monotonic()
-        count, last = 1, first
-        sink.settimeout(SILENCE)
+        if following is None:
+            sink.settimeout(None)
+            following = _next(sink, buffer)
+            sink.settimeout(SILENCE)
+        trial, last = following, time.monotonic()
+        count, first, _ = counts.get(trial, (0, last, last))
         try:
-            while True:
-                if _next(sink, buffer) == trial:
-                    count += 1
-                    last = time.monotonic()
+            while following == trial:
+                count += 1
+                last = time.monotonic()
+                following = _next(sink, buffer)
         except TimeoutError:
-            print(json.dumps({"trial": trial, "received": count, "seconds": last - first}), flush=True)
+            following = None
+        counts[trial] = (count, first, last)
+        print(json.dumps({"trial": trial, "received": count, "seconds": last - first}), flush=True)
 
 
 def _next(sink: socket.socket, buffer: bytearray) -> int:

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import itertools
 import json
+import time
 
 from tests.bench.measure import Plan, Samples
 from tests.bench.systems import System
-from tests.lab.network import until
 
 CLEAN = 0.01
 """The share that may be lost at a rate that counts as carried."""
+QUIET = 1.0
+"""Seconds without news of the sink after which a trial is over; what a queue still held has come by then."""
+PATIENCE = 30.0
+"""Seconds after which it is over in any case."""
 TRIALS = itertools.count(1)
 
 
 def measure(system: System, plan: Plan, samples: Samples) -> None:
     """One round of one system that is up."""
-    trial(system, min(1.0, plan.flood), 1000.0)      # names, neighbours and flows are known afterwards
+    _, received, _ = trial(system, min(1.0, plan.flood), 1000.0)      # names, neighbours and flows are known afterwards
+    assert received > 0, f"no packet arrives through {system.name}"
     sent, received, rate = trial(system, plan.flood, 0.0)
     samples.add("udp", system.name, flood=rate, flood_loss=1 - received / sent, offered=sent / plan.flood)
     best, low, high = 0.0, 500.0, max(2 * rate, 1000.0)
@@ -36,15 +41,18 @@ def trial(system: System, seconds: float, rate: float) -> tuple[int, int, float]
     arguments = [*system.sink(), "--trial", str(number), "--seconds", str(seconds), "--rate", str(rate)]
     told = system.stage.python(system.b, "datagrams", "send", *arguments)
     sent = int(str(told["sent"]))
-
-    def counted() -> dict[str, float] | None:
-        for line in system.stage.sink.read_text().splitlines():
-            if line.startswith("{") and json.loads(line)["trial"] == number:
-                found: dict[str, float] = json.loads(line)
-                return found
-        return None
-
-    result = until(counted, 15, f"the sink's count of {sent} packets through {system.name}", 0.05)
-    received = int(result["received"])
+    received, taken = settled(system, number)
     assert received <= sent, f"{received} packets arrived of {sent} that were sent"
-    return sent, received, received / max(result["seconds"], seconds)
+    return sent, received, received / max(taken, seconds)
+
+
+def settled(system: System, number: int) -> tuple[int, float]:
+    """The sink's count of a trial and the seconds that it arrived over, once it has not changed for ``QUIET``."""
+    known, since, give_up = (0, 0.0), time.monotonic(), time.monotonic() + PATIENCE
+    while time.monotonic() < min(since + QUIET, give_up):
+        time.sleep(0.05)
+        told = [json.loads(line) for line in system.stage.sink.read_text().splitlines() if line.startswith("{") and line.endswith("}")]
+        found = next(((one["received"], one["seconds"]) for one in reversed(told) if one["trial"] == number), known)
+        if found != known:
+            known, since = found, time.monotonic()
+    return known
