@@ -273,7 +273,7 @@ def test_a_member_that_was_away_during_evictions_still_comes_back(lan: VirtualLa
     lan.network(anna, ben, carla)
     lan.direct(anna, ben, carla)
     lan.kill_mediator()
-    memory, key = ben.save(), ben.device._identity.private
+    memory, key = ben.save(), ben.device._shared.identity.private
     lan.kill("ben")
     anna.evict("home", carla.key, lan.world.now)
     lan.world.run(40)

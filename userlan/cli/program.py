@@ -33,6 +33,7 @@ from userlan.cli.api import Api
 from userlan.cli.foreground import Foreground, StartError
 from userlan.cli.interfaces import local_addresses
 from userlan.driver.bridge import Bridge, BridgeStore, CommandError
+from userlan.driver.ciphers import aes_pays
 from userlan.driver.engine import Engine
 from userlan.driver.lan import Lan
 from userlan.driver.local import LocalServer, Reply
@@ -106,6 +107,7 @@ class NodeProgram(Foreground):
             keepalive=options.config.tunnel.keepalive,
             bulk_over_tcp=options.config.tunnel.bulk_over_tcp,
             agent=f"userlan {__version__}",
+            aes=options.config.tunnel.cipher == "auto" and aes_pays(),
         )
         if options.config.name is not None:
             self.node.renamed(options.config.name)

@@ -19,11 +19,11 @@ from userlan.cli.output import ago, as_json, byte_count, table
 def status(settings: Settings, json_output: bool) -> None:
     """Me, my networks, my peers and how each is reached."""
     snapshot = call(settings.state, "status")
-    click.echo(as_json(snapshot) if json_output else describe(snapshot))
+    click.echo(as_json(snapshot) if json_output else describe(snapshot, settings.verbose > 0))
 
 
-def describe(snapshot: dict[str, Any]) -> str:
-    """The snapshot in words and columns."""
+def describe(snapshot: dict[str, Any], verbose: bool = False) -> str:
+    """The snapshot in words and columns; ``verbose``: with what few ask for."""
     me, mediator = snapshot["self"], snapshot["mediator"]
     lines = [f"{me['name']}  {me['ipv4'] or '(no address yet)'}  {me['ipv6']}"]
     told = mediator["state"] + (f": {mediator['reason']}" if mediator["reason"] else "")
@@ -36,7 +36,7 @@ def describe(snapshot: dict[str, Any]) -> str:
     for network in snapshot["networks"]:
         mine = " (yours)" if network["owner"] == me["key"] else ""
         lines += ["", f"{network['name']}{mine}{', locked' if network['locked'] else ''}"]
-        rows = [_row(peer) for peer in snapshot["peers"] if network["name"] in peer["networks"]]
+        rows = [_row(peer, verbose) for peer in snapshot["peers"] if network["name"] in peer["networks"]]
         lines += [f"  {line}" for line in table(rows).splitlines()] if rows else ["  nobody else yet"]
     return "\n".join(lines)
 
@@ -58,8 +58,8 @@ def path_text(peer: dict[str, Any]) -> str:
     return str(peer["state"])
 
 
-def _row(peer: dict[str, Any]) -> dict[str, Any]:
-    return {
+def _row(peer: dict[str, Any], verbose: bool) -> dict[str, Any]:
+    row = {
         "name": peer["name"],
         "address": peer["ipv4"] or peer["ipv6"],
         "path": path_text(peer),
@@ -67,6 +67,7 @@ def _row(peer: dict[str, Any]) -> dict[str, Any]:
         "received": byte_count(peer["rx_bytes"]),
         "sent": byte_count(peer["tx_bytes"]),
     }
+    return row | {"cipher": peer["cipher"] or None} if verbose else row
 
 
 @click.command()

@@ -22,7 +22,7 @@ Parts
 ``membership``  requests, the roster's changes, evictions
 ``peers``       one pair's state: introduction, liveness by echo, latency
 ``peer_table``  all of them; budget for each target address
-``gossip``      what members tell each other
+``gossip``      what members tell each other: evictions, proofs, the ciphers that they take
 ``keyring``     secrets of networks, pre-shared keys, who proved to know them
 ``lookup``      who is who, for bridges and embedding programs
 ``memory``      what survives a restart

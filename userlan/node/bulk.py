@@ -8,7 +8,8 @@ interactive stays on UDP and waits behind nothing::
     the peer hears it, and answers by the same ──▶ both use the connection for their bulk flows
     the connection ends, or retransmits        ──▶ UDP again; another attempt later
 
-Only an address at which the peer is already (its tunnel came up there) is ever knocked at. It is tried only on short
+Only an address at which the peer is already (its tunnel came up there) is ever knocked at, or accepted from: who can
+replay a datagram gains no way by it. It is tried only on short
 round trips: on long ones a kernel's TCP underneath adds its own recovery to the inner one's, and one loss stops all
 flows at once; and not again for a minute where the kernel had to retransmit.
 """
@@ -59,6 +60,8 @@ class BulkWays:
         """Authenticated packets of a peer came by framed TCP beside UDP: use it, and say so by an answer."""
         peer = self._device.peer(key)
         if not self.enabled or key not in self._links or peer is None or peer.bulk is not None:
+            return
+        if peer.endpoint is None or peer.endpoint.host != endpoint.host:
             return
         peer.use_bulk(endpoint, now)
         self._retry[key] = (0.0, RETRY_FIRST)

@@ -78,6 +78,7 @@ def _peer(node: Node, peer: Peer, now: float) -> dict[str, Any]:
         "state": state,
         "path": path,
         "endpoint": host_port(endpoint.host, endpoint.port) if endpoint is not None else None,
+        "cipher": tunnel.cipher(now) if tunnel is not None else "",
         "rtt_ms": round(link.rtt * 1000, 3) if link.rtt is not None and state == "direct" else None,
         "rx_bytes": tunnel.rx_bytes if tunnel is not None else 0,
         "tx_bytes": tunnel.tx_bytes if tunnel is not None else 0,

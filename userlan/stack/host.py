@@ -320,6 +320,25 @@ class Host:
                 break
         return packets
 
+    @property
+    def has_answers(self) -> bool:
+        """Whether ``answers`` would give something."""
+        return bool(self._icmp.outgoing)
+
+    def answers(self, now: float) -> list[SuperPacket]:
+        """What ``packets`` would give of ICMP, and of UDP if there is some: what does not depend on what programs make
+        of the events that came with it, so that an echo is answered before they are told."""
+        self._now = now
+        for packet in self._icmp.outgoing:
+            self._outgoing.add(packet)
+        self._icmp.outgoing.clear()
+        own = self.addresses
+        packets = self._outgoing.take(self._path_mtu, self.mtu)
+        for packet in packets:
+            if packet.destination in own:
+                self._accept(packet, now)
+        return [packet for packet in packets if packet.destination not in own]
+
     def _produce(self, now: float) -> list[SuperPacket]:
         packets = self._tcp.packets(now)
         if self._icmp.outgoing:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from math import inf
 
 from userlan.tunnel import messages
@@ -10,30 +10,27 @@ from userlan.tunnel.constants import (
     BURST_BYTES,
     BURST_SEGMENTS,
     DATAGRAM_SILENCE,
-    INITIATE_ENDPOINTS,
-    INITIATE_SPACING,
     KEY_SIZE,
     LARGE_INTERVAL,
     LEAST_MTU,
     MAX_DATAGRAM,
-    REKEY_TIMEOUT,
-    REKEY_TIMEOUT_JITTER,
     SESSIONS_NEXT,
     SESSIONS_PREVIOUS,
 )
 from userlan.tunnel.events import BulkTraffic, Expired, HandshakeFailed, LargeSent, Roamed, SessionEstablished, WayHeard
 from userlan.tunnel.flows import BULK_RATE, BulkFlows, FlowQueues, bucket_of
 from userlan.tunnel.initiations import Initiations, Outstanding
+from userlan.tunnel.initiator import Initiator
 from userlan.tunnel.outgoing import Staged
 from userlan.tunnel.session import Keyring, Session, padding
 from userlan.tunnel.shared import Shared
+from userlan.tunnel.suites import AES_256_GCM
 from userlan.tunnel.timers import Action, Timers
 from userlan.wire.endpoint import TCP, UDP, Endpoint
 from userlan.wire.errors import WireError
 from userlan.wire.superpacket import SuperPacket, cut
 
 NO_PRESHARED_KEY = bytes(KEY_SIZE)
-_JITTER_STEPS = 1 << 16
 
 
 class Peer:
@@ -42,8 +39,8 @@ class Peer:
     endpoint: where authenticated packets came from last, or what was configured; None: unknown. last_received: when an
     authenticated packet came last; last_handshake: when the last session was established (monotonic seconds, None:
     never). rx_bytes, tx_bytes: whole datagrams. stock: the far end is stock WireGuard, so inner checksums are computed
-    and checked. context: a free slot for the owner. bulk: the framed TCP connection that bulk flows take, None: they go
-    where all else goes.
+    and checked, and no suite but its own is used. context: a free slot for the owner. bulk: the framed TCP connection that bulk flows
+    take, None: they go where all else goes.
     """
 
     def __init__(self, public_key: bytes, shared: Shared) -> None:
@@ -59,6 +56,7 @@ class Peer:
         self.keyring = Keyring()
         self.timers = Timers()
         self.initiations = Initiations(self, shared)
+        self.initiator = Initiator(self, shared)
         self.last_timestamp = b""
         self.last_initiation_received = -inf
         self.unknown = False
@@ -75,15 +73,21 @@ class Peer:
         self._datagram_heard = -inf
         self._shared = shared
         self._staged = Staged()
-        self._targets: tuple[Endpoint, ...] = ()
-        self._deferred_targets: tuple[Endpoint, ...] = ()
-        self._last_initiation_sent = -inf
-        self._last_handshake_sent = -inf
 
     def has_session(self, now: float) -> bool:
         """Whether a packet could be sealed and sent now."""
         session = self.keyring.current
         return session is not None and session.can_send(now)
+
+    @property
+    def ciphers(self) -> tuple[str, ...] | None:
+        """What the peer takes beside ChaCha20-Poly1305, None: unknown."""
+        return self.initiator.choice.ciphers
+
+    def cipher(self, now: float) -> str:
+        """Of what would be sent now; empty without a session."""
+        session = self.keyring.current
+        return session.suite.name if session is not None and session.can_send(now) else ""
 
     # --- sending
 
@@ -250,91 +254,39 @@ class Peer:
         if not packets:
             self.keepalive(now)
 
-    # --- initiating
-
     def _begin_handshake(self, now: float) -> None:
-        """An initiation; if a handshake message left in the last 5 s, later, and only if there is no session."""
-        if self.timers.handshake_running:
-            return
-        self.timers.handshake_begun()
-        due = self._last_handshake_sent + REKEY_TIMEOUT
-        if now < due:
-            if not self.has_session(now):
-                self._draw_jitter()
-                self.timers.initiation_due(due + self.timers.jitter)
-            return
-        self._repeat_initiation(now)
+        self.initiator.begin(now)
 
-    def _repeat_initiation(self, now: float) -> None:
-        """A fresh initiation to the endpoints that are being tried, else to the peer's, and the timer for the next."""
-        targets = self._targets or ((self.endpoint,) if self.endpoint is not None else ())
-        if targets:
-            self._send_initiation(targets, now)
-        else:
-            self._shared.counters["no-endpoint"] += 1
-        self._draw_jitter()
-        self.timers.initiation_sent(now)
-
-    def initiate(self, endpoints: Sequence[Endpoint], now: float) -> None:
-        """A fresh initiation to each endpoint; deferred when the previous one left less than 25 ms ago.
-
-        Without a session it is repeated like any other handshake, to the same endpoints; beside a session it is not.
-        """
-        targets = tuple(dict.fromkeys(endpoints))[:INITIATE_ENDPOINTS]
-        if not targets:
-            return
-        due = self._last_initiation_sent + INITIATE_SPACING
-        if now < due:
-            self._deferred_targets = tuple(dict.fromkeys(self._deferred_targets + targets))[:INITIATE_ENDPOINTS]
-            self.timers.defer_initiation(due)
-            return
-        self._deferred_targets = ()
-        self._send_initiation(targets, now)
-        if self.has_session(now):
-            return
-        self._targets = targets
-        if not self.timers.handshake_running:
-            self.timers.handshake_begun()
-        self._draw_jitter()
-        self.timers.initiation_sent(now)
-
-    def _send_initiation(self, targets: Sequence[Endpoint], now: float) -> None:
-        message = self.initiations.create(now)
-        if message is None:
-            return
-        self._last_initiation_sent = self._last_handshake_sent = now
-        for endpoint in targets:
-            self._shared.outgoing.add(message, len(message), endpoint)
-        self.tx_bytes += len(message) * len(targets)
-        self._shared.counters["initiations-sent"] += 1
-        if self.endpoint in targets:
-            self.timers.authenticated_sent(now)
-
-    def _draw_jitter(self) -> None:
-        fraction = int.from_bytes(self._shared.entropy(2), "little") / _JITTER_STEPS
-        self.timers.jitter = REKEY_TIMEOUT_JITTER * fraction
+    def ciphers_told(self, ciphers: Iterable[str], now: float) -> None:
+        """The peer says what it takes beside ChaCha20-Poly1305."""
+        self.initiator.choice.told(ciphers)
+        self.initiator.upgrade(now)
 
     # --- sessions
 
     def response_received(self, outstanding: Outstanding, message: bytes, source: Endpoint, now: float) -> None:
         """A response (92 bytes) to one of our initiations, its mac1 checked."""
+        suite = outstanding.state.suite
+        overtaken = suite is not AES_256_GCM and self.initiations.overtaken(outstanding, AES_256_GCM)
         keys = self.initiations.complete(outstanding, self.preshared_keys, message)
         if keys is None:
             return
-        session = Session(keys, now)
+        session = Session(keys, now, suite)
         self._hold(session)
         self._release(self.keyring.complete(session, SESSIONS_PREVIOUS, now))
         self._count_received(len(message), now)
         self._move_to(source)
         self.timers.session_derived(now)
-        self._established(source, initiator=True, now=now)
+        self._established(source, session, now, overtaken)
 
     def response_sent(self, session: Session, message: bytes, source: Endpoint, now: float) -> None:
         """We answered an initiation of the peer: the session waits for confirmation, the response goes out."""
         session.response_mac1 = message[-messages.MACS_SIZE : -messages.MAC_SIZE]
+        if session.suite is AES_256_GCM:
+            self.initiator.choice.told((AES_256_GCM.name,))
         self._hold(session)
         self._release(self.keyring.derive(session, SESSIONS_NEXT))
-        self._last_handshake_sent = now
+        self.initiator.responded(now)
         self._count_received(messages.INITIATION_SIZE, now)
         if self.endpoint is None:
             self.endpoint = source
@@ -347,36 +299,41 @@ class Peer:
         """Authenticated datagrams of `length` bytes in all. newest: one of them is the newest of its session so far."""
         if source.transport == UDP:
             self._datagram_heard = now
-        if newest and source != self.endpoint:
-            self._heard_at(source, now)
+        if source != self.endpoint and (newest or source.transport == TCP):
+            self._heard_at(source, newest, now)
         self._count_received(length, now)
         if not session.confirmed:
             promoted, dropped = self.keyring.confirm(session, SESSIONS_PREVIOUS, now)
             self._release(dropped)
             if promoted:
-                self._established(source, initiator=False, now=now)
+                self._established(source, session, now)
         if session.renew_on_receive(now) and session is self.keyring.current:
             self._begin_handshake(now)
 
-    def _established(self, source: Endpoint, initiator: bool, now: float) -> None:
+    def _established(self, source: Endpoint, session: Session, now: float, overtaken: bool = False) -> None:
         self.timers.handshake_complete()
-        self._targets = self._deferred_targets = ()
+        self.initiator.established()
         self.last_handshake = now
-        self._shared.emit(SessionEstablished(self.public_key, source, initiator))
-        if initiator or len(self._staged):
+        self._shared.emit(SessionEstablished(self.public_key, source, session.initiator))
+        if session.initiator or len(self._staged):
             self._flush(now)
+        if self.initiator.choice.established(session.suite, overtaken):
+            self._shared.counters["cipher-doubted"] += 1
+        self.initiator.upgrade(now)
 
     def _count_received(self, length: int, now: float) -> None:
         self.rx_bytes += length
         self.last_received = now
         self.timers.authenticated_received(now)
 
-    def _heard_at(self, source: Endpoint, now: float) -> None:
-        """The newest packet came from elsewhere than the peer is: it has moved, unless framed TCP came beside UDP."""
+    def _heard_at(self, source: Endpoint, newest: bool, now: float) -> None:
+        """A packet came from elsewhere than the peer is: it has moved, if that is the newest one, unless framed TCP
+        came beside UDP (what comes by a connection that has to be opened first is seldom the newest)."""
         endpoint = self.endpoint
         beside = source.transport == TCP and endpoint is not None and endpoint.transport == UDP
         if not beside or now - self._datagram_heard > DATAGRAM_SILENCE:
-            self._move_to(source)
+            if newest:
+                self._move_to(source)
         elif source not in (self.bulk, self._way_told):
             self._way_told = source
             self._shared.emit(WayHeard(self.public_key, source))
@@ -406,7 +363,7 @@ class Peer:
     def _react(self, action: Action, now: float) -> None:
         match action:
             case Action.RETRANSMIT_HANDSHAKE:
-                self._repeat_initiation(now)
+                self.initiator.repeat(now)
             case Action.NEW_HANDSHAKE:
                 self._begin_handshake(now)
             case Action.SEND_KEEPALIVE:
@@ -416,22 +373,14 @@ class Peer:
                 if self.endpoint is not None:
                     self.keepalive(now)
             case Action.DEFERRED_INITIATION:
-                self._deferred_expired(now)
+                self.initiator.deferred_expired(now)
             case Action.GIVE_UP_HANDSHAKE:
                 self._drop_staged("staged-given-up")
-                self._targets = ()
+                self.initiator.gave_up()
                 self._shared.emit(HandshakeFailed(self.public_key))
             case Action.ZERO_KEY_MATERIAL:
                 self.forget_keys()
                 self._shared.emit(Expired(self.public_key))
-
-    def _deferred_expired(self, now: float) -> None:
-        """An initiation that was asked for earlier: to the endpoints named then, or for what is staged."""
-        if self._deferred_targets:
-            self.initiate(self._deferred_targets, now)
-        elif not self.has_session(now) and now >= self._last_initiation_sent + INITIATE_SPACING:
-            self.timers.handshake_begun()
-            self._repeat_initiation(now)
 
     def endpoint_configured(self, endpoint: Endpoint, now: float) -> None:
         """The owner says where the peer is; if packets wait for a session, go there at once."""

@@ -58,6 +58,13 @@ def internet_checksum(data: Buffer) -> int:
     return finish(residue(data))
 
 
+def adjusted(checksum: int, old: int, new: int) -> int:
+    """A checksum field after one 16-bit word of what it covers changed from ``old`` to ``new`` (RFC 1624 3, equation 3)."""
+    total = (~checksum & 0xFFFF) + (~old & 0xFFFF) + new
+    total = (total & 0xFFFF) + (total >> 16)
+    return ~((total & 0xFFFF) + (total >> 16)) & 0xFFFF
+
+
 def pseudo_residue(source: bytes, destination: bytes, protocol: int, length: int) -> int:
     """The sum of the pseudo-header (RFC 9293 3.1 for IPv4, RFC 8200 8.1 for IPv6); `length` in octets."""
     return (int.from_bytes(source + destination, "big") + protocol + length) % MODULUS
