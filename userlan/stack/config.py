@@ -19,6 +19,9 @@ class HostConfig:
     """TCP connections of any state: at some kilobytes each an idle flood stays under 100 MB."""
     max_time_wait: int = 4_096
     """Connections in TIME-WAIT; the oldest goes first, so that a peer cannot hold memory by opening and closing."""
+    tcp_memory: int = 50_331_648
+    """Octets that all TCP connections buffer (``userlan.stack.tcp.memory``): 48 MiB, of which a single one gets half, twice
+    the product of 1 Gbit/s and 100 ms; a process that holds it all stays under 120 MB."""
     max_udp_sockets: int = 4_096
     """Sockets that the program can open: as many as a SOCKS client could ask for by UDP ASSOCIATE."""
     udp_queue_datagrams: int = 1_024

@@ -27,7 +27,7 @@ from userlan.stack.errors import StackError
 from userlan.stack.events import Event, TcpAccepted, TcpEvent
 from userlan.stack.pmtu import PathMtu
 from userlan.stack.ports import Ports
-from userlan.stack.tcp import Config, Connection, Events, InitialNumbers, Listener, State, TimeWait, reset_reply
+from userlan.stack.tcp import Config, Connection, ConnectionInfo, Events, InitialNumbers, Listener, Memory, State, TimeWait, reset_reply
 from userlan.wire.quote import Quote
 from userlan.wire.superpacket import SuperPacket
 from userlan.wire.tcp import Flags, Segment, build, parse_segment
@@ -49,6 +49,8 @@ class TcpDemux:
         counters: Counter[str],
     ) -> None:
         self.mtu = config.mtu
+        self.memory = Memory(config.tcp_memory)
+        """What all connections may buffer."""
         self.touched: dict[Connection, None] = {}
         """Connections that may have something to send or to tell; an ordered set."""
         self._config = config
@@ -131,6 +133,20 @@ class TcpDemux:
             self._forget_wait(key)
         self._unknown(segment, (local, key[1]), (remote, key[3]), now)
 
+    def expects(self, packet: SuperPacket) -> bool:
+        """Whether a segment is of a connection of this host, or to a port that is listened on."""
+        header, offset = packet.header, packet.transport_offset
+        remote_port = header[offset] << 8 | header[offset + 1]
+        port = header[offset + 2] << 8 | header[offset + 3]
+        local = packet.destination
+        return (local, port, packet.source, remote_port) in self._entries or (
+            (None, port) in self._listeners or (local, port) in self._listeners
+        )
+
+    def sent(self, quote: Quote) -> bool:
+        """Whether the quoted segment can be of a connection of this host, in flight or not."""
+        return (quote.source, quote.source_port, quote.destination, quote.destination_port) in self._entries
+
     def flight(self, quote: Quote) -> Connection | None:
         """The connection that sent the quoted segment, if that is in flight (RFC 5927 4.1)."""
         entry = self._entries.get((quote.source, quote.source_port, quote.destination, quote.destination_port))
@@ -192,6 +208,10 @@ class TcpDemux:
         """How many connections are in each state."""
         return Counter(entry.state for entry in self._entries.values())
 
+    def connections(self, now: float) -> list[ConnectionInfo]:
+        """What each connection is doing; what is in TIME-WAIT has nothing to tell."""
+        return [entry.info(now) for entry in self._entries.values() if type(entry) is Connection]
+
     # ------------------------------------------------------------------ inside
 
     def _unknown(self, segment: Segment, local: tuple[bytes, int], remote: tuple[bytes, int], now: float) -> None:
@@ -219,6 +239,7 @@ class TcpDemux:
     def _enter(self, connection: Connection) -> None:
         self._entries[_key(connection)] = connection
         connection.touched = self.touched
+        connection.use_memory(self.memory)
         self.touched[connection] = None
 
     def _send(self, entry: Connection | TimeWait, segments: list[Segment], packets: list[SuperPacket]) -> None:
@@ -241,6 +262,7 @@ class TcpDemux:
     def _settle(self, connection: Connection) -> None:
         """After its transmit: note its deadline, and let it go when it is over."""
         self._report(connection)
+        connection.recount()
         key = _key(connection)
         if self._entries.get(key) is not connection:
             return

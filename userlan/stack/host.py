@@ -21,7 +21,8 @@ from userlan.stack.pmtu import PathMtu
 from userlan.stack.ports import Ports
 from userlan.stack.quoted import PACKET_TOO_BIG, UNREACHABLE, Report
 from userlan.stack.reassembly import Reassembler
-from userlan.stack.tcp import Config, Connection, InitialNumbers, Listener, State
+from userlan.stack.sharing import Owner, Sharing
+from userlan.stack.tcp import Config, Connection, ConnectionInfo, InitialNumbers, Listener, State
 from userlan.stack.udp import UdpSocket, UdpTable
 from userlan.wire import ipv4, ipv6
 from userlan.wire.checksum import transport_ok
@@ -53,6 +54,9 @@ MAX_TURNS = 64
 """Rounds of packets to own addresses in one ``packets``; what is left waits for the next, so that two own connections
 cannot keep it."""
 
+MAX_UNCLAIMED = 4_096
+"""Packets handed over at once: a buffer from the tunnel holds 128 at most, and whoever shares drains after each."""
+
 ECHO_HEADER = 8
 """Octets in front of an echo's data (RFC 792, RFC 4443 4.1)."""
 
@@ -73,7 +77,7 @@ class Host:
         self.counters: Counter[str] = Counter()
         self.addresses = Addresses()
         self._path_mtu = PathMtu()
-        ports = Ports(entropy)
+        ports = self._ports = Ports(entropy)
         self._outgoing = Outgoing(config.outgoing_bytes, entropy, self.counters)
         self._reassembler = Reassembler(self.counters)
         self._icmp = Icmp(config, self.counters)
@@ -82,6 +86,9 @@ class Host:
         self._tcp = TcpDemux(
             config, self.addresses, ports, InitialNumbers(entropy), self._path_mtu, self.counters
         )
+        self._sharing = Sharing(self._tcp, self._udp, self._icmp)
+        self.unclaimed: list[SuperPacket] | None = None
+        """While the addresses are shared: packets that are nobody's here. Drained by whoever shares them."""
         self._now = 0.0
 
     # ------------------------------------------------------------------ addresses and paths
@@ -102,6 +109,17 @@ class Host:
     def remove_address(self, address: bytes) -> None:
         """Answer to it no more; connections from it hear nothing from now on and time out, unless it comes back."""
         self.addresses.remove(address)
+
+    def share(self, first_port: int, last_port: int) -> None:
+        """A kernel has the same addresses from now on: what is nobody's here goes to ``unclaimed`` instead of being
+        refused, and ephemeral ports are taken from this range, which must not be the kernel's (see ``sharing``)."""
+        self.unclaimed = []
+        self._ports.keep_to(first_port, last_port)
+
+    def unshare(self) -> None:
+        """The addresses are this host's alone again."""
+        self.unclaimed = None
+        self._ports.keep_to()
 
     def path_mtu(self, destination: bytes) -> int:
         """Octets of the largest packet that is sent to ``destination``."""
@@ -180,6 +198,15 @@ class Host:
         """How many TCP connections are in each state."""
         return self._tcp.count()
 
+    def tcp_connections(self, now: float) -> list[ConnectionInfo]:
+        """What each TCP connection is doing (those in TIME-WAIT excepted), in the order in which they were opened."""
+        return self._tcp.connections(now)
+
+    @property
+    def tcp_memory(self) -> int:
+        """Octets that all TCP connections hold; ``HostConfig.tcp_memory`` bounds them."""
+        return self._tcp.memory.used
+
     # ------------------------------------------------------------------ from the network
 
     def receive(self, packet: SuperPacket, now: float) -> None:
@@ -238,6 +265,8 @@ class Host:
         if not packet.verified and not transport_ok(packet):
             self.counters["checksum"] += 1
             return
+        if self.unclaimed is not None and not self._is_ours(packet, self.unclaimed):
+            return
         protocol = packet.protocol
         if protocol == PROTOCOL_TCP:
             if packet.destination in self.addresses:
@@ -256,6 +285,20 @@ class Host:
                 self._failed(found, found.hard, now)
         else:
             self._unknown(packet, now)
+
+    def _is_ours(self, packet: SuperPacket, unclaimed: list[SuperPacket]) -> bool:
+        """Whether a packet is for this host; else it is handed over, or refused. What the host says to itself, and
+        what is to a group, stays here."""
+        if packet.source in self.addresses or packet.destination not in self.addresses:
+            return True
+        owner = self._sharing.owner(packet)
+        if owner is Owner.KERNEL and len(unclaimed) < MAX_UNCLAIMED:
+            unclaimed.append(packet)
+        elif owner is Owner.KERNEL:
+            self.counters["unclaimed-full"] += 1
+        elif owner is Owner.NOBODY:
+            self.counters["neighbour-discovery-refused"] += 1
+        return owner is Owner.STACK
 
     def _unknown(self, packet: SuperPacket, now: float) -> None:
         """A protocol that nobody here speaks, or a header that the walk of the chain stopped at."""

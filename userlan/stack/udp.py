@@ -246,6 +246,11 @@ class UdpTable:
             self.readable[socket] = None
         return bool(sockets)
 
+    def expects(self, packet: SuperPacket) -> bool:
+        """Whether a datagram is to a port that is bound here, whoever it is from."""
+        header, offset = packet.header, packet.transport_offset
+        return self._sender(packet.destination, header[offset + 2] << 8 | header[offset + 3]) is not None
+
     def failed(self, found: Report) -> bool:
         """An ICMP error about a datagram; whether a connected socket sent there."""
         quote = found.quote

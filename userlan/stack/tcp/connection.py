@@ -20,19 +20,20 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from userlan.stack.tcp import input as arriving
-from userlan.stack.tcp import output
+from userlan.stack.tcp import output, sizes
 from userlan.stack.tcp.challenge import ChallengeLimit
 from userlan.stack.tcp.config import Config
 from userlan.stack.tcp.ecn import Ecn
-from userlan.stack.tcp.handshake import MIN_MSS
+from userlan.stack.tcp.info import ConnectionInfo, Limits, snapshot
 from userlan.stack.tcp.isn import Initial
-from userlan.stack.tcp.plpmtud import HEADERS_V4, HEADERS_V6, PathSearch
+from userlan.stack.tcp.memory import UNBOUNDED, Memory
+from userlan.stack.tcp.plpmtud import PathSearch
 from userlan.stack.tcp.receiver import Receiver
 from userlan.stack.tcp.send_buffer import Buffer
 from userlan.stack.tcp.sender import Sender
 from userlan.stack.tcp.seq import near
 from userlan.stack.tcp.state import HANDSHAKE, OPEN_FOR_SENDING, RECEIVING, Events, State
-from userlan.stack.tcp.timestamps import OPTION_LENGTH, Timestamps
+from userlan.stack.tcp.timestamps import Timestamps
 from userlan.stack.tcp.timewait import TimeWait
 from userlan.wire.tcp import Segment
 
@@ -81,19 +82,25 @@ class Connection:
         "handshake_retries",
         "handshake_sent_at",
         "handshake_started_at",
+        "held",
         "initial",
         "keepalive_at",
         "keepalive_due",
         "keepalive_sent",
+        "limits",
         "linger_at",
         "listener",
         "local",
+        "memory",
+        "octets_retransmitted",
         "passive",
         "path",
         "peer_mss",
         "receiver",
         "remote",
         "resets_due",
+        "segments_in",
+        "segments_out",
         "sender",
         "soft_error",
         "state",
@@ -126,6 +133,12 @@ class Connection:
         self.sender = Sender(config, initial.sequence, self.counters)
         self.receiver = Receiver(config)
         self.ecn = Ecn()
+        self.limits: Limits | None = None
+        """Once data was sent."""
+        self.segments_in = self.segments_out = self.octets_retransmitted = 0
+        self.memory = UNBOUNDED
+        self.held = 0
+        """Octets that are counted in ``memory``."""
         self.timestamps = Timestamps(initial.timestamp_offset)
         self.challenge = ChallengeLimit()
         self.challenge_due = False
@@ -163,7 +176,13 @@ class Connection:
     @property
     def send_room(self) -> int:
         """Octets that ``send`` would take now."""
-        return self.sender.room if self.state in OPEN_FOR_SENDING and not self.sender.fin_queued else 0
+        return self._room() if self.state in OPEN_FOR_SENDING and not self.sender.fin_queued else 0
+
+    def _room(self) -> int:
+        sender = self.sender
+        room = sender.room
+        share = self.memory.share - len(sender.buffer)
+        return room if room < share else max(0, share)
 
     @property
     def no_delay(self) -> bool:
@@ -234,7 +253,7 @@ class Connection:
             data = data.cast("B")
         if self.state not in OPEN_FOR_SENDING or self.sender.fin_queued:
             return 0
-        room = self.sender.room
+        room = self._room()
         size = len(data)
         if size >= room:
             self._wants_room = True
@@ -242,6 +261,7 @@ class Connection:
                 data = memoryview(data)[:room]
                 size = room
         self.sender.buffer.append(data)
+        self.recount()
         self.touch()
         return size
 
@@ -250,6 +270,8 @@ class Connection:
         due."""
         receiver = self.receiver
         data = receiver.read(limit)
+        if not receiver.buffer.length:
+            self.recount()
         if receiver.ack_now:
             self.touch()
         return data
@@ -297,6 +319,7 @@ class Connection:
     def segment_arrived(self, segment: Segment, now: float) -> None:
         """A segment of this connection (RFC 9293 3.10.7). Its checksum is right; nothing else is trusted."""
         self.touch()
+        self.segments_in += 1
         if self.time_wait is not None:
             self.time_wait.segment_arrived(segment, now)
             self._follow_time_wait()
@@ -307,7 +330,18 @@ class Connection:
         """Everything that is due now, in order."""
         if self.time_wait is not None:
             return self.time_wait.transmit(now)
-        return output.transmit(self, now)
+        segments = output.transmit(self, now)
+        self.segments_out += len(segments)
+        return segments
+
+    def info(self, now: float) -> ConnectionInfo:
+        """What it is doing, as numbers."""
+        return snapshot(self, now)
+
+    @property
+    def waits_for_room(self) -> bool:
+        """``send`` took less than it was offered, and WRITABLE has not followed yet."""
+        return self._wants_room
 
     def deadline(self) -> float | None:
         """When ``tick`` is to be called at the latest; None: not before something else happens."""
@@ -338,37 +372,12 @@ class Connection:
         if self.state in HANDSHAKE:
             self.path = PathSearch(mtu, len(self.local[0]) == 16)
             return
-        if self.path.changed(min(mtu, self.largest_to_peer), self.sender.sack, now):
-            self.path_found()
-        self.touch()
+        sizes.path_changed(self, mtu, now)
 
     def too_big(self, mtu: int, sequence: int, now: float) -> bool:
         """A message "packet too big", plausible so far, about our segment with this wire sequence number (the host
         checked :meth:`quotes_flight`). True: it is to be believed at once; else it is kept in mind (RFC 5927 7.2)."""
-        sender = self.sender
-        if self.state in HANDSHAKE:
-            return True
-        probe = self.path.probe
-        believed = self.path.too_big(mtu, near(sequence, sender.una), sender.una, now)
-        if probe is not None and self.path.probe is None:
-            sender.probe_lost(probe)
-            self.touch()
-        return believed
-
-    def stalled(self, now: float) -> None:
-        """The retransmission timer ran out: perhaps what is in flight is too large for the path."""
-        sender = self.sender
-        path = self.path
-        full = sender.window > 0 and sender.nxt - sender.una > path.base - self.overhead
-        if path.timed_out(sender.rtt.backoffs, full, sender.una, now):
-            self.counters["path-mtu-fallen"] += 1
-            self.path_found()
-
-    def path_found(self) -> None:
-        """``path.plpmtu`` changed: segments have another size from now on."""
-        if self.sender.use_segment(self.effective_segment()):
-            self.sender.segment_shrank()
-        self.touch()
+        return self.state in HANDSHAKE or sizes.too_big(self, mtu, sequence, now)
 
     def unreachable(self, hard: bool, reason: str, now: float) -> None:
         """An ICMP error about a segment of ours (the host checked :meth:`quotes_flight`).
@@ -394,28 +403,17 @@ class Connection:
         if self.touched is not None:
             self.touched[self] = None
 
-    @property
-    def _headers(self) -> int:
-        return HEADERS_V4 if len(self.local[0]) == 4 else HEADERS_V6
+    def use_memory(self, memory: Memory) -> None:
+        """Count what is buffered in the host's budget, and keep to it; the owner calls ``recount`` after each use."""
+        self.memory = self.receiver.memory = memory
 
-    @property
-    def largest_to_peer(self) -> int:
-        """Octets of the largest packet that the peer takes (RFC 6691: its MSS is less IP and TCP header alone)."""
-        return min(self.peer_mss, self.config.max_mss) + self._headers
-
-    @property
-    def overhead(self) -> int:
-        """Octets of each data packet that are no data."""
-        return self._headers + (OPTION_LENGTH if self.timestamps.enabled else 0)
-
-    def offered_mss(self) -> int:
-        """The MSS of our SYN: what the interface takes (RFC 6691)."""
-        return max(MIN_MSS, min(self.path.maximum - self._headers, self.config.max_mss))
-
-    def effective_segment(self) -> int:
-        """Octets of payload in one wire segment: both ends' limits, less the timestamps (RFC 9293 3.7.1)."""
-        segment = max(MIN_MSS, min(self.peer_mss, self.path.plpmtu - self._headers, self.config.max_mss))
-        return segment - OPTION_LENGTH if self.timestamps.enabled else segment
+    def recount(self) -> None:
+        """Bring the budget up to date with what this connection holds."""
+        receiver, buffer = self.receiver, self.sender.buffer
+        held = receiver.buffer.length + receiver.reassembly.length + buffer.end - buffer.start
+        if held != self.held:
+            self.memory.change(held - self.held)
+            self.held = held
 
     def report(self, events: int) -> None:
         """Note :class:`Events`."""
@@ -423,7 +421,7 @@ class Connection:
 
     def room_freed(self) -> None:
         """Octets were acknowledged: report WRITABLE when the application waits and there is a quarter of the buffer."""
-        if self._wants_room and self.sender.room * 4 >= self.sender.capacity:
+        if self._wants_room and self._room() * 4 >= min(self.sender.capacity, self.memory.share):
             self._wants_room = False
             self._events |= Events.WRITABLE
 

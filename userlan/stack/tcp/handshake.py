@@ -6,6 +6,7 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING
 
+from userlan.stack.tcp import sizes
 from userlan.stack.tcp.challenge import challenge
 from userlan.stack.tcp.ecn import SETUP
 from userlan.stack.tcp.receiver import MAX_SCALE, MAX_WINDOW_FIELD, window_shift
@@ -18,10 +19,6 @@ if TYPE_CHECKING:
     from userlan.stack.tcp.connection import Connection
 
 SYN, RST, ACK, ECE = Flags.SYN, Flags.RST, Flags.ACK, Flags.ECE
-
-MIN_MSS = 88
-"""Octets: a smaller offer only costs work and is taken for this one (Linux: tcp_min_snd_mss, 48)."""
-
 
 def in_syn_sent(connection: Connection, segment: Segment, now: float) -> bool:
     """RFC 9293 3.10.7.3. True: it was the SYN-ACK, and text or FIN in it count."""
@@ -54,7 +51,7 @@ def take_syn(connection: Connection, segment: Segment, now: float) -> None:
     config = connection.config
     sender = connection.sender
     if segment.mss:
-        connection.peer_mss = max(segment.mss, MIN_MSS)
+        connection.peer_mss = max(segment.mss, sizes.MIN_MSS)
     scaled = config.window_scale and segment.window_scale is not None
     if scaled:
         sender.scale = min(segment.window_scale or 0, MAX_SCALE)
@@ -83,8 +80,8 @@ def established(connection: Connection, now: float) -> None:
         rtt = now - connection.handshake_sent_at
         sender.first_round_trip(rtt, now)
         connection.receiver.window.round_trip_sample(rtt, now)
-    connection.path.limit(connection.largest_to_peer)
-    sender.established(connection.initial + 1, connection.effective_segment(), now)
+    connection.path.limit(sizes.largest_to_peer(connection))
+    sender.established(connection.initial + 1, sizes.effective_segment(connection), now)
     connection.handshake_due = False
     connection.left_backlog()
     connection.state = State.FIN_WAIT_1 if sender.fin_queued else State.ESTABLISHED
@@ -135,8 +132,8 @@ def syn(connection: Connection, now: float) -> Segment:
         connection.initial & SEQUENCE_MASK,
         receiver.next & SEQUENCE_MASK if answering else 0,
         flags,
-        min(receiver.window.limit, MAX_WINDOW_FIELD),
-        mss=connection.offered_mss(),
+        min(receiver.limit, MAX_WINDOW_FIELD),
+        mss=sizes.offered_mss(connection),
         sack_permitted=sender.sack if answering else config.sack,
     )
     if receiver.scaled if answering else config.window_scale:

@@ -16,7 +16,7 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING
 
-from userlan.stack.tcp import handshake, output
+from userlan.stack.tcp import handshake, output, sizes
 from userlan.stack.tcp.challenge import challenge
 from userlan.stack.tcp.resets import reset
 from userlan.stack.tcp.send_buffer import Buffer
@@ -174,7 +174,7 @@ def _acknowledged(connection: Connection, segment: Segment, seq: int, ack: int, 
             receiver.window.round_trip_sample(max(age, TICK), now)
     path = connection.path
     if path.probe is not None and path.probed(sender, ack, segment.sack, now):
-        connection.path_found()
+        sizes.path_found(connection)
     if ack >= path.proof_at:
         path.arrived()
     if ack > una or segment.sack or (bare and ack == una and sender.board):
@@ -218,6 +218,10 @@ def _text(connection: Connection, seq: int, payload: Buffer, unit: int, flags: i
         connection.end("aborted")
         return
     size = len(payload)
+    if size and not receiver.has_memory():
+        connection.counters["memory-full"] += 1
+        receiver.ack_now = True
+        return
     if size:
         if not connection.sender.sack and seq > receiver.next:
             receiver.duplicates_due = min(MAX_DUPLICATES, receiver.duplicates_due + -(-size // (unit or size)))

@@ -11,8 +11,9 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING
 
-from userlan.stack.tcp import handshake, timers
+from userlan.stack.tcp import handshake, sizes, timers
 from userlan.stack.tcp.ecn import ECT0
+from userlan.stack.tcp.info import Limits
 from userlan.stack.tcp.seq import SEQUENCE_MASK
 from userlan.stack.tcp.state import HANDSHAKE, SENDING, State
 from userlan.stack.tcp.transmission import next_run
@@ -69,7 +70,7 @@ def _send_data(connection: Connection, segments: list[Segment], now: float) -> N
     first = True
     window = 0
     path = connection.path
-    if path.searching and (probe := path.next_probe(sender, connection.overhead, now)) is not None:
+    if path.searching and (probe := path.next_probe(sender, sizes.overhead(connection), now)) is not None:
         first = False
         window = connection.receiver.window_field(now)
         option = connection.timestamps.option(now)
@@ -87,6 +88,23 @@ def _send_data(connection: Connection, segments: list[Segment], now: float) -> N
         connection.receiver.data_was_sent(now)
         connection.challenge_due = False
     timers.arm(sender, now)
+    if not first or connection.limits is not None:
+        _note_limits(connection, now)
+
+
+def _note_limits(connection: Connection, now: float) -> None:
+    """What holds the sender back from now on, for ``Connection.info``."""
+    sender = connection.sender
+    limits = connection.limits
+    if limits is None:
+        limits = connection.limits = Limits()
+    if sender.buffer.end > sender.nxt:
+        held = sender.una + sender.window - sender.nxt < sender.segment
+        limits.note(Limits.RECEIVE_WINDOW if held else Limits.BUSY, now)
+    elif not sender.board:
+        limits.note(Limits.IDLE, now)
+    else:
+        limits.note(Limits.SEND_BUFFER if connection.waits_for_room else Limits.BUSY, now)
 
 
 def _run(connection: Connection, run: Run, window: int, option: tuple[int, int] | None) -> Segment:
@@ -113,6 +131,8 @@ def _run(connection: Connection, run: Run, window: int, option: tuple[int, int] 
                 sender.recovery.reduced = False
                 flags |= CWR
     segment = sender.segment
+    if run.retransmitted:
+        connection.octets_retransmitted += length
     path = connection.path
     if path.proven < path.plpmtu and length >= segment:
         path.left(start + segment)
@@ -211,7 +231,7 @@ def tick(connection: Connection, now: float) -> None:
             connection.end(connection.soft_error or "timeout")
             return
         else:
-            connection.stalled(now)
+            sizes.stalled(connection, now)
     if connection.keepalive_at <= now:
         _keepalive_timer(connection, now)
     if connection.linger_at <= now:

@@ -6,9 +6,10 @@ window each round trip, else 1.2, so that pacing is never what limits.
 
 A burst is what the rate gives in a millisecond, two segments at least and a super-segment at most: on a fast path the
 unit stays the super-segment. What a late timer left undone is made up for at once (``LATE``), so a coarse timer costs
-no throughput; after a pause that is the initial window. On paths of less than ``SHORT`` there is no pacing at all: a window is gone there before a timer could tell.
+no throughput; after a pause that is the initial window. On paths of less than ``SHORT`` there is no pacing at all: a
+window is gone there before a timer could tell.
 
-Retransmissions are not held back, recovery has its own measure (proportional rate reduction), but they count.
+Retransmissions wait as well, but for the first of a recovery.
 """
 
 from __future__ import annotations
@@ -44,6 +45,11 @@ class Pacer:
         self._rate = inf
         """Octets a second."""
 
+    @property
+    def rate(self) -> float | None:
+        """Octets a second, None before anything was paced."""
+        return self._rate if self._rate < inf else None
+
     def burst(self, window: int, round_trip: float, slow_start: bool, segment: int, initial: int, now: float) -> int:
         """How many octets may leave now in one burst; 0: none, see ``blocked``.
 
@@ -58,7 +64,7 @@ class Pacer:
             self.blocked = self._next_at
             return 0
         self.blocked = inf
-        size = int(rate * max(BURST_TIME, now - self._next_at)) // segment * segment
+        size = round(rate * max(BURST_TIME, now - self._next_at)) // segment * segment
         least = MIN_BURST_SEGMENTS * segment
         return size if size > least else least
 

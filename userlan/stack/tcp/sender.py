@@ -226,9 +226,9 @@ class Sender:
         if blocks and self.sack:
             octets, twice = self._sacked(ack, blocks)
             delivered += octets
-        if delivered:
-            self._sample(delivered, echo_age if advanced else None, outstanding, now)
+        rtt = self._sample(delivered, echo_age if advanced else None, outstanding, now) if delivered else None
         recovery = self.recovery
+        recovering = recovery.episode is Episode.FAST
         again = twice is not None and twice[0] < board.retransmitted_to and twice[1] != self.tlp.end
         if self.tlp.end is not None and self.tlp.acknowledged(ack, advanced, bool(blocks), twice):
             recovery.probe_repaired(ack, self.nxt, self.base)
@@ -236,11 +236,11 @@ class Sender:
             recovery.duplicated(twice[0], twice[1], self.una, self.nxt)
         if advanced or board.sacked:
             sent_at = now - echo_age + ECHO_GRANULARITY if echo_age is not None else None
-            if advanced and counted:
-                delivered = max(0, delivered - counted)
-            recovery.acknowledged(
-                self.una, self.nxt, self.segment, self.base, delivered, advanced, sent_at, now
-            )
+            news = max(0, delivered - counted) if counted else delivered
+            recovery.acknowledged(self.una, self.nxt, self.segment, self.base, news, advanced, sent_at, now)
+            recovering |= recovery.episode is Episode.FAST
+            if delivered and not recovering and (advanced or recovery.rack.reordering_seen):
+                self._grow(delivered, rtt, now)
         elif duplicate and board and not self.sack:
             recovery.duplicate(self.una, self.nxt, self.segment, self.base, now)
 
@@ -266,9 +266,9 @@ class Sender:
             delivered += self.board.sack(left, right)
         return delivered, twice
 
-    def _sample(self, delivered: int, echo_age: float | None, outstanding: int, now: float) -> None:
-        """What one ACK tells of round trip, delivery rate and congestion (RFC 6298 3: Karn's rule, lifted by
-        timestamps)."""
+    def _sample(self, delivered: int, echo_age: float | None, outstanding: int, now: float) -> float | None:
+        """What one ACK tells of round trip and delivery rate; returns its RTT sample (s), if it has one (RFC 6298 3:
+        Karn's rule, lifted by timestamps)."""
         newest = self.board.newest
         estimator = self.rtt
         flight = self.flight
@@ -290,24 +290,28 @@ class Sender:
         round_trip = estimator.smoothed or UNKNOWN_ROUND_TRIP
         if newest is not None:
             self.validation.sample(flight.delivered - newest.delivered, round_trip, now)
-        if gain > 1 and flight.full_pipe:
+        if gain > 1 and flight.full_pipe and congestion.threshold == inf and congestion.window >= flight.limit:
             congestion.leave_slow_start()
-        if self.recovery.episode is not Episode.FAST and not self.echoed:
-            if self.limited or self.validation.validated(congestion.window):
-                self.validation.used()
-                congestion.acknowledged(delivered, rtt, round_trip, self.una, self.nxt, now)
-            else:
-                self._unused(now)
-        self._sampled_at = now
         wanted = 2 * outstanding
         if wanted > self.capacity:
             self.capacity = min(wanted, self.config.send_buffer_max)
+        return rtt
 
-    def _unused(self, now: float) -> None:
-        """The window was not used: it does not grow, and after five minutes it shrinks (RFC 7661 4.4)."""
-        self.congestion.paused(now - self._sampled_at)
-        if self.validation.expired(self.validation.unused(now), now):
-            self.congestion.unvalidated()
+    def _grow(self, delivered: int, rtt: float | None, now: float) -> None:
+        """Octets were delivered outside of fast recovery: the window grows, if it was used (RFC 7661 4.4). If not,
+        time does not go on for it, and after five minutes it shrinks."""
+        congestion = self.congestion
+        validation = self.validation
+        if self.limited or validation.validated(congestion.window):
+            validation.used()
+            if not self.echoed:
+                round_trip = self.rtt.smoothed or UNKNOWN_ROUND_TRIP
+                congestion.acknowledged(delivered, rtt, round_trip, self.una, self.nxt, now)
+        else:
+            congestion.paused(now - self._sampled_at)
+            if validation.expired(validation.unused(now), now):
+                congestion.unvalidated()
+        self._sampled_at = now
 
     def update_window(self, seq: int, ack: int, field: int, now: float) -> None:
         """The window of an acceptable ACK, unless a newer segment told a newer one (RFC 9293 3.10.7.4)."""
@@ -364,7 +368,6 @@ class Sender:
         self.flight.stamp(run, False, now)
         self.last_sent_at = now
         self.counters["retransmitted"] += 1
-        self.counters["retransmitted-octets"] += run.end - run.start
         if run.start == self.una:
             self.timer_at = inf
         return run
