@@ -78,11 +78,14 @@ NOT_SENT_LOW = 128 * 1024
 SAMPLE_INTERVAL = 1.0
 """Seconds between two looks at the kernel's counters of a connection in use."""
 LOSSY_LEAST = 3
-LOSSY_SHARE = 0.0002
-"""Retransmissions in that time, and as a share of the segments, that make a path a lossy one: at one in 5,000 Reno fills no more than
-100 Mbit/s × 10 ms (Mathis et al. 1997)."""
-TCP_INFO_LENGTH = 140
-"""Bytes of Linux's tcp_info up to tcpi_segs_out."""
+"""Retransmissions in that time that are chance, not a rate."""
+LOSSY_RATE = 500e6
+"""Bits a second: where a kernel's TCP can reach no more than this at the share of segments that it had to send again, it is no better
+than UDP. Mathis et al. 1997: rate = MSS / RTT × 1.22 / sqrt(share)."""
+MATHIS = 1.22 * 1448 * 8
+"""Bits: that formula's constant times an Ethernet MSS."""
+TCP_INFO_LENGTH = 152
+"""Bytes of Linux's tcp_info up to tcpi_min_rtt: the path's own round trip, without the queues of a busy computer."""
 MAX_PARTS = 1024
 """Buffers of one ``sendmsg`` (Linux: UIO_MAXIOV)."""
 READ_BYTES = 256 * 1024
@@ -248,13 +251,13 @@ class FramedConnection(TwistedProtocol):
         """Ask the kernel now and then how the path is, where it says so."""
         self._sample_at = self._last_use + SAMPLE_INTERVAL
         try:
-            retransmitted, sent = _counts(handle.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO_LENGTH))
+            retransmitted, sent, rtt = _counts(handle.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO_LENGTH))
         except (OSError, AttributeError):
             self._sample_at = inf
             return
         lost, of = retransmitted - self._sampled[0], sent - self._sampled[1]
         self._sampled = (retransmitted, sent)
-        if lost >= LOSSY_LEAST and lost > of * LOSSY_SHARE:
+        if lost >= LOSSY_LEAST and rtt * rtt * lost > of * (MATHIS / LOSSY_RATE) ** 2:
             self._port.counters["tcp-lossy"] += 1
             self._port.receiver.way_lossy(self.endpoint)
 
@@ -432,11 +435,12 @@ def _numeric(host: str) -> str:
     return host
 
 
-def _counts(info: bytes) -> tuple[int, int]:
-    """tcpi_total_retrans and tcpi_segs_out (Linux, include/uapi/linux/tcp.h); zeroes of a kernel that is older."""
+def _counts(info: bytes) -> tuple[int, int, float]:
+    """tcpi_total_retrans, tcpi_segs_out and tcpi_min_rtt in seconds (Linux, include/uapi/linux/tcp.h); zeroes of an older kernel."""
     if len(info) < TCP_INFO_LENGTH:
-        return 0, 0
-    return int.from_bytes(info[100:104], sys.byteorder), int.from_bytes(info[136:140], sys.byteorder)
+        return 0, 0, 0.0
+    retransmitted, sent, rtt = (int.from_bytes(info[at : at + 4], sys.byteorder) for at in (100, 136, 148))
+    return retransmitted, sent, rtt / 1e6
 
 
 def _bound_unsent(transport: Any) -> None:
