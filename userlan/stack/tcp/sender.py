@@ -309,7 +309,7 @@ class Sender:
         """How many new octets leave as the next super-segment, 0 for none."""
         unit = self.unit
         if usable >= unit and pending >= unit:
-            return unit
+            return self.buffer.whole(self.nxt, unit, self.segment)
         segment = self.segment
         if usable >= pending:
             tail = pending % segment
