@@ -6,8 +6,8 @@
                                    Splice      data, back-pressure, FIN and RST go through, both ways
       peer ──LAN connection── Leg ──┘
 
-* Data: units of up to 64 KB (128 KB between two kernel sockets) are handed from one leg to the other as they
-  arrive; no copy is made here.
+* Data: units of up to 128 KB between two kernel sockets, and of some whole super-segments from a kernel socket to the
+  LAN, are handed from one leg to the other as they arrive; no copy is made here.
 * Back-pressure: when one leg is congested, the other one is not read; its window closes and its sender waits. What
   is held for one direction is bounded by one unit beside the transports' own buffers.
 * FIN: when one side ends its sending, what was received is delivered, then the other side gets a FIN; the opposite
@@ -63,10 +63,8 @@ class Splice:
                 return
             if leg.ended:
                 other.finish()
-        if self.left.direct and self.right.direct:
-            self.left.widen()
-            self.right.widen()
         for leg, other in ((self.left, self.right), (self.right, self.left)):
+            leg.widen(other)
             if other.congested:
                 leg.pause()
             else:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from twisted.internet.defer import DeferredList
 
+from tests.driver.ways import NothingKept
 from userlan.driver.engine import Engine
 from userlan.driver.lan import Lan
 from userlan.lan.names import UnknownName
@@ -29,7 +30,7 @@ class Burst(NamedTuple):
     endpoint: Endpoint
 
 
-class Wire:
+class Wire(NothingKept):
     """A core that is a host and a wire: packets travel in the clear, one a datagram."""
 
     def __init__(self, addresses: list[bytes]) -> None:

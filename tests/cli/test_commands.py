@@ -53,6 +53,7 @@ def peer(**changes: Any) -> dict[str, Any]:
     base = {
         "name": "ben", "key": "k", "ipv4": "25.1.2.3", "ipv6": "fd75::1", "networks": ["home"], "state": "direct", "path": "udp",
         "endpoint": "203.0.113.9:41414", "rtt_ms": 12.345, "rx_bytes": 2048, "tx_bytes": 10, "last_seen": None,
+        "cipher": "aes-256-gcm",
     }
     return base | changes
 
@@ -79,6 +80,8 @@ def test_the_status_in_columns() -> None:
     assert "mediator  userlan://h:1/k  offline: silent" in told
     assert "home (yours)" in told
     assert "12.3 ms" in told
+    assert "aes-256-gcm" not in told
+    assert "aes-256-gcm" in describe(snapshot, verbose=True)
     assert "create NAME" in describe(snapshot | {"networks": [], "peers": []})
 
 

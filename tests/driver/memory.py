@@ -10,6 +10,7 @@ import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
+from tests.driver.ways import NothingKept
 from userlan.driver.engine import Engine
 from userlan.driver.lan import Lan
 from userlan.driver.runner import Buffer, CoreRunner
@@ -53,7 +54,7 @@ MEMBERS = [
 ]
 
 
-class WiredCore:
+class WiredCore(NothingKept):
     """A host at the end of a wire, and what ``Lan`` asks of a node."""
 
     def __init__(self, clock: Clock, own: Member, delay: float) -> None:

@@ -9,6 +9,7 @@ import pytest
 from twisted.internet.task import Clock
 
 from tests.driver.memory import entropy_of
+from tests.driver.ways import NothingKept
 from userlan.driver import engine as engine_module
 from userlan.driver.engine import Engine
 from userlan.driver.runner import CoreRunner
@@ -18,7 +19,7 @@ from userlan.wire.endpoint import UDP, Endpoint
 SOURCE = Endpoint(UDP, "192.0.2.1", 1000)
 
 
-class Scripted:
+class Scripted(NothingKept):
     """Notes what it is asked; its deadline and its events are the test's."""
 
     def __init__(self, mark: bytes = b"") -> None:

@@ -7,13 +7,14 @@ from functools import partial
 from typing import Any
 
 from tests.driver.loop import Loop
+from tests.driver.ways import NothingKept
 from userlan.driver.engine import Engine
 from userlan.stack.host import Host
 from userlan.tunnel.endpoint import Burst
 from userlan.wire.endpoint import UDP, Endpoint
 
 
-class Failing:
+class Failing(NothingKept):
     """Fails in ``events`` and wants to send to an address that no socket takes; counts what it receives."""
 
     def __init__(self) -> None:

@@ -16,6 +16,7 @@ from twisted.internet.testing import MemoryReactorClock, StringTransport
 from tests.driver.loop import Loop
 from userlan.driver import framed
 from userlan.driver.framed import FramedConnection, FramedPort
+from userlan.driver.frames import MAX_FRAME
 from userlan.wire.endpoint import TCP, Endpoint
 
 OWN = b"\x04ours"
@@ -28,9 +29,23 @@ class Receiver:
         self.counters: Counter[str] = Counter()
         self.bursts: list[tuple[bytes, int, Endpoint]] = []
         self.pumps = 0
+        self.held: list[Endpoint | str] = []
+        self.lost: list[Endpoint] = []
 
     def owns(self, data: Any) -> bool:
         return bytes(data[: len(OWN)]) == OWN
+
+    def hold(self, way: Endpoint | str) -> None:
+        self.held.append(way)
+
+    def release(self, way: Endpoint | str) -> None:
+        self.held.remove(way)
+
+    def way_lost(self, endpoint: Endpoint) -> None:
+        self.lost.append(endpoint)
+
+    def way_lossy(self, endpoint: Endpoint) -> None:
+        self.lost.append(endpoint)
 
     def received(self, data: memoryview, segment: int, source: Endpoint, port: None) -> None:
         self.bursts.append((bytes(data), segment, source))
@@ -127,7 +142,7 @@ def test_frames_arrive_as_bursts_of_equal_datagrams(scene: Scene) -> None:
 def test_frames_are_found_however_the_stream_is_cut(data: st.DataObject) -> None:
     scene = Scene()
     connection, _ = scene.accept()
-    sizes = data.draw(st.lists(st.integers(1, 3000) | st.just(framed.MAX_FRAME), min_size=1, max_size=12))
+    sizes = data.draw(st.lists(st.integers(1, 3000) | st.just(MAX_FRAME), min_size=1, max_size=12))
     sent = [OWN, *(bytes([size % 256]) * size for size in sizes)]
     stream = frames(*sent)
     while stream:

@@ -41,6 +41,26 @@ class TunnelCore:
 
     # --- Core
 
+    @property
+    def backlog(self) -> bool:
+        return self.device.backlog
+
+    def answers(self, now: float) -> list[Any]:
+        """What does not wait for events: nothing."""
+        return []
+
+    def hold(self, way: Endpoint | str) -> None:
+        self.device.hold(way)
+
+    def release(self, way: Endpoint | str) -> None:
+        self.device.release(way)
+
+    def way_lost(self, endpoint: Endpoint) -> None:
+        self.device.way_lost(endpoint)
+
+    def way_lossy(self, endpoint: Endpoint) -> None:
+        """There is no other way."""
+
     def owns(self, data: Buffer) -> bool:
         return self.device.owns(data)
 

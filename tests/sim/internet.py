@@ -197,8 +197,11 @@ class Attachment(Actor):
                 continue
             events.extend(owner.receive(data, segment, source, now) or ())
         for core in self.cores:
-            for burst in core.datagrams(now):
-                self._send(burst)
+            while True:
+                for burst in core.datagrams(now):
+                    self._send(burst)
+                if not getattr(core, "backlog", False):
+                    break
             events.extend(core.events())
         return events
 

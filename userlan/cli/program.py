@@ -33,6 +33,7 @@ from userlan.cli.api import Api
 from userlan.cli.foreground import Foreground, StartError
 from userlan.cli.interfaces import local_addresses
 from userlan.driver.bridge import Bridge, BridgeStore, CommandError
+from userlan.driver.ciphers import aes_pays
 from userlan.driver.engine import Engine
 from userlan.driver.lan import Lan
 from userlan.driver.local import LocalServer, Reply
@@ -104,7 +105,9 @@ class NodeProgram(Foreground):
             address_range=options.config.lan.range,
             mtu=options.config.tunnel.mtu,
             keepalive=options.config.tunnel.keepalive,
+            bulk_over_tcp=options.config.tunnel.bulk_over_tcp,
             agent=f"userlan {__version__}",
+            aes=options.config.tunnel.cipher == "auto" and aes_pays(),
         )
         if options.config.name is not None:
             self.node.renamed(options.config.name)
@@ -248,7 +251,7 @@ class NodeProgram(Foreground):
         chosen = self.options.mediator or self.config.mediator
         embedded = any(saved.embedded for saved in self.memory.mediators)
         if chosen is not None:
-            self.node.add_mediator(chosen.mediator, now)
+            self.node.mediators.add(chosen.mediator, now)
         if embedded or (chosen is None and not self.memory.mediators and self.config.embedded_mediator == "auto"):
             self._embed(now)
         for link in self.node.links.values():
@@ -282,7 +285,7 @@ class NodeProgram(Foreground):
         for port in self.engine.datagram_ports:
             if port.version == 4 and port.host not in ("0.0.0.0", "127.0.0.1"):
                 host = port.host
-        self.node.add_mediator(Invite(((host, self.port),), self.embedded.public_key), now, embedded=True)
+        self.node.mediators.add(Invite(((host, self.port),), self.embedded.public_key), now, embedded=True)
 
     @inlineCallbacks
     def _start_bridges(self) -> Any:
@@ -296,6 +299,8 @@ class NodeProgram(Foreground):
             self.bridges[name] = bridge
             for command, handler in bridge.commands().items():
                 self.local.register(command, handler)
+            for command, streaming in getattr(bridge, "streaming_commands", dict)().items():
+                self.local.register_streaming(command, streaming)
 
     # --- inside: what happens ----------------------------------------------------------------------------------------
 
@@ -318,6 +323,7 @@ class NodeProgram(Foreground):
                     handler(event)
             case Ready():
                 self._failures = 0
+                self.lan.addresses_changed()
                 self._maybe_ready()
             case LinkChanged():
                 self._link_changed(event)

@@ -20,12 +20,16 @@ from userlan.cli.output import ago, as_json, byte_count, table
 def status(settings: Settings, connections: bool, json_output: bool) -> None:
     """Me, my networks, my peers and how each is reached."""
     snapshot = call(settings.state, "connections" if connections else "status")
-    words = describe_connections if connections else describe
-    click.echo(as_json(snapshot) if json_output else words(snapshot))
+    if json_output:
+        click.echo(as_json(snapshot))
+    elif connections:
+        click.echo(describe_connections(snapshot))
+    else:
+        click.echo(describe(snapshot, settings.verbose > 0))
 
 
-def describe(snapshot: dict[str, Any]) -> str:
-    """The snapshot in words and columns."""
+def describe(snapshot: dict[str, Any], verbose: bool = False) -> str:
+    """The snapshot in words and columns; ``verbose``: with what few ask for."""
     me, mediator = snapshot["self"], snapshot["mediator"]
     lines = [f"{me['name']}  {me['ipv4'] or '(no address yet)'}  {me['ipv6']}"]
     told = mediator["state"] + (f": {mediator['reason']}" if mediator["reason"] else "")
@@ -38,7 +42,7 @@ def describe(snapshot: dict[str, Any]) -> str:
     for network in snapshot["networks"]:
         mine = " (yours)" if network["owner"] == me["key"] else ""
         lines += ["", f"{network['name']}{mine}{', locked' if network['locked'] else ''}"]
-        rows = [_row(peer) for peer in snapshot["peers"] if network["name"] in peer["networks"]]
+        rows = [_row(peer, verbose) for peer in snapshot["peers"] if network["name"] in peer["networks"]]
         lines += [f"  {line}" for line in table(rows).splitlines()] if rows else ["  nobody else yet"]
     return "\n".join(lines)
 
@@ -76,7 +80,7 @@ def _connection(row: dict[str, Any]) -> dict[str, Any]:
 def _bridge(where: Any) -> str:
     if isinstance(where, list):
         return ", ".join(str(one.get("text", one)) if isinstance(one, dict) else str(one) for one in where)
-    return str(where)
+    return str(where["text"]) if isinstance(where, dict) and "text" in where else str(where)
 
 
 def path_text(peer: dict[str, Any]) -> str:
@@ -90,8 +94,8 @@ def path_text(peer: dict[str, Any]) -> str:
     return str(peer["state"])
 
 
-def _row(peer: dict[str, Any]) -> dict[str, Any]:
-    return {
+def _row(peer: dict[str, Any], verbose: bool) -> dict[str, Any]:
+    row = {
         "name": peer["name"],
         "address": peer["ipv4"] or peer["ipv6"],
         "path": path_text(peer),
@@ -99,6 +103,7 @@ def _row(peer: dict[str, Any]) -> dict[str, Any]:
         "received": byte_count(peer["rx_bytes"]),
         "sent": byte_count(peer["tx_bytes"]),
     }
+    return row | {"cipher": peer["cipher"] or None} if verbose else row
 
 
 @click.command()

@@ -34,10 +34,9 @@ UDP_SEGMENT = 103
 UDP_GRO = 104
 """Linux, include/uapi/linux/udp.h. Elsewhere these are unknown to the kernel, which says so when asked."""
 
-SO_SNDBUFFORCE = 32
 SO_RCVBUFFORCE = 33
 """Linux, include/uapi/asm-generic/socket.h.
-The numbers mean other things elsewhere: used only where the kernel has netlink."""
+The number means another thing elsewhere: used only where the kernel has netlink."""
 
 BUFFER_SIZE = 65536
 """Bytes of the receive buffer: the largest coalesced buffer; a smaller one truncates."""
@@ -46,8 +45,16 @@ READS_A_WAKEUP = 16
 """Buffers read in one go:
 up to 1 MiB, about a millisecond of work, so that timers and local sockets are not starved."""
 
-SOCKET_BUFFER = 4 * 1024 * 1024
-"""Bytes asked for in each direction: 30 ms at 1 Gbit/s, the time that a busy process may be away from the socket."""
+SHORT = 4096
+"""Bytes: after a buffer of no more than this there is likely nothing else, and if there is the reactor says so again; answers leave
+sooner without asking."""
+
+RECEIVE_BUFFER = 4 * 1024 * 1024
+"""Bytes asked for: 30 ms at 1 Gbit/s, the time that a busy process may be away from the socket."""
+
+SEND_BUFFER = 512 * 1024
+"""Bytes asked for: what waits in the kernel waits behind everything else, what waits with the cores waits by flow. It holds two whole
+bursts with the kernel's own bookkeeping (skb->truesize), so that the device is never idle."""
 
 RETRY_BYTES = 4 * 1024 * 1024
 """Bytes that wait for the socket to become writable:
@@ -61,6 +68,14 @@ MAX_ADDRESSES = 4096
 
 MAX_SEGMENT_SIZES = 256
 """Sizes whose control message is kept likewise."""
+
+_DISCOVERY = {
+    4: (getattr(socket, "IPPROTO_IP", 0), 10, 3, 1),
+    6: (getattr(socket, "IPPROTO_IPV6", 41), 23, 3, 1),
+}
+"""IP_MTU_DISCOVER and IPV6_MTU_DISCOVER with IP_PMTUDISC_PROBE and IP_PMTUDISC_WANT, the default (Linux, include/uapi/linux/in.h
+and in6.h); elsewhere the options are unknown and a probe is an ordinary datagram: where the system fragments it, the size found is the
+largest that arrives, which is all that is asked."""
 
 _ANCILLARY = socket.CMSG_SPACE(4) if hasattr(socket, "CMSG_SPACE") else 0
 _DONT_WAIT = getattr(socket, "MSG_DONTWAIT", 0)
@@ -79,6 +94,8 @@ class Receiver(Protocol):
 
     def received(self, data: memoryview, segment: int, source: Endpoint, port: DatagramPort | None) -> None: ...
     def pump(self) -> None: ...
+    def hold(self, way: Endpoint | str) -> None: ...
+    def release(self, way: Endpoint | str) -> None: ...
 
 
 @implementer(IReadWriteDescriptor)
@@ -136,13 +153,13 @@ class DatagramPort:
         """Read a bounded number of buffers, then let the cores act on them once."""
         try:
             for _ in range(READS_A_WAKEUP):
-                if not self._read_one():
+                if self._read_one() <= SHORT:
                     break
         finally:
             self._receiver.pump()
 
-    def _read_one(self) -> bool:
-        """Read one buffer; False when there is none (or the socket was closed by what it caused)."""
+    def _read_one(self) -> int:
+        """Read one buffer; its bytes, 0 when there is none (or the socket was closed by what it caused)."""
         try:
             if self.coalescing:
                 size, ancillary, flags, address = self._socket.recvmsg_into([self._memory], _ANCILLARY, _DONT_WAIT)
@@ -150,24 +167,24 @@ class DatagramPort:
                 size, address = self._socket.recvfrom_into(self._memory)
                 ancillary, flags = [], 0
         except BlockingIOError:
-            return False
+            return 0
         except OSError as error:
             # What an earlier datagram met (ICMP), or a passing shortage of the kernel's.
             self._counters[f"udp-receive-{_name(error)}"] += 1
-            return self._socket.fileno() >= 0
+            return SHORT + 1 if self._socket.fileno() >= 0 else 0
         if flags & _TRUNCATED:
             self._counters["udp-truncated"] += 1
-            return True
+            return size
         if size == 0:
             self._counters["udp-empty"] += 1
-            return True
+            return SHORT + 1
         segment = size
         for level, kind, value in ancillary:
             if level == SOL_UDP and kind == UDP_GRO and len(value) >= 2:
                 segment = int.from_bytes(value[:4], sys.byteorder)
         source = self._sources.get(address) or self._source(address)
         self._receiver.received(self._view[:size], segment, source, self)
-        return True
+        return size
 
     def doWrite(self) -> None:
         """Send what waited, as far as the kernel takes it."""
@@ -181,17 +198,36 @@ class DatagramPort:
                 self._waiting_bytes += len(rest)
                 return
         self._reactor.removeWriter(self)
+        self._receiver.release(UDP)
 
     # -- sending
 
-    def send(self, data: Buffer, segment: int, endpoint: Endpoint) -> None:
-        """Send one burst. It is kept by reference until it has left; it must not be changed any more."""
+    def send(self, data: Buffer, segment: int, endpoint: Endpoint, whole: bool = False) -> None:
+        """Send one burst. It is kept by reference until it has left; it must not be changed any more.
+
+        ``whole``: a datagram that nobody may fragment; it leaves now or never.
+        """
         address = self._targets.get(endpoint) or self._target(endpoint)
+        if whole:
+            self._send_whole(data, address)
+            return
         rest: Buffer | None = data
         if not self._waiting:
             rest = self._transmit(data, segment, address)
         if rest is not None:
             self._wait(rest, segment, address)
+
+    def _send_whole(self, data: Buffer, address: Any) -> None:
+        """A probe of the path's MTU: "don't fragment", whatever the kernel has learnt of the path (RFC 8899 4.4)."""
+        level, option, probe, usual = _DISCOVERY[self.version]
+        with contextlib.suppress(OSError):
+            self._socket.setsockopt(level, option, probe)
+        try:
+            self._socket.sendto(data, _DONT_WAIT, address)
+        except OSError as error:
+            self._counters[f"udp-probe-{_name(error)}"] += 1
+        with contextlib.suppress(OSError):
+            self._socket.setsockopt(level, option, usual)
 
     def _wait(self, data: Buffer, segment: int, address: Any) -> None:
         if self._waiting_bytes + len(data) > RETRY_BYTES or len(self._waiting) >= RETRY_BURSTS:
@@ -199,6 +235,7 @@ class DatagramPort:
             return
         if not self._waiting:
             self._reactor.addWriter(self)
+            self._receiver.hold(UDP)
         self._waiting.append((data, segment, address))
         self._waiting_bytes += len(data)
 
@@ -298,8 +335,9 @@ def _bound(host: str, port: int) -> socket.socket:
         sock.setblocking(False)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        for option, forced in ((socket.SO_RCVBUF, SO_RCVBUFFORCE), (socket.SO_SNDBUF, SO_SNDBUFFORCE)):
-            _enlarge(sock, option, forced)
+        _enlarge(sock)
+        with contextlib.suppress(OSError):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
         sock.bind((host, port))
     except OSError as error:
         sock.close()
@@ -307,10 +345,10 @@ def _bound(host: str, port: int) -> socket.socket:
     return sock
 
 
-def _enlarge(sock: socket.socket, option: int, forced: int) -> None:
-    """Ask for a large buffer: within the system's limit, and beyond it where the process may (CAP_NET_ADMIN)."""
+def _enlarge(sock: socket.socket) -> None:
+    """Ask for a large receive buffer: within the system's limit, and beyond it where the process may (CAP_NET_ADMIN)."""
     with contextlib.suppress(OSError):
-        sock.setsockopt(socket.SOL_SOCKET, option, SOCKET_BUFFER)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
     if hasattr(socket, "AF_NETLINK"):
         with contextlib.suppress(OSError):
-            sock.setsockopt(socket.SOL_SOCKET, forced, SOCKET_BUFFER)
+            sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER)

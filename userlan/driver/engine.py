@@ -65,6 +65,8 @@ class Engine:
         self._runners: list[CoreRunner] = []
         self._dirty: list[CoreRunner] = []
         self._put_off: list[Callable[[], None]] = []
+        self._backlog: list[CoreRunner] = []
+        """Cores that have more to send, after the sockets have been read again."""
         self._batch = False
         self._pumping = False
         self._stopped = False
@@ -187,7 +189,7 @@ class Engine:
         if port is None:
             self.counters["no-socket"] += 1
         else:
-            port.send(burst.data, burst.segment, endpoint)
+            port.send(burst.data, burst.segment, endpoint, burst.whole)
 
     def _first_port(self, endpoint: Endpoint) -> DatagramPort | None:
         version = 6 if ":" in endpoint.host else 4
@@ -195,6 +197,28 @@ class Engine:
             if port.version == version:
                 return port
         return None
+
+    # -- ways out
+
+    def hold(self, way: Endpoint | str) -> None:
+        """A socket is full: the cores are to keep what is for it."""
+        for runner in self._runners:
+            runner.core.hold(way)
+
+    def release(self, way: Endpoint | str) -> None:
+        """It has room again."""
+        for runner in self._runners:
+            runner.tell(lambda core: core.release(way))
+
+    def way_lost(self, endpoint: Endpoint) -> None:
+        """A framed TCP connection has ended."""
+        for runner in self._runners:
+            runner.tell(lambda core: core.way_lost(endpoint))
+
+    def way_lossy(self, endpoint: Endpoint) -> None:
+        """The kernel has to retransmit much on a framed TCP connection."""
+        for runner in self._runners:
+            runner.tell(lambda core: core.way_lossy(endpoint))
 
     # -- schedule
 
@@ -229,6 +253,10 @@ class Engine:
                 self._round()
         finally:
             self._pumping = False
+        if self._backlog:
+            backlog, self._backlog = self._backlog, []
+            for runner in backlog:
+                runner.touch()
         if self._dirty or self._put_off:
             self._need_turn()
         self._arm()
@@ -244,6 +272,8 @@ class Engine:
         dirty, self._dirty = self._dirty, []
         now = self.reactor.seconds()
         for runner in dirty:
+            for burst in runner.answers(now):
+                self._send_one(burst)
             runner.dispatch()
             # What the events' handlers did goes out with the datagrams that follow: it needs no round of its own.
             runner.dirty = False
@@ -251,6 +281,8 @@ class Engine:
                 self._send_one(burst)
             if runner.dispatch():
                 runner.touch()
+            elif runner.core.backlog:
+                self._backlog.append(runner)
 
     def _arm(self) -> None:
         """Set the one timer to the nearest deadline."""

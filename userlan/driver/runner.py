@@ -29,6 +29,8 @@ class Burst(Protocol):
     def segment(self) -> int: ...
     @property
     def endpoint(self) -> Endpoint: ...
+    @property
+    def whole(self) -> bool: ...
 
 
 class Core(Protocol):
@@ -47,7 +49,26 @@ class Core(Protocol):
         """
 
     def datagrams(self, now: float) -> Any:
-        """The bursts (list of ``Burst``) that are due; each is given once."""
+        """The bursts (list of ``Burst``) that are due; each is given once. A core may keep some back (``backlog``)."""
+
+    def answers(self, now: float) -> Any:
+        """The bursts that are due whatever programs make of what happened: echo replies. Cheap where there are none."""
+
+    @property
+    def backlog(self) -> bool:
+        """Whether ``datagrams`` would give more at once: it gives so much in one call as makes a short turn."""
+
+    def hold(self, way: Endpoint | str) -> None:
+        """A way out is full: an endpoint of framed TCP, or "udp". What is for it should wait in the core."""
+
+    def release(self, way: Endpoint | str) -> None:
+        """It has room again."""
+
+    def way_lost(self, endpoint: Endpoint) -> None:
+        """A framed TCP connection has ended."""
+
+    def way_lossy(self, endpoint: Endpoint) -> None:
+        """The kernel has to retransmit much on a framed TCP connection."""
 
     def deadline(self) -> float | None: ...
     def tick(self, now: float) -> None: ...
@@ -82,6 +103,16 @@ class Scheduler(Protocol):
     def soon(self, call: Callable[[], None]) -> None:
         """Run ``call`` in the next round of the pump (within this turn), never inside the caller."""
 
+    def pump(self) -> None:
+        """Carry out everything that is due, now; does nothing inside itself."""
+
+
+class Link(Protocol):
+    """Takes what comes for a kernel that is attached beside the stack (``userlan.driver.link``)."""
+
+    def flush(self) -> None:
+        """The core has received something: hand on what its stack did not claim."""
+
 
 class CoreRunner:
     """A core, its handlers and its place in the engine's schedule."""
@@ -98,6 +129,7 @@ class CoreRunner:
         """Streams that their application has closed and whose last bytes are still on the way."""
         self.streams: set[StreamOwner] = set()
         """Streams that an application holds."""
+        self.link: Link | None = None
         self._scheduler = scheduler
         self._observer = observer
         self._handlers: dict[object, Callable[[Any], None]] = {}
@@ -116,6 +148,10 @@ class CoreRunner:
         """Run ``call`` within this turn of the reactor, but not inside the caller."""
         self._scheduler.soon(call)
 
+    def pump(self) -> None:
+        """Carry out what is due without waiting for the end of this turn."""
+        self._scheduler.pump()
+
     def handle(self, source: object, handler: Callable[[Any], None]) -> None:
         """Hand the events of a listener (TcpAccepted) or a UDP socket (UdpReadable) to ``handler``."""
         self._handlers[source] = handler
@@ -130,6 +166,8 @@ class CoreRunner:
             self.core.receive(data, segment, source, now)
         except Exception:
             self._failed("receive")
+        if self.link is not None:
+            self.link.flush()
         self.touch()
 
     def tick(self, now: float) -> None:
@@ -146,6 +184,22 @@ class CoreRunner:
             return self.core.datagrams(now)
         except Exception:
             self._failed("datagrams")
+            return ()
+
+    def tell(self, call: Callable[[Core], None]) -> None:
+        """Tell the core about a way out, and see what it makes of it."""
+        try:
+            call(self.core)
+        except Exception:
+            self._failed("way")
+        self.touch()
+
+    def answers(self, now: float) -> Any:
+        """The bursts that do not wait for events."""
+        try:
+            return self.core.answers(now)
+        except Exception:
+            self._failed("answers")
             return ()
 
     def dispatch(self) -> bool:

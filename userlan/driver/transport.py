@@ -104,6 +104,11 @@ class LanTransport(StreamOwner):
         connection = self._connection
         return self._over or not (self._queue or connection.unsent or connection.state in _UNACKNOWLEDGED_FIN)
 
+    @property
+    def unit(self) -> int:
+        """Octets of one super-segment: a multiple of it is the best to ``write`` at once."""
+        return self._connection.burst
+
     def finish(self) -> None:
         """The process ends: what was written leaves, if there is time."""
         self.loseConnection()

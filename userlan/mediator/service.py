@@ -135,6 +135,30 @@ class Mediator:
                 break
         return self._device.datagrams(now)
 
+    def answers(self, now: float) -> list[Burst]:
+        """Nothing here is in such a hurry."""
+        return []
+
+    @property
+    def backlog(self) -> bool:
+        """Whether ``datagrams`` would give more at once."""
+        return self._device.backlog
+
+    def hold(self, way: Endpoint | str) -> None:
+        """A way out is full: what is for it waits, by flow."""
+        self._device.hold(way)
+
+    def release(self, way: Endpoint | str) -> None:
+        """It has room again."""
+        self._device.release(way)
+
+    def way_lost(self, endpoint: Endpoint) -> None:
+        """A framed TCP connection has ended."""
+        self._device.way_lost(endpoint)
+
+    def way_lossy(self, endpoint: Endpoint) -> None:
+        """Nothing else would be better: clients come by framed TCP where UDP is blocked."""
+
     def deadline(self) -> float | None:
         """When ``tick`` has something to do."""
         times = [

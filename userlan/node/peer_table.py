@@ -12,7 +12,7 @@ from userlan.lan.roster import Changes, Roster
 from userlan.node.events import NodeEvent, PeerChanged
 from userlan.node.keyring import Keyring
 from userlan.node.memory import Memory
-from userlan.node.peers import ECHO_INTERVAL, EchoDue, InitiateDue, MeetDue, PeerLink, PeerState, path_of
+from userlan.node.peers import ECHO_INTERVAL, EchoDue, InitiateDue, MeetDue, PeerEffect, PeerLink, PeerState, ProbeDue, path_of
 from userlan.stack.host import Host
 from userlan.traversal.candidates import TargetBudget, select
 from userlan.tunnel.device import Device
@@ -20,6 +20,8 @@ from userlan.wire.endpoint import Endpoint, unmapped
 
 ECHO_IDENTIFIER = 0x756C
 """ICMP identifier of the node's own echoes ("ul"); programs that ping through the node get others."""
+PROBE_IDENTIFIER = 0x756D
+"""ICMP identifier of probes of a path's MTU."""
 ECHO_PAYLOAD = b"userlan liveness"
 """Sixteen bytes: some NATs ignore empty datagrams, and no filter takes these for anything else."""
 
@@ -65,10 +67,13 @@ class PeerTable:
             if peer is None:
                 continue
             link = self.links.get(key)
+            first = link is None
             if link is None:
-                link = self.links[key] = PeerLink(key, now, self._keepalive)
+                link = self.links[key] = PeerLink(key, now, self._keepalive, self._host.mtu)
                 link.cached = self._memory.endpoints_of(key_text(key))
             self._share(key, peer.networks)
+            if first and key_text(key) in self._memory.ciphers:
+                self._device.ciphers_told(key, self._memory.ciphers[key_text(key)], now)
             link.presence(peer.online, now)
             self._settle(link, now)
 
@@ -121,6 +126,20 @@ class PeerTable:
         link = self.links.get(key)
         if link is not None:
             link.reached(endpoint, now)
+            self._settle(link, now)
+
+    def probe_answered(self, source: bytes, sequence: int, now: float) -> None:
+        """A probe of the path's MTU was answered."""
+        key = self._roster.key_at(source)
+        link = self.links.get(key) if key is not None else None
+        if link is not None:
+            self._carry_out(link, link.probe_answered(sequence, now), now)
+
+    def large_sent(self, key: bytes, now: float) -> None:
+        """Large packets are sent to a peer: the size in use is to be confirmed now and then."""
+        link = self.links.get(key)
+        if link is not None:
+            link.path_mtu.large_sent(now)
             self._settle(link, now)
 
     def echo_reply(self, source: bytes, sequence: int, now: float) -> None:
@@ -205,8 +224,13 @@ class PeerTable:
     def _tick(self, link: PeerLink, now: float) -> None:
         peer = self._device.peer(link.key)
         has_session = peer is not None and peer.has_session(now)
-        for effect in link.tick(has_session, now):
-            if isinstance(effect, EchoDue):
+        self._carry_out(link, link.tick(has_session, now), now)
+
+    def _carry_out(self, link: PeerLink, effects: Sequence[PeerEffect], now: float) -> None:
+        for effect in effects:
+            if isinstance(effect, ProbeDue):
+                self._probe(link.key, effect, now)
+            elif isinstance(effect, EchoDue):
                 roster_peer = self._roster.peers.get(link.key)
                 if roster_peer is not None:
                     self._host.ping(roster_peer.ipv6, ECHO_IDENTIFIER, effect.sequence, ECHO_PAYLOAD, now)
@@ -214,7 +238,23 @@ class PeerTable:
                 self._initiate(link.key, effect.endpoints, now)
             elif isinstance(effect, MeetDue):
                 self._meets.append(link.key)
+        self._follow_mtu(link, now)
         self._settle(link, now)
+
+    def _probe(self, key: bytes, probe: ProbeDue, now: float) -> None:
+        roster_peer = self._roster.peers.get(key)
+        if roster_peer is not None:
+            packet = self._host.echo_request(roster_peer.ipv6, PROBE_IDENTIFIER, probe.sequence, probe.size, now)
+            self._device.probe(key, packet, now)
+
+    def _follow_mtu(self, link: PeerLink, now: float) -> None:
+        """Tunnel and stack send what the path is known to carry."""
+        peer, roster_peer = self._device.peer(link.key), self._roster.peers.get(link.key)
+        if peer is None or roster_peer is None:
+            return
+        peer.ways.mtu = link.path_mtu.mtu
+        for address in roster_peer.addresses if link.path_mtu.known else ():
+            self._host.path_carries(address, link.path_mtu.mtu, now)
 
     def _share(self, key: bytes, networks: Sequence[str]) -> None:
         """Bring a tunnel's pre-shared keys up to date; without one there is no tunnel."""
@@ -247,6 +287,11 @@ class PeerTable:
     def save_endpoints(self) -> dict[str, list[tuple[str, str, int]]]:
         """Where each peer was reached, for the node's memory."""
         return {key_text(key): [(e.transport, e.host, e.port) for e in link.cached] for key, link in self.links.items() if link.cached}
+
+    def save_ciphers(self) -> dict[str, list[str]]:
+        """What each peer said that it takes, for the node's memory."""
+        tunnels = {key: self._device.peer(key) for key in self.links}
+        return {key_text(key): list(one.ciphers) for key, one in tunnels.items() if one is not None and one.ciphers is not None}
 
 
 def is_loopback(host: str) -> bool:

@@ -19,7 +19,8 @@ from typing import NamedTuple
 
 from userlan.traversal.attempt import Attempt
 from userlan.traversal.candidates import is_private
-from userlan.wire.endpoint import TCP, Endpoint
+from userlan.traversal.path_mtu import BASE, PathMtuSearch
+from userlan.wire.endpoint import TCP, UDP, Endpoint
 
 ECHO_INTERVAL = 5.0
 """Seconds between echoes while they are answered, by default; well below the 30 s of the shortest NAT mappings."""
@@ -63,18 +64,26 @@ class InitiateDue(NamedTuple):
     endpoints: tuple[Endpoint, ...]
 
 
+class ProbeDue(NamedTuple):
+    """Ask whether the path carries an inner packet of ``size`` octets."""
+
+    size: int
+    sequence: int
+
+
 class MeetDue(NamedTuple):
     """Ask the mediator for an introduction."""
 
 
-PeerEffect = EchoDue | InitiateDue | MeetDue
+PeerEffect = EchoDue | InitiateDue | ProbeDue | MeetDue
 
 
 class PeerLink:
     """The node's side of one pair. ``now`` is monotonic seconds everywhere; effects come back from ``tick``."""
 
-    def __init__(self, key: bytes, now: float, interval: float = ECHO_INTERVAL) -> None:
+    def __init__(self, key: bytes, now: float, interval: float = ECHO_INTERVAL, mtu: int = BASE) -> None:
         self.key = key
+        self.path_mtu = PathMtuSearch(mtu)
         self._interval = interval
         self._silence = interval + PATIENCE
         self.state = PeerState.OFFLINE
@@ -154,6 +163,10 @@ class PeerLink:
         self.cached.insert(0, endpoint)
         del self.cached[MAX_CACHED:]
         self._upgrade_at = now + UPGRADE_INTERVAL if endpoint.transport == TCP else None
+        if endpoint.transport == UDP:
+            self.path_mtu.start(now)
+        else:
+            self.path_mtu.stop()
 
     def echo_reply(self, sequence: int, now: float) -> None:
         """The peer's stack answered one of our echoes."""
@@ -164,6 +177,17 @@ class PeerLink:
         sample = max(0.0, now - sent)
         self.rtt = sample if self.rtt is None else self.rtt + RTT_GAIN * (sample - self.rtt)
         self._next_echo = max(self._next_echo, now + self._interval)
+
+    def probe_answered(self, sequence: int, now: float) -> list[PeerEffect]:
+        """The peer's stack answered a probe of the path's MTU; the next probe may be due."""
+        effects: list[PeerEffect] = []
+        self._probe(effects, self.path_mtu.answered(sequence, now))
+        return effects
+
+    @staticmethod
+    def _probe(effects: list[PeerEffect], probe: tuple[int, int] | None) -> None:
+        if probe is not None:
+            effects.append(ProbeDue(*probe))
 
     def network_changed(self, now: float) -> None:
         """This computer's addresses changed: the path may be gone, so look at once."""
@@ -183,6 +207,8 @@ class PeerLink:
             times.append(self._retry_at)
         if self.state is PeerState.DIRECT:
             times += (self._next_echo, self._dead_at())
+            search = self.path_mtu.deadline()
+            times += (search,) if search is not None else ()
         return min(times, default=None)
 
     def tick(self, has_session: bool, now: float) -> list[PeerEffect]:
@@ -190,6 +216,7 @@ class PeerLink:
         effects: list[PeerEffect] = []
         if self.state is PeerState.DIRECT:
             self._watch(effects, now)
+            self._probe(effects, self.path_mtu.tick(self._last_heard, now))
         elif has_session and now >= self._next_echo:
             self._echo(effects, now)
         if self.attempt is not None:

@@ -55,7 +55,7 @@ def _connections(node: Node, told: list[ConnectionInfo]) -> list[dict[str, Any]]
 
 def _self(node: Node) -> dict[str, Any]:
     own = node.lookup.own_info()
-    key = node.primary_mediator()
+    key = node.mediators.primary()
     observed = node.membership.observed.get(key) if key is not None else None
     return {
         "name": own.name,
@@ -67,7 +67,7 @@ def _self(node: Node) -> dict[str, Any]:
 
 
 def _mediator(node: Node) -> dict[str, Any]:
-    key = node.primary_mediator()
+    key = node.mediators.primary()
     link = node.links.get(key) if key is not None else None
     if key is None or link is None:
         return {"url": None, "state": "none", "reason": "", "path": "none"}
@@ -107,6 +107,7 @@ def _peer(node: Node, peer: Peer, now: float) -> dict[str, Any]:
         "state": state,
         "path": path,
         "endpoint": host_port(endpoint.host, endpoint.port) if endpoint is not None else None,
+        "cipher": tunnel.cipher(now) if tunnel is not None else "",
         "rtt_ms": round(link.rtt * 1000, 3) if link.rtt is not None and state == "direct" else None,
         "rx_bytes": tunnel.rx_bytes if tunnel is not None else 0,
         "tx_bytes": tunnel.tx_bytes if tunnel is not None else 0,

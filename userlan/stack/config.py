@@ -37,5 +37,13 @@ class HostConfig:
     """Echo requests that are answered: a flood of pings costs no more than this (RFC 4732 2.1.2)."""
     max_echo_outstanding: int = 1_024
     """Own echo requests that wait for an answer."""
+    max_memberships: int = 1_024
+    """Groups that sockets have joined, each socket's counted: ten times what discovery protocols need together."""
+    max_group_sources: int = 64
+    """Sources in one membership's filter (Linux: ``mld_max_msf``): with all memberships, under 10 MB."""
+    group_answers_a_second: float = 20.0
+    group_answer_burst: int = 100
+    """Reports that queries may call forth, for each of IGMP and MLD: a forged query is far smaller than the answer with
+    every group, and that goes to everybody. The burst is one answer of a host with 6,000 groups."""
     tcp: TcpConfig = field(default_factory=TcpConfig)
     """For connections that are not given a configuration of their own."""

@@ -133,6 +133,20 @@ class TcpDemux:
             self._forget_wait(key)
         self._unknown(segment, (local, key[1]), (remote, key[3]), now)
 
+    def expects(self, packet: SuperPacket) -> bool:
+        """Whether a segment is of a connection of this host, or to a port that is listened on."""
+        header, offset = packet.header, packet.transport_offset
+        remote_port = header[offset] << 8 | header[offset + 1]
+        port = header[offset + 2] << 8 | header[offset + 3]
+        local = packet.destination
+        return (local, port, packet.source, remote_port) in self._entries or (
+            (None, port) in self._listeners or (local, port) in self._listeners
+        )
+
+    def sent(self, quote: Quote) -> bool:
+        """Whether the quoted segment can be of a connection of this host, in flight or not."""
+        return (quote.source, quote.source_port, quote.destination, quote.destination_port) in self._entries
+
     def flight(self, quote: Quote) -> Connection | None:
         """The connection that sent the quoted segment, if that is in flight (RFC 5927 4.1)."""
         entry = self._entries.get((quote.source, quote.source_port, quote.destination, quote.destination_port))

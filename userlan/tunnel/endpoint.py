@@ -13,9 +13,11 @@ __all__ = ["Buffer", "Burst", "Endpoint"]
 class Burst(NamedTuple):
     """One or more datagrams of `segment` bytes back to back (the last may be shorter), all for one endpoint.
 
-    At most BURST_SEGMENTS datagrams and BURST_BYTES bytes: what one UDP GSO call takes.
+    At most BURST_SEGMENTS datagrams and BURST_BYTES bytes: what one UDP GSO call takes. whole: a single datagram that
+    nobody may fragment, since its size is what is asked about.
     """
 
     data: Buffer
     segment: int
     endpoint: Endpoint
+    whole: bool = False

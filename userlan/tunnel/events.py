@@ -48,4 +48,25 @@ class TimestampAdvanced(NamedTuple):
     value: bytes
 
 
-TunnelEvent = SessionEstablished | Roamed | HandshakeFailed | UnknownPeer | Expired | TimestampAdvanced
+class BulkTraffic(NamedTuple):
+    """Bulk flows to the peer move so much that a bulk way would pay (once for each measuring interval)."""
+
+    public_key: bytes
+
+
+class LargeSent(NamedTuple):
+    """A packet above the least MTU left by UDP (once in two seconds): the size in use is worth a confirmation."""
+
+    public_key: bytes
+
+
+class WayHeard(NamedTuple):
+    """Authenticated packets of the peer came by framed TCP while its datagrams come by UDP: a way for bulk."""
+
+    public_key: bytes
+    endpoint: Endpoint
+
+
+TunnelEvent = (
+    SessionEstablished | Roamed | HandshakeFailed | UnknownPeer | Expired | TimestampAdvanced | BulkTraffic | LargeSent | WayHeard
+)

@@ -25,14 +25,14 @@ class Outgoing:
         self._queue: list[Burst] = []
         self._bytes = 0
 
-    def add(self, data: bytes, segment: int, endpoint: Endpoint) -> None:
+    def add(self, data: bytes, segment: int, endpoint: Endpoint, whole: bool = False) -> None:
         """Queue one or more datagrams; dropped and counted when the driver has not drained for long."""
         self._bytes += len(data)
         if self._bytes > OUTGOING_BYTES or len(self._queue) >= OUTGOING_BURSTS:
             self._bytes -= len(data)
             self._counters["outgoing-overflow"] += 1
             return
-        self._queue.append(Burst(data, segment, endpoint))
+        self._queue.append(Burst(data, segment, endpoint, whole))
 
     def drain(self) -> list[Burst]:
         """Everything queued."""
@@ -49,6 +49,7 @@ class Outgoing:
                 length % first.segment == 0
                 and length + size <= BURST_BYTES
                 and burst.endpoint == first.endpoint
+                and not (burst.whole or first.whole)
                 and (burst.segment == first.segment or size <= first.segment)
                 and length // first.segment + -(-size // first.segment) <= BURST_SEGMENTS
             ):

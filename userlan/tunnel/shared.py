@@ -6,12 +6,14 @@ from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from userlan.tunnel import messages
 from userlan.tunnel.constants import EVENTS_LIMIT
 from userlan.tunnel.events import TimestampAdvanced, TunnelEvent
 from userlan.tunnel.handshake import Identity
 from userlan.tunnel.outgoing import Outgoing
 from userlan.tunnel.session import Session
 from userlan.tunnel.tai64n import StampSource
+from userlan.wire.endpoint import Endpoint
 
 if TYPE_CHECKING:
     from userlan.tunnel.initiations import Outstanding
@@ -31,20 +33,28 @@ class IndexTable:
         self.sessions: dict[bytes, tuple[Peer, Session]] = {}
         self.initiations: dict[bytes, tuple[Peer, Outstanding]] = {}
 
-    def fresh(self, head: bytes) -> bytes:
-        """An index that stands for nothing yet. head: the type of transport messages."""
+    def fresh(self) -> bytes:
+        """An index that stands for nothing yet, in any suite."""
         index = self._entropy(4)
-        while head + index in self.sessions or index in self.initiations:
+        while self.session(index) is not None or index in self.initiations:
             index = self._entropy(4)
         return index
 
+    def session(self, index: bytes) -> tuple[Peer, Session] | None:
+        """The session of an index, whatever its suite."""
+        heads = (kind + index for kind in messages.TRANSPORT_TYPES)
+        return next((self.sessions[head] for head in heads if head in self.sessions), None)
+
 
 class Shared:
-    """One for each device."""
+    """One for each device. aes: it takes AES-256-GCM, and prefers it."""
 
-    __slots__ = ("counters", "entropy", "events", "identity", "indices", "mtu", "outgoing", "stamps")
+    __slots__ = ("aes", "counters", "entropy", "events", "flow_seed", "held", "identity", "indices", "mtu", "outgoing", "stamps", "waiting")
 
-    def __init__(self, identity: Identity, entropy: Callable[[int], bytes], stamps: StampSource, mtu: int) -> None:
+    def __init__(
+        self, identity: Identity, entropy: Callable[[int], bytes], stamps: StampSource, mtu: int, aes: bool = False
+    ) -> None:
+        self.aes = aes
         self.identity = identity
         self.entropy = entropy
         self.stamps = stamps
@@ -53,6 +63,12 @@ class Shared:
         self.indices = IndexTable(entropy)
         self.outgoing = Outgoing(self.counters)
         self.events: list[TunnelEvent] = []
+        self.flow_seed = int.from_bytes(entropy(16), "little") | 1
+        """Which flows share a queue: nobody else knows."""
+        self.waiting: dict[Peer, None] = {}
+        """Peers with packets to seal; an ordered set."""
+        self.held: set[Endpoint | str] = set()
+        """Ways out that are full: framed TCP by endpoint, UDP as a whole."""
 
     def emit(self, event: TunnelEvent) -> None:
         """Tell the owner; dropped and counted when it has not asked for long."""

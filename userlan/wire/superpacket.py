@@ -4,8 +4,8 @@
     payload  | segment_size | segment_size | segment_size | ... | the rest |
 
 `parse` makes one of an IP packet, `cut` cuts one into wire packets (what hardware calls GSO), `join` joins wire packets
-into as few as it can (GRO). TCP and UDP are cut; TCP alone is joined, since joined datagrams would lose their borders
-in any reader that does not ask for them.
+into as few as it can (GRO). Of TCP the borders do not matter; joined datagrams keep theirs by `segment_size`, so they
+are joined only where all but the last have one size, and whoever takes them has to ask for it.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from collections.abc import Sequence
 
 from userlan.wire import ipv4, ipv6
 from userlan.wire.checksum import finish, pseudo_residue, residue, transport_ok
+from userlan.wire.datagram_run import continuing
 from userlan.wire.errors import WireError
 from userlan.wire.numbers import MAX_PACKET, PROTOCOL_FRAGMENT, PROTOCOL_TCP, PROTOCOL_UDP, Buffer
 
@@ -169,7 +170,7 @@ def _check_udp(packet: Buffer, offset: int, end: int) -> None:
         raise WireError("udp-truncated", f"a UDP datagram of {length} octets came with {end - offset}")
 
 
-def cut(packet: SuperPacket, checksums: bool) -> list[bytes]:
+def cut(packet: SuperPacket, checksums: bool, limit: int = 0) -> list[bytes]:
     """The IP packets that a super-packet stands for, complete.
 
     TCP: the sequence number advances, FIN and PSH are on the last only, CWR on the first only (RFC 3168 6.1.2).
@@ -177,16 +178,33 @@ def cut(packet: SuperPacket, checksums: bool) -> list[bytes]:
     4.2).
     `checksums`: compute those of TCP, UDP and IPv4; else they stay as in the header, or zero when there are several.
     A single packet that is not `verified` keeps the transport checksum that it arrived with.
+    `limit`: octets of the largest IP packet that the path carries; 0: what `segment_size` makes. A TCP segment has no
+    borders that matter, so it is cut as coarsely as the path allows, in multiples of `segment_size`, or finer than that
+    where the path has become narrower; other packets keep theirs.
     """
-    if packet.wire_count == 1 or packet.fragment:
+    if packet.fragment:
         return [_whole(packet, checksums)]
     if packet.protocol == PROTOCOL_TCP:
+        size = _tcp_size(packet, limit)
+        if size >= len(packet.payload):
+            return [_whole(packet, checksums)]
         if checksums or (packet.version == 4 and not packet.header[6] & 0x40):
-            return _cut_each(packet, checksums)
-        return _cut_tcp(packet)
-    if packet.protocol == PROTOCOL_UDP:
-        return _cut_each(packet, checksums)
+            return _cut_each(packet, size, checksums)
+        return _cut_tcp(packet, size)
+    if packet.protocol == PROTOCOL_UDP and packet.wire_count > 1:
+        if checksums or (packet.version == 4 and not packet.header[6] & 0x40):
+            return _cut_each(packet, packet.segment_size, checksums)
+        return _cut_udp(packet)
     return [_whole(packet, checksums)]
+
+
+def _tcp_size(packet: SuperPacket, limit: int) -> int:
+    """Octets of TCP payload in each wire packet on a path that carries `limit` octets (0: unknown)."""
+    size = packet.segment_size or len(packet.payload)
+    room = limit - len(packet.header)
+    if room <= 0 or not size:
+        return size
+    return room // size * size if room >= size else room
 
 
 def _ip_part(packet: SuperPacket, payload_length: int, index: int, checksums: bool) -> bytes:
@@ -210,13 +228,12 @@ def _tcp_tail(packet: SuperPacket, flags: int) -> bytes:
     return b"".join((header[offset + 8 : offset + 13], bytes((flags,)), window, b"\0\0", header[offset + 18 :]))
 
 
-def _cut_tcp(packet: SuperPacket) -> list[bytes]:
+def _cut_tcp(packet: SuperPacket, size: int) -> list[bytes]:
     """The quick way: no checksums, one identification; every packet is prefix, sequence number, suffix, payload."""
     header = packet.header
     payload = packet.payload
-    size = packet.segment_size
     offset = packet.transport_offset
-    last = (packet.wire_count - 1) * size
+    last = (len(payload) - 1) // size * size
     flags = header[offset + 13]
     sequence = int.from_bytes(header[offset + 4 : offset + 8], "big")
     ports = header[offset : offset + 4]
@@ -235,11 +252,22 @@ def _cut_tcp(packet: SuperPacket) -> list[bytes]:
     return packets
 
 
-def _cut_each(packet: SuperPacket, checksums: bool) -> list[bytes]:
-    """The general way: each wire packet gets its own IP header, transport header and, if asked for, checksums."""
+def _cut_udp(packet: SuperPacket) -> list[bytes]:
+    """The quick way: all datagrams but the last begin with the same octets."""
     payload = packet.payload
     size = packet.segment_size
-    count = packet.wire_count
+    last = (packet.wire_count - 1) * size
+    prefix = _ip_part(packet, size, 0, False) + _transport_part(packet, 0, 1, size)
+    packets = [prefix + payload[start : start + size] for start in range(0, last, size)]
+    rest = len(payload) - last
+    packets.append(b"".join((_ip_part(packet, rest, 0, False), _transport_part(packet, 0, 1, rest), payload[last:])))
+    return packets
+
+
+def _cut_each(packet: SuperPacket, size: int, checksums: bool) -> list[bytes]:
+    """The general way: each wire packet gets its own IP header, transport header and, if asked for, checksums."""
+    payload = packet.payload
+    count = -(-len(payload) // size)
     shared = packet.version == 6 or bool(packet.header[6] & 0x40)
     network = _ip_part(packet, size, 0, checksums)
     packets: list[bytes] = []
@@ -247,25 +275,26 @@ def _cut_each(packet: SuperPacket, checksums: bool) -> list[bytes]:
         chunk = payload[index * size : (index + 1) * size]
         if index and (not shared or index == count - 1):
             network = _ip_part(packet, len(chunk), index, checksums)
-        transport = _transport_part(packet, index, count, len(chunk))
+        transport = _transport_part(packet, index * size, count - 1 - index, len(chunk))
         if checksums:
             transport = _with_checksum(packet, transport, chunk)
         packets.append(b"".join((network, transport, chunk)))
     return packets
 
 
-def _transport_part(packet: SuperPacket, index: int, count: int, payload_length: int) -> bytes:
-    """The TCP or UDP header of wire packet `index` of `count`, its checksum zero."""
+def _transport_part(packet: SuperPacket, start: int, following: int, payload_length: int) -> bytes:
+    """The TCP or UDP header of the wire packet whose payload begins at `start`, its checksum zero; `following` more
+    come after it."""
     header = packet.header
     offset = packet.transport_offset
     if packet.protocol == PROTOCOL_UDP:
         return header[offset : offset + 4] + (UDP_LENGTH + payload_length).to_bytes(2, "big") + b"\0\0"
     flags = header[offset + 13]
-    if index:
+    if start:
         flags &= ~_CWR
-    if index < count - 1:
+    if following:
         flags &= ~(_FIN | _PSH)
-    sequence = int.from_bytes(header[offset + 4 : offset + 8], "big") + index * packet.segment_size & _SEQUENCE_MASK
+    sequence = int.from_bytes(header[offset + 4 : offset + 8], "big") + start & _SEQUENCE_MASK
     return header[offset : offset + 4] + sequence.to_bytes(4, "big") + _tcp_tail(packet, flags)
 
 
@@ -296,12 +325,13 @@ def _whole(packet: SuperPacket, checksums: bool) -> bytes:
 
 
 def join(packets: Sequence[Buffer], verified: bool, counters: Counter[str]) -> list[SuperPacket]:
-    """IP packets as few super-packets, in the same order: runs of TCP data of one flow, contiguous, become one each.
+    """IP packets as few super-packets, in the same order: runs of TCP data of one flow, contiguous, and of equally
+    long datagrams of one flow become one each.
 
     A run shares every header field but sequence, lengths, identification and checksums; its packets carry payloads of
-    one size, the last may be shorter; PSH and FIN end it, CWR is on its first only. Unless `verified`, each TCP
-    checksum is checked here (it cannot be, once joined), so what holds TCP comes out verified. Malformed packets are
-    left out and counted by reason.
+    one size, of TCP the last may be shorter; PSH and FIN end it, CWR is on its first only. Unless `verified`, each TCP
+    checksum is checked here (it cannot be, once joined), so what holds TCP comes out verified, and datagrams stay
+    alone. Malformed packets are left out and counted by reason.
     """
     result: list[SuperPacket] = []
     count = len(packets)
@@ -316,6 +346,8 @@ def join(packets: Sequence[Buffer], verified: bool, counters: Counter[str]) -> l
             continue
         if index < count and packet.protocol == PROTOCOL_TCP and _starts_run(packet):
             index, packet = _join_run(packets, index, packet, verified)
+        elif index < count and verified and packet.protocol == PROTOCOL_UDP and _starts_burst(packet):
+            index, packet = _join_datagrams(packets, index, packet)
         result.append(packet)
     return result
 
@@ -407,3 +439,23 @@ def _invariant(header: bytes, offset: int) -> tuple[bytes, ...]:
     else:
         network = (header[:4], header[6:44], b"")
     return (*network, header[offset + 8 : offset + 13], header[offset + 14 : offset + 16], header[offset + 18 :])
+
+
+def _starts_burst(packet: SuperPacket) -> bool:
+    """Whether more datagrams may be appended: a whole one, not empty, behind a header without options."""
+    offset = packet.transport_offset
+    if offset != (20 if packet.version == 4 else 40) or packet.fragment or not packet.payload:
+        return False
+    return int.from_bytes(packet.header[offset + 4 : offset + 6], "big") == UDP_LENGTH + len(packet.payload)
+
+
+def _join_datagrams(packets: Sequence[Buffer], index: int, first: SuperPacket) -> tuple[int, SuperPacket]:
+    """As `_join_run`, for datagrams."""
+    header, offset, size = first.header, first.transport_offset, len(first.payload)
+    parts = continuing(packets, index, header, size, (MAX_LENGTH - len(header)) // size - 1)
+    if not parts:
+        return index, first
+    joined = b"".join((first.payload, *parts))
+    length = (UDP_LENGTH + len(joined)).to_bytes(2, "big")
+    whole = b"".join((_ip_part(first, len(joined), 0, False), header[offset : offset + 4], length, b"\0\0"))
+    return index + len(parts), SuperPacket(whole, joined, size, True)

@@ -39,7 +39,7 @@ OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     "<=": operator.le,
     ">": operator.gt,
     ">=": operator.ge,
-    "=": lambda got, wanted: abs(got - wanted) <= TOLERANCE if isinstance(got, float) else got == wanted,
+    "=": lambda got, wanted: got == wanted or (isinstance(got, float) and abs(got - wanted) <= TOLERANCE),
 }
 
 

@@ -23,6 +23,7 @@ from userlan.stack.tcp import input as arriving
 from userlan.stack.tcp import output, sizes
 from userlan.stack.tcp.challenge import ChallengeLimit
 from userlan.stack.tcp.config import Config
+from userlan.stack.tcp.ecn import Ecn
 from userlan.stack.tcp.info import ConnectionInfo, Limits, snapshot
 from userlan.stack.tcp.isn import Initial
 from userlan.stack.tcp.memory import UNBOUNDED, Memory
@@ -75,6 +76,7 @@ class Connection:
         "config",
         "context",
         "counters",
+        "ecn",
         "error",
         "handshake_due",
         "handshake_retries",
@@ -130,6 +132,7 @@ class Connection:
         self.initial = initial.sequence
         self.sender = Sender(config, initial.sequence, self.counters)
         self.receiver = Receiver(config)
+        self.ecn = Ecn()
         self.limits: Limits | None = None
         """Once data was sent."""
         self.segments_in = self.segments_out = self.octets_retransmitted = 0
@@ -190,6 +193,16 @@ class Connection:
     def no_delay(self, value: bool) -> None:
         self.sender.no_delay = value
         self.touch()
+
+    @property
+    def congestion(self) -> str:
+        """The name of the congestion control (:data:`userlan.stack.tcp.congestion.ALGORITHMS`). Another one goes on
+        from the present window. Raises KeyError for a name that is not known."""
+        return self.sender.congestion.name
+
+    @congestion.setter
+    def congestion(self, value: str) -> None:
+        self.sender.use_congestion(value)
 
     @property
     def user_timeout(self) -> float:
@@ -335,7 +348,8 @@ class Connection:
         """When ``tick`` is to be called at the latest; None: not before something else happens."""
         if self.time_wait is not None:
             return self.time_wait.deadline()
-        deadline = min(self.sender.timer_at, self.receiver.ack_at, self.keepalive_at, self.linger_at)
+        sender = self.sender
+        deadline = min(sender.timer_at, sender.wake_at, self.receiver.ack_at, self.keepalive_at, self.linger_at)
         return None if deadline == inf else deadline
 
     def tick(self, now: float) -> None:

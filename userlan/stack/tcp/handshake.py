@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from userlan.stack.tcp import sizes
 from userlan.stack.tcp.challenge import challenge
+from userlan.stack.tcp.ecn import SETUP
 from userlan.stack.tcp.receiver import MAX_SCALE, MAX_WINDOW_FIELD, window_shift
 from userlan.stack.tcp.resets import reset
 from userlan.stack.tcp.seq import SEQUENCE_MASK, near
@@ -17,7 +18,7 @@ from userlan.wire.tcp import Flags, Segment
 if TYPE_CHECKING:
     from userlan.stack.tcp.connection import Connection
 
-SYN, RST, ACK = Flags.SYN, Flags.RST, Flags.ACK
+SYN, RST, ACK, ECE = Flags.SYN, Flags.RST, Flags.ACK, Flags.ECE
 
 def in_syn_sent(connection: Connection, segment: Segment, now: float) -> bool:
     """RFC 9293 3.10.7.3. True: it was the SYN-ACK, and text or FIN in it count."""
@@ -58,6 +59,10 @@ def take_syn(connection: Connection, segment: Segment, now: float) -> None:
         connection.timestamps.enabled = True
         connection.timestamps.keep(segment.timestamp[0], now)
     sender.sack = config.sack and segment.sack_permitted
+    if segment.flags & ACK:
+        connection.ecn.answered(segment.flags, config.ecn and not connection.handshake_retries)
+    else:
+        connection.ecn.asked(segment.flags, config.ecn)
     connection.receiver.start(segment.seq, scaled)
     sender.window = sender.max_window = segment.window
     sender.wl1 = segment.seq
@@ -73,7 +78,7 @@ def established(connection: Connection, now: float) -> None:
         sender.congestion.handshake_lost()
     else:
         rtt = now - connection.handshake_sent_at
-        sender.rtt.sample(rtt)
+        sender.first_round_trip(rtt, now)
         connection.receiver.window.round_trip_sample(rtt, now)
     connection.path.limit(sizes.largest_to_peer(connection))
     sender.established(connection.initial + 1, sizes.effective_segment(connection), now)
@@ -101,25 +106,32 @@ def is_simultaneous(connection: Connection, segment: Segment, seq: int, now: flo
         return False
     if segment.flags & ACK:
         return True
+    connection.ecn.asked(segment.flags, connection.ecn.enabled)
     connection.handshake_retries += 1
     connection.handshake_due = True
     return False
 
 
 def syn(connection: Connection, now: float) -> Segment:
-    """SYN, or SYN-ACK with those options that the peer's SYN had (RFC 7323 2.2 and 3.2)."""
+    """SYN, or SYN-ACK with those options that the peer's SYN had (RFC 7323 2.2 and 3.2). ECN is asked for once (RFC
+    3168 6.1.1.1)."""
     config = connection.config
     sender = connection.sender
     receiver = connection.receiver
     connection.handshake_due = False
     connection.handshake_sent_at = now
     answering = connection.state is State.SYN_RECEIVED
+    flags = SYN | ACK if answering else SYN
+    if answering:
+        flags |= ECE if connection.ecn.enabled else 0
+    elif config.ecn and not connection.handshake_retries:
+        flags |= SETUP
     segment = Segment(
         connection.local[1],
         connection.remote[1],
         connection.initial & SEQUENCE_MASK,
         receiver.next & SEQUENCE_MASK if answering else 0,
-        SYN | ACK if answering else SYN,
+        flags,
         min(receiver.limit, MAX_WINDOW_FIELD),
         mss=sizes.offered_mss(connection),
         sack_permitted=sender.sack if answering else config.sack,

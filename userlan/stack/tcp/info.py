@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from userlan.stack.tcp.connection import Connection
@@ -75,8 +75,8 @@ class ConnectionInfo:
     flight_limit: int | None
     lost: int
     sacked: int
-    reordering: int | None
-    """Segments by which the path is known to reorder."""
+    reordering: bool
+    """The path was seen to reorder (RFC 8985 6.2)."""
     octets_sent: int
     """Of the stream; what was sent again does not count."""
     octets_acknowledged: int
@@ -102,7 +102,7 @@ class ConnectionInfo:
     pmtu: int
     delivery_rate: float | None
     pacing_rate: float | None
-    ecn: str | None
+    ecn: bool
     sack: bool
     timestamps: bool
     window_scale: tuple[int, int]
@@ -122,8 +122,7 @@ def snapshot(connection: Connection, now: float) -> ConnectionInfo:
     counters = connection.counters
     limits = connection.limits
     busy, by_window, by_buffer = limits.until(now) if limits is not None else (0.0, 0.0, 0.0)
-    ecn = _of(sender, "ecn")
-    last = _of(sender, "last_sent_at", "_last_sent_at")
+    last = sender.last_sent_at
     return ConnectionInfo(
         local=connection.local,
         remote=connection.remote,
@@ -134,14 +133,14 @@ def snapshot(connection: Connection, now: float) -> ConnectionInfo:
         min_rtt=receiver.window.round_trip if flight.shortest == inf else flight.shortest,
         rto=rtt.timeout,
         backoff=rtt.backoffs,
-        congestion=sender.config.congestion,
+        congestion=congestion.name,
         cwnd=congestion.window,
         ssthresh=None if congestion.threshold == inf else int(congestion.threshold),
         flight=board.in_flight,
         flight_limit=None if flight.limit == inf else int(flight.limit),
         lost=board.lost,
         sacked=board.sacked,
-        reordering=_of(sender.recovery, "reordering", "_threshold"),
+        reordering=sender.recovery.rack.reordering_seen,
         octets_sent=max(0, min(sender.nxt, sender.buffer.end) - start),
         octets_acknowledged=max(0, min(sender.una, sender.buffer.end) - start),
         octets_received=max(0, receiver.next - receiver.initial - 1 - receiver.finished) if receiver.next else 0,
@@ -159,8 +158,8 @@ def snapshot(connection: Connection, now: float) -> ConnectionInfo:
         mss=sender.segment,
         pmtu=connection.path.plpmtu,
         delivery_rate=flight.rate or None,
-        pacing_rate=_of(sender, "pacing_rate"),
-        ecn=None if ecn is None else str(_of(ecn, "state") or ecn),
+        pacing_rate=sender.pacer.rate if sender.pacer.on else None,
+        ecn=connection.ecn.enabled,
         sack=sender.sack,
         timestamps=connection.timestamps.enabled,
         window_scale=(receiver.scale, sender.scale),
@@ -169,8 +168,3 @@ def snapshot(connection: Connection, now: float) -> ConnectionInfo:
         send_buffer_limited=by_buffer,
         idle=now - last if last else None,
     )
-
-
-def _of(owner: object, *names: str) -> Any:
-    """The first attribute that is there: parts of the sender come and go with the algorithms that are chosen."""
-    return next((getattr(owner, name) for name in names if hasattr(owner, name)), None)

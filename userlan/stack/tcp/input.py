@@ -28,7 +28,7 @@ from userlan.wire.tcp import Flags, Segment
 if TYPE_CHECKING:
     from userlan.stack.tcp.connection import Connection
 
-FIN, SYN, RST, PSH, ACK = Flags.FIN, Flags.SYN, Flags.RST, Flags.PSH, Flags.ACK
+FIN, SYN, RST, PSH, ACK, ECE = Flags.FIN, Flags.SYN, Flags.RST, Flags.PSH, Flags.ACK, Flags.ECE
 
 MAX_DUPLICATES = 3
 """Duplicate ACKs for one batch, for a peer without SACK: as many as start a fast retransmit (RFC 5681 3.2)."""
@@ -76,6 +76,11 @@ def segment_arrived(connection: Connection, segment: Segment, now: float) -> Non
         connection.counters["ack-unsent" if ack > sender.una else "ack-old"] += 1
         challenge(connection, now)
         return
+    ecn = connection.ecn
+    if ecn.enabled:
+        sender.echoed = flags & ECE != 0
+        if ecn.arrived(flags, segment.ecn, len(payload) > 0):
+            receiver.ack_now = True
     _acknowledged(connection, segment, seq, ack, not payload and not flags & FIN, now)
     state = connection.state
     if state is State.CLOSED or connection.time_wait is not None:
@@ -175,6 +180,8 @@ def _acknowledged(connection: Connection, segment: Segment, seq: int, ack: int, 
     if ack > una or segment.sack or (bare and ack == una and sender.board):
         unchanged = segment.window << sender.scale == sender.window
         sender.acknowledged(ack, segment.sack, age, bare and unchanged, now)
+    if sender.echoed and ack >= una:
+        sender.recovery.congestion_experienced(ack, sender.nxt, sender.base)
     if ack >= una:
         sender.update_window(seq, ack, segment.window, now)
     if ack <= una:

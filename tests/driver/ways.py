@@ -1,0 +1,29 @@
+"""What a core has to say about full sockets, for cores in tests that keep nothing back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from userlan.wire.endpoint import Endpoint
+
+
+class NothingKept:
+    """A core that gives all it has in one ``datagrams``."""
+
+    backlog = False
+
+    def answers(self, now: float) -> list[Any]:
+        """What does not wait for events: nothing."""
+        return []
+
+    def hold(self, way: Endpoint | str) -> None:
+        """It goes on."""
+
+    def release(self, way: Endpoint | str) -> None:
+        """It never stopped."""
+
+    def way_lost(self, endpoint: Endpoint) -> None:
+        """It has no ways of its own."""
+
+    def way_lossy(self, endpoint: Endpoint) -> None:
+        """Nor has it any to choose from."""

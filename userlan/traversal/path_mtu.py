@@ -1,0 +1,159 @@
+"""How large a datagram a path carries: PLPMTUD for datagrams (RFC 8899), by probes that the peer's stack answers.
+
+A probe is an echo request of exactly the size in question, sent in one datagram that nobody may fragment; the answer
+may come in pieces, so each direction is searched by its own sender. No ICMP message is needed or believed, so black
+holes (RFC 2923) do not matter::
+
+    BASE ── probe answered ──▶ SEARCHING ── largest size found ──▶ COMPLETE ── 600 s ──▶ SEARCHING
+      ▲                            │                                  │
+      └──── confirmations of the size in use stay unanswered while the peer is heard: the path has shrunk ────┘
+
+The search asks for the LAN's MTU first, which most paths carry, and halves the interval below it where they do not;
+beyond it only what lets whole further segments into a datagram pays: jumbo frames and the loopback's 64 KB.
+
+While large packets are sent, the size in use is confirmed every two seconds (5.1.1: confirmation of the PLPMTU); a
+path that shrinks is noticed within 3.5 s, one that died altogether is none of this module's business.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+BASE = 1280
+"""Octets of an inner packet (BASE_PLPMTU, RFC 8899 5.1.2): IPv6's minimum, which every member takes (RFC 8200 5)."""
+
+JUMBO = (8920, 65_475)
+"""Octets: Ethernet's 9000 less 80 for IPv6, UDP and the tunnel; and the largest UDP payload over IPv4 (65,507) less the
+tunnel's 32, which the loopback carries."""
+
+STEP = 8
+"""Octets: the search ends when it knows the size so well."""
+
+MAX_PROBES = 3
+"""Probes of one size that may be lost (MAX_PROBES, RFC 8899 5.1.2)."""
+
+PROBE_TIMER = 1.0
+"""Seconds for an answer while searching (PROBE_TIMER, RFC 8899 5.1.1: not below one)."""
+
+CONFIRM_TIMER = 0.5
+"""Seconds for an answer to a confirmation; a lost one costs nothing but another."""
+
+CONFIRM_INTERVAL = 2.0
+"""Seconds between confirmations while large packets are sent."""
+
+RAISE_TIMER = 600.0
+"""Seconds after which larger sizes are tried again (PMTU_RAISE_TIMER, RFC 8899 5.1.1)."""
+
+
+class _Probe(NamedTuple):
+    size: int
+    sequence: int
+    sent_at: float
+    confirms: bool
+
+
+class PathMtuSearch:
+    """One peer's datagram path. ``mtu``: octets of the largest inner packet that may be sent. Times are monotonic seconds."""
+
+    __slots__ = ("_attempts", "_confirmed_at", "_high", "_low", "_probe", "_raise_at", "_sequence", "ceiling", "known", "mtu")
+
+    def __init__(self, ceiling: int) -> None:
+        """``ceiling``: octets of the LAN's MTU, BASE at least."""
+        self.ceiling = max(ceiling, BASE)
+        self.mtu = BASE
+        self.known = False
+        """Whether anything was measured yet: before, the base is only caution, and nobody above need hear of it."""
+        self._low = BASE
+        self._high = JUMBO[-1] + 1
+        self._probe: _Probe | None = None
+        self._attempts = 0
+        self._sequence = 0
+        self._confirmed_at = 0.0
+        self._raise_at: float | None = None
+
+    def start(self, now: float) -> None:
+        """The path is a new one, or has a session for the first time: search from the base."""
+        self.mtu = self._low = BASE
+        self._high = JUMBO[-1] + 1
+        self._probe = None
+        self._attempts = 0
+        self.known = False
+        self._raise_at = now
+
+    def stop(self) -> None:
+        """There is no datagram path."""
+        self._probe = None
+        self._raise_at = None
+
+    def large_sent(self, now: float) -> None:
+        """A packet above the base was sent: the size in use is to be confirmed, if that was long ago."""
+        if self._probe is None and self.mtu > BASE and now - self._confirmed_at >= CONFIRM_INTERVAL:
+            self._send(self.mtu, True, now - CONFIRM_TIMER)
+
+    def deadline(self) -> float | None:
+        """When ``tick`` has something to do."""
+        probe = self._probe
+        if probe is None:
+            return self._raise_at
+        return probe.sent_at + (CONFIRM_TIMER if probe.confirms else PROBE_TIMER)
+
+    def tick(self, heard_at: float, now: float) -> tuple[int, int] | None:
+        """The size (octets) and sequence number of a probe that is to be sent now, if any. ``heard_at``: when the peer
+        was heard last; losses count only while it is."""
+        deadline = self.deadline()
+        if deadline is None or now < deadline:
+            return None
+        probe = self._probe
+        if probe is None:
+            self._raise_at = None
+            self._high = JUMBO[-1] + 1
+            return self._next(now)
+        if self._attempts and heard_at < probe.sent_at:
+            return self._send(probe.size, probe.confirms, now)
+        self._attempts += 1
+        if self._attempts <= MAX_PROBES:
+            return self._send(probe.size, probe.confirms, now)
+        self._lost(probe)
+        return self._next(now)
+
+    def answered(self, sequence: int, now: float) -> tuple[int, int] | None:
+        """A probe was answered; the next one, if there is one."""
+        probe = self._probe
+        if probe is None or sequence != probe.sequence:
+            return None
+        self._attempts = 0
+        self.known = True
+        self._confirmed_at = now
+        self._low = self.mtu = max(probe.size, self._low)
+        return self._next(now)
+
+    def _lost(self, probe: _Probe) -> None:
+        self._attempts = 0
+        self.known = True
+        self._high = min(self._high, probe.size)
+        if probe.confirms:
+            self.mtu = self._low = BASE
+
+    def _next(self, now: float) -> tuple[int, int] | None:
+        """The next probe of the search; None: it is complete."""
+        low, high = self._low, self._high
+        size = 0
+        if low < self.ceiling:
+            if high > self.ceiling:
+                size = self.ceiling
+            elif high - low > STEP:
+                size = (low + high) // 2 // STEP * STEP
+                size = size if size > low else 0
+        else:
+            size = next((jumbo for jumbo in JUMBO if low < jumbo < high), 0)
+        self._probe = None
+        if not size:
+            self._raise_at = now + RAISE_TIMER
+            return None
+        self._attempts = 1
+        return self._send(size, False, now)
+
+    def _send(self, size: int, confirms: bool, now: float) -> tuple[int, int]:
+        self._sequence = (self._sequence + 1) & 0xFFFF
+        self._probe = _Probe(size, self._sequence, now, confirms)
+        return size, self._sequence
