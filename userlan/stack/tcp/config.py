@@ -32,7 +32,7 @@ class Config:
     whose octets nobody reads can fill no more."""
     receive_window_max: int = 65_535 << 9
     """It grows to this at most, 32 MiB: twice the product of 1 Gbit/s and 100 ms, and a third more."""
-    send_buffer: int = 256 * KIB
+    send_buffer: int = 1 * MIB
     send_buffer_max: int = 32 * MIB
     """Octets that ``send`` takes before it says that it is full: at the start, and grown to twice what is in flight."""
     reassembly_ranges: int = 1024
