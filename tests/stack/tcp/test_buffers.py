@@ -81,3 +81,18 @@ def test_single_octets_come_in_one_piece() -> None:
         buffer.append(bytes([value]))
     assert bytes(buffer.take(1000)) == bytes(range(200))
     assert buffer.take(0) == b""
+
+
+def test_a_piece_that_ended_inside_a_chunk_is_followed_by_the_rest_of_the_chunk() -> None:
+    """So that the super-segments after it are whole chunks again, which nobody has to copy."""
+    buffer = SendBuffer(0)
+    for _ in range(3):
+        buffer.append(bytes(45_000))
+    assert buffer.whole(0, 45_000, 1000) == 45_000
+    assert buffer.whole(10_000, 45_000, 1000) == 35_000
+    assert buffer.whole(45_000, 45_000, 1000) == 45_000
+    assert buffer.whole(10_500, 45_000, 1000) == 45_000
+    short = SendBuffer(0)
+    for _ in range(20):
+        short.append(bytes(8_000))
+    assert short.whole(4_000, 45_000, 1000) == 45_000

@@ -32,7 +32,7 @@ class Config:
     whose octets nobody reads can fill no more."""
     receive_window_max: int = 65_535 << 9
     """It grows to this at most, 32 MiB: twice the product of 1 Gbit/s and 100 ms, and a third more."""
-    send_buffer: int = 256 * KIB
+    send_buffer: int = 1 * MIB
     send_buffer_max: int = 32 * MIB
     """Octets that ``send`` takes before it says that it is full: at the start, and grown to twice what is in flight."""
     reassembly_ranges: int = 1024
@@ -48,7 +48,7 @@ class Config:
     """RFC 6928."""
     nagle: bool = True
     """Minshall's variant; ``Connection.no_delay`` switches it off for one connection."""
-    flight_floor: int = 256 * KIB
+    flight_floor: int = 192 * KIB
     """In flight is never bounded below this on account of the delivery rate."""
     flight_queue_time: float = 0.008
     """The standing queue that a bulk transfer may build at the bottleneck."""

@@ -29,7 +29,7 @@ from userlan.stack.tcp.isn import Initial
 from userlan.stack.tcp.memory import UNBOUNDED, Memory
 from userlan.stack.tcp.plpmtud import PathSearch
 from userlan.stack.tcp.receiver import Receiver
-from userlan.stack.tcp.send_buffer import Buffer
+from userlan.stack.tcp.send_buffer import SMALL, Buffer
 from userlan.stack.tcp.sender import Sender
 from userlan.stack.tcp.seq import near
 from userlan.stack.tcp.state import HANDSHAKE, OPEN_FOR_SENDING, RECEIVING, Events, State
@@ -261,7 +261,8 @@ class Connection:
                 data = memoryview(data)[:room]
                 size = room
         self.sender.buffer.append(data)
-        self.recount()
+        if size >= SMALL:
+            self.recount()
         self.touch()
         return size
 
@@ -270,7 +271,7 @@ class Connection:
         due."""
         receiver = self.receiver
         data = receiver.read(limit)
-        if not receiver.buffer.length:
+        if self.held and not receiver.buffer.length:
             self.recount()
         if receiver.ack_now:
             self.touch()

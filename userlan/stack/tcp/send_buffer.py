@@ -67,6 +67,16 @@ class SendBuffer:
             missing -= len(chunk)
         return b"".join(parts)
 
+    def whole(self, position: int, unit: int, segment: int) -> int:
+        """How long the next super-segment from ``position`` on is to be, ``unit`` octets at most: up to the end of its
+        chunk, when that is a long one in which an earlier piece ended. Once the borders agree again, none is copied."""
+        index = bisect_right(self._starts, position) - 1
+        start, size = self._starts[index], len(self._chunks[index])
+        left = start + size - position
+        if left < unit <= size and left % segment == 0:
+            return left
+        return unit
+
     def release(self, position: int) -> None:
         """Forget everything before ``position``."""
         if position <= self.start:

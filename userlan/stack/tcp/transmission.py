@@ -4,7 +4,8 @@ First a tail loss probe that is due (``loss_probe``). Then (``next_run``) what i
 octets, within the congestion window, the flight limit and the peer's window; both when the pacer lets them. New octets leave as
 super-segments:
 
-- as many whole segments as may, up to ``unit`` (45 segments of 1,368 octets), or a burst of the pacer's;
+- as many whole segments as may, up to ``unit`` (45 segments of 1,368 octets), or a burst of the pacer's; a piece that
+  began inside a chunk of the application's ends with it, so that those after it need not be copied together;
 - when the windows allow less than all: only from min(cwnd/4, unit) on while something is in flight, whose ACK opens
   more (so the work for each octet stays small; it never stalls). Not so while SACKs or duplicate ACKs tell of a hole:
   then each lets a segment go (limited transmit, RFC 3042), which may bring the answer that decides;
@@ -92,9 +93,9 @@ def _paced(sender: Sender, window: int, now: float) -> int:
 
 def _length(sender: Sender, pending: int, usable: int, allowed: int, in_flight: int, unit: int) -> int:
     """How many new octets leave as the next super-segment of ``unit`` at most, 0 for none."""
-    if usable >= unit and pending >= unit:
-        return unit
     segment = sender.segment
+    if usable >= unit and pending >= unit:
+        return sender.buffer.whole(sender.nxt, unit, segment)
     if usable >= pending:
         tail = pending % segment
         if tail and not sender.no_delay and not sender.fin_queued and sender.una < sender.small_end:
