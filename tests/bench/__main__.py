@@ -1,126 +1,154 @@
-"""``python -m tests.bench``: the table. See the package."""
+"""``python -m tests.bench``: the tables. See the package."""
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
-import statistics
-import subprocess
+import platform
+import shutil
+import signal
 import sys
-import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from tests.bench.measure import Result, cpu_seconds, download, during, peak_memory, percentiles
-from tests.bench.systems import SERVICE, SYSTEMS, WIRE_A, WIRE_B, System
-from tests.lab.network import Lab, Namespace, tun_unavailable, unavailable, until
+from tests.bench.measure import Plan, Samples, Troubles
+from tests.bench.peers import Peers
+from tests.bench.sections import bulk, links, scale, small, udp
+from tests.bench.stage import staged
+from tests.bench.systems import ON_LINKS, SYSTEMS, System, Userlan, variant
+from tests.bench.tables import report
+from tests.lab.network import tun_unavailable, unavailable
 
-NGINX = """
-worker_processes 1;
-pid {folder}/nginx.pid;
-error_log {folder}/error.log;
-events {{ worker_connections 4096; }}
-http {{
-  access_log off;
-  sendfile on;
-  client_body_temp_path {folder}/t1; proxy_temp_path {folder}/t2; fastcgi_temp_path {folder}/t3;
-  uwsgi_temp_path {folder}/t4; scgi_temp_path {folder}/t5;
-  server {{ listen 0.0.0.0:{port}; root {folder}; }}
-}}
-"""
+SECTIONS = ("bulk", "udp", "small", "links", "scale")
+ON_WIRE = {"bulk": bulk.measure, "udp": udp.measure, "small": small.measure}
 
 
-def serve(lab: Lab, namespace: Namespace, folder: Path, size: int) -> None:
-    """nginx with one file of ``size`` octets."""
-    folder.mkdir(parents=True)
-    folder.chmod(0o755)
-    with (folder / "file").open("wb") as file:
-        file.truncate(size)
-    configuration = folder / "nginx.conf"
-    user = "user root;\n" if os.geteuid() == 0 else ""
-    configuration.write_text(user + NGINX.format(folder=folder, port=SERVICE))
-    namespace.start("nginx", "-c", str(configuration), "-g", "daemon off;", stderr=subprocess.DEVNULL)
-    until(lambda: namespace.run("curl", "-sI", f"http://{WIRE_A}:{SERVICE}/file", check=False).returncode == 0, 10, "nginx")
+def arguments() -> argparse.ArgumentParser:
+    """The options."""
+    plan = Plan()
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description="userlan beside its peers and the bare wire")
+    parser.add_argument("--section", default=",".join(SECTIONS), help=f"which, with commas between them (default: {','.join(SECTIONS)})")
+    parser.add_argument("--only", action="append", default=[], metavar="NAME", help="only this system; again for more")
+    parser.add_argument("--skip", action="append", default=[], metavar="NAME", help="not this system; again for more")
+    parser.add_argument("--row", action="append", default=[], metavar="NAME=YAML", help="one more row of userlan, with this configuration")
+    parser.add_argument("--size", type=int, default=plan.size >> 20, help="MiB of a download (default %(default)s)")
+    parser.add_argument("--rounds", type=int, default=plan.rounds, help="rounds of each system (default %(default)s)")
+    parser.add_argument("--seconds", type=float, default=plan.seconds, help="of iperf3, pings and idling (default %(default)s)")
+    parser.add_argument("--flood", type=float, default=plan.flood, help="seconds of 64-byte packets (default %(default)s)")
+    parser.add_argument("--search", type=int, default=plan.search, help="trials that look for a clean rate (default %(default)s)")
+    parser.add_argument("--requests", type=int, default=plan.requests, help="small requests (default %(default)s)")
+    parser.add_argument("--link-seconds", type=float, default=plan.link_seconds, help="over each bad line (default %(default)s)")
+    parser.add_argument("--seeds", type=int, default=plan.seeds, help="of the bad lines (default %(default)s)")
+    parser.add_argument("--connections", type=int, default=plan.connections, help="idle connections (default %(default)s)")
+    parser.add_argument("--members", type=int, default=plan.members, help="idle peers (default %(default)s)")
+    parser.add_argument("--peers", type=Path, metavar="FOLDER", help="where `python -m tests.bench.peers --install` put its programs")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="all raw figures")
+    parser.add_argument("--plots", type=Path, metavar="FOLDER", help="bars and distributions as PNG (needs matplotlib)")
+    return parser
 
 
-def measure(system: System, size: int) -> Result:
-    """One round of one system."""
-    start = system.start()
-    try:
-        arguments = system.download_arguments("file")
-        idle = subprocess.run(system.ping_command(40, 0.05), capture_output=True, text=True, check=True, timeout=60)
-        before = cpu_seconds(system.pids())
-        seconds = download(system.b, arguments, size)
-        cpu = cpu_seconds(system.pids()) - before
-        _, loaded = during(system.ping_command(None, 0.05), lambda: download(system.b, arguments, size))
-        return Result(
-            seconds,
-            cpu,
-            percentiles(system.ping_times(idle.stdout)),
-            percentiles(system.ping_times(loaded)),
-            peak_memory(system.pids()),
-            start,
-        )
-    finally:
-        system.stop()
+def plan_of(options: argparse.Namespace) -> Plan:
+    """The options as a plan."""
+    return Plan(
+        options.size << 20, options.rounds, options.seconds, options.flood, options.search, options.requests, options.link_seconds,
+        options.seeds, options.connections, options.members,
+    )
 
 
-def median(values: Sequence[float]) -> float:
-    """The median."""
-    return statistics.median(values)
-
-
-def report(results: dict[str, list[Result]], size: int) -> str:
-    """The table, with ratios to the first peer and to the bare wire."""
-    gib = size / (1 << 30)
-    speeds = {name: median([size * 8 / 1e6 / one.download for one in rounds]) for name, rounds in results.items()}
-    lines = [
-        "| system | HTTP download, Mbit/s | × wireguard-go | × bare veth | daemons' CPU s/GiB | peak MiB "
-        "| ping idle p50 / p99, ms | ping under load p50 / p99, ms | start to first answer, s |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
-    for name, rounds in results.items():
-        versus = [speeds[name] / speeds[other] if other in speeds else float("nan") for other in ("wireguard-go", "bare veth")]
-        idle = [median([one.idle[i] for one in rounds]) for i in (0, 1)]
-        load = [median([one.load[i] for one in rounds]) for i in (0, 1)]
-        starts = [one.start for one in rounds if one.start is not None]
-        lines.append(
-            f"| {name} | {speeds[name]:,.0f} | {versus[0]:.2f} | {versus[1]:.3f} | {median([one.cpu for one in rounds]) / gib:.2f} "
-            f"| {median([one.peak for one in rounds]):.0f} | {idle[0]:.2f} / {idle[1]:.2f} | {load[0]:.2f} / {load[1]:.2f} "
-            f"| {median(starts) if starts else 0:.2f} |"
-        )
-    return "\n".join(lines)
-
-
-def main() -> int:
-    """Run the rounds and print the table."""
-    parser = argparse.ArgumentParser(prog="python -m tests.bench", description="userlan beside wireguard-go and the bare wire")
-    parser.add_argument("--size", type=int, default=1024, help="MiB to download (default 1024)")
-    parser.add_argument("--rounds", type=int, default=3, help="rounds of each system (default 3)")
-    parser.add_argument("--only", action="append", help="only these systems, by name")
-    options = parser.parse_args()
+def unable(sections: Sequence[str]) -> str | None:
+    """Why nothing can be measured here, or None."""
+    unknown = [section for section in sections if section not in SECTIONS]
+    if unknown:
+        return f"there is no section {unknown[0]!r}: {', '.join(SECTIONS)}"
+    for program in ("nginx", "curl", "ping"):
+        if shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin") is None:
+            return f"the program {program} is missing"
     reason = unavailable() or tun_unavailable()
+    return f"the benchmark needs network namespaces and TUN devices: {reason}" if reason else None
+
+
+def chosen(options: argparse.Namespace, peers: Peers) -> tuple[list[type[System]], list[str]]:
+    """The systems to measure, and a line for each that cannot be."""
+    kinds = list(SYSTEMS)
+    for row in options.row:
+        name, _, configuration = row.partition("=")
+        kinds.insert(kinds.index(Userlan) + 1, variant(name, configuration.replace("\\n", "\n") + "\n"))
+    names = {kind.name for kind in kinds}
+    for name in (*options.only, *options.skip):
+        if name not in names:
+            raise SystemExit(f"there is no system {name!r}: {', '.join(sorted(names))}")
+    kinds = [kind for kind in kinds if (not options.only or kind.name in options.only) and kind.name not in options.skip]
+    reasons = {kind: kind.missing(peers) for kind in kinds}
+    return [kind for kind in kinds if reasons[kind] is None], [f"{kind.name}: {reason}" for kind, reason in reasons.items() if reason]
+
+
+def on_the_wire(
+    kinds: Sequence[type[System]], sections: Sequence[str], plan: Plan, samples: Samples, peers: Peers, troubles: Troubles
+) -> None:
+    """Rounds of all systems in turn; one start of a system serves all its sections."""
+    with staged(plan.size) as stage:
+        for number in range(plan.rounds):
+            for kind in kinds:
+                system = kind(stage, stage.folder / f"{kind.name}-{number}".replace(" ", "-"), peers)
+                try:
+                    with troubles.watched(f"round {number + 1}: {kind.name}"):
+                        start = system.start()
+                        stage.use_cubic()
+                        for section in sections:
+                            ON_WIRE[section](system, plan, samples)
+                        if start is not None and "bulk" in sections:
+                            samples.add("bulk", kind.name, start=start)
+                finally:
+                    system.stop()
+
+
+def about(plan: Plan, options: argparse.Namespace, missing: Sequence[str], seconds: float) -> dict[str, Any]:
+    """What the figures were made with."""
+    import attrs
+
+    return {
+        "plan": attrs.asdict(plan), "left_out": list(missing), "seconds": seconds, "processors": os.cpu_count(),
+        "kernel": platform.release(), "python": platform.python_version(), "rows": options.row,
+    }
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Measure and print; 1 when something gave a wrong result or nothing can be measured."""
+    options = arguments().parse_args(words)
+    sections = [section for section in options.section.split(",") if section]
+    reason = unable(sections)
     if reason:
-        print(f"the benchmark needs network namespaces and TUN devices: {reason}", file=sys.stderr)
+        print(reason, file=sys.stderr)
         return 1
-    size = options.size << 20
-    chosen = [kind for kind in SYSTEMS if not options.only or kind.name in options.only]
-    results: dict[str, list[Result]] = {kind.name: [] for kind in chosen}
-    with tempfile.TemporaryDirectory(prefix="userlan-bench-") as name, Lab(Path(name)) as lab:
-        folder = Path(name)
-        folder.chmod(0o755)
-        a, b = lab.namespace("a"), lab.namespace("b")
-        lab.wire(a, b, "eth0", "eth0")
-        a.ip("addr", "add", f"{WIRE_A}/24", "dev", "eth0")
-        b.ip("addr", "add", f"{WIRE_B}/24", "dev", "eth0")
-        serve(lab, a, folder / "www", size)
-        for number in range(options.rounds):
-            for kind in chosen:
-                print(f"round {number + 1}: {kind.name}", file=sys.stderr, flush=True)
-                results[kind.name].append(measure(kind(lab, a, b, folder / f"{kind.name}-{number}"), size))
-    print(report(results, size))
-    return 0
+    plan, peers, samples, begin = plan_of(options), Peers(options.peers), Samples(), time.monotonic()
+    kinds, missing = chosen(options, peers)
+    troubles = Troubles()
+    simple = [section for section in sections if section in ON_WIRE]
+    if simple and kinds:
+        on_the_wire(kinds, simple, plan, samples, peers, troubles)
+    if "links" in sections:
+        links.measure([kind for kind in kinds if kind in ON_LINKS or issubclass(kind, Userlan)], plan, samples, peers, troubles)
+    if "scale" in sections:
+        scale.measure(plan, samples, peers, troubles)
+    seconds = time.monotonic() - begin
+    print(report(samples))
+    for line in missing:
+        print(f"\nleft out — {line}")
+    if options.json:
+        options.json.write_text(json.dumps({"about": about(plan, options, missing, seconds), "samples": samples.data}))
+    if options.plots:
+        from tests.bench.plots import draw
+
+        draw(samples, options.plots)
+    print(f"\n{seconds / 60:.1f} minutes; {plan.rounds} rounds, medians", file=sys.stderr)
+    for line in troubles.lines:
+        print(f"a wrong result: {line}", file=sys.stderr)
+    return 1 if troubles.lines else 0
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))     # so that the namespaces and what runs in them end, too
     sys.exit(main())

@@ -45,6 +45,10 @@ class TunnelCore:
     def backlog(self) -> bool:
         return self.device.backlog
 
+    def answers(self, now: float) -> list[Any]:
+        """What does not wait for events: nothing."""
+        return []
+
     def hold(self, way: Endpoint | str) -> None:
         self.device.hold(way)
 

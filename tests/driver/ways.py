@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from userlan.wire.endpoint import Endpoint
 
 
@@ -9,6 +11,10 @@ class NothingKept:
     """A core that gives all it has in one ``datagrams``."""
 
     backlog = False
+
+    def answers(self, now: float) -> list[Any]:
+        """What does not wait for events: nothing."""
+        return []
 
     def hold(self, way: Endpoint | str) -> None:
         """It goes on."""

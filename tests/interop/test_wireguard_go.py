@@ -93,6 +93,38 @@ def test_we_initiate(go: WireguardGo, make_node: Callable[..., Node], preshared_
     assert go.endpoint_port(node.device.public_key) == node.port
 
 
+def test_a_node_that_takes_aes_speaks_wireguard_with_it(
+    namespace: Namespace, go: WireguardGo, make_node: Callable[..., Node], tmp_path: Path
+) -> None:
+    node = make_node(aes=True)
+    peer = node.device.add_peer(go.public_key, endpoint=GO_ENDPOINT, stock=True)
+    node.device.ciphers_told(go.public_key, node.device.ciphers, time.monotonic())
+    go.set_peer(node.device.public_key, node.port)
+    assert received(kernel_ping(namespace, node, tmp_path, "-c", "4", "-i", "0.05")) == 4
+    assert peer.cipher(time.monotonic()) == "chacha20-poly1305"
+    assert set(node.kinds) <= {1, 2, 4}
+    assert node.device.counters["initiations-sent"] <= 1
+
+
+def test_it_drops_the_types_of_aes_and_goes_on(
+    namespace: Namespace, go: WireguardGo, make_node: Callable[..., Node], tmp_path: Path
+) -> None:
+    """Even where somebody took it for one of our own: nothing is lost, nothing answers."""
+    node = make_node(aes=True)
+    peer = node.device.add_peer(go.public_key, endpoint=GO_ENDPOINT)
+    peer.stock = False
+    go.set_peer(node.device.public_key, None)
+    node.ping(go, 1)
+    assert node.run(lambda: bool(node.established))
+    node.device.ciphers_told(go.public_key, node.device.ciphers, time.monotonic())
+    before = node.device.counters["initiations-sent"]
+    assert node.run(lambda: node.device.counters["initiations-sent"] > before)
+    peer.stock = True     # inner checksums as it wants them; the initiation in AES has left
+    assert received(kernel_ping(namespace, node, tmp_path, "-c", "10", "-i", "0.05")) == 10
+    assert set(node.kinds) <= {1, 2, 4}
+    assert peer.cipher(time.monotonic()) == "chacha20-poly1305"
+
+
 def test_a_wrong_preshared_key_fails_and_the_right_one_then_works(
     go: WireguardGo, make_node: Callable[..., Node]
 ) -> None:

@@ -55,15 +55,16 @@ class VirtualLan:
 
     def node(
         self, name: str, segment: Segment, host: str, *, memory: Memory | None = None, key: bytes | None = None,
-        profile: LinkProfile = PERFECT, mediator: bool = True,
+        profile: LinkProfile = PERFECT, mediator: bool = True, aes: bool = False,
     ) -> Node:
         """A node in a segment, told of the mediator."""
         now = self.world.now
         node = Node(
-            key or self.world.entropy()(32), memory or Memory(), name=name, entropy=self.world.entropy(), now=now, wall_offset=WALL
+            key or self.world.entropy()(32), memory or Memory(), name=name, entropy=self.world.entropy(), now=now, wall_offset=WALL,
+            aes=aes,
         )
         if mediator:
-            link = node.links[node.add_mediator(self.url, now)]
+            link = node.links[node.mediators.add(self.url, now)]
             link.resolved(MEDIATOR_HOST, (MEDIATOR_HOST,), now)
         self.attachments[name] = segment.attach(node, host, port=PORT, profile=profile)
         node.set_local_endpoints([Endpoint(UDP, host, PORT), Endpoint(TCP, host, PORT)], now)

@@ -91,7 +91,7 @@ def test_the_defaults() -> None:
     assert plain == Config()
     assert [str(address) for address in plain.listen] == ["0.0.0.0:41414", "[::]:41414"]
     assert (plain.name, plain.mediator, plain.embedded_mediator) == (None, None, "auto")
-    assert (plain.tunnel.mtu, plain.tunnel.keepalive) == (1420, 5.0)
+    assert (plain.tunnel.mtu, plain.tunnel.keepalive, plain.tunnel.cipher) == (1420, 5.0, "auto")
     assert str(plain.lan.range) == "25.0.0.0/8"
     assert plain.log.level == "info"
 
@@ -181,7 +181,8 @@ def test_a_byte_order_mark_does_not_matter() -> None:
             "tunnel: {mtu: '1400'}",
             "c.yaml:1: tunnel.mtu: expected a whole number from 1280 to 8920, found '1400': leave out the quotes",
         ),
-        ("tunnel: 3", "c.yaml:1: tunnel: expected the keys mtu, keepalive, bulk_over_tcp, found '3'"),
+        ("tunnel: {cipher: aes}", "c.yaml:1: tunnel.cipher: expected auto or chacha20, found 'aes'"),
+        ("tunnel: 3", "c.yaml:1: tunnel: expected the keys mtu, keepalive, bulk_over_tcp, cipher, found '3'"),
         (
             "tunnel: {keepalive: soon}",
             "c.yaml:1: tunnel.keepalive: 'soon' is not a duration such as 500ms, 25s, 2m or 1h30m",

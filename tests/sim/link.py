@@ -64,6 +64,11 @@ class Link:
             if not self._happens(profile.loss, "lost"):
                 self._deliver(departure, data, deliver)
 
+    @property
+    def queued(self) -> float:
+        """Seconds that a packet waits now before its own first bit leaves: the queue of a link with a rate."""
+        return max(0.0, self._free_at - self._clock.now)
+
     def _deliver(self, departure: float, data: bytes, deliver: Callable[[bytes], None]) -> None:
         profile = self.profile
         if data and self._happens(profile.corrupt, "corrupted"):

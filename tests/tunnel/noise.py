@@ -1,20 +1,33 @@
 """The Noise protocol framework, revision 34, straight from its text: an independent path to the handshake.
 
-Only what IKpsk2 and NN with 25519, ChaChaPoly and BLAKE2s need. Built on `cryptography` and `hmac` alone.
+Only what IKpsk2 and NN with 25519, ChaChaPoly or AESGCM, and BLAKE2s need. Built on `cryptography` and `hmac` alone.
 """
 
 from __future__ import annotations
 
 import hashlib
 import hmac
+from typing import Literal
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
-from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 
 PATTERNS: dict[str, tuple[list[str], list[list[str]]]] = {
     "NN": ([], [["e"], ["e", "ee"]]),
     "IKpsk2": (["s"], [["e", "es", "s", "ss"], ["e", "ee", "se", "psk"]]),
 }
+
+CIPHERS: dict[str, tuple[type[ChaCha20Poly1305] | type[AESGCM], Literal["little", "big"]]] = {
+    "ChaChaPoly": (ChaCha20Poly1305, "little"),
+    "AESGCM": (AESGCM, "big"),
+}
+"""Section 12.3 and 12.4: the cipher, and how it encodes the nonce after 32 zero bits."""
+
+
+def encrypt(cipher: str, key: bytes, counter: int, data: bytes) -> bytes:
+    """A transport message: ENCRYPT(k, n, "", plaintext)."""
+    kind, order = CIPHERS[cipher]
+    return kind(key).encrypt(bytes(4) + counter.to_bytes(8, order), data, b"")
 
 
 def public(private: bytes) -> bytes:
@@ -37,8 +50,10 @@ class Party:
         ephemeral: bytes = b"",
         remote_static: bytes = b"",
         psk: bytes = b"",
+        cipher: str = "ChaChaPoly",
     ) -> None:
-        name = f"Noise_{pattern}_25519_ChaChaPoly_BLAKE2s".encode()
+        name = f"Noise_{pattern}_25519_{cipher}_BLAKE2s".encode()
+        self.cipher, self.order = CIPHERS[cipher]
         self.psk_mode = "psk" in pattern
         self.hash = name.ljust(32, b"\0") if len(name) <= 32 else hashlib.blake2s(name).digest()
         self.chain = self.hash
@@ -71,8 +86,8 @@ class Party:
         if self.key is None:
             result = data
         else:
-            nonce = bytes(4) + self.nonce.to_bytes(8, "little")
-            cipher = ChaCha20Poly1305(self.key)
+            nonce = bytes(4) + self.nonce.to_bytes(8, self.order)
+            cipher = self.cipher(self.key)
             result = (cipher.encrypt if sealing else cipher.decrypt)(nonce, data, self.hash)
             self.nonce += 1
         self.mix_hash(result if sealing else data)

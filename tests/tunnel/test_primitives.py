@@ -90,11 +90,25 @@ def test_key_derivation_of_wireguard_go(key: str, data: str, outputs: list[str])
 
 def test_chacha20_poly1305_of_rfc_8439() -> None:
     nonce = bytes.fromhex("070000004041424344454647")
-    cipher = primitives.CHACHA20_POLY1305.cipher(KEY)
+    cipher = primitives.CHACHA20_POLY1305(KEY)
     sealed = cipher.encrypt(nonce, PLAINTEXT, ASSOCIATED)
     assert sealed[-16:].hex() == "1ae10b594f09e26a7e902ecbd0600691"
     assert sealed[:16].hex() == "d31a8d34648e60db7b86afbc53ef7ec2"
     assert cipher.decrypt(nonce, sealed, ASSOCIATED) == PLAINTEXT
+
+
+def test_aes_256_gcm_of_the_specification() -> None:
+    """McGrew and Viega, The Galois/Counter Mode of Operation, test case 16."""
+    cipher = primitives.AES_256_GCM(bytes.fromhex("feffe9928665731c6d6a8f9467308308" * 2))
+    text = bytes.fromhex(
+        "d9313225f88406e5a55909c5aff5269a86a7a9531534f7da2e4c303d8a318a72"
+        "1c3c0c95956809532fcf0e2449a6b525b16aedf5aa0de657ba637b39"
+    )
+    nonce, associated = bytes.fromhex("cafebabefacedbaddecaf888"), bytes.fromhex("feedfacedeadbeeffeedfacedeadbeefabaddad2")
+    sealed = cipher.encrypt(nonce, text, associated)
+    assert sealed[:16].hex() == "522dc1f099567d07f47f37a32a84427d"
+    assert sealed[-16:].hex() == "76fc6ece0f4e1768cddf8853bb2d551b"
+    assert cipher.decrypt(nonce, sealed, associated) == text
 
 
 def test_xchacha20_poly1305_of_the_draft() -> None:
@@ -106,7 +120,7 @@ def test_xchacha20_poly1305_of_the_draft() -> None:
 
 
 def test_a_changed_tag_is_refused() -> None:
-    sealed = primitives.seal(KEY, b"text", ASSOCIATED)
-    assert primitives.unseal(KEY, sealed, ASSOCIATED) == b"text"
-    assert primitives.unseal(KEY, sealed[:-1] + bytes([sealed[-1] ^ 1]), ASSOCIATED) is None
-    assert primitives.unseal(KEY, sealed, b"other") is None
+    sealed = primitives.seal(primitives.CHACHA20_POLY1305, KEY, b"text", ASSOCIATED)
+    assert primitives.unseal(primitives.CHACHA20_POLY1305, KEY, sealed, ASSOCIATED) == b"text"
+    assert primitives.unseal(primitives.CHACHA20_POLY1305, KEY, sealed[:-1] + bytes([sealed[-1] ^ 1]), ASSOCIATED) is None
+    assert primitives.unseal(primitives.CHACHA20_POLY1305, KEY, sealed, b"other") is None

@@ -116,9 +116,10 @@ def pair(
     keys_a: Sequence[bytes] = (),
     keys_b: Sequence[bytes] = (),
     delay: Callable[[bytes], float | None] = lambda datagram: 0.01,
+    aes: tuple[bool, bool] = (False, False),
 ) -> tuple[Side, Side, Network]:
-    """Two sides that know each other; A knows where B is, B does not know where A is."""
-    a, b = Side(device((seed, "a")), endpoint(1)), Side(device((seed, "b")), endpoint(2))
+    """Two sides that know each other; A knows where B is, B does not know where A is. aes: which of them take it."""
+    a, b = Side(device((seed, "a"), aes=aes[0]), endpoint(1)), Side(device((seed, "b"), aes=aes[1]), endpoint(2))
     a.device.add_peer(b.device.public_key, preshared_keys=keys_a, endpoint=b.endpoint)
     b.device.add_peer(a.device.public_key, preshared_keys=keys_b)
     return a, b, Network(a, b, delay=delay)
@@ -129,9 +130,9 @@ def send(network: Network, source: Side, destination: Side, payload: bytes) -> N
     network.flush()
 
 
-def connected(seed: object = 1) -> tuple[Side, Side, Network]:
-    """Two sides with a session, confirmed both ways, 1 s after the start."""
-    a, b, network = pair(seed)
+def connected(seed: object = 1, aes: tuple[bool, bool] = (False, False)) -> tuple[Side, Side, Network]:
+    """Two sides with a session, confirmed both ways, 1 s after the start. Neither has said what it takes."""
+    a, b, network = pair(seed, aes=aes)
     send(network, a, b, b"first")
     network.run(1.0)
     assert b.received == [b"first"]

@@ -33,6 +33,7 @@ from userlan.cli.api import Api
 from userlan.cli.foreground import Foreground, StartError
 from userlan.cli.interfaces import local_addresses
 from userlan.driver.bridge import Bridge, BridgeStore, CommandError
+from userlan.driver.ciphers import aes_pays
 from userlan.driver.engine import Engine
 from userlan.driver.lan import Lan
 from userlan.driver.local import LocalServer, Reply
@@ -45,7 +46,7 @@ from userlan.node.config import DEFAULT_PORT, Config
 from userlan.node.events import LinkChanged, MemoryChanged, NetworkLost, PeerChanged, Ready, RequestDone, RequestRefused, TimestampReserved
 from userlan.node.memory import Memory
 from userlan.node.node import Node
-from userlan.node.status import snapshot
+from userlan.node.status import connections, snapshot
 from userlan.stack.events import EchoFailed, EchoReply
 from userlan.wire.endpoint import TCP, UDP, Endpoint
 
@@ -106,6 +107,7 @@ class NodeProgram(Foreground):
             keepalive=options.config.tunnel.keepalive,
             bulk_over_tcp=options.config.tunnel.bulk_over_tcp,
             agent=f"userlan {__version__}",
+            aes=options.config.tunnel.cipher == "auto" and aes_pays(),
         )
         if options.config.name is not None:
             self.node.renamed(options.config.name)
@@ -200,6 +202,10 @@ class NodeProgram(Foreground):
         told["bridges"] = {name: bridge.status() for name, bridge in self.bridges.items()}
         return told
 
+    def connections(self) -> dict[str, Any]:
+        """``userlan status --connections --json``."""
+        return connections(self.node, self.reactor.seconds())
+
     def mediator_links(self, key: bytes) -> Invite:
         """The link under which others reach a mediator of ours: the embedded one's at this computer's addresses."""
         for saved in self.memory.mediators:
@@ -245,7 +251,7 @@ class NodeProgram(Foreground):
         chosen = self.options.mediator or self.config.mediator
         embedded = any(saved.embedded for saved in self.memory.mediators)
         if chosen is not None:
-            self.node.add_mediator(chosen.mediator, now)
+            self.node.mediators.add(chosen.mediator, now)
         if embedded or (chosen is None and not self.memory.mediators and self.config.embedded_mediator == "auto"):
             self._embed(now)
         for link in self.node.links.values():
@@ -279,7 +285,7 @@ class NodeProgram(Foreground):
         for port in self.engine.datagram_ports:
             if port.version == 4 and port.host not in ("0.0.0.0", "127.0.0.1"):
                 host = port.host
-        self.node.add_mediator(Invite(((host, self.port),), self.embedded.public_key), now, embedded=True)
+        self.node.mediators.add(Invite(((host, self.port),), self.embedded.public_key), now, embedded=True)
 
     @inlineCallbacks
     def _start_bridges(self) -> Any:

@@ -14,16 +14,22 @@ from userlan.cli.output import ago, as_json, byte_count, table
 
 
 @click.command()
+@click.option("--connections", is_flag=True, help="The TCP connections of the LAN instead, one a line.")
 @click.option("--json", "json_output", is_flag=True, help="As JSON.")
 @click.pass_obj
-def status(settings: Settings, json_output: bool) -> None:
+def status(settings: Settings, connections: bool, json_output: bool) -> None:
     """Me, my networks, my peers and how each is reached."""
-    snapshot = call(settings.state, "status")
-    click.echo(as_json(snapshot) if json_output else describe(snapshot))
+    snapshot = call(settings.state, "connections" if connections else "status")
+    if json_output:
+        click.echo(as_json(snapshot))
+    elif connections:
+        click.echo(describe_connections(snapshot))
+    else:
+        click.echo(describe(snapshot, settings.verbose > 0))
 
 
-def describe(snapshot: dict[str, Any]) -> str:
-    """The snapshot in words and columns."""
+def describe(snapshot: dict[str, Any], verbose: bool = False) -> str:
+    """The snapshot in words and columns; ``verbose``: with what few ask for."""
     me, mediator = snapshot["self"], snapshot["mediator"]
     lines = [f"{me['name']}  {me['ipv4'] or '(no address yet)'}  {me['ipv6']}"]
     told = mediator["state"] + (f": {mediator['reason']}" if mediator["reason"] else "")
@@ -36,9 +42,39 @@ def describe(snapshot: dict[str, Any]) -> str:
     for network in snapshot["networks"]:
         mine = " (yours)" if network["owner"] == me["key"] else ""
         lines += ["", f"{network['name']}{mine}{', locked' if network['locked'] else ''}"]
-        rows = [_row(peer) for peer in snapshot["peers"] if network["name"] in peer["networks"]]
+        rows = [_row(peer, verbose) for peer in snapshot["peers"] if network["name"] in peer["networks"]]
         lines += [f"  {line}" for line in table(rows).splitlines()] if rows else ["  nobody else yet"]
     return "\n".join(lines)
+
+
+def describe_connections(snapshot: dict[str, Any]) -> str:
+    """The TCP connections in columns."""
+    told, total = snapshot["connections"], snapshot["total"]
+    if not told:
+        return "no connections"
+    lines = [table([_connection(row) for row in told])]
+    if total > len(told):
+        lines.append(f"and {total - len(told)} more, which moved less")
+    return "\n".join(lines)
+
+
+def _connection(row: dict[str, Any]) -> dict[str, Any]:
+    peer = row["peer"] or row["remote"]
+    opened = "<" if row["passive"] else ">"
+    rate = row["delivery_rate"]
+    return {
+        "peer": f"{row['local_port']} {opened} {peer}:{row['remote_port']}",
+        "state": row["state"],
+        "rtt": f"{row['rtt'] * 1000:.1f} ms" if row["rtt"] is not None else None,
+        "sent": byte_count(row["octets_sent"]),
+        "received": byte_count(row["octets_received"]),
+        "again": byte_count(row["octets_retransmitted"]),
+        "queued": f"{byte_count(row['send_queue'])} / {byte_count(row['receive_queue'])}",
+        "window": f"{byte_count(row['cwnd'])} / {byte_count(row['send_window'])}",
+        "rate": f"{rate * 8 / 1e6:.1f} Mbit/s" if rate else None,
+        "control": row["congestion"],
+        "mss": row["mss"],
+    }
 
 
 def _bridge(where: Any) -> str:
@@ -58,8 +94,8 @@ def path_text(peer: dict[str, Any]) -> str:
     return str(peer["state"])
 
 
-def _row(peer: dict[str, Any]) -> dict[str, Any]:
-    return {
+def _row(peer: dict[str, Any], verbose: bool) -> dict[str, Any]:
+    row = {
         "name": peer["name"],
         "address": peer["ipv4"] or peer["ipv6"],
         "path": path_text(peer),
@@ -67,6 +103,7 @@ def _row(peer: dict[str, Any]) -> dict[str, Any]:
         "received": byte_count(peer["rx_bytes"]),
         "sent": byte_count(peer["tx_bytes"]),
     }
+    return row | {"cipher": peer["cipher"] or None} if verbose else row
 
 
 @click.command()

@@ -17,9 +17,9 @@ the tunnel from which it came, so no message carries its sender, and nothing her
 Conversations::
 
     node                              mediator        node A                     node B
-     | Hello(version, name, cands)       |              | PeerHello(evictions)      |
+     | Hello(version, name, cands)       |              | PeerHello(evictions, …)   |
      |---------------------------------->|              |-------------------------->|
-     |        Welcome(name, ipv4, …)     |              |     PeerHello(evictions)  |
+     |        Welcome(name, ipv4, …)     |              |   PeerHello(evictions, …) |
      |<----------------------------------|              |<--------------------------|
      |   NetworkState  (one a network)   |              | EvictionNotice(document)  |
      |<----------------------------------|              |-------------------------->|  (to the side that

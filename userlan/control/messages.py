@@ -20,6 +20,8 @@ MAX_MEMBERS = 1024
 MAX_NETWORKS = 64
 #: Endpoints that one node may offer: a few interfaces with a few addresses each. Bounds a punch's fan-out.
 MAX_CANDIDATES = 16
+#: Ciphers that one node may name; there are two.
+MAX_CIPHERS = 8
 #: Bytes of an eviction document: 1024 members with a sealed secret of about 110 bytes each, and the evicted keys.
 MAX_DOCUMENT = 256 * 1024
 
@@ -313,13 +315,15 @@ class PeerHello(Message, frozen=True, tag="peer-hello"):
     """First message on a connection between members: the serial of the newest eviction known of each common network.
 
     The side that knows a newer one answers with its ``EvictionNotice``. ``proofs`` show for each common network that the sender knows its
-    secret (``NetworkSecret.prove_membership``): a tunnel shows that for one network only.
+    secret (``NetworkSecret.prove_membership``): a tunnel shows that for one network only. ``ciphers`` are the tunnel's ciphers that the
+    sender takes beside ChaCha20-Poly1305, which all take (an older program says none); unknown ones are passed over.
     """
 
     version: Number
     evictions: Annotated[dict[Name, Serial], Meta(max_length=MAX_NETWORKS)] = {}
     proofs: Annotated[dict[Name, Key], Meta(max_length=MAX_NETWORKS)] = {}
     agent: Agent = ""
+    ciphers: Annotated[tuple[Code, ...], Meta(max_length=MAX_CIPHERS)] = ()
 
 
 FromNode = Hello | Candidates | Create | Join | Prove | Leave | Nick | Lock | Evict | Meet | Ping | Pong | Bye

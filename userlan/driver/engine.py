@@ -272,6 +272,8 @@ class Engine:
         dirty, self._dirty = self._dirty, []
         now = self.reactor.seconds()
         for runner in dirty:
+            for burst in runner.answers(now):
+                self._send_one(burst)
             runner.dispatch()
             # What the events' handlers did goes out with the datagrams that follow: it needs no round of its own.
             runner.dirty = False

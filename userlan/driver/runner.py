@@ -51,6 +51,9 @@ class Core(Protocol):
     def datagrams(self, now: float) -> Any:
         """The bursts (list of ``Burst``) that are due; each is given once. A core may keep some back (``backlog``)."""
 
+    def answers(self, now: float) -> Any:
+        """The bursts that are due whatever programs make of what happened: echo replies. Cheap where there are none."""
+
     @property
     def backlog(self) -> bool:
         """Whether ``datagrams`` would give more at once: it gives so much in one call as makes a short turn."""
@@ -190,6 +193,14 @@ class CoreRunner:
         except Exception:
             self._failed("way")
         self.touch()
+
+    def answers(self, now: float) -> Any:
+        """The bursts that do not wait for events."""
+        try:
+            return self.core.answers(now)
+        except Exception:
+            self._failed("answers")
+            return ()
 
     def dispatch(self) -> bool:
         """Hand out the core's events; whether there were any."""

@@ -135,6 +135,10 @@ class Mediator:
                 break
         return self._device.datagrams(now)
 
+    def answers(self, now: float) -> list[Burst]:
+        """Nothing here is in such a hurry."""
+        return []
+
     @property
     def backlog(self) -> bool:
         """Whether ``datagrams`` would give more at once."""

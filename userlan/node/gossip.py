@@ -1,13 +1,16 @@
-"""What members tell each other without a mediator: the owners' evictions, and proofs that they know a network's secret.
+"""What members tell each other without a mediator: the owners' evictions, proofs that they know a network's secret, and their ciphers.
 
-One short TCP connection on the virtual LAN, opened by a node that holds an eviction, or by a network's owner to whom a member has yet to
-prove itself, to each member that becomes reachable, or is when the eviction is new::
+One short TCP connection on the virtual LAN, opened by a node that holds an eviction, by a network's owner to whom a member has yet to
+prove itself, or by a node that takes AES and knows not yet whether the member does, to each member that becomes reachable, or is when the
+eviction is new::
 
-    A                                B
-    | PeerHello(serials, proofs) --->|
-    |<--- PeerHello(serials, proofs) |
-    | EvictionNotice, where newer -->|      (and the other way round)
-    |        both close              |
+    A                                         B
+    | PeerHello(serials, proofs, ciphers) --->|
+    |<--- PeerHello(serials, proofs, ciphers) |
+    | EvictionNotice, where newer ----------->|      (and the other way round)
+    |               both close                |
+
+Ciphers are told inside the tunnel, so that nobody else has a say in them, and remembered across restarts.
 
 A connection that is not done after 10 s is aborted; a peer may hold two at once.
 """
@@ -27,6 +30,7 @@ from userlan.stack.events import TcpAccepted
 from userlan.stack.host import Host
 from userlan.stack.tcp.connection import Connection
 from userlan.stack.tcp.state import Events
+from userlan.tunnel.device import Device
 
 PATIENCE = 10.0
 """Seconds a conversation may take: 1 MiB over a slow mobile link."""
@@ -61,19 +65,23 @@ class Talk:
 class Gossip:
     """All conversations of a node."""
 
-    def __init__(self, host: Host, roster: Roster, keyring: Keyring) -> None:
+    def __init__(self, host: Host, roster: Roster, keyring: Keyring, device: Device) -> None:
         self._host = host
         self._roster = roster
         self._keyring = keyring
+        self._device = device
         self._listener = host.tcp_listen(CONTROL_PORT)
         self._talks: dict[Connection, Talk] = {}
         self._notices: list[Notice] = []
         self._proven: list[bytes] = []
+        self._learnt: list[bytes] = []
 
     def tell(self, key: bytes, now: float) -> None:
         """Talk to a peer that can be reached, if there is anything it might not know, or that it has yet to prove to us."""
         peer = self._roster.peers.get(key)
-        if peer is None or not any(self._keyring.serial(network) or self._unproven(network, key) for network in peer.networks):
+        if peer is None:
+            return
+        if not self._curious(key) and not any(self._keyring.serial(network) or self._unproven(network, key) for network in peer.networks):
             return
         if self._talking(key) >= MAX_PER_PEER:
             return
@@ -124,6 +132,11 @@ class Gossip:
         proven, self._proven = self._proven, []
         return proven
 
+    def learnt(self) -> list[bytes]:
+        """Peers whose ciphers are news. Drained."""
+        learnt, self._learnt = self._learnt, []
+        return learnt
+
     def deadline(self) -> float | None:
         """When the first conversation has lasted too long."""
         return min((talk.give_up for talk in self._talks.values()), default=None)
@@ -142,13 +155,18 @@ class Gossip:
         peer = self._roster.peers.get(key)
         networks = peer.networks if peer is not None else ()
         serials = {network: self._keyring.serial(network) for network in networks}
-        return PeerHello(PROTOCOL_VERSION, serials, self._keyring.proofs_for(key, networks))
+        return PeerHello(PROTOCOL_VERSION, serials, self._keyring.proofs_for(key, networks), ciphers=self._device.ciphers)
 
     def _unproven(self, network: str, key: bytes) -> bool:
         """Whether this node owns the network and the peer has not shown that it knows its secret."""
         known = self._roster.networks.get(network)
         held = self._keyring.get(network)
         return known is not None and held is not None and known.owner == self._keyring.public_key and key not in held.proven
+
+    def _curious(self, key: bytes) -> bool:
+        """Whether this node takes more than one cipher and knows not yet what the peer takes."""
+        tunnel = self._device.peer(key)
+        return bool(self._device.ciphers) and tunnel is not None and tunnel.ciphers is None
 
     def _read(self, talk: Talk, now: float) -> None:
         while data := talk.connection.receive():
@@ -171,6 +189,11 @@ class Gossip:
     def _heard_hello(self, talk: Talk, hello: PeerHello, now: float) -> None:
         if not talk.opener:
             self._say(talk, self._hello(talk.peer), now)
+        tunnel = self._device.peer(talk.peer)
+        known = tunnel.ciphers if tunnel is not None else None
+        self._device.ciphers_told(talk.peer, hello.ciphers, now)
+        if tunnel is not None and tunnel.ciphers != known:
+            self._learnt.append(talk.peer)
         peer = self._roster.peers.get(talk.peer)
         for network in peer.networks if peer is not None else ():
             if self._keyring.prove(network, talk.peer, hello.proofs.get(network, b"")):

@@ -67,10 +67,13 @@ class PeerTable:
             if peer is None:
                 continue
             link = self.links.get(key)
+            first = link is None
             if link is None:
                 link = self.links[key] = PeerLink(key, now, self._keepalive, self._host.mtu)
                 link.cached = self._memory.endpoints_of(key_text(key))
             self._share(key, peer.networks)
+            if first and key_text(key) in self._memory.ciphers:
+                self._device.ciphers_told(key, self._memory.ciphers[key_text(key)], now)
             link.presence(peer.online, now)
             self._settle(link, now)
 
@@ -249,9 +252,9 @@ class PeerTable:
         peer, roster_peer = self._device.peer(link.key), self._roster.peers.get(link.key)
         if peer is None or roster_peer is None:
             return
-        peer.mtu = link.path_mtu.mtu
+        peer.ways.mtu = link.path_mtu.mtu
         for address in roster_peer.addresses if link.path_mtu.known else ():
-            self._host.path_carries(address, peer.mtu, now)
+            self._host.path_carries(address, link.path_mtu.mtu, now)
 
     def _share(self, key: bytes, networks: Sequence[str]) -> None:
         """Bring a tunnel's pre-shared keys up to date; without one there is no tunnel."""
@@ -284,6 +287,11 @@ class PeerTable:
     def save_endpoints(self) -> dict[str, list[tuple[str, str, int]]]:
         """Where each peer was reached, for the node's memory."""
         return {key_text(key): [(e.transport, e.host, e.port) for e in link.cached] for key, link in self.links.items() if link.cached}
+
+    def save_ciphers(self) -> dict[str, list[str]]:
+        """What each peer said that it takes, for the node's memory."""
+        tunnels = {key: self._device.peer(key) for key in self.links}
+        return {key_text(key): list(one.ciphers) for key, one in tunnels.items() if one is not None and one.ciphers is not None}
 
 
 def is_loopback(host: str) -> bool:

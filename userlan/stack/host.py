@@ -9,11 +9,12 @@ from collections import Counter
 from collections.abc import Callable
 
 from userlan.stack import errors
-from userlan.stack.addresses import EVERYBODY, Addresses, is_martian
+from userlan.stack.addresses import Addresses, is_group, is_martian
 from userlan.stack.config import HostConfig
 from userlan.stack.demux import TcpDemux
 from userlan.stack.errors import StackError
 from userlan.stack.events import EchoFailed, EchoReply, Event, TcpAccepted, TcpEvent, UdpReadable
+from userlan.stack.groups import Groups
 from userlan.stack.icmp import Icmp, Problem
 from userlan.stack.outgoing import Outgoing
 from userlan.stack.pmtu import PathMtu
@@ -21,7 +22,7 @@ from userlan.stack.ports import Ports
 from userlan.stack.quoted import PACKET_TOO_BIG, UNREACHABLE, Report
 from userlan.stack.reassembly import Reassembler
 from userlan.stack.sharing import Owner, Sharing
-from userlan.stack.tcp import Config, Connection, InitialNumbers, Listener, State
+from userlan.stack.tcp import Config, Connection, ConnectionInfo, InitialNumbers, Listener, State
 from userlan.stack.udp import UdpSocket, UdpTable
 from userlan.wire import ipv4, ipv6
 from userlan.wire.checksum import transport_ok
@@ -80,7 +81,8 @@ class Host:
         self._outgoing = Outgoing(config.outgoing_bytes, entropy, self.counters)
         self._reassembler = Reassembler(self.counters)
         self._icmp = Icmp(config, self.counters)
-        self._udp = UdpTable(config, self.addresses, ports, self._outgoing, self.counters)
+        self._groups = Groups(config, self.addresses, entropy, self.counters)
+        self._udp = UdpTable(config, self.addresses, ports, self._groups, self._outgoing, self.counters)
         self._tcp = TcpDemux(
             config, self.addresses, ports, InitialNumbers(entropy), self._path_mtu, self.counters
         )
@@ -196,13 +198,22 @@ class Host:
         """How many TCP connections are in each state."""
         return self._tcp.count()
 
+    def tcp_connections(self, now: float) -> list[ConnectionInfo]:
+        """What each TCP connection is doing (those in TIME-WAIT excepted), in the order in which they were opened."""
+        return self._tcp.connections(now)
+
+    @property
+    def tcp_memory(self) -> int:
+        """Octets that all TCP connections hold; ``HostConfig.tcp_memory`` bounds them."""
+        return self._tcp.memory.used
+
     # ------------------------------------------------------------------ from the network
 
     def receive(self, packet: SuperPacket, now: float) -> None:
         """A packet from the network. What is not for this host, or wrong, is dropped and counted; nothing is raised."""
         self._now = now
         source = packet.source
-        if source in self.addresses or is_martian(source):
+        if source in self.addresses or (is_martian(source) and not self._groups.from_nobody(packet)):
             self.counters["source-martian"] += 1
             return
         self._accept(packet, now)
@@ -210,9 +221,12 @@ class Host:
     def unreachable(self, packet: SuperPacket, now: float) -> None:
         """A packet of this host's cannot be sent on, as its owner knows: whoever sent it hears at once.
 
-        What an error from the network only hints at is certain here: an opening connection ends.
+        What an error from the network only hints at is certain here: an opening connection ends. A packet to a group
+        is never unreachable (RFC 1122 3.2.2): it reached all who listen, be it nobody.
         """
         self._now = now
+        if is_group(packet.destination):
+            return
         try:
             quote = parse_quote(packet.header + bytes(packet.payload[:64]))
         except WireError:
@@ -221,7 +235,7 @@ class Host:
 
     def _accept(self, packet: SuperPacket, now: float) -> None:
         destination = packet.destination
-        if destination not in self.addresses and destination not in EVERYBODY:
+        if destination not in self.addresses and not self._groups.admits(packet):
             self.counters["destination-not-ours"] += 1
             return
         try:
@@ -263,6 +277,8 @@ class Host:
             if not self._udp.receive(packet):
                 self.counters["udp-port-closed"] += 1
                 self._icmp.error(packet, Problem.PORT, now)
+        elif self._groups.takes(packet):
+            self._groups.receive(packet, now)
         elif protocol == (PROTOCOL_ICMP if packet.version == 4 else PROTOCOL_ICMPV6):
             found = self._icmp.receive(packet, now)
             if found is not None:
@@ -322,13 +338,18 @@ class Host:
     def _too_big(self, found: Report, now: float) -> None:
         """Lower the path MTU, when the packet that did not fit is one that we can have sent."""
         quote = found.quote
+        length = min(found.length, self.mtu)
         if quote.protocol == PROTOCOL_TCP:
-            plausible = self._tcp.flight(quote) is not None
+            connection = self._tcp.flight(quote)
+            mtu = self._path_mtu.plausible(quote.destination, found.mtu, length)
+            plausible = connection is not None and mtu is not None
+            if connection is not None and mtu is not None and not connection.too_big(mtu, quote.sequence or 0, now):
+                self.counters["path-mtu-doubted"] += 1
+                return
         elif quote.protocol == PROTOCOL_UDP:
             plausible = self._udp.may_have_sent(found)
         else:
             plausible = self._icmp.is_outstanding(quote)
-        length = min(found.length, self.mtu)
         if not plausible or self._path_mtu.reduce(quote.destination, found.mtu, length, self.mtu, now) is None:
             self.counters["icmp-implausible"] += 1
             return
@@ -354,12 +375,33 @@ class Host:
                 break
         return packets
 
+    @property
+    def has_answers(self) -> bool:
+        """Whether ``answers`` would give something."""
+        return bool(self._icmp.outgoing)
+
+    def answers(self, now: float) -> list[SuperPacket]:
+        """What ``packets`` would give of ICMP, and of UDP if there is some: what does not depend on what programs make
+        of the events that came with it, so that an echo is answered before they are told."""
+        self._now = now
+        for packet in self._icmp.outgoing:
+            self._outgoing.add(packet)
+        self._icmp.outgoing.clear()
+        own = self.addresses
+        packets = self._outgoing.take(self._path_mtu, self.mtu)
+        for packet in packets:
+            if packet.destination in own:
+                self._accept(packet, now)
+        return [packet for packet in packets if packet.destination not in own]
+
     def _produce(self, now: float) -> list[SuperPacket]:
         packets = self._tcp.packets(now)
         if self._icmp.outgoing:
             for packet in self._icmp.outgoing:
                 self._outgoing.add(packet)
             self._icmp.outgoing.clear()
+        for packet in self._groups.packets(now):
+            self._outgoing.add(packet)
         if self._outgoing:
             packets += self._outgoing.take(self._path_mtu, self.mtu)
         return packets
@@ -377,10 +419,10 @@ class Host:
 
     def deadline(self) -> float | None:
         """When ``tick`` is to be called at the latest; in the past when ``packets`` has something to give."""
-        if self._tcp.pending or self._outgoing or self._icmp.outgoing:
+        if self._tcp.pending or self._outgoing or self._icmp.outgoing or self._groups.pending:
             return self._now
         first = self._tcp.deadline()
-        for time in (self._reassembler.deadline(), self._path_mtu.deadline()):
+        for time in (self._reassembler.deadline(), self._path_mtu.deadline(), self._groups.deadline()):
             if time is not None and (first is None or time < first):
                 first = time
         return first
@@ -389,6 +431,7 @@ class Host:
         """Time has passed; drain ``packets`` and ``events`` afterwards."""
         self._now = now
         self._tcp.tick(now)
+        self._groups.tick(now)
         for first in self._reassembler.tick(now):
             self._icmp.error(first, Problem.REASSEMBLY, now)
         for destination in self._path_mtu.expired(now):

@@ -13,7 +13,8 @@ from userlan.stack.config import HostConfig
 from userlan.stack.events import EchoFailed, EchoReply, Event
 from userlan.stack.limiter import TokenBucket
 from userlan.stack.quoted import Report, report
-from userlan.wire import icmp, icmpv6, ipv6
+from userlan.wire import icmp, icmpv6, ipv4, ipv6
+from userlan.wire.checksum import adjusted
 from userlan.wire.fragment import HEADER_LENGTH as FRAGMENT_HEADER
 from userlan.wire.numbers import PROTOCOL_ICMP, PROTOCOL_ICMPV6, Buffer
 from userlan.wire.quote import Quote
@@ -21,6 +22,9 @@ from userlan.wire.superpacket import SuperPacket
 
 ECHO_TIMEOUT = 60.0
 """Seconds after which an echo request that nobody answered is forgotten; whoever pings gives up sooner."""
+
+_REQUEST = {4: icmp.TYPE_ECHO_REQUEST, 6: icmpv6.TYPE_ECHO_REQUEST}
+_REPLY = {4: icmp.TYPE_ECHO_REPLY, 6: icmpv6.TYPE_ECHO_REPLY}
 
 _IPV4_ERRORS = frozenset((3, 4, 5, 11, 12))
 """ICMP types that are errors, source quench and redirect among them (RFC 1122 3.2.2)."""
@@ -75,13 +79,14 @@ class Icmp:
 
     def receive(self, packet: SuperPacket, now: float) -> Report | None:
         """A message to this host; an error is handed back. Raises WireError when malformed."""
+        payload = packet.payload
+        if len(payload) >= icmp.HEADER_LENGTH and payload[0] == _REQUEST[packet.version] and not packet.fragment:
+            self._answer(packet, now)
+            return None
         message = icmp.parse(packet) if packet.version == 4 else icmpv6.parse(packet)
         match message:
             case icmp.Echo() | icmpv6.Echo():
-                if message.request:
-                    self._answer(packet, message, now)
-                else:
-                    self._answered(packet, message, now)
+                self._answered(packet, message, now)
                 return None
         found = report(message, packet.source)
         if found is None:
@@ -124,17 +129,23 @@ class Icmp:
             )
         self.outgoing.append(answer)
 
-    def _answer(self, packet: SuperPacket, message: icmp.Echo | icmpv6.Echo, now: float) -> None:
+    def _answer(self, packet: SuperPacket, now: float) -> None:
+        """An echo request turned round: all but its type comes back as it was (RFC 792, RFC 4443 4.2)."""
         if is_group(packet.destination):
             self._counters["echo-to-group"] += 1
         elif not self._echoes.allow(now):
             self._counters["echo-limited"] += 1
         else:
-            self.outgoing.append(
-                self._echo(
-                    packet.destination, packet.source, False, message.identifier, message.sequence, message.payload
-                )
+            payload = packet.payload
+            request, reply = _REQUEST[packet.version], _REPLY[packet.version]
+            words = (request << 8 | payload[1], reply << 8)
+            checksum = adjusted(payload[2] << 8 | payload[3], *words).to_bytes(2, "big")
+            body = b"".join((bytes((reply, 0)), checksum, payload[4:]))
+            build_header = ipv4.build_header if packet.version == 4 else ipv6.build_header
+            header = build_header(
+                packet.destination, packet.source, packet.protocol, len(body), hop_limit=self._hop_limit
             )
+            self.outgoing.append(SuperPacket(header, body, 0, True))
 
     def _answered(self, packet: SuperPacket, message: icmp.Echo | icmpv6.Echo, now: float) -> None:
         sent_at = self._outstanding.pop((packet.source, message.identifier, message.sequence), None)

@@ -26,6 +26,22 @@ peer must still hold the keys. No packet is lost when initiations cross. Whoever
 with all endpoints in question: the same initiation goes to each, the copies are refused as replays, and the
 endpoint is where the answer came from.
 
+Suites. Own nodes whose processors have the instructions use AES-256-GCM, at a third of ChaCha20-Poly1305's cost a datagram (`suites.py`):
+the same handshake under another Noise protocol name, with message types of its own (`messages.py`), never towards a peer that is
+`stock` or that has not said by authenticated means that it takes it:
+
+    no session ── handshake as in WireGuard ──► ChaCha20-Poly1305 ── both take AES: handshake in AES ──► AES-256-GCM
+                                                     ▲                                                      │
+                                                     └────── one in AES unanswered, the next answered ──────┘
+
+So the first packet waits for no negotiation, old programs and WireGuard see nothing new, and the keyring carries every packet across.
+Each side says what it takes in the tunnel (`Device.ciphers_told`; an initiation in AES says it, too), so that no third party can; one who
+drops the messages in AES only keeps ChaCha20-Poly1305. After three such losses in a row the peer's word is forgotten, to be asked again.
+Load, cookies, replays and the caps are common to both suites; the keys' limits are not (`constants.py`).
+
+    initiator.py   when and where initiations leave        choice.py      which suite they are in
+    initiations.py which ones may still be answered        reception.py   what arrives of handshakes, and what answers it
+
 Roaming. The endpoint of a peer changes with an authenticated datagram that is the newest of its session, so that
 stragglers on the old path do not move it back; an initiation alone does not move it, since it proves one direction
 only.

@@ -21,8 +21,16 @@ RENEW_ON_RECEIVE_TIME = REJECT_AFTER_TIME - NEW_HANDSHAKE_TIMEOUT  # receiving, 
 HANDSHAKE_ATTEMPTS = int(REKEY_ATTEMPT_TIME / REKEY_TIMEOUT)  # kernel: MAX_TIMER_HANDSHAKES
 PADDING = 16  # bytes: plaintexts are padded to a multiple (section 5.4.6)
 
+# AES-256-GCM has blocks of 128 bits, and an attacker's advantage in telling its output from noise grows with the square of those under one
+# key: q messages of L blocks give q² (L + 1)² / 2^129 (draft-irtf-cfrg-aead-limits, single key, section 5.1). REJECT_AFTER messages of
+# 1,500 bytes (L = 94): 2^-61.9, within the 2^-60 of RFC 9147, 4.5.3; of 64 KB (L = 4096): 2^-51, within the draft's 2^-50. The time limit
+# comes first: in 180 s a line of 10 Gbit/s carries 2^27.2 of the small ones (they renew after 76 s), 2^21.7 of the large ones.
+# Forgeries: v tries give 2 v (L + 1) / 2^128; 2^-57 (RFC 9147) would take 2^58 datagrams of 64 KB within those 180 s, so none are counted.
+REKEY_AFTER_GCM_MESSAGES = 2**26  # messages sealed with one key of AES-256-GCM before the session is renewed
+REJECT_AFTER_GCM_MESSAGES = 2**27  # messages: from here on that key neither seals nor opens
+
 KEY_SIZE = 32  # bytes: keys, hashes, pre-shared keys
-TAG_SIZE = 16  # bytes: Poly1305 tag, mac1, mac2, cookie
+TAG_SIZE = 16  # bytes: the AEADs' tag, mac1, mac2, cookie
 TIMESTAMP_SIZE = 12  # bytes: TAI64N
 
 # --- This implementation's.
@@ -31,6 +39,8 @@ INNER_MTU = 1420  # bytes: default of the LAN; 1500 - 40 (IPv6) - 8 (UDP) - 32 (
 MAX_DATAGRAM = 65_535  # bytes: an IP packet or a TCP frame cannot carry more
 BURST_BYTES = 65_507  # bytes: the largest UDP payload over IPv4, and with it the largest GSO call
 BURST_SEGMENTS = 64  # datagrams: Linux UDP_MAX_SEGMENTS before 6.9
+QUEUED_BYTES = 32 << 20  # bytes that wait for ways out, all peers together: a node stays small whatever its peers do not take
+QUEUED_SHARE = 64 << 10  # bytes that a peer may have waiting when all together have too much
 DRAIN_BYTES = 256 << 10  # bytes sealed in one call of datagrams(): about a millisecond; then sockets are read again
 LARGE_INTERVAL = 2.0  # seconds between two events that packets above the least MTU are being sent
 LEAST_MTU = 1280  # bytes: an inner packet of IPv6's minimum (RFC 8200 5)
@@ -55,5 +65,7 @@ SOURCE_RATE = 20.0  # handshake messages a second from one proven address under 
 SOURCE_BURST = 5.0  # messages at once from it (kernel: PACKETS_BURSTABLE)
 SOURCES_LIMIT = 8192  # addresses remembered under load; past it newcomers wait (kernel: max_entries)
 SEND_MARGIN = REKEY_TIMEOUT  # a session is not used so long before its end: the peer's clock of it runs a bit ahead
+AES_REFUSALS = 3  # initiations in AES overtaken by others before the peer's word that it takes AES is doubted: loss hardly does that
+UPGRADE_PATIENCE = 1.0  # seconds that the responder of a session leaves to the initiator to renew it in the better suite
 REPLAY_WINDOW_BITS = 8192  # bits of the replay window (kernel: COUNTER_BITS_TOTAL)
 TIMESTAMP_RESERVE = 60.0  # seconds of timestamps covered by one TimestampAdvanced: spares a disk write a handshake

@@ -33,7 +33,7 @@ class CookieChecker:
         self._secret_time = 0.0
 
     def mac1_valid(self, message: Buffer) -> bool:
-        """Whether a message of type 1 or 2, its macs at its end, was made by someone who knows our public key."""
+        """Whether an initiation or response, its macs at its end, was made by someone who knows our public key."""
         body = memoryview(message)
         mac1 = primitives.keyed_mac(self._mac1_key, body[: -messages.MACS_SIZE])
         return primitives.equal(mac1, body[-messages.MACS_SIZE : -messages.MAC_SIZE])
@@ -53,7 +53,7 @@ class CookieChecker:
         return valid
 
     def reply(self, message: bytes, source: Endpoint, now: float) -> bytes:
-        """The cookie reply (64 bytes) to a message of type 1 or 2 whose mac1 is valid."""
+        """The cookie reply (64 bytes) to an initiation or response whose mac1 is valid."""
         self._rotate(now)
         cookie = primitives.keyed_mac(self._secret, _address_of(source))
         nonce = self._entropy(primitives.XNONCE_SIZE)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from math import inf
 from typing import NamedTuple
 
-from userlan.tunnel import handshake, messages, primitives
+from userlan.tunnel import messages
 from userlan.tunnel.constants import (
     DRAIN_BYTES,
-    INITIATION_INTERVAL,
     INNER_MTU,
     KEY_SIZE,
     MAX_DATAGRAM,
@@ -19,14 +18,15 @@ from userlan.tunnel.constants import (
     UNDER_LOAD_RATE,
     UNKNOWN_PEERS,
 )
-from userlan.tunnel.cookie import CookieChecker
 from userlan.tunnel.endpoint import Buffer, Burst
-from userlan.tunnel.events import Expired, TunnelEvent, UnknownPeer
-from userlan.tunnel.handshake import Consumed, Identity
-from userlan.tunnel.load import LoadMeter, SourceLimiter
+from userlan.tunnel.events import TunnelEvent
+from userlan.tunnel.handshake import Identity
+from userlan.tunnel.load import LoadMeter
 from userlan.tunnel.peer import NO_PRESHARED_KEY, Peer
+from userlan.tunnel.reception import Reception
 from userlan.tunnel.session import Session
 from userlan.tunnel.shared import Shared
+from userlan.tunnel.suites import AES_256_GCM
 from userlan.tunnel.tai64n import StampSource
 from userlan.tunnel.unknown import UnknownPeers
 from userlan.wire.endpoint import Endpoint
@@ -50,7 +50,8 @@ class Device:
     private_key: 32 bytes. entropy: as os.urandom. now: monotonic seconds, as everywhere; wall_offset: seconds since
     1970 at monotonic 0. timestamp_floor: the last TimestampAdvanced of the previous run. accept_unknown: take in up to
     max_unknown peers that were not added, without a pre-shared key. mtu: bytes of the largest inner packet.
-    under_load_rate: handshake messages a second above which cookies are asked for.
+    under_load_rate: handshake messages a second above which cookies are asked for. aes: AES-256-GCM is cheaper here than
+    ChaCha20-Poly1305, so it is used with peers that take it, too (`ciphers_told`), and their initiations in it are answered.
     """
 
     def __init__(
@@ -65,22 +66,20 @@ class Device:
         max_unknown: int = UNKNOWN_PEERS,
         mtu: int = INNER_MTU,
         under_load_rate: float = UNDER_LOAD_RATE,
+        aes: bool = False,
     ) -> None:
         if len(private_key) != KEY_SIZE:
             raise ValueError(f"a private key has {KEY_SIZE} bytes, not {len(private_key)}")
         identity = Identity(private_key)
         self.public_key = identity.public
-        self._identity = identity
-        self._shared = Shared(identity, entropy, StampSource(wall_offset, timestamp_floor), mtu)
+        self.ciphers = (AES_256_GCM.name,) if aes else ()
+        self._shared = Shared(identity, entropy, StampSource(wall_offset, timestamp_floor), mtu, aes)
         self.counters: Counter[str] = self._shared.counters
         self._indices = self._shared.indices
-        self._entropy = entropy
-        self._cookies = CookieChecker(identity.public, entropy)
-        self._load = LoadMeter(now, under_load_rate)
-        self._sources = SourceLimiter()
         self._peers: dict[bytes, Peer] = {}
-        self._accept_unknown = accept_unknown
         self._unknown = UnknownPeers(max_unknown)
+        unknown, load = self._unknown if accept_unknown else None, LoadMeter(now, under_load_rate)
+        self._reception = Reception(self._shared, self._peers, unknown, self.remove_peer, load)
         self._deadlines: list[tuple[float, int, Peer]] = []
         self._deadline_number = 0
         self._now = now
@@ -129,6 +128,17 @@ class Device:
             self._unknown.discard(public_key)
             peer.remove()
 
+    def ciphers_told(self, public_key: bytes, ciphers: Iterable[str], now: float) -> None:
+        """A peer said by authenticated means which ciphers it takes beside ChaCha20-Poly1305, as `ciphers` says it of this device.
+
+        If it takes AES-256-GCM, and so do we, its session is renewed in it at once, and those that follow are set up in it.
+        """
+        self._now = now
+        peer = self._peers.get(public_key)
+        if peer is not None:
+            peer.ciphers_told(ciphers, now)
+            self._schedule(peer)
+
     def peer(self, public_key: bytes) -> Peer | None:
         """The peer of a key."""
         return self._peers.get(public_key)
@@ -146,7 +156,7 @@ class Device:
         if peer is None:
             self.counters["no-peer"] += 1
             return
-        peer.send(packet, now)
+        peer.ways.send(packet, now)
         if peer.timers.earliest < peer.scheduled:
             self._schedule(peer)
 
@@ -157,7 +167,7 @@ class Device:
         if peer is None:
             self.counters["no-peer"] += 1
             return
-        peer.initiate(endpoints, now)
+        peer.initiator.initiate(endpoints, now)
         self._schedule(peer)
 
     def datagrams(self, now: float) -> list[Burst]:
@@ -168,7 +178,7 @@ class Device:
             budget = DRAIN_BYTES
             for peer in list(waiting):
                 share = max(budget // len(waiting), LEAST_SHARE) if waiting else budget
-                budget -= peer.drain(share, now)
+                budget -= peer.ways.drain(share, now)
                 if peer.timers.earliest < peer.scheduled:
                     self._schedule(peer)
                 if peer in waiting:
@@ -181,7 +191,7 @@ class Device:
     @property
     def backlog(self) -> bool:
         """Whether ``datagrams`` would give more at once: packets wait, and not for a way out that is full."""
-        return any(peer.can_drain() for peer in self._shared.waiting)
+        return any(peer.ways.can_drain() for peer in self._shared.waiting)
 
     def hold(self, way: Endpoint | str) -> None:
         """A way out is full: an endpoint of framed TCP, or "udp" as a whole. Packets for it wait, by flow."""
@@ -195,14 +205,14 @@ class Device:
         """A framed TCP connection has ended: bulk flows that took it go where all else goes."""
         self._shared.held.discard(endpoint)
         for peer in self._peers.values():
-            if peer.bulk == endpoint:
-                peer.use_bulk(None, self._now)
+            if peer.ways.bulk == endpoint:
+                peer.ways.use_bulk(None, self._now)
 
     def probe(self, public_key: bytes, packet: SuperPacket, now: float) -> None:
         """Send a packet alone in one datagram that nobody may fragment, whatever the path is known to carry."""
         peer = self._peers.get(public_key)
         if peer is not None:
-            peer.probe(packet, now)
+            peer.ways.probe(packet, now)
 
     def knock(self, public_key: bytes, endpoint: Endpoint, now: float) -> None:
         """An empty message to a peer by another way than its own; an answer comes as ``WayHeard``."""
@@ -220,16 +230,16 @@ class Device:
     def owns(self, data: Buffer) -> bool:
         """Whether a datagram is for this device, as far as can be told cheaply."""
         kind = bytes(data[:4])
-        if kind == messages.TYPE_TRANSPORT:
+        if kind in messages.TRANSPORT_TYPES:
             return bytes(data[:8]) in self._indices.sessions
-        if kind == messages.TYPE_INITIATION:
+        if kind in messages.INITIATION_TYPES:
             size = messages.INITIATION_SIZE
-            return len(data) >= size and self._cookies.mac1_valid(data[:size])
-        if kind == messages.TYPE_RESPONSE:
+            return len(data) >= size and self._reception.ours(data[:size])
+        if kind in messages.RESPONSE_TYPES:
             return bytes(data[8:12]) in self._indices.initiations
         if kind == messages.TYPE_COOKIE_REPLY:
             index = bytes(data[4:8])
-            return index in self._indices.initiations or messages.TYPE_TRANSPORT + index in self._indices.sessions
+            return index in self._indices.initiations or self._indices.session(index) is not None
         return False
 
     def receive(self, data: Buffer, segment: int, source: Endpoint, now: float) -> list[Inbound]:
@@ -313,136 +323,20 @@ class Device:
     def _receive_message(self, message: bytes, source: Endpoint, now: float) -> None:
         """One datagram that is not of a known session."""
         kind, size = message[:4], len(message)
-        if kind == messages.TYPE_INITIATION and size == messages.INITIATION_SIZE:
-            self._initiation_received(message, source, now)
-        elif kind == messages.TYPE_RESPONSE and size == messages.RESPONSE_SIZE:
-            self._response_received(message, source, now)
+        if kind in messages.INITIATION_TYPES and size == messages.INITIATION_SIZE:
+            self._advanced(self._reception.initiation(message, source, now))
+        elif kind in messages.RESPONSE_TYPES and size == messages.RESPONSE_SIZE:
+            self._advanced(self._reception.response(message, source, now))
         elif kind == messages.TYPE_COOKIE_REPLY and size == messages.COOKIE_REPLY_SIZE:
-            self._cookie_reply_received(message, now)
-        elif kind == messages.TYPE_TRANSPORT and size >= messages.TRANSPORT_MINIMUM:
+            self._reception.cookie_reply(message, now)
+        elif kind in messages.TRANSPORT_TYPES and size >= messages.TRANSPORT_MINIMUM:
             self.counters["transport-unknown-index"] += 1
         else:
             self.counters["malformed"] += 1
 
-    # --- the handshake
-
-    def _affordable(self, message: bytes, source: Endpoint, now: float) -> bool:
-        """Whether Diffie-Hellman may be spent on a message whose mac1 is valid; under load a cookie is asked for."""
-        if not self._load.message(now):
-            return True
-        if not self._cookies.mac2_valid(message, source, now):
-            reply = self._cookies.reply(message, source, now)
-            self._shared.outgoing.add(reply, len(reply), source)
-            self.counters["cookies-sent"] += 1
-            return False
-        if not self._sources.allow(source, now):
-            self.counters["source-rate-limited"] += 1
-            return False
-        return True
-
-    def _initiation_received(self, message: bytes, source: Endpoint, now: float) -> None:
-        if not self._cookies.mac1_valid(message):
-            self.counters["mac1-invalid"] += 1
-            return
-        if not self._affordable(message, source, now):
-            return
-        try:
-            consumed = self._consume_initiation(message)
-            if consumed is None:
-                return
-            peer = self._initiator_of(consumed, source, now)
-            if peer is not None:
-                self._respond(peer, consumed, source, now)
-        except primitives.LowOrderPointError:
-            self.counters["low-order-point"] += 1
-
-    def _consume_initiation(self, message: bytes) -> Consumed | None:
-        """The initiation authenticated, from a peer that may talk to us; None, and counted, otherwise."""
-        opened = handshake.open_initiation(self._identity, message)
-        if opened is None:
-            self.counters["initiation-unauthenticated"] += 1
-            return None
-        peer = self._peers.get(opened.remote)
-        if opened.remote == self.public_key or (peer is None and not self._accept_unknown):
-            self.counters["unknown-peer"] += 1
-            return None
+    def _advanced(self, peer: Peer | None) -> None:
         if peer is not None:
-            static_secret = peer.initiations.static_secret()
-        else:
-            static_secret = primitives.shared_secret(self._identity.private, opened.remote)
-        consumed = handshake.authenticate_initiation(opened, static_secret)
-        if consumed is None:
-            self.counters["initiation-unauthenticated"] += 1
-        return consumed
-
-    def _initiator_of(self, consumed: Consumed, source: Endpoint, now: float) -> Peer | None:
-        """The peer that an authenticated initiation is of; None, and counted, when it may not be answered."""
-        peer = self._peers.get(consumed.remote)
-        if peer is None:
-            peer = self._admit_unknown(consumed.remote, source, now)
-            if peer is None:
-                return None
-        if consumed.timestamp <= peer.last_timestamp:
-            self.counters["initiation-replayed"] += 1
-            return None
-        if now - peer.last_initiation_received < INITIATION_INTERVAL:
-            self.counters["initiation-flood"] += 1
-            return None
-        peer.last_timestamp = consumed.timestamp
-        peer.last_initiation_received = now
-        return peer
-
-    def _admit_unknown(self, public_key: bytes, source: Endpoint, now: float) -> Peer | None:
-        room, leaving = self._unknown.make_room(now)
-        if not room:
-            self.counters["unknown-full"] += 1
-            return None
-        if leaving is not None:
-            self.counters["unknown-evicted"] += 1
-            self.remove_peer(leaving.public_key)
-            self._shared.emit(Expired(leaving.public_key))
-        peer = self._peers[public_key] = Peer(public_key, self._shared)
-        peer.unknown = True
-        self._unknown.admit(peer, now)
-        self._shared.emit(UnknownPeer(public_key, source))
-        return peer
-
-    def _respond(self, peer: Peer, consumed: Consumed, source: Endpoint, now: float) -> None:
-        index = self._indices.fresh(messages.TYPE_TRANSPORT)
-        body, keys = handshake.create_response(consumed, peer.preshared_keys[0], self._entropy(KEY_SIZE), index)
-        message = peer.initiations.cookie.add_macs(body, now)
-        peer.response_sent(Session(keys, now), message, source, now)
-        self._schedule(peer)
-
-    def _response_received(self, message: bytes, source: Endpoint, now: float) -> None:
-        held = self._indices.initiations.get(message[8:12])
-        if held is None:
-            self.counters["response-unknown-index"] += 1
-            return
-        if not self._cookies.mac1_valid(message):
-            self.counters["mac1-invalid"] += 1
-            return
-        if not self._affordable(message, source, now):
-            return
-        peer, outstanding = held
-        peer.response_received(outstanding, message, source, now)
-        self._schedule(peer)
-
-    def _cookie_reply_received(self, message: bytes, now: float) -> None:
-        index = message[4:8]
-        initiation = self._indices.initiations.get(index)
-        session = self._indices.sessions.get(messages.TYPE_TRANSPORT + index)
-        if initiation is not None:
-            peer, mac1 = initiation[0], initiation[1].mac1
-        elif session is not None and session[1].response_mac1:
-            peer, mac1 = session[0], session[1].response_mac1
-        else:
-            self.counters["cookie-unknown-index"] += 1
-            return
-        if peer.initiations.cookie.consume_reply(message, mac1, now):
-            self.counters["cookies-received"] += 1
-        else:
-            self.counters["cookie-unauthenticated"] += 1
+            self._schedule(peer)
 
     # --- time
 

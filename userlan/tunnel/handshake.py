@@ -1,5 +1,7 @@
 """Noise_IKpsk2_25519_ChaChaPoly_BLAKE2s (white paper, sections 5.4.2 to 5.4.5): the two messages, without their macs.
 
+With another suite than WireGuard's (`suites.py`) the AEAD, its part of the protocol's name and the messages' types are other ones.
+
 Pure functions over values: the initiator's state lives from message 1 to message 2, the responder's for one call.
 """
 
@@ -9,11 +11,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from userlan.tunnel import messages, primitives
-
-CONSTRUCTION = b"Noise_IKpsk2_25519_ChaChaPoly_BLAKE2s"
-IDENTIFIER = b"WireGuard v1 zx2c4 Jason@zx2c4.com"
-INITIAL_CHAIN = primitives.blake2s(CONSTRUCTION)
-INITIAL_HASH = primitives.blake2s(INITIAL_CHAIN, IDENTIFIER)
+from userlan.tunnel.suites import CHACHA20_POLY1305, Suite
 
 
 class Identity:
@@ -39,6 +37,7 @@ class Keys(NamedTuple):
 class InitiatorState(NamedTuple):
     """The initiator's state between message 1 and message 2."""
 
+    suite: Suite
     remote: bytes
     local_index: bytes
     ephemeral: bytes
@@ -49,6 +48,7 @@ class InitiatorState(NamedTuple):
 class Opened(NamedTuple):
     """Message 1 as far as it goes without knowing the peer: who claims to have sent it."""
 
+    suite: Suite
     remote: bytes
     remote_index: bytes
     ephemeral: bytes
@@ -60,6 +60,7 @@ class Opened(NamedTuple):
 class Consumed(NamedTuple):
     """Message 1, authenticated: the responder's state for message 2."""
 
+    suite: Suite
     remote: bytes
     remote_index: bytes
     ephemeral: bytes
@@ -69,54 +70,60 @@ class Consumed(NamedTuple):
 
 
 def create_initiation(
-    identity: Identity, remote: bytes, static_secret: bytes, ephemeral: bytes, local_index: bytes, timestamp: bytes
+    identity: Identity,
+    remote: bytes,
+    static_secret: bytes,
+    ephemeral: bytes,
+    local_index: bytes,
+    timestamp: bytes,
+    suite: Suite = CHACHA20_POLY1305,
 ) -> tuple[bytes, InitiatorState]:
     """Message 1 without its macs (116 bytes), and the state that waits for message 2.
 
     static_secret: X25519 of both static keys. ephemeral: a fresh private key. Raises LowOrderPointError.
     """
     ephemeral_public = primitives.public_key(ephemeral)
-    transcript = primitives.blake2s(INITIAL_HASH, remote)
+    transcript = primitives.blake2s(suite.initial_hash, remote)
     transcript = primitives.blake2s(transcript, ephemeral_public)
-    (chain,) = primitives.derive(INITIAL_CHAIN, ephemeral_public, 1)
+    (chain,) = primitives.derive(suite.initial_chain, ephemeral_public, 1)
     chain, key = primitives.derive(chain, primitives.shared_secret(ephemeral, remote), 2)
-    sealed_static = primitives.seal(key, identity.public, transcript)
+    sealed_static = primitives.seal(suite.cipher, key, identity.public, transcript)
     transcript = primitives.blake2s(transcript, sealed_static)
     chain, key = primitives.derive(chain, static_secret, 2)
-    sealed_timestamp = primitives.seal(key, timestamp, transcript)
+    sealed_timestamp = primitives.seal(suite.cipher, key, timestamp, transcript)
     transcript = primitives.blake2s(transcript, sealed_timestamp)
     body = messages.INITIATION_BODY.pack(
-        messages.TYPE_INITIATION, local_index, ephemeral_public, sealed_static, sealed_timestamp
+        suite.types.initiation, local_index, ephemeral_public, sealed_static, sealed_timestamp
     )
-    return body, InitiatorState(remote, local_index, ephemeral, chain, transcript)
+    return body, InitiatorState(suite, remote, local_index, ephemeral, chain, transcript)
 
 
-def open_initiation(identity: Identity, message: bytes) -> Opened | None:
+def open_initiation(identity: Identity, message: bytes, suite: Suite = CHACHA20_POLY1305) -> Opened | None:
     """The sender's static key out of message 1 (148 bytes, mac1 checked); None when it does not authenticate.
 
     One Diffie-Hellman. Raises LowOrderPointError.
     """
     body = message[: messages.INITIATION_BODY.size]
     _, remote_index, ephemeral, sealed_static, sealed_timestamp = messages.INITIATION_BODY.unpack(body)
-    transcript = primitives.blake2s(INITIAL_HASH, identity.public)
+    transcript = primitives.blake2s(suite.initial_hash, identity.public)
     transcript = primitives.blake2s(transcript, ephemeral)
-    (chain,) = primitives.derive(INITIAL_CHAIN, ephemeral, 1)
+    (chain,) = primitives.derive(suite.initial_chain, ephemeral, 1)
     chain, key = primitives.derive(chain, primitives.shared_secret(identity.private, ephemeral), 2)
-    remote = primitives.unseal(key, sealed_static, transcript)
+    remote = primitives.unseal(suite.cipher, key, sealed_static, transcript)
     if remote is None:
         return None
     transcript = primitives.blake2s(transcript, sealed_static)
-    return Opened(remote, remote_index, ephemeral, chain, transcript, sealed_timestamp)
+    return Opened(suite, remote, remote_index, ephemeral, chain, transcript, sealed_timestamp)
 
 
 def authenticate_initiation(opened: Opened, static_secret: bytes) -> Consumed | None:
     """Prove that the sender holds the static key, and read its timestamp; None when it does not."""
     chain, key = primitives.derive(opened.chain, static_secret, 2)
-    timestamp = primitives.unseal(key, opened.sealed_timestamp, opened.transcript)
+    timestamp = primitives.unseal(opened.suite.cipher, key, opened.sealed_timestamp, opened.transcript)
     if timestamp is None:
         return None
     transcript = primitives.blake2s(opened.transcript, opened.sealed_timestamp)
-    return Consumed(opened.remote, opened.remote_index, opened.ephemeral, chain, transcript, timestamp)
+    return Consumed(opened.suite, opened.remote, opened.remote_index, opened.ephemeral, chain, transcript, timestamp)
 
 
 def create_response(
@@ -130,10 +137,10 @@ def create_response(
     (chain,) = primitives.derive(chain, primitives.shared_secret(ephemeral, consumed.remote), 1)
     chain, temporary, key = primitives.derive(chain, preshared_key, 3)
     transcript = primitives.blake2s(transcript, temporary)
-    sealed_nothing = primitives.seal(key, b"", transcript)
+    sealed_nothing = primitives.seal(consumed.suite.cipher, key, b"", transcript)
     receive, send = primitives.derive(chain, b"", 2)
     body = messages.RESPONSE_BODY.pack(
-        messages.TYPE_RESPONSE, local_index, consumed.remote_index, ephemeral_public, sealed_nothing
+        consumed.suite.types.response, local_index, consumed.remote_index, ephemeral_public, sealed_nothing
     )
     return body, Keys(send, receive, local_index, consumed.remote_index, initiator=False)
 
@@ -153,7 +160,7 @@ def consume_response(
     (chain,) = primitives.derive(chain, primitives.shared_secret(identity.private, ephemeral), 1)
     for preshared_key in preshared_keys:
         mixed, temporary, key = primitives.derive(chain, preshared_key, 3)
-        if primitives.unseal(key, sealed_nothing, primitives.blake2s(transcript, temporary)) is None:
+        if primitives.unseal(state.suite.cipher, key, sealed_nothing, primitives.blake2s(transcript, temporary)) is None:
             continue
         send, receive = primitives.derive(mixed, b"", 2)
         return Keys(send, receive, state.local_index, remote_index, initiator=True)

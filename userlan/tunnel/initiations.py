@@ -10,6 +10,7 @@ from userlan.tunnel.constants import KEY_SIZE, OUTSTANDING_INITIATIONS
 from userlan.tunnel.cookie import CookieHolder
 from userlan.tunnel.handshake import InitiatorState, Keys
 from userlan.tunnel.shared import Shared
+from userlan.tunnel.suites import Suite
 
 if TYPE_CHECKING:
     from userlan.tunnel.peer import Peer
@@ -40,10 +41,10 @@ class Initiations:
             self._static_secret = primitives.shared_secret(self._shared.identity.private, self._peer.public_key)
         return self._static_secret
 
-    def create(self, now: float) -> bytes | None:
-        """A fresh initiation (148 bytes); None when the peer's key is unusable."""
+    def create(self, suite: Suite, now: float) -> bytes | None:
+        """A fresh initiation (148 bytes) in a suite; None when the peer's key is unusable."""
         shared = self._shared
-        index = shared.indices.fresh(messages.TYPE_TRANSPORT)
+        index = shared.indices.fresh()
         try:
             body, state = handshake.create_initiation(
                 shared.identity,
@@ -52,6 +53,7 @@ class Initiations:
                 shared.entropy(KEY_SIZE),
                 index,
                 shared.stamp(now),
+                suite,
             )
         except primitives.LowOrderPointError:
             shared.counters["low-order-point"] += 1
@@ -63,6 +65,11 @@ class Initiations:
         while len(self._outstanding) > OUTSTANDING_INITIATIONS:
             self._forget(0)
         return message
+
+    def overtaken(self, outstanding: Outstanding, suite: Suite) -> bool:
+        """Whether an initiation of that suite, sent before one that was answered now, still waits for its answer."""
+        place = self._outstanding.index(outstanding)
+        return any(earlier.state.suite is suite for earlier in self._outstanding[:place])
 
     def complete(self, outstanding: Outstanding, preshared_keys: Sequence[bytes], message: bytes) -> Keys | None:
         """The keys out of a response (92 bytes) to one of ours; it and those before it are then done with."""

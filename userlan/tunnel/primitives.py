@@ -1,7 +1,7 @@
 """The cryptographic primitives, and the only imports of cryptographic libraries.
 
-X25519 (RFC 7748) and XChaCha20-Poly1305 come from libsodium by PyNaCl, ChaCha20-Poly1305 (RFC 8439) from OpenSSL by
-`cryptography` (half of libsodium's cost a datagram), BLAKE2s (RFC 7693) from hashlib, HKDF (RFC 5869) is built on it.
+X25519 (RFC 7748) and XChaCha20-Poly1305 come from libsodium by PyNaCl, ChaCha20-Poly1305 (RFC 8439) and AES-256-GCM (SP 800-38D) from
+OpenSSL by `cryptography` (half of libsodium's cost a datagram), BLAKE2s (RFC 7693) from hashlib, HKDF (RFC 5869) is built on it.
 Python cannot reliably erase keys: dropping the last reference is all that is done.
 """
 
@@ -10,10 +10,10 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 from nacl import bindings
 from nacl.exceptions import CryptoError
 
@@ -40,14 +40,10 @@ class Cipher(Protocol):
     def decrypt(self, nonce: Buffer, data: Buffer, associated_data: Buffer | None, /) -> bytes: ...
 
 
-class Suite(NamedTuple):
-    """The AEAD of the data path, chosen when a session is set up. `cipher` makes one direction from its 32-byte key."""
-
-    name: str
-    cipher: Callable[[bytes], Cipher]
-
-
-CHACHA20_POLY1305 = Suite("chacha20-poly1305", ChaCha20Poly1305)
+CipherMaker = Callable[[bytes], Cipher]
+"""Makes one direction's cipher from its 32-byte key."""
+CHACHA20_POLY1305: CipherMaker = ChaCha20Poly1305
+AES_256_GCM: CipherMaker = AESGCM
 
 
 def public_key(private: bytes) -> bytes:
@@ -103,15 +99,15 @@ def derive(key: bytes, data: bytes, outputs: int) -> tuple[bytes, ...]:
     return tuple(result)
 
 
-def seal(key: bytes, plaintext: bytes, associated_data: bytes) -> bytes:
-    """ChaCha20-Poly1305 with nonce 0, as every key of the handshake is used once."""
-    return ChaCha20Poly1305(key).encrypt(_ZERO_NONCE, plaintext, associated_data)
+def seal(cipher: CipherMaker, key: bytes, plaintext: bytes, associated_data: bytes) -> bytes:
+    """An AEAD with nonce 0, as every key of the handshake is used once."""
+    return cipher(key).encrypt(_ZERO_NONCE, plaintext, associated_data)
 
 
-def unseal(key: bytes, ciphertext: bytes, associated_data: bytes) -> bytes | None:
+def unseal(cipher: CipherMaker, key: bytes, ciphertext: bytes, associated_data: bytes) -> bytes | None:
     """The plaintext, or None when the tag does not match."""
     try:
-        return ChaCha20Poly1305(key).decrypt(_ZERO_NONCE, ciphertext, associated_data)
+        return cipher(key).decrypt(_ZERO_NONCE, ciphertext, associated_data)
     except InvalidTag:
         return None
 

@@ -14,18 +14,19 @@ WINDOW = REPLAY_WINDOW_BITS - _BLOCK_BITS
 
 
 class ReplayWindow:
-    """Which counters have been seen. `newest` is the highest one marked, -1 at first."""
+    """Which counters have been seen. `newest` is the highest one marked, -1 at first. limit: the first that the key is not good for."""
 
-    __slots__ = ("_ring", "newest")
+    __slots__ = ("_limit", "_ring", "newest")
 
-    def __init__(self) -> None:
+    def __init__(self, limit: int = REJECT_AFTER_MESSAGES) -> None:
+        self._limit = limit
         self.newest = -1
         self._ring = [0] * _BLOCKS
 
     def fresh(self, counter: int) -> bool:
         """Whether a datagram of this counter may be accepted: not seen, not too old, below the limit of the key."""
         if counter > self.newest:
-            return counter < REJECT_AFTER_MESSAGES
+            return counter < self._limit
         if self.newest - counter > WINDOW:
             return False
         return not self._ring[counter >> _BLOCK_SHIFT & _RING_MASK] >> (counter & _BLOCK_BITS - 1) & 1

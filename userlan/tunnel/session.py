@@ -1,6 +1,7 @@
 """One session (a key pair of the white paper): sealing, opening, and the limits of a key.
 
-Nonces are 4 zero bytes and the 64-bit little-endian counter of the message (white paper, section 5.4.6).
+Nonces are 4 zero bytes and the 64-bit counter as the message has it: little-endian in WireGuard (white paper, section 5.4.6), big-endian
+with AES-256-GCM (Noise, revision 34, section 12).
 """
 
 from __future__ import annotations
@@ -14,9 +15,7 @@ from itertools import pairwise
 from userlan.tunnel import messages, primitives
 from userlan.tunnel.constants import (
     PADDING,
-    REJECT_AFTER_MESSAGES,
     REJECT_AFTER_TIME,
-    REKEY_AFTER_MESSAGES,
     REKEY_AFTER_TIME,
     RENEW_ON_RECEIVE_TIME,
     SEND_MARGIN,
@@ -24,6 +23,7 @@ from userlan.tunnel.constants import (
 from userlan.tunnel.endpoint import Buffer
 from userlan.tunnel.handshake import Keys
 from userlan.tunnel.replay import ReplayWindow
+from userlan.tunnel.suites import CHACHA20_POLY1305, Suite
 
 _NONCE_START = bytes(4)
 _HEADER = messages.TRANSPORT_HEADER
@@ -48,6 +48,7 @@ class Session:
     """
 
     __slots__ = (
+        "_byteorder",
         "_decrypt",
         "_encrypt",
         "_send_head",
@@ -59,25 +60,28 @@ class Session:
         "replay",
         "response_mac1",
         "send_counter",
+        "suite",
     )
 
-    def __init__(self, keys: Keys, now: float, suite: primitives.Suite = primitives.CHACHA20_POLY1305) -> None:
+    def __init__(self, keys: Keys, now: float, suite: Suite = CHACHA20_POLY1305) -> None:
+        self.suite = suite
         self.created = now
         self.initiator = keys.initiator
         self.confirmed = keys.initiator
         self.local_index = keys.local_index
-        self.head = messages.TYPE_TRANSPORT + keys.local_index
+        self.head = suite.types.transport + keys.local_index
         self.send_counter = 0
-        self.replay = ReplayWindow()
+        self.replay = ReplayWindow(suite.reject_after)
         self.response_mac1 = b""
-        self._send_head = messages.TYPE_TRANSPORT + keys.remote_index
+        self._byteorder = suite.byteorder
+        self._send_head = suite.types.transport + keys.remote_index
         self._encrypt = suite.cipher(keys.send).encrypt
         self._decrypt = suite.cipher(keys.receive).decrypt
 
     def can_send(self, now: float, count: int = 1) -> bool:
         """Whether `count` more messages may be sealed, and will still be young enough when they arrive."""
         young = now - self.created < REJECT_AFTER_TIME - SEND_MARGIN
-        return young and self.send_counter + count <= REJECT_AFTER_MESSAGES
+        return young and self.send_counter + count <= self.suite.reject_after
 
     def can_receive(self, now: float) -> bool:
         """Whether messages may still be opened, as far as time goes (the window knows the limit of the counter)."""
@@ -85,9 +89,7 @@ class Session:
 
     def renew_on_send(self, now: float) -> bool:
         """Whether a message just sealed is the occasion for a new handshake."""
-        return self.send_counter > REKEY_AFTER_MESSAGES or (
-            self.initiator and now - self.created >= REKEY_AFTER_TIME
-        )
+        return self.send_counter > self.suite.rekey_after or (self.initiator and now - self.created >= REKEY_AFTER_TIME)
 
     def renew_on_receive(self, now: float) -> bool:
         """Whether a message just opened is: the initiator had nothing to send while the session grew old."""
@@ -110,8 +112,9 @@ class Session:
             packets = [packet + filler for packet in packets[:-1]] + [packets[-1] + bytes(short)]
         elif short:
             packets = [*packets[:-1], packets[-1] + bytes(short)]
+        byteorder = self._byteorder
         for number, packet in enumerate(packets, counter):
-            count = number.to_bytes(8, "little")
+            count = number.to_bytes(8, byteorder)
             append(head + count)
             append(encrypt(_NONCE_START + count, packet, None))
         return b"".join(parts)
@@ -122,7 +125,7 @@ class Session:
         None, and nothing has happened, unless every one is of this session, authentic, and newer than the one before.
         """
         view = memoryview(data)
-        if int.from_bytes(view[8:16], "little") <= self.replay.newest:
+        if int.from_bytes(view[8:16], self._byteorder) <= self.replay.newest:
             return None
         if len(view) <= segment:
             return self._open_one(view)
@@ -154,15 +157,17 @@ class Session:
 
     def _mark_ascending(self, counts: list[bytes]) -> bool:
         """Mark authenticated counters (8 bytes each), if each is newer than the one before; False: none was marked."""
-        first, total = int.from_bytes(counts[0], "little"), len(counts)
-        last = first + total - 1
-        if first <= self.replay.newest or last >= REJECT_AFTER_MESSAGES:
+        byteorder = self._byteorder
+        first, total = int.from_bytes(counts[0], byteorder), len(counts)
+        last, limit = first + total - 1, self.suite.reject_after
+        if first <= self.replay.newest or last >= limit:
             return False
-        if total == 1 or b"".join(counts) == struct.pack(f"<{total}Q", *range(first, last + 1)):
+        layout = f"<{total}Q" if byteorder == "little" else f">{total}Q"
+        if total == 1 or b"".join(counts) == struct.pack(layout, *range(first, last + 1)):
             self.replay.mark_run(first, total)
             return True
-        counters = [int.from_bytes(count, "little") for count in counts]
-        if counters[-1] >= REJECT_AFTER_MESSAGES or any(one >= later for one, later in pairwise(counters)):
+        counters = [int.from_bytes(count, byteorder) for count in counts]
+        if counters[-1] >= limit or any(one >= later for one, later in pairwise(counters)):
             return False
         for counter in counters:
             self.replay.mark(counter)
@@ -171,7 +176,7 @@ class Session:
     def open(self, datagram: Buffer, counters: Counter[str]) -> bytes | None:
         """The packet of one datagram of this session (at least 32 bytes), or None and the reason counted."""
         nonce = _NONCE_START + bytes(datagram[8:16])
-        counter = int.from_bytes(nonce[4:], "little")
+        counter = int.from_bytes(nonce[4:], self._byteorder)
         if not self.replay.fresh(counter):
             counters["transport-replayed"] += 1
             return None

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from userlan.tunnel import messages
 from userlan.tunnel.constants import EVENTS_LIMIT
 from userlan.tunnel.events import TimestampAdvanced, TunnelEvent
 from userlan.tunnel.handshake import Identity
@@ -32,20 +33,28 @@ class IndexTable:
         self.sessions: dict[bytes, tuple[Peer, Session]] = {}
         self.initiations: dict[bytes, tuple[Peer, Outstanding]] = {}
 
-    def fresh(self, head: bytes) -> bytes:
-        """An index that stands for nothing yet. head: the type of transport messages."""
+    def fresh(self) -> bytes:
+        """An index that stands for nothing yet, in any suite."""
         index = self._entropy(4)
-        while head + index in self.sessions or index in self.initiations:
+        while self.session(index) is not None or index in self.initiations:
             index = self._entropy(4)
         return index
 
+    def session(self, index: bytes) -> tuple[Peer, Session] | None:
+        """The session of an index, whatever its suite."""
+        heads = (kind + index for kind in messages.TRANSPORT_TYPES)
+        return next((self.sessions[head] for head in heads if head in self.sessions), None)
+
 
 class Shared:
-    """One for each device."""
+    """One for each device. aes: it takes AES-256-GCM, and prefers it."""
 
-    __slots__ = ("counters", "entropy", "events", "held", "identity", "indices", "mtu", "outgoing", "stamps", "waiting")
+    __slots__ = ("aes", "counters", "entropy", "events", "flow_seed", "held", "identity", "indices", "mtu", "outgoing", "stamps", "waiting")
 
-    def __init__(self, identity: Identity, entropy: Callable[[int], bytes], stamps: StampSource, mtu: int) -> None:
+    def __init__(
+        self, identity: Identity, entropy: Callable[[int], bytes], stamps: StampSource, mtu: int, aes: bool = False
+    ) -> None:
+        self.aes = aes
         self.identity = identity
         self.entropy = entropy
         self.stamps = stamps
@@ -54,6 +63,8 @@ class Shared:
         self.indices = IndexTable(entropy)
         self.outgoing = Outgoing(self.counters)
         self.events: list[TunnelEvent] = []
+        self.flow_seed = int.from_bytes(entropy(16), "little") | 1
+        """Which flows share a queue: nobody else knows."""
         self.waiting: dict[Peer, None] = {}
         """Peers with packets to seal; an ordered set."""
         self.held: set[Endpoint | str] = set()
