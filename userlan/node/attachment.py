@@ -104,7 +104,7 @@ class Attachment:
         peer = self._device.peer(key)
         if peer is None or (peer.endpoint is not None and peer.endpoint.transport == TCP):
             return MAX_PACKET
-        return max(peer.mtu, self._host.path_mtu(destination))
+        return max(peer.ways.mtu, self._host.path_mtu(destination))
 
     def _send_larger(self, key: bytes, packet: SuperPacket, limit: int, now: float) -> None:
         """A packet that the path does not carry whole (RFC 1191 4, RFC 8200 5)."""

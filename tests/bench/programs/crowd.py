@@ -54,7 +54,7 @@ class Member:
             os.urandom(32), Memory(), name=name, entropy=os.urandom, now=now, wall_offset=time.time() - now, keepalive=KEEPALIVE
         )
         self._runner = engine.add(self.node, self._observe)
-        self._mediator = self.node.add_mediator(mediator.mediator, now)
+        self._mediator = self.node.mediators.add(mediator.mediator, now)
         for place, _ in mediator.endpoints:
             self.node.links[self._mediator].resolved(place, (place,), now)
         self.node.set_local_endpoints([Endpoint(UDP, host, port)], now)
