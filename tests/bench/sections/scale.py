@@ -116,6 +116,7 @@ def crowd(stage: Stage, plan: Plan, samples: Samples) -> None:
     lost, mib = count - direct(), memory(pid)
     assert lost <= LOST * count, f"{lost} of {count} peers were lost while nothing happened"
     samples.add(
-        SECTION, "one node", peers=count, peer_kib=(mib - before) * 1024 / count, node_mib=mib, idle_cpu=cpu, seconds_to_meet=took, lost=lost
+        SECTION, "one node", peers=count, peer_kib=(mib - before) * 1024 / count, node_mib=mib, idle_cpu=cpu, lost=lost,
+        seconds_to_meet=took,
     )
     anna.stop()
