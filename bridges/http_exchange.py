@@ -80,9 +80,8 @@ class HttpExchange:
         self._origin = origin
         self._reused = reused
         origin.owner = self
-        if origin.direct and self._client.direct:
-            origin.widen(self._client)
-            self._client.widen(origin)
+        origin.widen(self._client)
+        self._client.widen(origin)
         origin.write(self.request.write())
         early, self._early = self._early, b""
         if early:

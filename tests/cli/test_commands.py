@@ -5,13 +5,15 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from userlan.cli.output import ago, byte_count, table
-from userlan.cli.show_commands import describe, path_text
+from userlan.cli.show_commands import describe, describe_connections, path_text
+from userlan.stack.tcp import ConnectionInfo
 
 
 def userlan(*arguments: str, state: Path) -> subprocess.CompletedProcess[str]:
@@ -81,6 +83,29 @@ def test_the_status_in_columns() -> None:
     assert "aes-256-gcm" not in told
     assert "aes-256-gcm" in describe(snapshot, verbose=True)
     assert "create NAME" in describe(snapshot | {"networks": [], "peers": []})
+
+
+def connection(**changes: Any) -> dict[str, Any]:
+    end = (bytes(4), 1)
+    told = {field.name: None for field in fields(ConnectionInfo)} | {
+        "peer": "nas", "local_port": 50_000, "remote_port": 80, "remote": "25.1.2.3", "state": "ESTABLISHED", "passive": False,
+        "rtt": 0.0123, "octets_sent": 2048, "octets_received": 0, "octets_retransmitted": 0, "send_queue": 1024,
+        "receive_queue": 0, "cwnd": 14_600, "send_window": 65_536, "delivery_rate": 1.25e6, "congestion": "newreno",
+        "mss": 1368, "local": end,
+    }  # fmt: skip
+    return told | changes
+
+
+def test_the_connections_in_columns() -> None:
+    rows = [connection(), connection(peer=None, passive=True, rtt=None, delivery_rate=None)]
+    told = describe_connections({"total": 3, "memory": 0, "connections": rows}).splitlines()
+    assert told[0].split()[:3] == ["PEER", "STATE", "RTT"]
+    assert "50000 > nas:80" in told[1]
+    assert "12.3 ms" in told[1]
+    assert "10.0 Mbit/s" in told[1]
+    assert "50000 < 25.1.2.3:80" in told[2]
+    assert told[3] == "and 1 more, which moved less"
+    assert describe_connections({"total": 0, "memory": 0, "connections": []}) == "no connections"
 
 
 def test_units() -> None:

@@ -192,11 +192,21 @@ def test_errors_of_the_path_are_counted_and_forgotten(pair: Pair, code: int) -> 
 
 def test_a_wakeup_reads_a_bounded_number_of_buffers_and_pumps_once(pair: Pair) -> None:
     for _ in range(datagram.READS_A_WAKEUP + 5):
-        pair.send(b"x", 1)
+        pair.send(bytes(2 * datagram.SHORT), 2 * datagram.SHORT)
+    pair.port.coalescing = False
     pair.port.doRead()
     assert pair.receiver.pumps == [datagram.READS_A_WAKEUP]
     pair.port.doRead()
     assert pair.receiver.pumps == [datagram.READS_A_WAKEUP, datagram.READS_A_WAKEUP + 5]
+
+
+def test_after_a_short_datagram_the_answer_comes_first(pair: Pair) -> None:
+    pair.send(b"x", 1)
+    pair.send(bytes(9), 9)
+    pair.port.doRead()
+    assert pair.receiver.pumps == [1]
+    pair.port.doRead()
+    assert pair.receiver.pumps == [1, 2]
 
 
 def test_empty_datagrams_are_counted(pair: Pair) -> None:

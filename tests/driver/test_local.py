@@ -322,3 +322,35 @@ def test_a_loopback_port_with_a_token(loop: Loop, tmp_path: Path, monkeypatch: p
     loop.result(server.stop())
     assert list(tmp_path.iterdir()) == []
     loop.until(lambda: not server.clients)
+
+
+def test_a_descriptor_comes_with_a_request(scene: Scene) -> None:
+    """SCM_RIGHTS (unix(7)): one is kept for the command that asks for it, others are closed."""
+    held: list[int] = []
+    replies: list[Reply] = []
+
+    def take(arguments: object, reply: Reply) -> None:
+        descriptor = reply.descriptor()
+        assert descriptor is not None
+        held.append(descriptor)
+        replies.append(reply)
+        assert reply.descriptor() is None
+
+    scene.server.register_streaming("take", take)
+    scene.server.register("leave", lambda arguments: None)
+    reading, writing = os.pipe()
+    client = scene.client()
+    socket.send_fds(client.socket, [b'{"command": "take"}\n'], [writing, writing])
+    scene.loop.until(lambda: held)
+    socket.send_fds(client.socket, [b"late"], [writing])
+    other = scene.client()
+    socket.send_fds(other.socket, [b'{"command": "leave"}\n'], [writing])
+    assert other.answers() == [{"done": None}]
+    os.close(writing)
+    os.write(held[0], b"through it")
+    os.close(held[0])
+    replies[0].done(None)
+    client.answers()
+    assert os.read(reading, 100) == b"through it"
+    assert os.read(reading, 100) == b"", "somebody else has it open still"
+    os.close(reading)

@@ -5,14 +5,18 @@
     curl, iperf3, ping, servers ─ kernel TCP/IP ─ lan0 (TUN) ─ Road ─▶ join ─▶ Host ─ services
                                                              ◀─ Road ◀─ cut ◀─
 
-Run in a namespace of its own: ``python -m tests.interop.kernel [--delay S] [--loss P] [--reorder P] [--seed N]``. It
-prints ``ready``, and then one line of JSON for each line of JSON on its standard input (a connection to open, an echo
-to send).
+Run in a namespace of its own: ``python -m tests.interop.kernel FOLDER``, which gets a trace of what each side sent and
+got, ``kernel.pcap`` and ``host.pcap``: the difference is the weather. It prints ``ready``, and then one line of JSON for
+each line of JSON on its standard input: a connection to open, an echo to send, other weather on the road.
+
+::
+
+    a program ─ 127.0.0.1, a gate ─ Splice ─ our Host as the client ─ Road ─ lan0 ─ kernel TCP/IP ─ a server
+    a program ─ kernel TCP/IP ─ lan0 ─ Road ─ our Host as the server ─ Splice ─ 127.0.0.1, a server
 """
 
 from __future__ import annotations
 
-import argparse
 import ipaddress
 import json
 import os
@@ -25,25 +29,39 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from tests.interop.kernel_services import Services, Splice, content
-from tests.interop.kernel_stage import HOST_IPV4, HOST_IPV6, MTU, Road, Tun
+from tests.interop.kernel_services import IPERF_PORTS, SSH_PORT, Gate, Services, Splice, content
+from tests.interop.kernel_stage import HOST_IPV4, HOST_IPV6, KERNEL_IPV4, KERNEL_IPV6, MTU, Road, Trace, Tun, Weather
 from tests.lab.network import Lab, Namespace, end
 from userlan.stack import EchoFailed, EchoReply, Host, HostConfig
 from userlan.wire.superpacket import cut, join
+
+SERVERS = (SSH_PORT, 8000, 9000, *IPERF_PORTS)
+"""Ports of the kernel's services that have a gate for each family."""
+
+SEED = 7
+
+
+def gate_port(family: int, port: int) -> int:
+    """Where, on the kernel's loopback, our host can be made to connect to ``port`` of the kernel."""
+    return port + (10_000 if family == 4 else 20_000)
 
 
 class Harness:
     """The process behind the TUN."""
 
-    def __init__(self, delay: float, loss: float, reorder: float, seed: int) -> None:
+    def __init__(self, folder: Path) -> None:
         self.tun = Tun()
-        self.inwards = Road(delay, loss, reorder, seed)
-        self.outwards = Road(delay, loss, reorder, seed + 1)
+        self.kernels, self.ours = (Trace(str(folder / name)) for name in ("kernel.pcap", "host.pcap"))
+        self.inwards, self.outwards = Road(Weather(), SEED), Road(Weather(), SEED + 1)
         self.selector = selectors.DefaultSelector()
-        self.host = Host(entropy=Random(seed).randbytes, config=HostConfig(mtu=MTU))
+        self.host = Host(entropy=Random(SEED).randbytes, config=HostConfig(mtu=MTU))
         for address in (HOST_IPV4, HOST_IPV6):
             self.host.add_address(ipaddress.ip_address(address).packed)
         self.services = Services(self.host, self.selector)
+        addresses = {4: ipaddress.ip_address(KERNEL_IPV4).packed, 6: ipaddress.ip_address(KERNEL_IPV6).packed}
+        self.services.open_gates(
+            [Gate(gate_port(family, port), (address, port)) for family, address in addresses.items() for port in SERVERS]
+        )
         self.counters: Counter[str] = Counter()
         self._commands = b""
         self._running = True
@@ -59,10 +77,14 @@ class Harness:
             for key, _ in ready:
                 if isinstance(key.data, Splice):
                     key.data.go_on(now)
+                elif isinstance(key.data, Gate):
+                    self.services.enter(key.data, now)
                 elif key.fd == 0:
                     self._read_commands(now)
                 else:
-                    self.inwards.send(self.tun.read(), now)
+                    packets = self.tun.read()
+                    self.kernels.add(packets, now)
+                    self._to_kernel(self.inwards.send(packets, now), now)
             self._turn(now)
 
     def _pause(self) -> float | None:
@@ -71,8 +93,7 @@ class Harness:
         return None if first is None else max(0.0, first - time.monotonic())
 
     def _turn(self, now: float) -> None:
-        for packet in join(self.inwards.arrived(now), False, self.counters):
-            self.host.receive(packet, now)
+        self._to_host(self.inwards.arrived(now), now)
         deadline = self.host.deadline()
         if deadline is not None and deadline <= now:
             self.host.tick(now)
@@ -84,12 +105,23 @@ class Harness:
             else:
                 self.services.handle(event, now)
         for superpacket in self.host.packets(now):
-            self.outwards.send(cut(superpacket, True), now)
-        for piece in self.outwards.arrived(now):
-            self.tun.write(piece)
+            pieces = cut(superpacket, True)
+            self.ours.add(pieces, now)
+            self._to_host(self.outwards.send(pieces, now), now)
+        self._to_kernel(self.outwards.arrived(now), now)
         for client in [client for client in self.services.clients if client.outcome is not None]:
             self.services.clients.remove(client)
             self._say(client.outcome)
+
+    def _to_host(self, packets: list[bytes], now: float) -> None:
+        self.ours.add(packets, now)
+        for packet in join(packets, False, self.counters):
+            self.host.receive(packet, now)
+
+    def _to_kernel(self, packets: list[bytes], now: float) -> None:
+        self.kernels.add(packets, now)
+        for packet in packets:
+            self.tun.write(packet)
 
     def _read_commands(self, now: float) -> None:
         data = os.read(0, 65536)
@@ -99,7 +131,13 @@ class Harness:
         for line in lines:
             command = json.loads(line)
             if command["do"] == "counters":
-                self._say({**self.counters, **self.host.counters})
+                marked = {"marked-inwards": self.inwards.marked, "marked-outwards": self.outwards.marked}
+                self._say({**self.counters, **self.host.counters, **marked})
+                continue
+            if command["do"] == "weather":
+                self.inwards.weather = self.outwards.weather = Weather(**command["weather"])
+                failures, self.services.failures = self.services.failures, []
+                self._say({"failures": failures})
                 continue
             address = ipaddress.ip_address(command["address"]).packed
             if command["do"] == "ping":
@@ -115,7 +153,7 @@ class Harness:
 class Bed:
     """The tests' side: a namespace with the harness in it."""
 
-    def __init__(self, folder: Path, *options: str) -> None:
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._lab = Lab(folder)
         self._lab.__enter__()
@@ -124,7 +162,7 @@ class Bed:
         self._errors = folder / "harness.log"
         with self._errors.open("wb") as log:
             self._process = subprocess.Popen(
-                self.namespace.command(sys.executable, "-m", "tests.interop.kernel", *options),
+                self.namespace.command(sys.executable, "-m", "tests.interop.kernel", str(folder)),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -147,6 +185,12 @@ class Bed:
             do="connect", address=address, port=port, request=request, size=size, half_close=half_close
         )
 
+    def weather(self, **weather: float) -> list[str]:
+        """Other weather on the road from now on (``kernel_stage.Weather``); the connections of our host that ended
+        badly since the last time."""
+        failures: list[str] = self.ask(do="weather", weather=weather)["failures"]
+        return failures
+
     def run(self, *arguments: str, timeout: float = 30) -> subprocess.CompletedProcess[str]:
         """A program of the kernel's side, to its end."""
         return self.namespace.run(*arguments, check=False, timeout=timeout)
@@ -167,16 +211,5 @@ class Bed:
         return self._process.stdout.readline().decode().strip()
 
 
-def main() -> None:
-    """See the module."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--delay", type=float, default=0.0, help="seconds, each way")
-    parser.add_argument("--loss", type=float, default=0.0, help="probability, each way")
-    parser.add_argument("--reorder", type=float, default=0.0, help="probability, each way")
-    parser.add_argument("--seed", type=int, default=1)
-    options = parser.parse_args()
-    Harness(options.delay, options.loss, options.reorder, options.seed).run()
-
-
 if __name__ == "__main__":
-    main()
+    Harness(Path(sys.argv[1])).run()

@@ -14,7 +14,9 @@ from userlan.stack.tcp import Connection, Events
 HTTP_PORT = 80
 DIGEST_PORT = 7
 UDP_ECHO_PORT = 7
-IPERF_PORT = 5201
+SSH_PORT = 2222
+IPERF_PORTS = (5201, 5202, 5203, 5204)
+"""Four servers, since each takes one test at a time."""
 
 _BLOCK = Random(77).randbytes((1 << 20) + 13)
 
@@ -118,10 +120,10 @@ class DigestServer:
 class Splice:
     """Our connection joined with one of the kernel's, with back-pressure both ways and half-close."""
 
-    def __init__(self, connection: Connection, selector: selectors.BaseSelector, port: int) -> None:
+    def __init__(self, connection: Connection, selector: selectors.BaseSelector, kernels: socket.socket) -> None:
         self._connection = connection
         self._selector = selector
-        self._socket = socket.create_connection(("127.0.0.1", port))
+        self._socket = kernels
         self._socket.setblocking(False)
         self._to_socket: memoryview = memoryview(b"")
         self._to_connection: memoryview = memoryview(b"")
@@ -219,13 +221,23 @@ class Client:
             self._connection.shutdown(now)
 
 
+class Gate:
+    """A port of the kernel's loopback: who connects there speaks, as our host, with a service of the kernel's."""
+
+    def __init__(self, port: int, remote: tuple[bytes, int]) -> None:
+        self.remote = remote
+        self.listener = socket.create_server(("127.0.0.1", port))
+
+
 class Services:
     """The listeners, and who owns which connection."""
 
     def __init__(self, host: Host, selector: selectors.BaseSelector) -> None:
         self.host = host
         self._selector = selector
-        self._ports = {host.tcp_listen(port): port for port in (HTTP_PORT, DIGEST_PORT, IPERF_PORT)}
+        self._ports = {host.tcp_listen(port): port for port in (HTTP_PORT, DIGEST_PORT, SSH_PORT, *IPERF_PORTS)}
+        self.failures: list[str] = []
+        """Why connections ended, those that did not end well."""
         host.udp_bind(UDP_ECHO_PORT)
         self._owners: dict[Connection, Service] = {}
         self.clients: list[Client] = []
@@ -236,6 +248,16 @@ class Services:
         self.clients.append(client)
         self._owners[connection] = client
 
+    def open_gates(self, gates: list[Gate]) -> None:
+        for gate in gates:
+            self._selector.register(gate.listener, selectors.EVENT_READ, gate)
+
+    def enter(self, gate: Gate, now: float) -> None:
+        """Somebody connected to a gate: carry it on."""
+        kernels, _ = gate.listener.accept()
+        connection = self.host.tcp_connect(gate.remote, now)
+        self._owners[connection] = Splice(connection, self._selector, kernels)
+
     def handle(self, event: object, now: float) -> None:
         if isinstance(event, TcpAccepted):
             self._owners[event.connection] = self._service(self._ports[event.listener], event.connection)
@@ -243,6 +265,8 @@ class Services:
         elif isinstance(event, TcpEvent):
             self._owners[event.connection].event(event.flags, now)
             if event.flags & Events.CLOSED:
+                if event.connection.error is not None:
+                    self.failures.append(f"{event.connection.local} {event.connection.remote}: {event.connection.error}")
                 del self._owners[event.connection]
         elif isinstance(event, UdpReadable):
             while (received := event.socket.receive()) is not None:
@@ -253,4 +277,4 @@ class Services:
             return HttpServer(connection)
         if port == DIGEST_PORT:
             return DigestServer(connection)
-        return Splice(connection, self._selector, port)
+        return Splice(connection, self._selector, socket.create_connection(("127.0.0.1", port)))

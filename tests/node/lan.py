@@ -64,7 +64,7 @@ class VirtualLan:
             aes=aes,
         )
         if mediator:
-            link = node.links[node.add_mediator(self.url, now)]
+            link = node.links[node.mediators.add(self.url, now)]
             link.resolved(MEDIATOR_HOST, (MEDIATOR_HOST,), now)
         self.attachments[name] = segment.attach(node, host, port=PORT, profile=profile)
         node.set_local_endpoints([Endpoint(UDP, host, PORT), Endpoint(TCP, host, PORT)], now)

@@ -218,7 +218,7 @@ def test_a_stopped_node_stays_stopped(lan: VirtualLan) -> None:
 def test_a_mediator_hears_of_its_own_networks_only(lan: VirtualLan) -> None:
     anna, ben = two_homes(lan)
     lan.network(anna, ben)
-    other = anna.add_mediator(Invite((("192.0.2.9", 1),), bytes(range(32))), lan.world.now)
+    other = anna.mediators.add(Invite((("192.0.2.9", 1),), bytes(range(32))), lan.world.now)
     assert anna._hello(lan.mediator.public_key).evictions == {"home": 0}
     assert anna._hello(other).evictions == {}
 

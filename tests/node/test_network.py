@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from userlan.node.events import NetworkLost, RequestRefused
 from userlan.node.mediation import LinkState
 from userlan.node.memory import Memory
 from userlan.node.node import Node
-from userlan.node.status import snapshot
+from userlan.node.status import connections, snapshot
 from userlan.wire.endpoint import Endpoint
 
 FAR = LinkProfile(delay=0.02)
@@ -45,6 +46,25 @@ def test_two_homes_meet_directly_and_ping(lan: VirtualLan) -> None:
     peer = snapshot(anna, lan.world.now)["peers"][0]
     assert (peer["name"], peer["endpoint"], peer["networks"]) == ("ben", "203.0.113.1:41414", ["home"])
     assert peer["rtt_ms"] == pytest.approx(80, abs=5)
+
+
+def test_the_connections_of_a_node_have_their_peers_names(lan: VirtualLan) -> None:
+    """``userlan status --connections --json``: every value is one that JSON has."""
+    anna, ben = two_homes(lan)
+    lan.network(anna, ben)
+    lan.direct(anna, ben)
+    sink = Sink(lan, ben, 80)
+    source = Source(lan, anna, ben.roster.own_ipv4, 80, bytes(100_000))
+    lan.world.run_until(lambda: len(sink.data) == 100_000, 30)
+    told = connections(anna, lan.world.now)
+    (row,) = (row for row in told["connections"] if row["remote_port"] == 80)
+    assert json.loads(json.dumps(told)) | {"connections": None} == told | {"connections": None}
+    assert (told["total"], row["peer"], row["passive"]) == (len(told["connections"]), "ben", False)
+    assert row["local_port"] == source.connection.local[1]
+    assert row["octets_sent"] == 100_000
+    assert row["rtt"] == pytest.approx(0.080, abs=0.02)
+    (other,) = (row for row in connections(ben, lan.world.now)["connections"] if row["local_port"] == 80)
+    assert (other["peer"], other["passive"], other["octets_received"]) == ("anna", True, 100_000)
 
 
 def test_one_lan_uses_the_private_addresses(lan: VirtualLan) -> None:

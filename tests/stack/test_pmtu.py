@@ -163,7 +163,7 @@ def test_a_transfer_through_a_narrow_link(addresses: tuple[str, str]) -> None:
 
     receiver.handler = read
     connection = sender.core.tcp_connect((packed(addresses[1]), 80), world.now)
-    data = bytes(range(256)) * 2000
+    data = bytes(range(256)) * 1000
     world.run_until(lambda: connection.state is State.ESTABLISHED)
     assert connection.send(data, world.now) == len(data)
     world.run_until(lambda: len(received) == len(data), 10)

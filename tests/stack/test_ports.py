@@ -84,3 +84,15 @@ def test_a_token_bucket_allows_a_burst_and_then_its_rate() -> None:
     assert [bucket.allow(1.25) for _ in range(3)] == [True, True, False]
     assert sum(bucket.allow(100.0) for _ in range(20)) == 5
     assert sum(bucket.allow(50.0) for _ in range(20)) == 0
+
+
+def test_the_scope_of_the_source_fits_the_destination() -> None:
+    """RFC 6724 5 rule 2: link-local towards the link's groups and hosts, a wider one beyond."""
+    addresses = Addresses()
+    link_local, wide = bytes.fromhex("fe80" + "00" * 13 + "01"), bytes.fromhex("fd00" + "00" * 13 + "01")
+    for own in (wide, link_local):
+        addresses.add(own)
+    for destination, expected in (("ff02", link_local), ("ff05", wide), ("ff0e", wide), ("fe80", link_local), ("2001", wide)):
+        assert addresses.source_for(bytes.fromhex(destination + "00" * 13 + "77")) == expected
+    addresses.remove(wide)
+    assert addresses.source_for(bytes.fromhex("2001" + "00" * 13 + "77")) == link_local

@@ -179,10 +179,12 @@ def test_a_connected_socket_takes_datagrams_of_its_remote_only(version: int) -> 
     assert bytes(received.payload) == b"friend"
 
 
-def test_groups_reach_every_socket_of_the_port_and_are_never_answered() -> None:
+def test_broadcasts_reach_every_socket_of_the_port_and_are_never_answered_and_neither_are_groups() -> None:
     target = host()
     sockets = [target.udp_bind(137, packed(OURS4)), target.udp_bind(138)]
     other = target.udp_bind(137, packed(OURS6))
+    for socket in (*sockets, other):
+        socket.join(packed("224.0.0.1" if socket is not other else "ff02::1"))
     for destination in ("255.255.255.255", "224.0.0.1"):
         assert answers(target, udp_packet(PEER4, destination, 1, 137, b"who?")) == []
         assert answers(target, udp_packet(PEER4, destination, 1, 138, b"who?")) == []

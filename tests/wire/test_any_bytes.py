@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.wire.examples import ALICE4, ALICE6, BOB4, BOB6, PAIRS, raw, segments
-from userlan.wire import checksum, fragment, icmp, icmpv6, ipv4, ipv6, quote, tcp, udp
+from userlan.wire import checksum, fragment, icmp, icmpv6, igmp, ipv4, ipv6, mld, quote, tcp, udp
 from userlan.wire.errors import WireError
 from userlan.wire.superpacket import SuperPacket, cut, join, parse
 
@@ -20,6 +20,8 @@ PARSERS: tuple[Callable[[SuperPacket], object], ...] = (
     udp.parse_datagram,
     icmp.parse,
     icmpv6.parse,
+    igmp.parse,
+    mld.parse,
     fragment.parse_fragment,
     checksum.transport_ok,
 )
@@ -77,7 +79,7 @@ def nearly_ipv4(draw: st.DrawFn) -> bytes:
     body = draw(st.binary(max_size=80))
     length = 20 + len(options) + len(body) + draw(st.integers(-4, 4))
     fragment_word = draw(st.sampled_from((0, 0x4000, 0x2000, 0x2001, 0x1FFF)))
-    protocol = draw(st.sampled_from((1, 6, 17, 41, 58, 255)))
+    protocol = draw(st.sampled_from((1, 2, 6, 17, 41, 58, 255)))
     head = bytes((0x45 + len(options) // 4, 0)) + max(length, 0).to_bytes(2, "big") + bytes(2)
     head += fragment_word.to_bytes(2, "big") + bytes((64, protocol, 0, 0)) + ALICE4 + BOB4 + options
     return ipv4.with_checksum(head) + body

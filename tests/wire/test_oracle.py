@@ -8,11 +8,18 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scapy.layers.inet import ICMP, IP, TCP, UDP
+from scapy.layers.igmp import IGMP_MQ, IGMP_MR, IGMPv2_LG, IGMPv2_MR, IGMPv3_MQ, IGMPv3_MR, IGMPv3_MR_Group
+from scapy.layers.inet import ICMP, IP, TCP, UDP, IPOption_Router_Alert
 from scapy.layers.inet6 import (
     ICMPv6DestUnreach,
     ICMPv6EchoReply,
     ICMPv6EchoRequest,
+    ICMPv6MLDMultAddrRec,
+    ICMPv6MLDone,
+    ICMPv6MLQuery,
+    ICMPv6MLQuery2,
+    ICMPv6MLReport,
+    ICMPv6MLReport2,
     ICMPv6PacketTooBig,
     ICMPv6ParamProblem,
     ICMPv6TimeExceeded,
@@ -20,12 +27,14 @@ from scapy.layers.inet6 import (
     IPv6ExtHdrDestOpt,
     IPv6ExtHdrFragment,
     IPv6ExtHdrHopByHop,
+    RouterAlert,
 )
 from scapy.layers.inet6 import fragment6 as scapy_fragment6
 
 from tests.wire.examples import ALICE4, ALICE6, BOB4, BOB6, pairs, segments, super_segment
-from userlan.wire import fragment, icmp, icmpv6, tcp, udp
+from userlan.wire import fragment, icmp, icmpv6, igmp, mld, tcp, udp
 from userlan.wire.checksum import transport_ok
+from userlan.wire.membership import Leave, Member, Message, Query, Record, RecordType, Report
 from userlan.wire.superpacket import SuperPacket, cut, parse
 from userlan.wire.tcp import Flags, Segment
 
@@ -174,6 +183,68 @@ def test_icmpv6_both_ways() -> None:
         assert transport_ok(packet)
         assert icmpv6.parse(packet) == message
         assert packet.payload == data[40:]
+
+
+def test_igmp_both_ways() -> None:
+    """Our octets are scapy's, field by field, and scapy's packet is read as the same message."""
+    group, sources = "239.1.2.3", ("25.9.9.1", "25.9.9.2")
+    name, packed = bytes((239, 1, 2, 3)), (bytes((25, 9, 9, 1)), bytes((25, 9, 9, 2)))
+    record = IGMPv3_MR_Group(rtype=5, maddr=group, srcaddrs=list(sources))
+    expected: list[tuple[Message, str, Any]] = [
+        (Query(3, bytes(4), 10_000, False, 2, 125), "224.0.0.1", IGMPv3_MQ(mrcode=100, qrv=2, qqic=125)),
+        (
+            Query(3, name, 12_800, True, 7, 128, packed),
+            group,
+            IGMPv3_MQ(mrcode=0x80, gaddr=group, s=1, qrv=7, qqic=0x80, srcaddrs=list(sources)),
+        ),
+        (Query(2, name, 1000), group, IGMP_MQ(mrcode=10, gaddr=group)),
+        (Query(1, bytes(4)), "224.0.0.1", IGMP_MQ(mrcode=0)),
+        (Member(1, name), group, IGMP_MR(mrcode=0, gaddr=group)),
+        (Member(2, name), group, IGMPv2_MR(mrcode=0, gaddr=group)),
+        (Leave(name), "224.0.0.2", IGMPv2_LG(mrcode=0, gaddr=group)),
+        (
+            Report((Record(RecordType.ALLOW_NEW_SOURCES, name, packed), Record(RecordType.MODE_IS_EXCLUDE, name))),
+            "224.0.0.22",
+            IGMPv3_MR(records=[record, IGMPv3_MR_Group(rtype=2, maddr=group)]),
+        ),
+    ]
+    for message, destination, theirs in expected:
+        head = IP(src="25.1.2.3", dst=destination, ttl=1, tos=0xC0, id=0, flags="DF", options=[IPOption_Router_Alert()])
+        data = bytes(head / theirs)
+        assert cut(igmp.build(message, ALICE4), True) == [data]
+        packet = parse(data)
+        assert transport_ok(packet)
+        assert igmp.parse(packet) == message
+
+
+def test_mld_both_ways() -> None:
+    group, source, link_local = "ff05::1234", "fd75:6c61:6e00::9", "fe80::7"
+    name, packed = (ipaddress.IPv6Address(address).packed for address in (group, source))
+    record = ICMPv6MLDMultAddrRec(rtype=4, dst=group, sources=[source])
+    expected: list[tuple[Message, str, Any]] = [
+        (Query(2, bytes(16), 10_000, False, 2, 125), "ff02::1", ICMPv6MLQuery2(mrd=10_000, QRV=2, QQIC=125)),
+        (
+            Query(2, name, 32_768, True, 7, 128, (packed,)),
+            group,
+            ICMPv6MLQuery2(mladdr=group, mrd=0x8000, S=1, QRV=7, QQIC=0x80, sources=[source]),
+        ),
+        (Query(1, name, 1000), group, ICMPv6MLQuery(mladdr=group, mrd=1000)),
+        (Member(1, name), group, ICMPv6MLReport(mladdr=group)),
+        (Leave(name), "ff02::2", ICMPv6MLDone(mladdr=group)),
+        (
+            Report((Record(RecordType.CHANGE_TO_EXCLUDE_MODE, name, (packed,)),)),
+            "ff02::16",
+            ICMPv6MLReport2(records=[record]),
+        ),
+    ]
+    for message, destination, theirs in expected:
+        data = bytes(
+            IPv6(src=link_local, dst=destination, hlim=1) / IPv6ExtHdrHopByHop(options=[RouterAlert(value=0)]) / theirs
+        )
+        assert cut(mld.build(message, ipaddress.IPv6Address(link_local).packed), True) == [data]
+        packet = parse(data)
+        assert transport_ok(packet)
+        assert mld.parse(packet) == message
 
 
 def test_extension_headers_as_scapy_builds_them() -> None:

@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.wire.examples import ALICE4, ALICE6, BOB4, BOB6, PAIRS, near_wrap, pairs, raw, super_segment
-from userlan.wire import icmp, tcp, udp
+from userlan.wire import icmp, ipv4, tcp, udp
 from userlan.wire.checksum import transport_ok
 from userlan.wire.errors import WireError
+from userlan.wire.numbers import PROTOCOL_UDP
 from userlan.wire.superpacket import SuperPacket, cut, join, parse
 from userlan.wire.tcp import Flags, Segment, parse_segment
 
@@ -137,20 +138,65 @@ def test_join_undoes_cut_of_tcp(
 
 @settings(deadline=None, max_examples=100)
 @given(pairs, st.binary(max_size=300), st.integers(1, 100), st.booleans())
-def test_udp_is_cut_into_datagrams_and_stays_apart(
+def test_udp_is_cut_into_datagrams_that_keep_their_borders(
     addresses: tuple[bytes, bytes], payload: bytes, size: int, checksums: bool
 ) -> None:
     packet = udp.build(udp.Datagram(5, 6, payload, size), *addresses, traffic_class=1)
     packets = cut(packet, checksums)
     again = joined(packets, verified=not checksums)
-    assert len(again) == len(packets) == packet.wire_count
-    assert b"".join(bytes(one.payload) for one in again) == payload
+    assert len(packets) == packet.wire_count
+    datagrams = []
     for one in again:
-        datagram = udp.parse_datagram(one)
-        assert (datagram.source_port, datagram.destination_port) == (5, 6)
         assert transport_ok(one)
         assert one.traffic_class == 1
-    assert all(len(one.payload) == size for one in again[:-1])
+        datagram = udp.parse_datagram(one)
+        assert (datagram.source_port, datagram.destination_port) == (5, 6)
+        step = one.segment_size or max(len(payload), 1)
+        data = bytes(one.payload)
+        datagrams += [data[start : start + step] for start in range(0, len(data), step)]
+    assert datagrams == [payload[start : start + size] for start in range(0, len(payload), size)]
+    if checksums:
+        assert len(again) == len(packets), "their checksums are still to be checked, one by one"
+    else:
+        assert len(again) <= 2, "equally long ones are one, a shorter last one is another"
+
+
+def numbered(identifications: list[int], fragment: int) -> list[bytes]:
+    """Datagrams of one flow with these IPv4 identifications."""
+    packets = []
+    for number in identifications:
+        header = ipv4.build_header(
+            *PAIRS[0], PROTOCOL_UDP, 18, identification=number, fragment=fragment
+        )
+        packets.append(header + udp.build(udp.Datagram(5, 6, b"0123456789"), *PAIRS[0]).header[20:] + b"0123456789")
+    return packets
+
+
+@pytest.mark.parametrize(
+    ("identifications", "fragment", "runs"),
+    [
+        ([7, 9, 9, 1], ipv4.DONT_FRAGMENT, [4]),    # RFC 6864 4.1: it means nothing
+        ([0xFFFE, 0xFFFF, 0, 1], 0, [4]),           # RFC 6864 4.2: it names fragments, and is kept
+        ([7, 8, 10, 11], 0, [2, 2]),
+        ([7, 7], 0, [1, 1]),
+    ],
+)
+def test_datagrams_are_joined_where_their_identification_survives(
+    identifications: list[int], fragment: int, runs: list[int]
+) -> None:
+    packets = numbered(identifications, fragment)
+    again = joined(packets, True)
+    assert [one.wire_count for one in again] == runs
+    if not fragment:
+        assert [packet[4:6] for one in again for packet in cut(one, True)] == [packet[4:6] for packet in packets]
+
+
+@pytest.mark.parametrize("position", [1, 8, 12, 16, 20, 22], ids=["class", "ttl", "source", "destination", "port", "port"])
+def test_datagrams_that_differ_in_a_header_stay_apart(position: int) -> None:
+    first, second = numbered([0, 0], ipv4.DONT_FRAGMENT)
+    other = bytearray(second)
+    other[position] ^= 1
+    assert [one.wire_count for one in joined([first, bytes(other)], True)] == [1, 1]
 
 
 @pytest.mark.parametrize("addresses", PAIRS)

@@ -40,6 +40,7 @@ class Api:
         """Offer all of them."""
         server.register("hello", lambda arguments: {"key": text(self.node.ipv6)})
         server.register("status", lambda arguments: self.program.status())
+        server.register("connections", lambda arguments: self.program.connections())
         server.register("down", self.down)
         server.register("create", self.create)
         server.register("join", self.join)
@@ -79,7 +80,7 @@ class Api:
             if mediator not in self.node.links:
                 fresh = mediator
             try:
-                self.node.add_mediator(invite.mediator, now, self._is_embedded(mediator))
+                self.node.mediators.add(invite.mediator, now, self._is_embedded(mediator))
             except RefusalError as error:
                 raise CommandError(str(error)) from None
             self.program.resolve(mediator)
@@ -94,7 +95,7 @@ class Api:
             done = yield self._request(lambda now: self.node.join(network, mediator, secret, now))
         except CommandError:
             if fresh is not None:
-                self.node.remove_mediator(fresh, self.program.reactor.seconds())
+                self.node.mediators.remove(fresh, self.program.reactor.seconds())
             raise
         own = self.node.lookup.own_info()
         known = self.node.roster.networks.get(network)
@@ -185,7 +186,7 @@ class Api:
     # --- inside ------------------------------------------------------------------------------------------------------
 
     def _mediator(self) -> bytes:
-        key = self.node.primary_mediator()
+        key = self.node.mediators.primary()
         if key is None:
             raise CommandError("this node knows no mediator: `userlan up --mediator URL`, or join by a whole invite")
         return key

@@ -6,6 +6,8 @@ Wire form (JSON lines, one request a connection)::
     ← {"item": …}                     any number, as they happen
     ← {"done": …} or {"error": "one line"}
     ← {"stream": true}                from here on raw bytes both ways (``nc``)
+
+A request may carry one open descriptor (SCM_RIGHTS).
 """
 
 from __future__ import annotations
@@ -39,9 +41,21 @@ class Client:
         self.socket = _connect(state)
         self._buffer = b""
 
-    def request(self, command: str, arguments: dict[str, Any], on_item: Callable[[Any], None] | None = None) -> Any:
-        """Send one command; ``on_item`` sees what it streams; its result comes back. ApiError where it failed."""
-        self.send(command, arguments)
+    def request(
+        self,
+        command: str,
+        arguments: dict[str, Any],
+        on_item: Callable[[Any], None] | None = None,
+        descriptor: int | None = None,
+    ) -> Any:
+        """Send one command; ``on_item`` sees what it streams; its result comes back. ApiError where it failed.
+
+        ``descriptor``: an open file to hand to the node."""
+        self.send(command, arguments, descriptor)
+        return self.answer(on_item)
+
+    def answer(self, on_item: Callable[[Any], None] | None = None) -> Any:
+        """What comes back for the request that was sent; as ``request``."""
         for answer in self._answers():
             if "error" in answer:
                 raise ApiError(str(answer["error"]))
@@ -53,10 +67,15 @@ class Client:
                 on_item(answer["item"])
         raise ApiError("the node went away before it answered")
 
-    def send(self, command: str, arguments: dict[str, Any]) -> None:
+    def send(self, command: str, arguments: dict[str, Any], descriptor: int | None = None) -> None:
         """Send a request without waiting."""
         self.socket.settimeout(None)
-        self.socket.sendall(json.dumps({"command": command, "arguments": arguments}).encode() + b"\n")
+        line = json.dumps({"command": command, "arguments": arguments}).encode() + b"\n"
+        if descriptor is not None:
+            sent = socket.send_fds(self.socket, [line], [descriptor])
+            line = line[sent:]
+        if line:
+            self.socket.sendall(line)
 
     def close(self) -> None:
         """End the connection (a streaming command is cancelled by it)."""

@@ -18,11 +18,13 @@ EXIT_FAILED = 1
 
 @attrs.frozen
 class Settings:
-    """The global options. ``state`` is the state folder; ``config`` an explicitly named configuration file."""
+    """The global options. ``state`` is the state folder, and whether it was named; ``config`` an explicitly named
+    configuration file."""
 
     state: Path
     config: Path | None
     verbose: int
+    state_named: bool = False
 
 
 def default_state() -> Path:
@@ -63,6 +65,7 @@ class Commands(click.Group):
         "forward": "reach",
         "unforward": "reach",
         "nc": "reach",
+        "tap": "tap",
         "mediator": "up",
         "config": "configuration",
     }
@@ -101,7 +104,7 @@ class Commands(click.Group):
 @click.pass_context
 def cli(context: click.Context, state: Path | None, config: Path | None, verbose: int) -> None:
     """The LAN over the Internet that just works, without root."""
-    context.obj = Settings((state or default_state()).absolute(), config, verbose)
+    context.obj = Settings((state or default_state()).absolute(), config, verbose, state is not None or "USERLAN_STATE" in os.environ)
 
 
 def main() -> None:

@@ -46,7 +46,7 @@ from userlan.node.config import DEFAULT_PORT, Config
 from userlan.node.events import LinkChanged, MemoryChanged, NetworkLost, PeerChanged, Ready, RequestDone, RequestRefused, TimestampReserved
 from userlan.node.memory import Memory
 from userlan.node.node import Node
-from userlan.node.status import snapshot
+from userlan.node.status import connections, snapshot
 from userlan.stack.events import EchoFailed, EchoReply
 from userlan.wire.endpoint import TCP, UDP, Endpoint
 
@@ -202,6 +202,10 @@ class NodeProgram(Foreground):
         told["bridges"] = {name: bridge.status() for name, bridge in self.bridges.items()}
         return told
 
+    def connections(self) -> dict[str, Any]:
+        """``userlan status --connections --json``."""
+        return connections(self.node, self.reactor.seconds())
+
     def mediator_links(self, key: bytes) -> Invite:
         """The link under which others reach a mediator of ours: the embedded one's at this computer's addresses."""
         for saved in self.memory.mediators:
@@ -247,7 +251,7 @@ class NodeProgram(Foreground):
         chosen = self.options.mediator or self.config.mediator
         embedded = any(saved.embedded for saved in self.memory.mediators)
         if chosen is not None:
-            self.node.add_mediator(chosen.mediator, now)
+            self.node.mediators.add(chosen.mediator, now)
         if embedded or (chosen is None and not self.memory.mediators and self.config.embedded_mediator == "auto"):
             self._embed(now)
         for link in self.node.links.values():
@@ -281,7 +285,7 @@ class NodeProgram(Foreground):
         for port in self.engine.datagram_ports:
             if port.version == 4 and port.host not in ("0.0.0.0", "127.0.0.1"):
                 host = port.host
-        self.node.add_mediator(Invite(((host, self.port),), self.embedded.public_key), now, embedded=True)
+        self.node.mediators.add(Invite(((host, self.port),), self.embedded.public_key), now, embedded=True)
 
     @inlineCallbacks
     def _start_bridges(self) -> Any:
@@ -295,6 +299,8 @@ class NodeProgram(Foreground):
             self.bridges[name] = bridge
             for command, handler in bridge.commands().items():
                 self.local.register(command, handler)
+            for command, streaming in getattr(bridge, "streaming_commands", dict)().items():
+                self.local.register_streaming(command, streaming)
 
     # --- inside: what happens ----------------------------------------------------------------------------------------
 
@@ -317,6 +323,7 @@ class NodeProgram(Foreground):
                     handler(event)
             case Ready():
                 self._failures = 0
+                self.lan.addresses_changed()
                 self._maybe_ready()
             case LinkChanged():
                 self._link_changed(event)

@@ -14,12 +14,18 @@ from userlan.cli.output import ago, as_json, byte_count, table
 
 
 @click.command()
+@click.option("--connections", is_flag=True, help="The TCP connections of the LAN instead, one a line.")
 @click.option("--json", "json_output", is_flag=True, help="As JSON.")
 @click.pass_obj
-def status(settings: Settings, json_output: bool) -> None:
+def status(settings: Settings, connections: bool, json_output: bool) -> None:
     """Me, my networks, my peers and how each is reached."""
-    snapshot = call(settings.state, "status")
-    click.echo(as_json(snapshot) if json_output else describe(snapshot, settings.verbose > 0))
+    snapshot = call(settings.state, "connections" if connections else "status")
+    if json_output:
+        click.echo(as_json(snapshot))
+    elif connections:
+        click.echo(describe_connections(snapshot))
+    else:
+        click.echo(describe(snapshot, settings.verbose > 0))
 
 
 def describe(snapshot: dict[str, Any], verbose: bool = False) -> str:
@@ -41,10 +47,40 @@ def describe(snapshot: dict[str, Any], verbose: bool = False) -> str:
     return "\n".join(lines)
 
 
+def describe_connections(snapshot: dict[str, Any]) -> str:
+    """The TCP connections in columns."""
+    told, total = snapshot["connections"], snapshot["total"]
+    if not told:
+        return "no connections"
+    lines = [table([_connection(row) for row in told])]
+    if total > len(told):
+        lines.append(f"and {total - len(told)} more, which moved less")
+    return "\n".join(lines)
+
+
+def _connection(row: dict[str, Any]) -> dict[str, Any]:
+    peer = row["peer"] or row["remote"]
+    opened = "<" if row["passive"] else ">"
+    rate = row["delivery_rate"]
+    return {
+        "peer": f"{row['local_port']} {opened} {peer}:{row['remote_port']}",
+        "state": row["state"],
+        "rtt": f"{row['rtt'] * 1000:.1f} ms" if row["rtt"] is not None else None,
+        "sent": byte_count(row["octets_sent"]),
+        "received": byte_count(row["octets_received"]),
+        "again": byte_count(row["octets_retransmitted"]),
+        "queued": f"{byte_count(row['send_queue'])} / {byte_count(row['receive_queue'])}",
+        "window": f"{byte_count(row['cwnd'])} / {byte_count(row['send_window'])}",
+        "rate": f"{rate * 8 / 1e6:.1f} Mbit/s" if rate else None,
+        "control": row["congestion"],
+        "mss": row["mss"],
+    }
+
+
 def _bridge(where: Any) -> str:
     if isinstance(where, list):
         return ", ".join(str(one.get("text", one)) if isinstance(one, dict) else str(one) for one in where)
-    return str(where)
+    return str(where["text"]) if isinstance(where, dict) and "text" in where else str(where)
 
 
 def path_text(peer: dict[str, Any]) -> str:

@@ -72,4 +72,7 @@ class Bridge(Protocol):
         """JSON-able, shown under "bridges" in ``status --json``."""
 
     def commands(self) -> Mapping[str, CommandHandler]:
-        """Commands for the local API, by name."""
+        """Commands for the local API, by name.
+
+        A bridge may have ``streaming_commands`` as well: those that answer in items, or last until the client goes away
+        (``userlan.driver.local.StreamingHandler``)."""

@@ -1,13 +1,18 @@
-"""A UDP port of the LAN, like Twisted's own (IUDPTransport) for a DatagramProtocol."""
+"""A UDP port of the LAN, like Twisted's own (IUDPTransport, IMulticastTransport) for a DatagramProtocol.
+
+The LAN is the port's one interface. So the "interface" of Twisted's multicast calls is an own virtual address: to speak to
+groups from, where it is given to ``setOutgoingInterface``; membership is the whole node's, whatever is given to
+``joinGroup``.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from twisted.internet.address import IPv4Address
-from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IListeningPort
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.interfaces import IListeningPort, IMulticastTransport
 from twisted.internet.protocol import DatagramProtocol
 from twisted.logger import Logger
 from zope.interface import implementer  # type: ignore[import-untyped]  # zope ships no types
@@ -24,7 +29,14 @@ DATAGRAMS_A_ROUND = 256
 """Datagrams handed to one protocol in a row; then the others have their turn."""
 
 
-@implementer(IListeningPort)
+MAX_HOPS = 255
+"""The hop limit field has 8 bits (RFC 791 3.1, RFC 8200 3)."""
+
+UNSPECIFIED = ("0.0.0.0", "::")
+"""No address in particular, of either family."""
+
+
+@implementer(IListeningPort, IMulticastTransport)
 class LanDatagramPort:
     """One port of all own virtual addresses; the transport of a DatagramProtocol."""
 
@@ -87,6 +99,81 @@ class LanDatagramPort:
     def writeSequence(self, data: Iterable[bytes], addr: tuple[str, int]) -> None:
         """Send the parts as one datagram."""
         self.write(b"".join(data), addr)
+
+    def setBroadcastAllowed(self, enabled: bool) -> None:
+        """Broadcasts are always allowed: they reach the LAN's members only."""
+
+    def getBroadcastAllowed(self) -> bool:
+        return True
+
+    # -- groups (IMulticastTransport)
+
+    def joinGroup(
+        self, addr: str, interface: str = "", sources: Iterable[str] | None = None, exclude: Iterable[str] = ()
+    ) -> Deferred[None]:
+        """Hear a group (numeric): ``sources`` alone, or (None) all but ``exclude``; again: in place of what was wanted.
+
+        The Deferred fails with MulticastJoinError.
+        """
+
+        def join(socket: UdpSocket) -> None:
+            wanted = None if sources is None else [_numeric(source) for source in sources]
+            socket.join(_numeric(addr), wanted, [_numeric(source) for source in exclude])
+
+        return self._membership(join)
+
+    def leaveGroup(self, addr: str, interface: str = "") -> Deferred[None]:
+        """Hear a group no more. The Deferred fails with MulticastJoinError when it was not joined."""
+        return self._membership(lambda socket: socket.leave(_numeric(addr)))
+
+    def setTTL(self, ttl: int) -> None:
+        """The hop limit towards groups, 0 (none but this node) to 255; ValueError beyond."""
+        if not 0 <= ttl <= MAX_HOPS:
+            raise ValueError(f"a time to live is between 0 and {MAX_HOPS}, not {ttl}")
+        self._bound().multicast_hops = ttl
+
+    def getTTL(self) -> int:
+        return self._bound().multicast_hops
+
+    def setLoopbackMode(self, mode: bool) -> None:
+        """Whether members in this node get what this port sends to their group."""
+        self._bound().multicast_loop = bool(mode)
+
+    def getLoopbackMode(self) -> bool:
+        return self._bound().multicast_loop
+
+    def setOutgoingInterface(self, addr: str | int) -> Deferred[int]:
+        """Speak to groups from this own address ("0.0.0.0", "::", "" or 0: the one that fits); 1 where it is one, else 0."""
+        if addr in ("", 0, *UNSPECIFIED):
+            self._bound().multicast_source = None
+            return succeed(1)
+        try:
+            source = packed(str(addr))
+        except ValueError:
+            return succeed(0)
+        if source not in self._runner.host.addresses:
+            return succeed(0)
+        self._bound().multicast_source = source
+        return succeed(1)
+
+    def getOutgoingInterface(self) -> str:
+        """What :meth:`setOutgoingInterface` was given, "0.0.0.0" if nothing."""
+        source = self._bound().multicast_source
+        return UNSPECIFIED[0] if source is None else text(source)
+
+    def _membership(self, change: Callable[[UdpSocket], None]) -> Deferred[None]:
+        try:
+            change(self._bound())
+        except (StackError, error.InvalidAddressError) as refusal:
+            return fail(error.MulticastJoinError(str(refusal)))
+        self._runner.touch()
+        return succeed(None)
+
+    def _bound(self) -> UdpSocket:
+        """The socket; StackError when the port does not listen."""
+        if self._socket is None:
+            raise StackError(errors.CLOSED, "the UDP port does not listen")
+        return self._socket
 
     def getHost(self) -> IPv4Address:
         """The port, at the unspecified address: it is every own one."""

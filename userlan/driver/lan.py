@@ -13,6 +13,7 @@ from twisted.internet.protocol import DatagramProtocol
 
 from userlan.driver.datagrams import LanDatagramPort
 from userlan.driver.endpoints import LanClientEndpoint, LanServerEndpoint
+from userlan.driver.link import LanLink, LinkReceiver
 from userlan.driver.runner import CoreRunner
 from userlan.lan.addresses import key_text, loopback_alias, text
 
@@ -79,6 +80,7 @@ class Lan:
         self.reactor: Any = runner.reactor
         self._runner = runner
         self._member = member
+        self._link: LanLink | None = None
 
     def is_lan(self, host: str) -> bool:
         """Whether ``host`` is a name of the LAN or a numeric address inside its ranges."""
@@ -106,6 +108,20 @@ class Lan:
         datagrams = LanDatagramPort(self._runner, protocol, port)
         datagrams.startListening()
         return datagrams
+
+    def attach_link(self, receiver: LinkReceiver, ports: tuple[int, int]) -> LanLink:
+        """Share the own addresses with a kernel: ``receiver`` gets what is nobody's here, until the link is detached.
+
+        ``ports``: the first and last ephemeral port for the stack, outside of the kernel's own. Raises AttachedError
+        when one is attached already.
+        """
+        self._link = LanLink(self._runner, receiver, ports)
+        return self._link
+
+    def addresses_changed(self) -> None:
+        """The node was given another address: whoever shares it must follow."""
+        if self._link is not None:
+            self._link.addresses_changed()
 
     def peer_at(self, address: str) -> PeerInfo | None:
         """Who has this numeric address; None when nobody does (or it is no address)."""

@@ -11,6 +11,8 @@ JSON lines on a stream socket in the state folder, one request a connection::
 through the folder's descriptor. Where UNIX sockets are missing it is a port of 127.0.0.1, and ``control.json`` (0600)
 holds the port and a token that must be the first line. A client that goes away cancels its command.
 
+A client may send one open descriptor with its request (SCM_RIGHTS, unix(7)): what it may open and the node may not.
+
 Limits: 256 clients, requests of 1 MiB, 30 s for a request to arrive.
 """
 
@@ -28,7 +30,7 @@ from typing import Any
 import msgspec
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred, succeed
 from twisted.internet.error import CannotListenError, ConnectionDone
-from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer
+from twisted.internet.interfaces import IFileDescriptorReceiver, IHalfCloseableProtocol, IPushProducer
 from twisted.internet.protocol import Factory, Protocol
 from twisted.logger import Logger
 from zope.interface import implementer  # type: ignore[import-untyped]  # zope ships no types
@@ -61,6 +63,10 @@ class Reply:
     def __init__(self, client: LocalClient) -> None:
         self._client = client
 
+    def descriptor(self) -> int | None:
+        """The descriptor that came with the request; whoever takes it has to close it."""
+        return self._client.take_descriptor()
+
     def item(self, value: object) -> None:
         """One item of the answer."""
         self._client.answer({"item": value})
@@ -79,7 +85,7 @@ class Reply:
         self._client.upgrade(protocol)
 
 
-@implementer(IHalfCloseableProtocol, IPushProducer)
+@implementer(IFileDescriptorReceiver, IHalfCloseableProtocol, IPushProducer)
 class LocalClient(Protocol):
     """One connection of a command. It is the producer of its own answers, so as to know whether they are read."""
 
@@ -97,6 +103,7 @@ class LocalClient(Protocol):
         self._unread = 0
         self._full = False
         self._upgraded: Any = None
+        self._descriptor: int | None = None
         self._timer: Any = None
 
     # ------------------------------------------------------------------ Protocol
@@ -121,6 +128,18 @@ class LocalClient(Protocol):
         elif separator:
             self._buffer = rest
             self._line(line)
+
+    def fileDescriptorReceived(self, descriptor: int) -> None:
+        """One comes with a request at the most; any other is closed."""
+        if self._descriptor is None and not self._busy:
+            self._descriptor = descriptor
+        else:
+            os.close(descriptor)
+
+    def take_descriptor(self) -> int | None:
+        """See ``Reply.descriptor``."""
+        descriptor, self._descriptor = self._descriptor, None
+        return descriptor
 
     def readConnectionLost(self) -> None:
         """The client has ended its half, or is gone: what was asked for is called off; a stream is told."""
@@ -150,6 +169,9 @@ class LocalClient(Protocol):
         self._stop_timer()
         self._server.clients.discard(self)
         self.transport = None
+        unwanted = self.take_descriptor()
+        if unwanted is not None:
+            os.close(unwanted)
         self._cancel()
         upgraded, self._upgraded = self._upgraded, None
         if upgraded is not None:

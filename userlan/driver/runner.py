@@ -103,6 +103,16 @@ class Scheduler(Protocol):
     def soon(self, call: Callable[[], None]) -> None:
         """Run ``call`` in the next round of the pump (within this turn), never inside the caller."""
 
+    def pump(self) -> None:
+        """Carry out everything that is due, now; does nothing inside itself."""
+
+
+class Link(Protocol):
+    """Takes what comes for a kernel that is attached beside the stack (``userlan.driver.link``)."""
+
+    def flush(self) -> None:
+        """The core has received something: hand on what its stack did not claim."""
+
 
 class CoreRunner:
     """A core, its handlers and its place in the engine's schedule."""
@@ -119,6 +129,7 @@ class CoreRunner:
         """Streams that their application has closed and whose last bytes are still on the way."""
         self.streams: set[StreamOwner] = set()
         """Streams that an application holds."""
+        self.link: Link | None = None
         self._scheduler = scheduler
         self._observer = observer
         self._handlers: dict[object, Callable[[Any], None]] = {}
@@ -137,6 +148,10 @@ class CoreRunner:
         """Run ``call`` within this turn of the reactor, but not inside the caller."""
         self._scheduler.soon(call)
 
+    def pump(self) -> None:
+        """Carry out what is due without waiting for the end of this turn."""
+        self._scheduler.pump()
+
     def handle(self, source: object, handler: Callable[[Any], None]) -> None:
         """Hand the events of a listener (TcpAccepted) or a UDP socket (UdpReadable) to ``handler``."""
         self._handlers[source] = handler
@@ -151,6 +166,8 @@ class CoreRunner:
             self.core.receive(data, segment, source, now)
         except Exception:
             self._failed("receive")
+        if self.link is not None:
+            self.link.flush()
         self.touch()
 
     def tick(self, now: float) -> None:

@@ -44,7 +44,7 @@ class BulkWays:
     def traffic(self, key: bytes, now: float) -> None:
         """Bulk flows to a peer move much: open a way for them, where there is none."""
         link, peer = self._links.get(key), self._device.peer(key)
-        if not self.enabled or link is None or peer is None or peer.bulk is not None or peer.stock:
+        if not self.enabled or link is None or peer is None or peer.ways.bulk is not None or peer.stock:
             return
         endpoint = peer.endpoint
         if link.state is not PeerState.DIRECT or endpoint is None or endpoint.transport != UDP:
@@ -59,11 +59,11 @@ class BulkWays:
     def heard(self, key: bytes, endpoint: Endpoint, now: float) -> None:
         """Authenticated packets of a peer came by framed TCP beside UDP: use it, and say so by an answer."""
         peer = self._device.peer(key)
-        if not self.enabled or key not in self._links or peer is None or peer.bulk is not None:
+        if not self.enabled or key not in self._links or peer is None or peer.ways.bulk is not None:
             return
         if peer.endpoint is None or peer.endpoint.host != endpoint.host:
             return
-        peer.use_bulk(endpoint, now)
+        peer.ways.use_bulk(endpoint, now)
         self._retry[key] = (0.0, RETRY_FIRST)
         self._device.knock(key, endpoint, now)
 
@@ -71,8 +71,8 @@ class BulkWays:
         """The kernel had to retransmit on a connection: leave the path to UDP for a while."""
         for key in self._links:
             peer = self._device.peer(key)
-            if peer is not None and peer.bulk == endpoint:
-                peer.use_bulk(None, now)
+            if peer is not None and peer.ways.bulk == endpoint:
+                peer.ways.use_bulk(None, now)
                 self._retry[key] = (now + LOSSY_PAUSE, RETRY_FIRST)
 
     def forget(self, key: bytes) -> None:

@@ -41,9 +41,10 @@ from userlan.node.events import LinkChanged, MemoryChanged, NodeEvent, PeerChang
 from userlan.node.gossip import Gossip
 from userlan.node.keyring import Keyring
 from userlan.node.lookup import Lookup
-from userlan.node.mediation import Failed, LinkState, Lost, MediatorLink, Received, of_control_service
-from userlan.node.membership import Membership, RefusalError
-from userlan.node.memory import Memory, SavedMediator
+from userlan.node.mediation import Failed, LinkState, Lost, MediatorLink, Received
+from userlan.node.mediators import Mediators
+from userlan.node.membership import Membership
+from userlan.node.memory import Memory
 from userlan.node.peer_table import ECHO_IDENTIFIER, PROBE_IDENTIFIER, PeerTable
 from userlan.stack.config import HostConfig
 from userlan.stack.events import EchoReply, Event, TcpAccepted, TcpEvent
@@ -60,8 +61,6 @@ MAX_LOOPS = 16
 LAN_TCP = TcpConfig(user_timeout=120.0, keepalive_idle=60.0, keepalive_interval=15.0, keepalive_probes=4)
 """Connections of the LAN wait two minutes for a silent peer, whichever side is waiting (RFC 5482; RFC 1122, 4.2.3.6): a session survives a
 router's restart or a tunnel ride, and a program whose peer is gone for good is told before its user gives up."""
-MAX_MEDIATORS = 16
-"""Mediators of one node: each costs a tunnel and a connection."""
 
 
 class Node:
@@ -102,15 +101,14 @@ class Node:
         self.roster = Roster(self.key, self.keyring, address_range)
         self.switch = Switch(address_range)
         self.lookup = Lookup(self.roster, self.name)
-        self.links: dict[bytes, MediatorLink] = {}
         self.membership = Membership(self.key, self.roster, self.keyring, entropy)
         self.membership.bind(self)
         self.peers = PeerTable(self.device, self.host, self.roster, self.keyring, memory, keepalive)
         self.bulk = BulkWays(self.device, self.peers.links, bulk_over_tcp)
         self.gossip = Gossip(self.host, self.roster, self.keyring, self.device)
-        self._entropy = entropy
+        self.mediators = Mediators(self.device, self.host, self.roster, self.keyring, memory, self.counters, entropy)
+        self.links = self.mediators.links
         self._agent = agent
-        self._mediators: dict[bytes, bytes] = {}
         self._candidates: tuple[Candidate, ...] = ()
         self._events: list[NodeEvent | Event] = []
         self._now = now
@@ -198,40 +196,6 @@ class Node:
         return events
 
     # --- what people ask for -----------------------------------------------------------------------------------------
-
-    def add_mediator(self, url: Invite, now: float, embedded: bool = False) -> bytes:
-        """Use a mediator; its host names are resolved by the caller (``link.unresolved``). Idempotent; its key is returned."""
-        key = url.mediator_key
-        link = self.links.get(key)
-        if link is None:
-            if len(self.links) >= MAX_MEDIATORS:
-                raise RefusalError(f"this node uses {MAX_MEDIATORS} mediators already")
-            if key == self.key:
-                raise RefusalError("this is the link of this node itself")
-            if key in self.roster.peers:
-                raise RefusalError("this is the key of a member, not of a mediator")
-            link = MediatorLink(key, url.endpoints, self.device, self.host, self._entropy)
-            self.links[key] = link
-            self._mediators[link.address] = key
-            self.roster.reserved.add(key)
-        else:
-            link.addresses = tuple(dict.fromkeys((*url.endpoints, *link.addresses)))[:MAX_CANDIDATES]
-        saved = SavedMediator(str(url.mediator), embedded)
-        known = [one for one in self.memory.mediators if Invite.parse(one.url).mediator_key != key]
-        self.memory.mediators = [*known, saved]
-        return key
-
-    def remove_mediator(self, key: bytes, now: float) -> None:
-        """Use a mediator no longer (none of its networks is held any more)."""
-        link = self.links.pop(key, None)
-        if link is not None:
-            link.stop(now)
-            self._mediators.pop(link.address, None)
-            self.roster.reserved.discard(key)
-            self.memory.mediators = [
-                one for one in self.memory.mediators if Invite.parse(one.url).mediator_key != key
-            ]
-            self.device.remove_peer(key)
 
     def create(self, network: str, mediator: bytes, secret: NetworkSecret, now: float) -> int:
         """Make a network; its end comes as RequestDone or RequestRefused with the number returned. RefusalError where it cannot be."""
@@ -341,7 +305,7 @@ class Node:
     def _restore(self, now: float) -> None:
         for saved in list(self.memory.mediators):
             try:
-                self.add_mediator(Invite.parse(saved.url), now, saved.embedded)
+                self.mediators.add(Invite.parse(saved.url), now, saved.embedded)
             except ValueError:
                 self.counters["mediator-unreadable"] += 1
         if self.memory.roster:
@@ -363,16 +327,13 @@ class Node:
         return number
 
     def _permitted(self, key: bytes, packet: SuperPacket) -> bool:
-        if key not in self.links:
-            return self.switch.permitted(key, packet.source)
-        if self._mediators.get(packet.source) == key and of_control_service(packet):
-            return True
-        self.counters["mediator-refused"] += 1
-        return False
+        if key in self.links:
+            return self.mediators.permitted(key, packet)
+        return self.switch.permitted(key, packet.source)
 
     def _route(self, packet: SuperPacket, now: float) -> None:
         destination = packet.destination
-        key = self._mediators.get(destination)
+        key = self.mediators.at(destination)
         if key is None:
             key = self.switch.route(destination)
             if key is None or not self.peers.wanted(key, now):
@@ -480,7 +441,7 @@ class Node:
             self.membership.link_ready(key, self, now)
 
     def _welcomed(self, key: bytes, message: Welcome) -> None:
-        if not self.roster.own_ipv4 or self.primary_mediator() == key:
+        if not self.roster.own_ipv4 or self.mediators.primary() == key:
             before = self.roster.own_ipv4
             self.roster.set_own(message.name, message.ipv4)     # by the roster's rules: no address of the Internet's or of a member's
             if before and before != self.roster.own_ipv4:
@@ -489,14 +450,6 @@ class Node:
                 self.host.add_address(self.roster.own_ipv4)
         ready = Ready(self.roster.own_name, self.roster.own_ipv4)
         self._events += (LinkChanged(key, True, ""), ready, MemoryChanged())
-
-    def primary_mediator(self) -> bytes | None:
-        """The mediator whose address is this node's: the first with a network of ours, else the first."""
-        for network in sorted(self.keyring):
-            held = self.keyring.get(network)
-            if held is not None and held.mediator in self.links:
-                return held.mediator
-        return next(iter(self.links), None)
 
     def _proved_by_tunnel(self, key: bytes, now: float) -> None:
         """A tunnel came up with a pre-shared key: of their one common network, where there is only one; else ``gossip`` asks for proofs."""

@@ -252,9 +252,9 @@ class PeerTable:
         peer, roster_peer = self._device.peer(link.key), self._roster.peers.get(link.key)
         if peer is None or roster_peer is None:
             return
-        peer.mtu = link.path_mtu.mtu
+        peer.ways.mtu = link.path_mtu.mtu
         for address in roster_peer.addresses if link.path_mtu.known else ():
-            self._host.path_carries(address, peer.mtu, now)
+            self._host.path_carries(address, link.path_mtu.mtu, now)
 
     def _share(self, key: bytes, networks: Sequence[str]) -> None:
         """Bring a tunnel's pre-shared keys up to date; without one there is no tunnel."""

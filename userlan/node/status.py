@@ -5,12 +5,14 @@ The keys are the contract of ``userlan status --json``.
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from userlan.lan.addresses import key_text, text
 from userlan.lan.roster import Network, Peer
 from userlan.node.mediation import LinkState
 from userlan.node.node import Node
+from userlan.stack.tcp import ConnectionInfo
 from userlan.wire.endpoint import host_port
 
 
@@ -24,9 +26,36 @@ def snapshot(node: Node, now: float) -> dict[str, Any]:
     }
 
 
+MAX_CONNECTIONS_TOLD = 2_000
+"""Connections in one answer, those that moved most: two megabytes of JSON, and more than anybody reads."""
+
+
+def connections(node: Node, now: float) -> dict[str, Any]:
+    """``userlan status --connections --json``: ``total``, ``memory`` (octets that they buffer), and ``connections``, one
+    object for each TCP connection of the LAN, with the peer's name.
+
+    Its keys are those of :class:`userlan.stack.tcp.ConnectionInfo` (times in seconds, sizes in octets, rates in octets a
+    second), with the addresses as ``local``, ``local_port``, ``remote``, ``remote_port``, and ``peer``.
+    """
+    every = node.host.tcp_connections(now)
+    told = sorted(every, key=lambda info: -info.octets_sent - info.octets_received)[:MAX_CONNECTIONS_TOLD]
+    return {"total": len(every), "memory": node.host.tcp_memory, "connections": _connections(node, told)}
+
+
+def _connections(node: Node, told: list[ConnectionInfo]) -> list[dict[str, Any]]:
+    rows = []
+    for info in told:
+        row = asdict(info)
+        (local, local_port), (remote, remote_port) = row.pop("local"), row.pop("remote")
+        peer = node.lookup.peer_info(remote)
+        ends = {"local": text(local), "local_port": local_port, "remote": text(remote), "remote_port": remote_port}
+        rows.append({"peer": peer.name if peer is not None else None, **ends, **row})
+    return sorted(rows, key=lambda row: (row["peer"] or "", row["remote"], row["local_port"], row["remote_port"]))
+
+
 def _self(node: Node) -> dict[str, Any]:
     own = node.lookup.own_info()
-    key = node.primary_mediator()
+    key = node.mediators.primary()
     observed = node.membership.observed.get(key) if key is not None else None
     return {
         "name": own.name,
@@ -38,7 +67,7 @@ def _self(node: Node) -> dict[str, Any]:
 
 
 def _mediator(node: Node) -> dict[str, Any]:
-    key = node.primary_mediator()
+    key = node.mediators.primary()
     link = node.links.get(key) if key is not None else None
     if key is None or link is None:
         return {"url": None, "state": "none", "reason": "", "path": "none"}

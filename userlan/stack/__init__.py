@@ -9,9 +9,10 @@ idle connections cost nothing. Everything is driven from outside and returned as
     ┌───────────────────────────────────── Host ──────────────────────────────────────┐
     │ martian checks ─▶ reassembly ─▶ checksum ─▶ demultiplexing ─┬▶ tcp: Connection, Listener
     │                                                             ├▶ UdpSocket
-    │                                                             └▶ ICMP: echo, errors
+    │                                                             ├▶ ICMP: echo, errors
+    │                                                             └▶ Groups: queries (IGMP, MLD)
     │ touched connections ─▶ transmit ─┬▶ packets
-    │ UDP, ICMP ─▶ fragments ──────────┘
+    │ UDP, ICMP, reports ─▶ fragments ─┘
     └──────────────────────────────────────────────────────────────────────────────────┘
               │ packets(now)                      │ deadline(), tick(now)       │ events()
               ▼                                   ▼                             ▼
@@ -25,7 +26,8 @@ After any call on the host, a connection or a socket, its owner drains ``packets
 those are asked to transmit, for their events and for their deadline. Deadlines lie in a heap with lazy deletion.
 
 **Order of a packet's checks.** 1. The source: no multicast, broadcast, loopback, unspecified or own address (RFC 1122
-3.2.1.3, RFC 4291 2.5.3 and 2.7). 2. The destination: an own address, or a group of which every host is a member.
+3.2.1.3, RFC 4291 2.5.3 and 2.7). 2. The destination: an own address, or a group that a socket has joined or every host
+hears, with a source that some socket wants.
 3. IPv4 source routes are refused (RFC 7126 4.3). 4. Fragments wait in the reassembler. 5. The transport checksum,
 unless the packet is ``verified``. 6. The transport.
 
@@ -50,9 +52,10 @@ MTU 10 min (RFC 8201 5.3); echo requests are forgotten after 60 s; TCP's are in 
 each has its reason there. What is dropped is counted in ``Host.counters`` by reason.
 
 Modules: ``host`` (the composition), ``addresses`` (whose is this address), ``ports`` (ephemeral ports), ``deadlines``
-(the heap), ``demux`` (who gets a TCP segment), ``udp``, ``icmp``, ``quoted`` (whom an error is about), ``reassembly``,
-``outgoing`` (the queue of UDP and ICMP, and fragments), ``pmtu``, ``limiter``, ``config``, ``errors``, ``events``;
-``tcp/`` is one connection and knows nothing of the host.
+(the heap), ``demux`` (who gets a TCP segment), ``udp``, ``groups`` (multicast memberships;
+``filters`` and ``reporter`` are its parts), ``icmp``, ``quoted`` (whom an error is about), ``reassembly``,
+``outgoing`` (the queue of UDP and ICMP, and fragments), ``pmtu``, ``sharing`` (what belongs to a kernel that has the same
+addresses), ``limiter``, ``config``, ``errors``, ``events``; ``tcp/`` is one connection and knows nothing of the host.
 """
 
 from userlan.stack.config import HostConfig

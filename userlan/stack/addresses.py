@@ -8,16 +8,22 @@ IPV4_BROADCAST = b"\xff\xff\xff\xff"
 IPV4_ALL_HOSTS = bytes((224, 0, 0, 1))
 IPV6_ALL_NODES = bytes.fromhex("ff020000000000000000000000000001")
 EVERYBODY = frozenset((IPV4_BROADCAST, IPV4_ALL_HOSTS, IPV6_ALL_NODES))
-"""Groups of which every host is a member (RFC 1122 3.2.1.3, RFC 1112 4, RFC 4291 2.8)."""
+"""What every host hears, whatever its sockets want (RFC 1122 3.2.1.3, RFC 3376 5, RFC 4291 2.8)."""
 
 _IPV6_UNSPECIFIED = bytes(16)
 _IPV6_LOOPBACK = bytes(15) + b"\x01"
+_LINK_LOCAL_SCOPE, _GLOBAL_SCOPE = 2, 14
 _IPV4_MAPPED = bytes(10) + b"\xff\xff"
 
 
 def is_group(address: bytes) -> bool:
     """Multicast, or IPv4's limited broadcast and the rest of class E, which never is one host."""
     return address[0] >= 224 if len(address) == 4 else address[0] == 0xFF
+
+
+def is_multicast(address: bytes) -> bool:
+    """A multicast group (RFC 1112 4, RFC 4291 2.7)."""
+    return address[0] & 0xF0 == 0xE0 if len(address) == 4 else address[0] == 0xFF
 
 
 def is_martian(source: bytes) -> bool:
@@ -49,10 +55,25 @@ class Addresses:
         self._own.pop(address, None)
 
     def source_for(self, destination: bytes) -> bytes | None:
-        """The own address to speak from: itself, or of the family the one with the longest common prefix (RFC 6724 5,
-        rules 1 and 8)."""
+        """The own address to speak from: itself, or of the family the one whose scope reaches the destination, and no
+        further than it must, with the longest common prefix (RFC 6724 5, rules 1, 2 and 8)."""
         if destination in self._own:
             return destination
-        wanted = int.from_bytes(destination, "big")
+        wanted, reach = int.from_bytes(destination, "big"), _scope(destination)
         candidates = [address for address in self._own if len(address) == len(destination)]
-        return min(candidates, key=lambda own: (int.from_bytes(own, "big") ^ wanted).bit_length(), default=None)
+
+        def badness(own: bytes) -> tuple[bool, int, int]:
+            scope = _scope(own)
+            short = scope < reach
+            return short, -scope if short else scope, (int.from_bytes(own, "big") ^ wanted).bit_length()
+
+        return min(candidates, key=badness, default=None)
+
+
+def _scope(address: bytes) -> int:
+    """How far an address reaches (RFC 6724 3.1, RFC 4291 2.7); all of IPv4 alike, whose groups say nothing of it."""
+    if len(address) == 4:
+        return _GLOBAL_SCOPE
+    if address[0] == 0xFF:
+        return address[1] & 0x0F
+    return _LINK_LOCAL_SCOPE if address[0] == 0xFE and address[1] & 0xC0 == 0x80 else _GLOBAL_SCOPE

@@ -19,6 +19,9 @@ class HostConfig:
     """TCP connections of any state: at some kilobytes each an idle flood stays under 100 MB."""
     max_time_wait: int = 4_096
     """Connections in TIME-WAIT; the oldest goes first, so that a peer cannot hold memory by opening and closing."""
+    tcp_memory: int = 50_331_648
+    """Octets that all TCP connections buffer (``userlan.stack.tcp.memory``): 48 MiB, of which a single one gets half, twice
+    the product of 1 Gbit/s and 100 ms; a process that holds it all stays under 120 MB."""
     max_udp_sockets: int = 4_096
     """Sockets that the program can open: as many as a SOCKS client could ask for by UDP ASSOCIATE."""
     udp_queue_datagrams: int = 1_024
@@ -34,5 +37,13 @@ class HostConfig:
     """Echo requests that are answered: a flood of pings costs no more than this (RFC 4732 2.1.2)."""
     max_echo_outstanding: int = 1_024
     """Own echo requests that wait for an answer."""
+    max_memberships: int = 1_024
+    """Groups that sockets have joined, each socket's counted: ten times what discovery protocols need together."""
+    max_group_sources: int = 64
+    """Sources in one membership's filter (Linux: ``mld_max_msf``): with all memberships, under 10 MB."""
+    group_answers_a_second: float = 20.0
+    group_answer_burst: int = 100
+    """Reports that queries may call forth, for each of IGMP and MLD: a forged query is far smaller than the answer with
+    every group, and that goes to everybody. The burst is one answer of a host with 6,000 groups."""
     tcp: TcpConfig = field(default_factory=TcpConfig)
     """For connections that are not given a configuration of their own."""

@@ -27,7 +27,7 @@ from userlan.stack.errors import StackError
 from userlan.stack.events import Event, TcpAccepted, TcpEvent
 from userlan.stack.pmtu import PathMtu
 from userlan.stack.ports import Ports
-from userlan.stack.tcp import Config, Connection, Events, InitialNumbers, Listener, State, TimeWait, reset_reply
+from userlan.stack.tcp import Config, Connection, ConnectionInfo, Events, InitialNumbers, Listener, Memory, State, TimeWait, reset_reply
 from userlan.wire.quote import Quote
 from userlan.wire.superpacket import SuperPacket
 from userlan.wire.tcp import Flags, Segment, build, parse_segment
@@ -49,6 +49,8 @@ class TcpDemux:
         counters: Counter[str],
     ) -> None:
         self.mtu = config.mtu
+        self.memory = Memory(config.tcp_memory)
+        """What all connections may buffer."""
         self.touched: dict[Connection, None] = {}
         """Connections that may have something to send or to tell; an ordered set."""
         self._config = config
@@ -64,6 +66,7 @@ class TcpDemux:
         self._time_waits: dict[Key, TimeWait] = {}
         self._touched_waits: dict[TimeWait, None] = {}
         self._deadlines: Deadlines[Connection | TimeWait] = Deadlines()
+        self._now = 0.0
         self._replies: list[SuperPacket] = []
         self._events: list[Event] = []
 
@@ -130,6 +133,20 @@ class TcpDemux:
             self._forget_wait(key)
         self._unknown(segment, (local, key[1]), (remote, key[3]), now)
 
+    def expects(self, packet: SuperPacket) -> bool:
+        """Whether a segment is of a connection of this host, or to a port that is listened on."""
+        header, offset = packet.header, packet.transport_offset
+        remote_port = header[offset] << 8 | header[offset + 1]
+        port = header[offset + 2] << 8 | header[offset + 3]
+        local = packet.destination
+        return (local, port, packet.source, remote_port) in self._entries or (
+            (None, port) in self._listeners or (local, port) in self._listeners
+        )
+
+    def sent(self, quote: Quote) -> bool:
+        """Whether the quoted segment can be of a connection of this host, in flight or not."""
+        return (quote.source, quote.source_port, quote.destination, quote.destination_port) in self._entries
+
     def flight(self, quote: Quote) -> Connection | None:
         """The connection that sent the quoted segment, if that is in flight (RFC 5927 4.1)."""
         entry = self._entries.get((quote.source, quote.source_port, quote.destination, quote.destination_port))
@@ -149,6 +166,7 @@ class TcpDemux:
 
     def packets(self, now: float) -> list[SuperPacket]:
         """What the touched connections have to send, in the order of touching."""
+        self._now = now
         packets, self._replies = self._replies, []
         touched = list(self.touched)
         self.touched.clear()
@@ -190,6 +208,10 @@ class TcpDemux:
         """How many connections are in each state."""
         return Counter(entry.state for entry in self._entries.values())
 
+    def connections(self, now: float) -> list[ConnectionInfo]:
+        """What each connection is doing; what is in TIME-WAIT has nothing to tell."""
+        return [entry.info(now) for entry in self._entries.values() if type(entry) is Connection]
+
     # ------------------------------------------------------------------ inside
 
     def _unknown(self, segment: Segment, local: tuple[bytes, int], remote: tuple[bytes, int], now: float) -> None:
@@ -217,6 +239,7 @@ class TcpDemux:
     def _enter(self, connection: Connection) -> None:
         self._entries[_key(connection)] = connection
         connection.touched = self.touched
+        connection.use_memory(self.memory)
         self.touched[connection] = None
 
     def _send(self, entry: Connection | TimeWait, segments: list[Segment], packets: list[SuperPacket]) -> None:
@@ -224,12 +247,27 @@ class TcpDemux:
         for segment in segments:
             packets.append(build(segment, local, remote, hop_limit))
 
+    def _path_found(self, connection: Connection) -> None:
+        """A connection found out how large packets may be: the others that send there are told of less (RFC 8201
+        5.2); more they find out by themselves."""
+        mtu, connection.path.finding = connection.path.finding, None
+        destination = connection.remote[0]
+        if mtu is None:
+            return
+        less = mtu < self._path_mtu.get(destination, self.mtu)
+        self._path_mtu.learn(destination, mtu, self.mtu, self._now)
+        if less:
+            self.path_mtu_changed(destination, self._now)
+
     def _settle(self, connection: Connection) -> None:
         """After its transmit: note its deadline, and let it go when it is over."""
         self._report(connection)
+        connection.recount()
         key = _key(connection)
         if self._entries.get(key) is not connection:
             return
+        if connection.path.finding is not None:
+            self._path_found(connection)
         if connection.time_wait is not None:
             self._deadlines.set(connection, None)
             self._enter_wait(key, connection.time_wait)

@@ -9,6 +9,8 @@ TOO_MANY = "too-many"
 TOO_LONG = "too-long"
 NOT_CONNECTED = "not-connected"
 CLOSED = "closed"
+NOT_A_GROUP = "not-a-group"
+NOT_A_MEMBER = "not-a-member"
 """Values of ``StackError.reason``."""
 
 

@@ -9,18 +9,20 @@ from collections import Counter
 from collections.abc import Callable
 
 from userlan.stack import errors
-from userlan.stack.addresses import EVERYBODY, Addresses, is_martian
+from userlan.stack.addresses import Addresses, is_group, is_martian
 from userlan.stack.config import HostConfig
 from userlan.stack.demux import TcpDemux
 from userlan.stack.errors import StackError
 from userlan.stack.events import EchoFailed, EchoReply, Event, TcpAccepted, TcpEvent, UdpReadable
+from userlan.stack.groups import Groups
 from userlan.stack.icmp import Icmp, Problem
 from userlan.stack.outgoing import Outgoing
 from userlan.stack.pmtu import PathMtu
 from userlan.stack.ports import Ports
 from userlan.stack.quoted import PACKET_TOO_BIG, UNREACHABLE, Report
 from userlan.stack.reassembly import Reassembler
-from userlan.stack.tcp import Config, Connection, InitialNumbers, Listener, State
+from userlan.stack.sharing import Owner, Sharing
+from userlan.stack.tcp import Config, Connection, ConnectionInfo, InitialNumbers, Listener, State
 from userlan.stack.udp import UdpSocket, UdpTable
 from userlan.wire import ipv4, ipv6
 from userlan.wire.checksum import transport_ok
@@ -52,6 +54,9 @@ MAX_TURNS = 64
 """Rounds of packets to own addresses in one ``packets``; what is left waits for the next, so that two own connections
 cannot keep it."""
 
+MAX_UNCLAIMED = 4_096
+"""Packets handed over at once: a buffer from the tunnel holds 128 at most, and whoever shares drains after each."""
+
 ECHO_HEADER = 8
 """Octets in front of an echo's data (RFC 792, RFC 4443 4.1)."""
 
@@ -72,14 +77,18 @@ class Host:
         self.counters: Counter[str] = Counter()
         self.addresses = Addresses()
         self._path_mtu = PathMtu()
-        ports = Ports(entropy)
+        ports = self._ports = Ports(entropy)
         self._outgoing = Outgoing(config.outgoing_bytes, entropy, self.counters)
         self._reassembler = Reassembler(self.counters)
         self._icmp = Icmp(config, self.counters)
-        self._udp = UdpTable(config, self.addresses, ports, self._outgoing, self.counters)
+        self._groups = Groups(config, self.addresses, entropy, self.counters)
+        self._udp = UdpTable(config, self.addresses, ports, self._groups, self._outgoing, self.counters)
         self._tcp = TcpDemux(
             config, self.addresses, ports, InitialNumbers(entropy), self._path_mtu, self.counters
         )
+        self._sharing = Sharing(self._tcp, self._udp, self._icmp)
+        self.unclaimed: list[SuperPacket] | None = None
+        """While the addresses are shared: packets that are nobody's here. Drained by whoever shares them."""
         self._now = 0.0
 
     # ------------------------------------------------------------------ addresses and paths
@@ -100,6 +109,17 @@ class Host:
     def remove_address(self, address: bytes) -> None:
         """Answer to it no more; connections from it hear nothing from now on and time out, unless it comes back."""
         self.addresses.remove(address)
+
+    def share(self, first_port: int, last_port: int) -> None:
+        """A kernel has the same addresses from now on: what is nobody's here goes to ``unclaimed`` instead of being
+        refused, and ephemeral ports are taken from this range, which must not be the kernel's (see ``sharing``)."""
+        self.unclaimed = []
+        self._ports.keep_to(first_port, last_port)
+
+    def unshare(self) -> None:
+        """The addresses are this host's alone again."""
+        self.unclaimed = None
+        self._ports.keep_to()
 
     def path_mtu(self, destination: bytes) -> int:
         """Octets of the largest packet that is sent to ``destination``."""
@@ -178,13 +198,22 @@ class Host:
         """How many TCP connections are in each state."""
         return self._tcp.count()
 
+    def tcp_connections(self, now: float) -> list[ConnectionInfo]:
+        """What each TCP connection is doing (those in TIME-WAIT excepted), in the order in which they were opened."""
+        return self._tcp.connections(now)
+
+    @property
+    def tcp_memory(self) -> int:
+        """Octets that all TCP connections hold; ``HostConfig.tcp_memory`` bounds them."""
+        return self._tcp.memory.used
+
     # ------------------------------------------------------------------ from the network
 
     def receive(self, packet: SuperPacket, now: float) -> None:
         """A packet from the network. What is not for this host, or wrong, is dropped and counted; nothing is raised."""
         self._now = now
         source = packet.source
-        if source in self.addresses or is_martian(source):
+        if source in self.addresses or (is_martian(source) and not self._groups.from_nobody(packet)):
             self.counters["source-martian"] += 1
             return
         self._accept(packet, now)
@@ -192,9 +221,12 @@ class Host:
     def unreachable(self, packet: SuperPacket, now: float) -> None:
         """A packet of this host's cannot be sent on, as its owner knows: whoever sent it hears at once.
 
-        What an error from the network only hints at is certain here: an opening connection ends.
+        What an error from the network only hints at is certain here: an opening connection ends. A packet to a group
+        is never unreachable (RFC 1122 3.2.2): it reached all who listen, be it nobody.
         """
         self._now = now
+        if is_group(packet.destination):
+            return
         try:
             quote = parse_quote(packet.header + bytes(packet.payload[:64]))
         except WireError:
@@ -203,7 +235,7 @@ class Host:
 
     def _accept(self, packet: SuperPacket, now: float) -> None:
         destination = packet.destination
-        if destination not in self.addresses and destination not in EVERYBODY:
+        if destination not in self.addresses and not self._groups.admits(packet):
             self.counters["destination-not-ours"] += 1
             return
         try:
@@ -233,6 +265,8 @@ class Host:
         if not packet.verified and not transport_ok(packet):
             self.counters["checksum"] += 1
             return
+        if self.unclaimed is not None and not self._is_ours(packet, self.unclaimed):
+            return
         protocol = packet.protocol
         if protocol == PROTOCOL_TCP:
             if packet.destination in self.addresses:
@@ -243,12 +277,28 @@ class Host:
             if not self._udp.receive(packet):
                 self.counters["udp-port-closed"] += 1
                 self._icmp.error(packet, Problem.PORT, now)
+        elif self._groups.takes(packet):
+            self._groups.receive(packet, now)
         elif protocol == (PROTOCOL_ICMP if packet.version == 4 else PROTOCOL_ICMPV6):
             found = self._icmp.receive(packet, now)
             if found is not None:
                 self._failed(found, found.hard, now)
         else:
             self._unknown(packet, now)
+
+    def _is_ours(self, packet: SuperPacket, unclaimed: list[SuperPacket]) -> bool:
+        """Whether a packet is for this host; else it is handed over, or refused. What the host says to itself, and
+        what is to a group, stays here."""
+        if packet.source in self.addresses or packet.destination not in self.addresses:
+            return True
+        owner = self._sharing.owner(packet)
+        if owner is Owner.KERNEL and len(unclaimed) < MAX_UNCLAIMED:
+            unclaimed.append(packet)
+        elif owner is Owner.KERNEL:
+            self.counters["unclaimed-full"] += 1
+        elif owner is Owner.NOBODY:
+            self.counters["neighbour-discovery-refused"] += 1
+        return owner is Owner.STACK
 
     def _unknown(self, packet: SuperPacket, now: float) -> None:
         """A protocol that nobody here speaks, or a header that the walk of the chain stopped at."""
@@ -288,13 +338,18 @@ class Host:
     def _too_big(self, found: Report, now: float) -> None:
         """Lower the path MTU, when the packet that did not fit is one that we can have sent."""
         quote = found.quote
+        length = min(found.length, self.mtu)
         if quote.protocol == PROTOCOL_TCP:
-            plausible = self._tcp.flight(quote) is not None
+            connection = self._tcp.flight(quote)
+            mtu = self._path_mtu.plausible(quote.destination, found.mtu, length)
+            plausible = connection is not None and mtu is not None
+            if connection is not None and mtu is not None and not connection.too_big(mtu, quote.sequence or 0, now):
+                self.counters["path-mtu-doubted"] += 1
+                return
         elif quote.protocol == PROTOCOL_UDP:
             plausible = self._udp.may_have_sent(found)
         else:
             plausible = self._icmp.is_outstanding(quote)
-        length = min(found.length, self.mtu)
         if not plausible or self._path_mtu.reduce(quote.destination, found.mtu, length, self.mtu, now) is None:
             self.counters["icmp-implausible"] += 1
             return
@@ -345,6 +400,8 @@ class Host:
             for packet in self._icmp.outgoing:
                 self._outgoing.add(packet)
             self._icmp.outgoing.clear()
+        for packet in self._groups.packets(now):
+            self._outgoing.add(packet)
         if self._outgoing:
             packets += self._outgoing.take(self._path_mtu, self.mtu)
         return packets
@@ -362,10 +419,10 @@ class Host:
 
     def deadline(self) -> float | None:
         """When ``tick`` is to be called at the latest; in the past when ``packets`` has something to give."""
-        if self._tcp.pending or self._outgoing or self._icmp.outgoing:
+        if self._tcp.pending or self._outgoing or self._icmp.outgoing or self._groups.pending:
             return self._now
         first = self._tcp.deadline()
-        for time in (self._reassembler.deadline(), self._path_mtu.deadline()):
+        for time in (self._reassembler.deadline(), self._path_mtu.deadline(), self._groups.deadline()):
             if time is not None and (first is None or time < first):
                 first = time
         return first
@@ -374,6 +431,7 @@ class Host:
         """Time has passed; drain ``packets`` and ``events`` afterwards."""
         self._now = now
         self._tcp.tick(now)
+        self._groups.tick(now)
         for first in self._reassembler.tick(now):
             self._icmp.error(first, Problem.REASSEMBLY, now)
         for destination in self._path_mtu.expired(now):

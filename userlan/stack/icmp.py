@@ -102,6 +102,10 @@ class Icmp:
         self.events.append(EchoFailed(*key, found.reason, found.reporter))
         return True
 
+    def expects(self, source: bytes, identifier: int, sequence: int) -> bool:
+        """Whether an echo reply from there answers a request of this host."""
+        return (source, identifier, sequence) in self._outstanding
+
     def is_outstanding(self, quote: Quote) -> bool:
         """Whether the quoted packet is an echo request of ours that was not answered yet."""
         return self._echo_key(quote) in self._outstanding

@@ -1,8 +1,9 @@
 """Path MTU: what the largest packet is that reaches a destination (RFC 1191, RFC 8201).
 
-Only packets too big say so; the caller has checked that such a message quotes a packet of ours. An estimate is taken up
-only when it is below the current one, below the size of the quoted packet and not below the protocol's floor; it is
-forgotten after ten minutes, and larger packets are tried again.
+Two sources: messages "packet too big", of which the caller has checked that they quote a packet of ours; they are
+taken up only when they are below the current estimate, below the size of the quoted packet and not below the protocol's
+floor. And what TCP connections find out by themselves (:mod:`userlan.stack.tcp.plpmtud`). An estimate is forgotten
+after ten minutes, and larger packets are tried again.
 """
 
 from __future__ import annotations
@@ -42,21 +43,31 @@ class PathMtu:
         estimate = self._estimates.get(destination)
         return link if estimate is None else min(estimate[0], link)
 
-    def reduce(self, destination: bytes, reported: int, quoted_length: int, link: int, now: float) -> int | None:
-        """Take up a report about a packet of ``quoted_length`` octets; the new estimate, or None when it is
-        implausible."""
+    def plausible(self, destination: bytes, reported: int, quoted_length: int) -> int | None:
+        """What a report about a packet of ``quoted_length`` octets means, or None when it cannot be true."""
         if reported == 0 and len(destination) == 4:
             reported = next((plateau for plateau in PLATEAUS if plateau < quoted_length), IPV4_MINIMUM)
         if len(destination) == 16 and reported < IPV6_MINIMUM:
             return None
         reported = max(reported, floor(destination))
-        if reported >= quoted_length or reported >= self.get(destination, link):
+        return reported if reported < quoted_length else None
+
+    def reduce(self, destination: bytes, reported: int, quoted_length: int, link: int, now: float) -> int | None:
+        """Take up a report; the new estimate, or None when it is implausible, or nothing new."""
+        mtu = self.plausible(destination, reported, quoted_length)
+        if mtu is None or mtu >= self.get(destination, link):
             return None
-        self._estimates[destination] = (reported, now + AGE)
-        self._estimates.move_to_end(destination)
+        self.learn(destination, mtu, link, now)
+        return mtu
+
+    def learn(self, destination: bytes, mtu: int, link: int, now: float) -> None:
+        """Packets of ``mtu`` octets, and no larger ones, are known to arrive there."""
+        self._estimates.pop(destination, None)
+        if mtu >= link:
+            return
+        self._estimates[destination] = (mtu, now + AGE)
         if len(self._estimates) > MAX_DESTINATIONS:
             self._estimates.popitem(last=False)
-        return reported
 
     def measured(self, destination: bytes, mtu: int, link: int, now: float) -> bool:
         """Take over what was measured, in either direction; whether it is news."""

@@ -3,17 +3,23 @@
 A socket is bound to one own address or to all, and to one port. Datagrams wait in a queue that is bounded in number
 and in octets; what comes to a full one is dropped and counted, as a kernel does. A connected socket takes datagrams of
 one remote only, and errors about what it sent there wait for ``take_error``.
+
+A datagram to a group reaches exactly the sockets that have joined it with a filter that admits its source; the limited
+broadcast reaches every socket on the port. What a socket sends to a group goes to the members in this host too, unless
+it does not want that, and leaves with a hop limit of 1, unless it wants another (RFC 1112 6.1, RFC 3678).
 """
 
 from __future__ import annotations
 
 from collections import Counter, deque
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from userlan.stack import errors
-from userlan.stack.addresses import Addresses, is_group
+from userlan.stack.addresses import Addresses, is_group, is_multicast
 from userlan.stack.config import HostConfig
 from userlan.stack.errors import StackError
+from userlan.stack.groups import Groups, stays_here
 from userlan.stack.outgoing import Outgoing
 from userlan.stack.ports import Ports
 from userlan.stack.quoted import Report
@@ -23,6 +29,9 @@ from userlan.wire.udp import MAX_PAYLOAD_IPV4, MAX_PAYLOAD_IPV6, Datagram, build
 
 Remote = tuple[bytes, int]
 """A packed address and a port."""
+
+MULTICAST_HOPS = 1
+"""Hop limit towards groups: their own link's only, unless the program wants more (RFC 1112 6.1)."""
 
 MAX_ERRORS = 16
 """Errors that wait in one socket; the oldest goes first: a program that does not ask holds no more."""
@@ -47,7 +56,20 @@ class UdpError(NamedTuple):
 class UdpSocket:
     """Made by ``Host.udp_bind``. ``context`` is free for its owner."""
 
-    __slots__ = ("_bytes", "_errors", "_queue", "_table", "address", "closed", "context", "port", "remote")
+    __slots__ = (
+        "_bytes",
+        "_errors",
+        "_queue",
+        "_table",
+        "address",
+        "closed",
+        "context",
+        "multicast_hops",
+        "multicast_loop",
+        "multicast_source",
+        "port",
+        "remote",
+    )
 
     def __init__(self, table: UdpTable, address: bytes | None, port: int) -> None:
         self.address = address
@@ -56,6 +78,12 @@ class UdpSocket:
         self.remote: Remote | None = None
         self.closed = False
         self.context: object = None
+        self.multicast_hops = MULTICAST_HOPS
+        """Hop limit of what is sent to groups, 0 to 255; with 0 it stays in this host."""
+        self.multicast_loop = True
+        """Whether this host's own members get what is sent to their group."""
+        self.multicast_source: bytes | None = None
+        """The own address to speak to groups from, None for the one that fits best."""
         self._table = table
         self._queue: deque[Received] = deque()
         self._errors: deque[UdpError] = deque(maxlen=MAX_ERRORS)
@@ -78,7 +106,23 @@ class UdpSocket:
             raise StackError(errors.CLOSED, "the UDP socket is closed")
         if remote is None:
             raise StackError(errors.NOT_CONNECTED, "the UDP socket is not connected and no destination was given")
+        if is_multicast(remote[0]):
+            return self._table.send_to_group(self, payload, remote, source or self.multicast_source or self.address)
         return self._table.send(self, payload, remote, source or self.address)
+
+    def join(self, group: bytes, sources: Iterable[bytes] | None = None, exclude: Iterable[bytes] = ()) -> None:
+        """Hear a group (packed): ``sources`` alone, or (None) all but ``exclude``.
+
+        It replaces what the socket wanted of that group before; no sources at all: nothing (RFC 3376 2). Raises
+        StackError: closed, not-a-group, no-address (a source that is no host's), too-many.
+        """
+        if self.closed:
+            raise StackError(errors.CLOSED, "the UDP socket is closed")
+        self._table.groups.join(self, group, sources, exclude)
+
+    def leave(self, group: bytes) -> None:
+        """Hear a group no more. Raises StackError: not-a-member."""
+        self._table.groups.leave(self, group)
 
     def receive(self) -> Received | None:
         """The next datagram, None when there is none."""
@@ -120,9 +164,16 @@ class UdpTable:
     """The sockets of a host. ``readable`` holds those that got something since it was last cleared."""
 
     def __init__(
-        self, config: HostConfig, addresses: Addresses, ports: Ports, outgoing: Outgoing, counters: Counter[str]
+        self,
+        config: HostConfig,
+        addresses: Addresses,
+        ports: Ports,
+        groups: Groups,
+        outgoing: Outgoing,
+        counters: Counter[str],
     ) -> None:
         self.readable: dict[UdpSocket, None] = {}
+        self.groups = groups
         self._config = config
         self._addresses = addresses
         self._ports = ports
@@ -150,6 +201,7 @@ class UdpTable:
 
     def closed(self, socket: UdpSocket) -> None:
         """A socket is closed: forget it."""
+        self.groups.closed(socket)
         del self._sockets[socket.address, socket.port]
         self.readable.pop(socket, None)
         self._uses[socket.port] -= 1
@@ -157,6 +209,19 @@ class UdpTable:
             del self._uses[socket.port]
 
     def send(self, socket: UdpSocket, payload: Buffer, remote: Remote, source: bytes | None) -> bool:
+        """One datagram to a host, or to all by broadcast. Raises StackError: no-address, too-long."""
+        return self._outgoing.add(self._built(socket, payload, remote, source, self._config.hop_limit))
+
+    def send_to_group(self, socket: UdpSocket, payload: Buffer, remote: Remote, source: bytes | None) -> bool:
+        """One datagram to a group, and to its members in this host. Raises StackError: no-address, too-long."""
+        packet = self._built(socket, payload, remote, source, socket.multicast_hops)
+        if socket.multicast_loop:
+            self.receive(packet)
+        return socket.multicast_hops == 0 or stays_here(remote[0]) or self._outgoing.add(packet)
+
+    def _built(
+        self, socket: UdpSocket, payload: Buffer, remote: Remote, source: bytes | None, hop_limit: int
+    ) -> SuperPacket:
         destination, port = remote
         if source is None:
             source = self._addresses.source_for(destination)
@@ -164,8 +229,7 @@ class UdpTable:
             raise StackError(errors.NO_ADDRESS, "this host has no address to reach that destination from")
         if len(payload) > (MAX_PAYLOAD_IPV4 if len(destination) == 4 else MAX_PAYLOAD_IPV6):
             raise StackError(errors.TOO_LONG, f"a UDP datagram of {len(payload)} octets is too long")
-        datagram = Datagram(socket.port, port, payload)
-        return self._outgoing.add(build(datagram, source, destination, self._config.hop_limit))
+        return build(Datagram(socket.port, port, payload), source, destination, hop_limit)
 
     def receive(self, packet: SuperPacket) -> bool:
         """A datagram to this host; False when nobody has its port. Raises WireError when malformed."""
@@ -181,6 +245,11 @@ class UdpTable:
                     self._counters["udp-queue-full"] += 1
             self.readable[socket] = None
         return bool(sockets)
+
+    def expects(self, packet: SuperPacket) -> bool:
+        """Whether a datagram is to a port that is bound here, whoever it is from."""
+        header, offset = packet.header, packet.transport_offset
+        return self._sender(packet.destination, header[offset + 2] << 8 | header[offset + 3]) is not None
 
     def failed(self, found: Report) -> bool:
         """An ICMP error about a datagram; whether a connected socket sent there."""
@@ -209,9 +278,12 @@ class UdpTable:
 
     def _receivers(self, destination: Remote, source: Remote) -> list[UdpSocket]:
         address, port = destination
+        found: list[UdpSocket | None]
         if is_group(address):
             family = [own for own in self._addresses if len(own) == len(address)]
-            found = [self._sockets.get((own, port)) for own in (None, *family)]
+            bound = [self._sockets.get((own, port)) for own in (None, *family)]
+            hears = self.groups.hears
+            found = [socket for socket in bound if socket is not None and hears(socket, address, source[0])]
         else:
             found = [self._sender(address, port)]
         return [socket for socket in found if socket is not None and socket.accepts(source)]

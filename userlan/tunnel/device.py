@@ -156,7 +156,7 @@ class Device:
         if peer is None:
             self.counters["no-peer"] += 1
             return
-        peer.send(packet, now)
+        peer.ways.send(packet, now)
         if peer.timers.earliest < peer.scheduled:
             self._schedule(peer)
 
@@ -178,7 +178,7 @@ class Device:
             budget = DRAIN_BYTES
             for peer in list(waiting):
                 share = max(budget // len(waiting), LEAST_SHARE) if waiting else budget
-                budget -= peer.drain(share, now)
+                budget -= peer.ways.drain(share, now)
                 if peer.timers.earliest < peer.scheduled:
                     self._schedule(peer)
                 if peer in waiting:
@@ -191,7 +191,7 @@ class Device:
     @property
     def backlog(self) -> bool:
         """Whether ``datagrams`` would give more at once: packets wait, and not for a way out that is full."""
-        return any(peer.can_drain() for peer in self._shared.waiting)
+        return any(peer.ways.can_drain() for peer in self._shared.waiting)
 
     def hold(self, way: Endpoint | str) -> None:
         """A way out is full: an endpoint of framed TCP, or "udp" as a whole. Packets for it wait, by flow."""
@@ -205,14 +205,14 @@ class Device:
         """A framed TCP connection has ended: bulk flows that took it go where all else goes."""
         self._shared.held.discard(endpoint)
         for peer in self._peers.values():
-            if peer.bulk == endpoint:
-                peer.use_bulk(None, self._now)
+            if peer.ways.bulk == endpoint:
+                peer.ways.use_bulk(None, self._now)
 
     def probe(self, public_key: bytes, packet: SuperPacket, now: float) -> None:
         """Send a packet alone in one datagram that nobody may fragment, whatever the path is known to carry."""
         peer = self._peers.get(public_key)
         if peer is not None:
-            peer.probe(packet, now)
+            peer.ways.probe(packet, now)
 
     def knock(self, public_key: bytes, endpoint: Endpoint, now: float) -> None:
         """An empty message to a peer by another way than its own; an answer comes as ``WayHeard``."""

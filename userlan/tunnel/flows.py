@@ -88,7 +88,7 @@ class BulkFlows:
 class _Flow:
     """One queue, with CoDel's state (RFC 8289 5.3 to 5.5)."""
 
-    __slots__ = ("above_since", "count", "deficit", "drop_next", "dropping", "listed", "octets", "queue")
+    __slots__ = ("above_since", "count", "deficit", "drop_next", "dropping", "last_count", "listed", "octets", "queue")
 
     def __init__(self) -> None:
         self.queue: deque[tuple[float, SuperPacket]] = deque()
@@ -99,6 +99,7 @@ class _Flow:
         self.dropping = False
         self.drop_next = 0.0
         self.count = 0
+        self.last_count = 0
 
     def stands(self, waited: float, now: float) -> bool:
         """Whether the queue has stood above the target for an interval (RFC 8289 5.6: dodequeue)."""
@@ -118,26 +119,30 @@ class _Flow:
                 return False
             self.dropping = True
             recent = now - self.drop_next < 16 * INTERVAL
-            self.count = self.count - 2 if recent and self.count > 2 else 1
-        elif not standing:
+            self.count = self.count - self.last_count if recent and self.count - self.last_count > 1 else 1
+            self.last_count = self.count
+            self.drop_next = now + INTERVAL / sqrt(self.count)
+            return True
+        if not standing:
             self.dropping = False
             return False
-        elif now < self.drop_next:
+        if now < self.drop_next:
             return False
-        else:
-            self.count += 1
-        self.drop_next = now + INTERVAL / sqrt(self.count)
+        self.count += 1
+        self.drop_next += INTERVAL / sqrt(self.count)
         return True
 
 
 class FlowQueues:
     """The queues of one way to a peer. ``octets`` and ``packets`` are what waits; ``dropped`` and ``marked`` count."""
 
-    __slots__ = ("_flows", "_new", "_old", "dropped", "marked", "octets", "packets")
+    __slots__ = ("_flows", "_new", "_old", "_seed", "dropped", "marked", "octets", "packets")
 
-    def __init__(self) -> None:
+    def __init__(self, seed: int) -> None:
+        """``seed``: an odd number of 128 bits that nobody else knows."""
         self.octets = 0
         self.packets = 0
+        self._seed = seed
         self.dropped = 0
         self.marked = 0
         self._flows: dict[int, _Flow] = {}
@@ -146,6 +151,13 @@ class FlowQueues:
 
     def __bool__(self) -> bool:
         return self.packets > 0
+
+    def bucket_of(self, packet: SuperPacket) -> int:
+        """The queue of a packet's flow: addresses and ports, hashed by multiplication with the seed (Dietzfelbinger et al. 1997), so
+        that nobody outside can aim at another flow's queue."""
+        header = packet.header
+        flow = header[12:24] if packet.version == 4 else header[8:44]
+        return (int.from_bytes(flow, "big") * self._seed >> 118) % QUEUES
 
     def add(self, packet: SuperPacket, bucket: int, now: float) -> None:
         """Queue a packet of the flow in ``bucket``; when there are too many, the longest queue loses its oldest."""
@@ -162,7 +174,7 @@ class FlowQueues:
             flow.deficit = QUANTUM
             self._new.append(flow)
         if self.octets > LIMIT_BYTES or self.packets > LIMIT_PACKETS:
-            self._make_room()
+            self.make_room(LIMIT_BYTES)
 
     def take(self, now: float) -> SuperPacket | None:
         """The next packet; None: nothing waits."""
@@ -207,9 +219,9 @@ class FlowQueues:
         self.octets = self.packets = 0
         return waited
 
-    def _make_room(self) -> None:
-        """The queue with most octets loses its oldest packets (RFC 8290 4.1.3), and so does any other that helps."""
-        while self.octets > LIMIT_BYTES or self.packets > LIMIT_PACKETS:
+    def make_room(self, limit: int) -> None:
+        """Down to ``limit`` octets: the queue with most of them loses its oldest packets (RFC 8290 4.1.3)."""
+        while self.octets > limit or self.packets > LIMIT_PACKETS:
             flow = max(self._flows.values(), key=lambda one: one.octets)
             _, packet = flow.queue.popleft()
             flow.octets -= packet.length
@@ -223,15 +235,6 @@ class FlowQueues:
             self._flows.clear()
             self._new.clear()
             self._old.clear()
-
-
-def bucket_of(packet: SuperPacket) -> int:
-    """The queue of a packet's flow: addresses and ports. Python's hash of octets is keyed anew in each process, so
-    that nobody outside can aim at another flow's queue."""
-    header = packet.header
-    if packet.version == 4:
-        return hash(header[12:24]) % QUEUES
-    return hash(header[8:44]) % QUEUES
 
 
 def _congestion_experienced(packet: SuperPacket) -> SuperPacket | None:

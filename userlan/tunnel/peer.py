@@ -7,28 +7,20 @@ from math import inf
 
 from userlan.tunnel import messages
 from userlan.tunnel.constants import (
-    BURST_BYTES,
-    BURST_SEGMENTS,
     DATAGRAM_SILENCE,
     KEY_SIZE,
-    LARGE_INTERVAL,
-    LEAST_MTU,
-    MAX_DATAGRAM,
     SESSIONS_NEXT,
     SESSIONS_PREVIOUS,
 )
-from userlan.tunnel.events import BulkTraffic, Expired, HandshakeFailed, LargeSent, Roamed, SessionEstablished, WayHeard
-from userlan.tunnel.flows import BULK_RATE, BulkFlows, FlowQueues, bucket_of
+from userlan.tunnel.events import Expired, HandshakeFailed, Roamed, SessionEstablished, WayHeard
 from userlan.tunnel.initiations import Initiations, Outstanding
 from userlan.tunnel.initiator import Initiator
-from userlan.tunnel.outgoing import Staged
-from userlan.tunnel.session import Keyring, Session, padding
+from userlan.tunnel.session import Keyring, Session
 from userlan.tunnel.shared import Shared
 from userlan.tunnel.suites import AES_256_GCM
 from userlan.tunnel.timers import Action, Timers
+from userlan.tunnel.ways import Ways
 from userlan.wire.endpoint import TCP, UDP, Endpoint
-from userlan.wire.errors import WireError
-from userlan.wire.superpacket import SuperPacket, cut
 
 NO_PRESHARED_KEY = bytes(KEY_SIZE)
 
@@ -62,17 +54,10 @@ class Peer:
         self.unknown = False
         self.removed = False
         self.scheduled = inf
-        self.bulk: Endpoint | None = None
-        self._queues = FlowQueues()
-        self._bulk_queues = FlowQueues()
-        self._bulk_flows = BulkFlows()
-        self._bulk_told = 0.0
-        self._mtu = 0
-        self._large_told = -inf
         self._way_told: Endpoint | None = None
+        self.ways = Ways(self, shared)
         self._datagram_heard = -inf
         self._shared = shared
-        self._staged = Staged()
 
     def has_session(self, now: float) -> bool:
         """Whether a packet could be sealed and sent now."""
@@ -91,170 +76,31 @@ class Peer:
 
     # --- sending
 
-    def send(self, packet: SuperPacket, now: float) -> None:
-        """Queue a packet to be sealed by ``drain``, or stage it and see to a session."""
-        session = self.keyring.current
-        if session is None or not session.can_send(now, packet.wire_count):
-            dropped = self._staged.add(packet)
-            if dropped:
-                self._shared.counters["staged-overflow"] += dropped
-            self._begin_handshake(now)
-            return
-        bucket = bucket_of(packet)
-        bulk = self._bulk_flows.note(packet, bucket, now)
-        if bulk and self.bulk is not None:
-            self._bulk_queues.add(packet, bucket, now)
-        else:
-            self._queues.add(packet, bucket, now)
-            if bulk and self._bulk_flows.rate >= BULK_RATE and self._bulk_told != (rate := self._bulk_flows.rate):
-                self._bulk_told = rate
-                self._shared.emit(BulkTraffic(self.public_key))
-        self._shared.waiting[self] = None
-
-    def drain(self, budget: int, now: float) -> int:
-        """Seal what waits, for ``budget`` octets and no more than a packet beyond it; returns the octets.
-
-        What waits for a way out that is full stays where it is; what goes the peer's own way comes first.
-        """
-        held = self._shared.held
-        drained = 0
-        if not self._way_held(self.endpoint, held):
-            drained = self._drain(self._queues, self.endpoint, budget, now)
-        if self._bulk_queues and drained < budget and not self._way_held(self.bulk, held):
-            drained += self._drain(self._bulk_queues, self.bulk, budget - drained, now)
-        if not self._queues and not self._bulk_queues:
-            self._shared.waiting.pop(self, None)
-        return drained
-
-    def _drain(self, queues: FlowQueues, way: Endpoint | None, budget: int, now: float) -> int:
-        drained = 0
-        while drained < budget:
-            packet = queues.take(now)
-            if packet is None:
-                break
-            session = self.keyring.current
-            if session is None or not session.can_send(now, packet.wire_count):
-                self._stage(packet, queues, now)
-                break
-            drained += packet.length
-            self._transmit(session, packet, way, now)
-        if queues.dropped:
-            self._shared.counters["flows-dropped"] += queues.dropped
-            queues.dropped = 0
-        return drained
-
-    def _stage(self, first: SuperPacket, queues: FlowQueues, now: float) -> None:
-        """The session has ended under what waits: it waits for the next one."""
-        packet: SuperPacket | None = first
-        while packet is not None:
-            self._staged.add(packet)
-            packet = queues.take(now)
-        self._begin_handshake(now)
-
-    def use_bulk(self, endpoint: Endpoint | None, now: float) -> None:
-        """Bulk flows take this framed TCP connection from now on; None: they go where all else goes."""
-        self.bulk = endpoint
-        self._way_told = endpoint
-        if endpoint is None:
-            while (packet := self._bulk_queues.take(now)) is not None:
-                self._queues.add(packet, bucket_of(packet), now)
-
-    def can_drain(self) -> bool:
-        """Whether packets wait, and not all of them for a way out that is full."""
-        held = self._shared.held
-        if self._queues and not self._way_held(self.endpoint, held):
-            return True
-        return bool(self._bulk_queues) and not self._way_held(self.bulk, held)
-
-    @staticmethod
-    def _way_held(way: Endpoint | None, held: set[Endpoint | str]) -> bool:
-        return bool(held) and way is not None and (UDP if way.transport == UDP else way) in held
-
-    def _transmit(self, session: Session, packet: SuperPacket, endpoint: Endpoint | None, now: float) -> None:
-        shared = self._shared
-        try:
-            packets = cut(packet, self.stock, self._limit(endpoint))
-        except WireError as error:
-            shared.counters[error.reason] += 1
-            return
-        first = len(packets[0])
-        segment = first + padding(first, shared.mtu) + messages.TRANSPORT_OVERHEAD
-        if segment > MAX_DATAGRAM:
-            shared.counters["oversized"] += 1
-            return
-        most = max(1, min(BURST_BYTES // segment, BURST_SEGMENTS))
-        if len(packets) <= most:
-            self._put(session.seal(packets, shared.mtu), segment, endpoint, now)
-        else:
-            for start in range(0, len(packets), most):
-                self._put(session.seal(packets[start : start + most], shared.mtu), segment, endpoint, now)
-        self.timers.data_sent(now)
-        if first > LEAST_MTU and now >= self._large_told and endpoint is not None and endpoint.transport == UDP:
-            self._large_told = now + LARGE_INTERVAL
-            shared.emit(LargeSent(self.public_key))
-        if session.renew_on_send(now):
-            self._begin_handshake(now)
-
-    def probe(self, packet: SuperPacket, now: float) -> None:
-        """Send a packet by itself in one datagram that nobody may fragment; dropped without a session, or by TCP."""
-        session, endpoint = self.keyring.current, self.endpoint
-        if session is None or endpoint is None or endpoint.transport != UDP or not session.can_send(now):
-            return
-        data = session.seal([cut(packet, False)[0]], self._shared.mtu)
-        if len(data) <= BURST_BYTES:
-            self._shared.outgoing.add(data, len(data), endpoint, True)
-            self.tx_bytes += len(data)
-
-    def _limit(self, endpoint: Endpoint | None) -> int:
-        """Octets of the largest inner packet on the way to ``endpoint``; 0: as it was made."""
-        if self.stock:
-            return 0
-        if endpoint is not None and endpoint.transport == TCP:
-            return MAX_DATAGRAM - messages.TRANSPORT_OVERHEAD
-        return self._mtu
-
-    @property
-    def mtu(self) -> int:
-        """Octets of the largest inner packet that the datagram path is known to carry."""
-        return self._mtu or self._shared.mtu
-
-    @mtu.setter
-    def mtu(self, value: int) -> None:
-        self._mtu = value
-
-    def _put(self, data: bytes, segment: int, endpoint: Endpoint | None, now: float) -> None:
+    def put(self, data: bytes, segment: int, endpoint: Endpoint | None, now: float) -> None:
         """Queue transport messages for an endpoint (a session always has one)."""
         if endpoint is not None:
             self._shared.outgoing.add(data, min(segment, len(data)), endpoint)
             self.tx_bytes += len(data)
-        self.timers.authenticated_sent(now)
+            if endpoint is self.endpoint or endpoint == self.endpoint:
+                self.timers.authenticated_sent(now)
 
     def keepalive(self, now: float, endpoint: Endpoint | None = None) -> None:
         """An empty message, by ``endpoint`` or the peer's, or a handshake where there is no session to send it in."""
         session = self.keyring.current
         if session is None or not session.can_send(now):
-            self._begin_handshake(now)
+            self.begin_handshake(now)
             return
         data = session.seal([b""], self._shared.mtu)
-        self._put(data, messages.TRANSPORT_MINIMUM, endpoint or self.endpoint, now)
+        self.put(data, messages.TRANSPORT_MINIMUM, endpoint or self.endpoint, now)
         if session.renew_on_send(now):
-            self._begin_handshake(now)
+            self.begin_handshake(now)
 
-    def _drop_staged(self, reason: str) -> None:
-        dropped = len(self._staged.take()) + self._queues.clear() + self._bulk_queues.clear()
-        self._shared.waiting.pop(self, None)
+    def _drop_staged(self, reason: str, dropped: int) -> None:
         if dropped:
             self._shared.counters[reason] += dropped
 
-    def _flush(self, now: float) -> None:
-        """Send what waited for a session; at least an empty message, which confirms the keys to the responder."""
-        packets = self._staged.take()
-        for packet in packets:
-            self.send(packet, now)
-        if not packets:
-            self.keepalive(now)
-
-    def _begin_handshake(self, now: float) -> None:
+    def begin_handshake(self, now: float) -> None:
+        """A session is wanted, or a younger one."""
         self.initiator.begin(now)
 
     def ciphers_told(self, ciphers: Iterable[str], now: float) -> None:
@@ -308,15 +154,15 @@ class Peer:
             if promoted:
                 self._established(source, session, now)
         if session.renew_on_receive(now) and session is self.keyring.current:
-            self._begin_handshake(now)
+            self.begin_handshake(now)
 
     def _established(self, source: Endpoint, session: Session, now: float, overtaken: bool = False) -> None:
         self.timers.handshake_complete()
         self.initiator.established()
         self.last_handshake = now
         self._shared.emit(SessionEstablished(self.public_key, source, session.initiator))
-        if session.initiator or len(self._staged):
-            self._flush(now)
+        if session.initiator or self.ways.staged:
+            self.ways.flush(now)
         if self.initiator.choice.established(session.suite, overtaken):
             self._shared.counters["cipher-doubted"] += 1
         self.initiator.upgrade(now)
@@ -334,7 +180,7 @@ class Peer:
         if not beside or now - self._datagram_heard > DATAGRAM_SILENCE:
             if newest:
                 self._move_to(source)
-        elif source not in (self.bulk, self._way_told):
+        elif source not in (self.ways.bulk, self._way_told):
             self._way_told = source
             self._shared.emit(WayHeard(self.public_key, source))
 
@@ -365,7 +211,7 @@ class Peer:
             case Action.RETRANSMIT_HANDSHAKE:
                 self.initiator.repeat(now)
             case Action.NEW_HANDSHAKE:
-                self._begin_handshake(now)
+                self.begin_handshake(now)
             case Action.SEND_KEEPALIVE:
                 self.keepalive(now)
                 self.timers.keepalive_sent(now)
@@ -375,7 +221,7 @@ class Peer:
             case Action.DEFERRED_INITIATION:
                 self.initiator.deferred_expired(now)
             case Action.GIVE_UP_HANDSHAKE:
-                self._drop_staged("staged-given-up")
+                self._drop_staged("staged-given-up", self.ways.drop_staged())
                 self.initiator.gave_up()
                 self._shared.emit(HandshakeFailed(self.public_key))
             case Action.ZERO_KEY_MATERIAL:
@@ -389,7 +235,7 @@ class Peer:
         self.endpoint = endpoint
         if self.has_session(now):
             return
-        if len(self._staged):
+        if self.ways.staged:
             self.timers.defer_initiation(now)
         self.timers.persistent_keepalive_due(now)
 
@@ -410,4 +256,4 @@ class Peer:
         self.forget_keys()
         self.initiations.clear(secrets=True)
         self.timers.stop()
-        self._drop_staged("peer-removed")
+        self._drop_staged("peer-removed", self.ways.clear())

@@ -49,7 +49,7 @@ class IndexTable:
 class Shared:
     """One for each device. aes: it takes AES-256-GCM, and prefers it."""
 
-    __slots__ = ("aes", "counters", "entropy", "events", "held", "identity", "indices", "mtu", "outgoing", "stamps", "waiting")
+    __slots__ = ("aes", "counters", "entropy", "events", "flow_seed", "held", "identity", "indices", "mtu", "outgoing", "stamps", "waiting")
 
     def __init__(
         self, identity: Identity, entropy: Callable[[int], bytes], stamps: StampSource, mtu: int, aes: bool = False
@@ -63,6 +63,8 @@ class Shared:
         self.indices = IndexTable(entropy)
         self.outgoing = Outgoing(self.counters)
         self.events: list[TunnelEvent] = []
+        self.flow_seed = int.from_bytes(entropy(16), "little") | 1
+        """Which flows share a queue: nobody else knows."""
         self.waiting: dict[Peer, None] = {}
         """Peers with packets to seal; an ordered set."""
         self.held: set[Endpoint | str] = set()

@@ -11,6 +11,7 @@ never in another exception; a parser accepts exactly what a careful host accepts
     fragment      IP fragments of both versions: fields, building, putting together
     tcp udp       segments and datagrams
     icmp icmpv6   messages
+    igmp mld      group membership; the values that they share are in membership
     endpoint      addresses of the outer network, which the layers above share
     quote         the packet that an ICMP error quotes
 

@@ -1,4 +1,4 @@
-"""The Internet checksum (RFC 1071) and its use by IPv4, TCP, UDP, ICMP and ICMPv6.
+"""The Internet checksum (RFC 1071) and its use by IPv4, TCP, UDP, ICMP, IGMP and ICMPv6.
 
 One's complement addition of 16-bit words is addition modulo 65535, and 2**16 is 1 modulo 65535; so the sum of any
 buffer of even length is simply the buffer, read as one big-endian integer, modulo 65535. Long buffers are first folded
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from userlan.wire.numbers import (
     PROTOCOL_ICMP,
     PROTOCOL_ICMPV6,
+    PROTOCOL_IGMP,
     PROTOCOL_TCP,
     PROTOCOL_UDP,
     Buffer,
@@ -71,7 +72,7 @@ def pseudo_residue(source: bytes, destination: bytes, protocol: int, length: int
 
 
 def transport_ok(packet: SuperPacket) -> bool:
-    """Whether the checksum of TCP, UDP, ICMP or ICMPv6 in one whole IP packet is right.
+    """Whether the checksum of TCP, UDP, ICMP, IGMP or ICMPv6 in one whole IP packet is right.
 
     Always true for a `verified` packet, and for protocols that have no checksum known here. An IPv4 UDP checksum of
     zero means "none" (RFC 768); over IPv6 it is refused (RFC 8200 8.1). A fragment is true: only
@@ -83,7 +84,7 @@ def transport_ok(packet: SuperPacket) -> bool:
     transport = packet.header[packet.transport_offset :]
     length = len(transport) + len(packet.payload)
     payload = packet.payload
-    if protocol == PROTOCOL_ICMP and packet.version == 4:
+    if protocol in (PROTOCOL_ICMP, PROTOCOL_IGMP) and packet.version == 4:
         return (residue(transport) + residue(payload)) % MODULUS == 0
     if protocol == PROTOCOL_UDP:
         if transport[6:8] == b"\0\0":

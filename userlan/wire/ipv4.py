@@ -29,8 +29,12 @@ OPTION_END = 0
 OPTION_NOP = 1
 OPTION_LOOSE_SOURCE_ROUTE = 131
 OPTION_STRICT_SOURCE_ROUTE = 137
+OPTION_ROUTER_ALERT = 148
 OPTION_COPIED = 0x80
 """Options with this bit go into every fragment, others into the first only (RFC 791 3.1)."""
+
+ROUTER_ALERT = bytes((OPTION_ROUTER_ALERT, 4, 0, 0))
+"""The whole option: routers shall examine the packet (RFC 2113 2.1)."""
 
 _HEADER = struct.Struct("!BBHHHBBH4s4s")
 
@@ -85,6 +89,18 @@ def source_routed(header: Buffer) -> bool:
         return False
     routed = (OPTION_LOOSE_SOURCE_ROUTE, OPTION_STRICT_SOURCE_ROUTE)
     return any(kind in routed for kind, _ in options(header))
+
+
+def router_alert(header: Buffer) -> bool:
+    """Whether the header has a router alert of value 0, the only one that is assigned (RFC 2113 2.1)."""
+    if header[0] & 0x0F == 5:
+        return False
+    return (OPTION_ROUTER_ALERT, bytes(2)) in options(header)
+
+
+def with_router_alert(header: bytes) -> bytes:
+    """A header of 20 octets, whose total length counts it already, with the router alert option behind it."""
+    return b"\x46" + header[1:] + ROUTER_ALERT
 
 
 def is_fragment(header: Buffer) -> bool:

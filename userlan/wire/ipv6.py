@@ -58,6 +58,9 @@ OPTION_ROUTER_ALERT = 5
 OPTION_JUMBO = 0xC2
 """Option types (RFC 8200 4.2, RFC 2711, RFC 2675)."""
 
+ALERT_MLD = 0
+"""The value of a router alert that announces multicast listener discovery (RFC 2711 2.1)."""
+
 _HEADER = struct.Struct("!IHBB16s16s")
 
 
@@ -153,6 +156,25 @@ def _unknown_option(packet: Buffer, offset: int, end: int) -> int:
     if offset == end:
         return 0
     raise WireError("ipv6-option-count", f"more than {MAX_OPTIONS} options in one IPv6 header")
+
+
+def router_alert(packet: Buffer) -> int | None:
+    """The value of the router alert in a hop-by-hop header (RFC 2711 2.1), None without; the chain has been walked."""
+    if packet[6] != PROTOCOL_HOP_BY_HOP:
+        return None
+    offset = HEADER_LENGTH + 2
+    end = HEADER_LENGTH + (packet[HEADER_LENGTH + 1] + 1) * 8
+    while offset < end:
+        kind = packet[offset]
+        if kind == OPTION_ROUTER_ALERT and packet[offset + 1] == 2:
+            return packet[offset + 2] << 8 | packet[offset + 3]
+        offset += 1 if kind == OPTION_PAD1 else 2 + packet[offset + 1]
+    return None
+
+
+def router_alert_header(following: int, value: int) -> bytes:
+    """A hop-by-hop header of 8 octets with a router alert; ``following`` is the protocol behind it (RFC 2711 2.1)."""
+    return bytes((following, 0, OPTION_ROUTER_ALERT, 2)) + value.to_bytes(2, "big") + bytes((OPTION_PADN, 0))
 
 
 def build_header(

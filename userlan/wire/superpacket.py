@@ -4,8 +4,8 @@
     payload  | segment_size | segment_size | segment_size | ... | the rest |
 
 `parse` makes one of an IP packet, `cut` cuts one into wire packets (what hardware calls GSO), `join` joins wire packets
-into as few as it can (GRO). TCP and UDP are cut; TCP alone is joined, since joined datagrams would lose their borders
-in any reader that does not ask for them.
+into as few as it can (GRO). Of TCP the borders do not matter; joined datagrams keep theirs by `segment_size`, so they
+are joined only where all but the last have one size, and whoever takes them has to ask for it.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from collections.abc import Sequence
 
 from userlan.wire import ipv4, ipv6
 from userlan.wire.checksum import finish, pseudo_residue, residue, transport_ok
+from userlan.wire.datagram_run import continuing
 from userlan.wire.errors import WireError
 from userlan.wire.numbers import MAX_PACKET, PROTOCOL_FRAGMENT, PROTOCOL_TCP, PROTOCOL_UDP, Buffer
 
@@ -191,7 +192,9 @@ def cut(packet: SuperPacket, checksums: bool, limit: int = 0) -> list[bytes]:
             return _cut_each(packet, size, checksums)
         return _cut_tcp(packet, size)
     if packet.protocol == PROTOCOL_UDP and packet.wire_count > 1:
-        return _cut_each(packet, packet.segment_size, checksums)
+        if checksums or (packet.version == 4 and not packet.header[6] & 0x40):
+            return _cut_each(packet, packet.segment_size, checksums)
+        return _cut_udp(packet)
     return [_whole(packet, checksums)]
 
 
@@ -246,6 +249,18 @@ def _cut_tcp(packet: SuperPacket, size: int) -> list[bytes]:
     prefix = _ip_part(packet, len(payload) - last, 0, False) + ports
     suffix = _tcp_tail(packet, flags & ~_CWR)
     packets.append(pack(prefix, sequence + last & _SEQUENCE_MASK, suffix) + payload[last:])
+    return packets
+
+
+def _cut_udp(packet: SuperPacket) -> list[bytes]:
+    """The quick way: all datagrams but the last begin with the same octets."""
+    payload = packet.payload
+    size = packet.segment_size
+    last = (packet.wire_count - 1) * size
+    prefix = _ip_part(packet, size, 0, False) + _transport_part(packet, 0, 1, size)
+    packets = [prefix + payload[start : start + size] for start in range(0, last, size)]
+    rest = len(payload) - last
+    packets.append(b"".join((_ip_part(packet, rest, 0, False), _transport_part(packet, 0, 1, rest), payload[last:])))
     return packets
 
 
@@ -310,12 +325,13 @@ def _whole(packet: SuperPacket, checksums: bool) -> bytes:
 
 
 def join(packets: Sequence[Buffer], verified: bool, counters: Counter[str]) -> list[SuperPacket]:
-    """IP packets as few super-packets, in the same order: runs of TCP data of one flow, contiguous, become one each.
+    """IP packets as few super-packets, in the same order: runs of TCP data of one flow, contiguous, and of equally
+    long datagrams of one flow become one each.
 
     A run shares every header field but sequence, lengths, identification and checksums; its packets carry payloads of
-    one size, the last may be shorter; PSH and FIN end it, CWR is on its first only. Unless `verified`, each TCP
-    checksum is checked here (it cannot be, once joined), so what holds TCP comes out verified. Malformed packets are
-    left out and counted by reason.
+    one size, of TCP the last may be shorter; PSH and FIN end it, CWR is on its first only. Unless `verified`, each TCP
+    checksum is checked here (it cannot be, once joined), so what holds TCP comes out verified, and datagrams stay
+    alone. Malformed packets are left out and counted by reason.
     """
     result: list[SuperPacket] = []
     count = len(packets)
@@ -330,6 +346,8 @@ def join(packets: Sequence[Buffer], verified: bool, counters: Counter[str]) -> l
             continue
         if index < count and packet.protocol == PROTOCOL_TCP and _starts_run(packet):
             index, packet = _join_run(packets, index, packet, verified)
+        elif index < count and verified and packet.protocol == PROTOCOL_UDP and _starts_burst(packet):
+            index, packet = _join_datagrams(packets, index, packet)
         result.append(packet)
     return result
 
@@ -421,3 +439,23 @@ def _invariant(header: bytes, offset: int) -> tuple[bytes, ...]:
     else:
         network = (header[:4], header[6:44], b"")
     return (*network, header[offset + 8 : offset + 13], header[offset + 14 : offset + 16], header[offset + 18 :])
+
+
+def _starts_burst(packet: SuperPacket) -> bool:
+    """Whether more datagrams may be appended: a whole one, not empty, behind a header without options."""
+    offset = packet.transport_offset
+    if offset != (20 if packet.version == 4 else 40) or packet.fragment or not packet.payload:
+        return False
+    return int.from_bytes(packet.header[offset + 4 : offset + 6], "big") == UDP_LENGTH + len(packet.payload)
+
+
+def _join_datagrams(packets: Sequence[Buffer], index: int, first: SuperPacket) -> tuple[int, SuperPacket]:
+    """As `_join_run`, for datagrams."""
+    header, offset, size = first.header, first.transport_offset, len(first.payload)
+    parts = continuing(packets, index, header, size, (MAX_LENGTH - len(header)) // size - 1)
+    if not parts:
+        return index, first
+    joined = b"".join((first.payload, *parts))
+    length = (UDP_LENGTH + len(joined)).to_bytes(2, "big")
+    whole = b"".join((_ip_part(first, len(joined), 0, False), header[offset : offset + 4], length, b"\0\0"))
+    return index + len(parts), SuperPacket(whole, joined, size, True)

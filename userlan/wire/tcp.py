@@ -63,12 +63,13 @@ class Segment:
 
     `seq`, `ack`: modulo 2**32. `window`: as on the wire, unscaled. `segment_size`: as SuperPacket's. `mss` (octets),
     `window_scale` (a shift) and `sack_permitted` exist in SYN segments only. `sack`: up to four `(left, right)`.
-    `timestamp`: `(TSval, TSecr)`.
+    `timestamp`: `(TSval, TSecr)`. `ecn`: the codepoint in the IP header (RFC 3168 5).
     """
 
     __slots__ = (
         "ack",
         "destination_port",
+        "ecn",
         "flags",
         "mss",
         "payload",
@@ -99,6 +100,7 @@ class Segment:
         sack_permitted: bool = False,
         sack: tuple[tuple[int, int], ...] = (),
         timestamp: tuple[int, int] | None = None,
+        ecn: int = 0,
     ) -> None:
         self.source_port = source_port
         self.destination_port = destination_port
@@ -114,6 +116,7 @@ class Segment:
         self.sack_permitted = sack_permitted
         self.sack = sack
         self.timestamp = timestamp
+        self.ecn = ecn
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Segment):
@@ -127,7 +130,7 @@ class Segment:
         names = [name for name in every if self.flags & getattr(Flags, name)]
         parts = [f"{self.source_port}>{self.destination_port}", "|".join(names) or "-"]
         parts += [f"seq={self.seq}", f"ack={self.ack}", f"window={self.window}", f"length={len(self.payload)}"]
-        for name in ("urgent", "segment_size", "mss", "window_scale", "sack_permitted", "sack", "timestamp"):
+        for name in ("urgent", "segment_size", "mss", "window_scale", "sack_permitted", "sack", "timestamp", "ecn"):
             value = getattr(self, name)
             if value not in (0, None, False, ()):
                 parts.append(f"{name}={value}")
@@ -147,6 +150,7 @@ def parse_segment(packet: SuperPacket) -> Segment:
     segment = Segment(
         source_port, destination_port, seq, ack, flags, window, urgent, packet.payload, packet.segment_size
     )
+    segment.ecn = header[1] & 3 if packet.version == 4 else header[1] >> 4 & 3
     size = len(header) - offset - HEADER_LENGTH
     if size:
         start = offset + HEADER_LENGTH
@@ -220,7 +224,8 @@ def _build_options(segment: Segment) -> bytes:
 def build(
     segment: Segment, source: bytes, destination: bytes, hop_limit: int = 64, traffic_class: int = 0
 ) -> SuperPacket:
-    """The super-packet of a segment between two packed addresses of one family; `traffic_class` holds DSCP and ECN.
+    """The super-packet of a segment between two packed addresses of one family; `traffic_class` holds DSCP and ECN,
+    to which the segment's own `ecn` is added.
 
     IPv4 gets "don't fragment" and identification 0. Checksums are left zero for `cut` to fill in; `verified` is true.
     Raises WireError when header and payload exceed 65,535 octets.
@@ -235,7 +240,7 @@ def build(
     payload = segment.payload
     ip = ipv4 if len(source) == 4 else ipv6
     header = ip.build_header(
-        source, destination, PROTOCOL_TCP, length + len(payload), hop_limit=hop_limit, traffic_class=traffic_class
+        source, destination, PROTOCOL_TCP, length + len(payload), hop_limit=hop_limit, traffic_class=traffic_class | segment.ecn
     )
     transport = _HEADER.pack(
         segment.source_port,

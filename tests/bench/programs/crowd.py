@@ -61,7 +61,7 @@ class Member:
         )
         self.node.host_key = key
         self._runner = engine.add(self.node, self._observe)
-        self._mediator = self.node.add_mediator(invite.mediator, now)
+        self._mediator = self.node.mediators.add(invite.mediator, now)
         for place, _ in invite.endpoints:
             self.node.links[self._mediator].resolved(place, (place,), now)
         self.node.set_local_endpoints([Endpoint(UDP, host, port)], now)

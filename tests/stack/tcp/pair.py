@@ -12,6 +12,7 @@ from random import Random
 
 from tests.stack.tcp.scene import LOCAL, MTU, REMOTE, entropy
 from userlan.stack.tcp import Config, Connection, Endpoint, InitialNumbers, Listener, State
+from userlan.stack.tcp.ecn import CE
 from userlan.wire.tcp import Flags, Segment
 
 HEADERS = 52
@@ -23,7 +24,8 @@ CHUNK = 61_560
 
 @dataclass(frozen=True)
 class Path:
-    """Both directions. Seconds, probabilities, bits a second (0: no limit), octets. ``jitter`` keeps the order."""
+    """Both directions. Seconds, probabilities, bits a second (0: no limit), octets. ``jitter`` keeps the order. What is
+    capable of ECN and meets a queue of more than ``mark`` octets is marked."""
 
     delay: float = 0.010
     loss: float = 0.0
@@ -32,6 +34,7 @@ class Path:
     jitter: float = 0.0
     rate: float = 0.0
     queue: int = 1 << 20
+    mark: int = 1 << 30
 
 
 class Direction:
@@ -44,6 +47,7 @@ class Direction:
         self._random = random
         self._free_at = 0.0
         self._last = 0.0
+        self._marked = False
 
     def carry(self, segment: Segment, now: float) -> list[tuple[float, Segment]]:
         """The arrivals that a segment causes."""
@@ -68,6 +72,14 @@ class Direction:
                     arrival = arrives
                     if len(group) > 1 and group[-2][1] != start:
                         arrivals.append((arrival, piece(segment, *group.pop())))
+                    if self._marked and segment.ecn:
+                        self.counters["marked"] += 1
+                        start, end = group.pop()
+                        if group:
+                            arrivals.append((arrival, piece(segment, group[0][0], group[-1][1])))
+                            group = []
+                        arrivals.append((arrival, piece(segment, start, end)))
+                        arrivals[-1][1].ecn = CE
         if group:
             arrivals.append((arrival, piece(segment, group[0][0], group[-1][1])))
         return arrivals
@@ -79,11 +91,13 @@ class Direction:
             self.counters["lost"] += 1
             return None
         leaves = now
+        self._marked = False
         if path.rate:
             free = max(self._free_at, now)
             if (free - now) * path.rate / 8 > path.queue:
                 self.counters["queue-full"] += 1
                 return None
+            self._marked = (free - now) * path.rate / 8 > path.mark
             leaves = self._free_at = free + (size + HEADERS) * 8 / path.rate
             self.longest_queue = max(self.longest_queue, leaves - now)
         self._last = max(self._last, leaves + path.delay + self._random.random() * path.jitter)
@@ -94,6 +108,8 @@ def piece(segment: Segment, start: int, end: int) -> Segment:
     """Octets ``start`` to ``end`` of a super-segment as a segment."""
     size = len(segment.payload)
     flags = segment.flags if end >= size else segment.flags & ~(Flags.FIN | Flags.PSH)
+    if start:
+        flags &= ~Flags.CWR
     unit = segment.segment_size
     return Segment(
         segment.source_port,
@@ -110,6 +126,7 @@ def piece(segment: Segment, start: int, end: int) -> Segment:
         segment.sack_permitted,
         segment.sack,
         segment.timestamp,
+        segment.ecn,
     )
 
 

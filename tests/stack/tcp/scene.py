@@ -36,7 +36,7 @@ def signed(number: int) -> int:
 
 class Scene:
     """``mss``, ``scale``, ``sack`` and ``timestamps`` are what the peer's SYN offers; ``window`` is its window
-    (octets)."""
+    (octets). Without a ``config`` nothing is paced, so that what may leave leaves at once."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class Scene:
         mtu: int = MTU,
         passive: bool = False,
     ) -> None:
-        self.config = config or Config()
+        self.config = config or Config(pacing=False)
         self.now = START
         self.window = window
         self.mss = mss

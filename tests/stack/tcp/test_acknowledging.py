@@ -77,7 +77,7 @@ def test_a_batch_with_many_gaps_gets_as_many_acks_as_tell_of_all() -> None:
     for at in range(1000, 9000, 1000):
         scene.connection.segment_arrived(scene.segment("A", bytes(500), at=at), scene.now)
     answers = scene.drain()
-    assert [len(segment.sack) for segment in scene.last] == [3, 3, 2]
+    assert [len(segment.sack) for segment in scene.last] == [2, 3, 3]
     told = {block for answer in answers for block in answer.split() if block.startswith("sack")}
     assert told == {f"sack={at}:{at + 500}" for at in range(1000, 9000, 1000)}
 
@@ -163,11 +163,11 @@ def test_the_right_edge_never_moves_left() -> None:
 
 def test_reading_much_is_told_at_once() -> None:
     scene = established(scale=7)
-    for at in range(0, 1_000_000, 50_000):
+    for at in range(0, 250_000, 50_000):
         scene.inject("A", bytes(50_000), at=at, unit=1000)
-    assert len(scene.read()) == 1_000_000
-    assert scene.drain() == ["ACK seq=0 ack=1000000"]
-    assert scene.last[0].window << 8 == 1 << 20
+    assert len(scene.read()) == 250_000
+    assert scene.drain() == ["ACK seq=0 ack=250000"]
+    assert scene.last[0].window << 9 == 1 << 18
 
 
 def test_single_octets_do_not_hold_more_memory_than_the_window() -> None:

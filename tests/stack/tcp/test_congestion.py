@@ -1,4 +1,4 @@
-"""NewReno's window (RFC 5681, RFC 6582, RFC 6928) and HyStart++ (RFC 9406)."""
+"""What every congestion control has in common, and NewReno's window (RFC 5681, RFC 6582, RFC 6928)."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ from math import inf
 
 import pytest
 
-from userlan.stack.tcp.congestion import NewReno
+from tests.stack.tcp.scene import established
+from userlan.stack.tcp import Config
+from userlan.stack.tcp.congestion import ALGORITHMS, CongestionControl, NewReno
 
 SEGMENT = 1368
+ROUND_TRIP = 0.050
 
 
 def control() -> NewReno:
@@ -24,7 +27,7 @@ def test_the_initial_window(segment: int, window: int) -> None:
 def test_slow_start_grows_by_what_is_acknowledged() -> None:
     """RFC 5681 3.1, without RFC 3465's limit, since one ACK covers a super-segment."""
     congestion = control()
-    congestion.acknowledged(61_560, None, 61_560, 100_000, 0.0)
+    congestion.acknowledged(61_560, None, ROUND_TRIP, 61_560, 100_000, 0.0)
     assert congestion.window == 13_680 + 61_560
 
 
@@ -32,27 +35,27 @@ def test_congestion_avoidance_grows_by_a_segment_a_round_trip() -> None:
     """RFC 5681 3.1."""
     congestion = control()
     congestion.window = 200_000
-    congestion.loss(200_000, 0.0)
+    congestion.loss(200_000)
     window = congestion.window
     assert window == 100_000
     for _ in range(4):
-        congestion.acknowledged(window // 4, None, 0, 0, 0.0)
+        congestion.acknowledged(window // 4, None, ROUND_TRIP, 0, 0, 0.0)
     assert congestion.window == pytest.approx(window + SEGMENT, abs=40)
 
 
 def test_a_loss_halves_what_is_in_flight_but_leaves_two_segments() -> None:
     """RFC 5681 3.1, equation 4."""
     congestion = control()
-    congestion.loss(1000, 0.0)
+    congestion.loss(1000)
     assert congestion.window == congestion.threshold == 2 * SEGMENT
 
 
 def test_a_timeout_leaves_one_segment_and_counts_once() -> None:
     """RFC 5681 3.1: the threshold is not reduced again for the same octets."""
     congestion = control()
-    congestion.timeout(100_000, False, 0.0)
+    congestion.timeout(100_000, False)
     assert (congestion.window, congestion.threshold) == (SEGMENT, 50_000)
-    congestion.timeout(1000, True, 0.0)
+    congestion.timeout(1000, True)
     assert (congestion.window, congestion.threshold) == (SEGMENT, 50_000)
 
 
@@ -60,7 +63,7 @@ def test_undoing_restores_window_and_threshold() -> None:
     """RFC 4015 3.2."""
     congestion = control()
     congestion.window = 300_000
-    congestion.timeout(300_000, False, 0.0)
+    congestion.timeout(300_000, False)
     congestion.undo()
     assert (congestion.window, congestion.threshold) == (300_000, inf)
 
@@ -73,47 +76,67 @@ def test_after_idling_the_window_is_the_initial_one_at_most() -> None:
     assert congestion.window == 13_680
 
 
-def rounds(congestion: NewReno, times: list[float], acks: int = 8) -> int:
-    """Each element is a round of so many ACKs with that round trip; returns the window after them."""
-    una = 0
-    for rtt in times:
-        nxt = una + congestion.window
-        step = congestion.window // acks
-        for _ in range(acks):
-            una += step
-            congestion.acknowledged(step, rtt, una, nxt, 0.0)
-        una = nxt
-    return congestion.window
-
-
-def test_without_a_growing_round_trip_slow_start_doubles() -> None:
+def test_after_idling_three_quarters_are_remembered() -> None:
+    """RFC 7661 4.4.3: slow start leads back there."""
     congestion = control()
-    assert rounds(congestion, [0.050] * 6) == pytest.approx(13_680 * 2**6, rel=0.05)
+    congestion.window = 300_000
+    congestion.threshold = 100_000
+    congestion.idle()
+    assert (congestion.window, congestion.threshold) == (13_680, 225_000)
+
+
+def test_congestion_that_was_experienced_is_not_undone() -> None:
+    """RFC 3168: a mark is no guess."""
+    congestion = control()
+    congestion.window = 300_000
+    congestion.congestion_experienced(300_000)
+    congestion.undo()
+    assert congestion.window == 150_000
+
+
+def test_growth_of_less_than_an_octet_is_not_lost() -> None:
+    """RFC 5681 3.1 wants a segment for each round trip, in however many ACKs."""
+    congestion = control()
+    congestion.threshold = congestion.window = 10_000_000
+    for _ in range(10_000):
+        congestion.acknowledged(1000, None, ROUND_TRIP, 0, 0, 0.0)
+    assert congestion.window == pytest.approx(10_000_000 + SEGMENT, abs=2)
+
+
+# ---------------------------------------------------------------------- chosen for each connection
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_every_algorithm_is_one_interface(name: str) -> None:
+    congestion = ALGORITHMS[name](SEGMENT, 10)
+    assert isinstance(congestion, CongestionControl)
+    assert congestion.name == name
+    congestion.loss(100_000)
+    assert 2 * SEGMENT <= congestion.window < 100_000
+    congestion.undo()
     assert congestion.threshold == inf
 
 
-def test_a_growing_round_trip_slows_slow_start_and_then_ends_it() -> None:
-    """RFC 9406 4.2: a quarter of the growth, for five rounds."""
-    congestion = control()
-    before = rounds(congestion, [0.050, 0.050, 0.050, 0.060])
-    assert congestion.conservative
-    after = rounds(congestion, [0.061])
-    assert after == pytest.approx(1.25 * before, rel=0.1)
-    rounds(congestion, [0.062] * 6)
-    assert congestion.threshold < inf
-    assert not congestion.slow_start
+def test_the_configuration_chooses_and_cubic_is_the_default() -> None:
+    assert established().connection.congestion == "cubic"
+    assert established(Config(congestion="newreno")).connection.congestion == "newreno"
 
 
-def test_a_round_trip_that_shrinks_again_resumes_slow_start() -> None:
-    """RFC 9406 4.2."""
-    congestion = control()
-    rounds(congestion, [0.050, 0.050, 0.060, 0.050])
-    assert not congestion.conservative
-    assert congestion.slow_start
+def test_an_application_chooses_on_the_way_and_the_window_stays() -> None:
+    scene = established(scale=3)
+    scene.window = 60_000
+    scene.grow(300_000)
+    window = scene.connection.sender.congestion.window
+    scene.connection.congestion = "newreno"
+    assert scene.connection.congestion == "newreno"
+    assert scene.connection.sender.congestion.window == window
+    scene.send(bytes(800_000))
+    scene.now += 0.010
+    scene.inject("A", ack=300_000, sack=((301_000, 330_000),))
+    assert scene.connection.counters["fast-retransmit"] == 1
+    assert scene.connection.sender.congestion.threshold == window // 2
 
 
-def test_jitter_below_four_milliseconds_is_nothing() -> None:
-    """RFC 9406 4.3: MIN_RTT_THRESH."""
-    congestion = control()
-    rounds(congestion, [0.001, 0.004, 0.001, 0.004, 0.002])
-    assert not congestion.conservative
+def test_a_name_that_is_not_known_is_refused() -> None:
+    with pytest.raises(KeyError):
+        established().connection.congestion = "vegas"

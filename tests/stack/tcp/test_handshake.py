@@ -13,11 +13,11 @@ def test_an_active_open() -> None:
     scene = Scene(scale=7, timestamps=True)
     assert scene.drain() == ["SYN seq=-1"]
     syn = scene.last[0]
-    assert (syn.mss, syn.window_scale, syn.sack_permitted, syn.window) == (1380, 8, True, 65_535)
+    assert (syn.mss, syn.window_scale, syn.sack_permitted, syn.window) == (1380, 9, True, 65_535)
     assert syn.timestamp == (int(START * 1000), 0)
     assert scene.inject("SA", at=-1) == ["ACK seq=0 ack=0"]
     assert scene.last[0].timestamp == (int(START * 1000), scene.peer_clock)
-    assert scene.last[0].window == (1 << 20) >> 8
+    assert scene.last[0].window == (1 << 18) >> 9
     assert scene.state() is State.ESTABLISHED
     assert scene.take_events() == Events.CONNECTED
 
@@ -25,7 +25,7 @@ def test_an_active_open() -> None:
 def test_a_passive_open() -> None:
     scene = Scene(passive=True, scale=7)
     assert scene.drain() == ["SYN,ACK seq=-1 ack=0"]
-    assert scene.last[0].window_scale == 8
+    assert scene.last[0].window_scale == 9
     assert scene.inject("A") == []
     assert scene.state() is State.ESTABLISHED
     assert scene.take_events() == Events.CONNECTED

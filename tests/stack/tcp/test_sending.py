@@ -221,13 +221,19 @@ def test_what_did_not_fit_is_cut_anew_and_sent_again_at_once() -> None:
 
 
 def test_a_larger_path_is_used_for_what_is_new() -> None:
-    scene = established(mtu=640)
-    scene.send(bytes(1200))
-    scene.connection.path_mtu_changed(1420, scene.now)
-    assert scene.drain() == []
-    scene.inject("A", ack=1200)
-    scene.send(bytes(3000))
-    assert scene.last[0].segment_size == 1000
+    """RFC 4821 7.1: a probe finds out; without SACK, which shows a probe's loss, it is simply used."""
+    for sack in (True, False):
+        scene = established(mtu=640, sack=sack)
+        scene.send(bytes(1200))
+        scene.connection.path_mtu_changed(1420, scene.now)
+        assert scene.drain() == []
+        scene.inject("A", ack=1200)
+        scene.send(bytes(3000))
+        if sack:
+            assert [(len(segment.payload), segment.segment_size) for segment in scene.last] == [(1000, 0), (1800, 600)]
+            scene.inject("A", ack=4000)
+            scene.send(bytes(3000))
+        assert scene.last[0].segment_size == 1000
 
 
 def test_ipv6_headers_are_larger() -> None:

@@ -195,7 +195,7 @@ def test_the_window_grows_to_twice_what_is_consumed_in_a_round_trip() -> None:
     window = ReceiveWindow(1 << 20, 8 << 20)
     window.round_trip_sample(0.050, 0.0)
     for step in range(200):
-        window.consumed(int(step * 0.010 * 50e6), step * 0.010)
+        window.consumed(int(step * 0.010 * 50e6), int(step * 0.010 * 50e6), step * 0.010)
     assert window.limit == pytest.approx(2 * 50e6 * 0.050, rel=0.1)
 
 
@@ -203,9 +203,9 @@ def test_the_window_neither_shrinks_nor_exceeds_its_cap() -> None:
     window = ReceiveWindow(1 << 20, 8 << 20)
     window.round_trip_sample(0.500, 0.0)
     for step in range(10):
-        window.consumed(step * 100_000_000, step * 0.6)
+        window.consumed(step * 100_000_000, step * 100_000_000, step * 0.6)
     assert window.limit == 8 << 20
-    window.consumed(1_000_000_001, 100.0)
+    window.consumed(1_000_000_001, 1_000_000_001, 100.0)
     assert window.limit == 8 << 20
 
 
@@ -214,7 +214,7 @@ def test_a_queue_in_the_path_does_not_feed_the_window() -> None:
     window.round_trip_sample(0.002, 0.0)
     for step in range(1, 100):
         window.round_trip_sample(0.200, step * 0.1)
-        window.consumed(int(step * 0.1 * 12.5e6), step * 0.1)
+        window.consumed(int(step * 0.1 * 12.5e6), int(step * 0.1 * 12.5e6), step * 0.1)
     assert window.limit == 1 << 20
 
 

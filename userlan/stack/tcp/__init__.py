@@ -64,8 +64,10 @@ goes to the listener. Segments for nobody get ``reset_reply``.
 
 from userlan.stack.tcp.config import Config
 from userlan.stack.tcp.connection import REASON_PORT, Connection, Endpoint
+from userlan.stack.tcp.info import ConnectionInfo
 from userlan.stack.tcp.isn import Initial, InitialNumbers
 from userlan.stack.tcp.listener import Listener
+from userlan.stack.tcp.memory import Memory
 from userlan.stack.tcp.resets import reset_reply
 from userlan.stack.tcp.state import Events, State
 from userlan.stack.tcp.timewait import TimeWait
@@ -74,11 +76,13 @@ __all__ = [
     "REASON_PORT",
     "Config",
     "Connection",
+    "ConnectionInfo",
     "Endpoint",
     "Events",
     "Initial",
     "InitialNumbers",
     "Listener",
+    "Memory",
     "State",
     "TimeWait",
     "reset_reply",

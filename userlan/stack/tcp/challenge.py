@@ -6,6 +6,11 @@ is just as confused, can provoke; two ends must not answer each other's answers 
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from userlan.stack.tcp.connection import Connection
+
 CHALLENGES = 5
 INTERVAL = 1.0
 """So many in so many seconds (RFC 5961 7: "no more than X per Y", 10 in 5 s as an example). For one connection, not
@@ -26,3 +31,12 @@ class ChallengeLimit:
             self._count = 0
         self._count += 1
         return self._count <= CHALLENGES
+
+
+def challenge(connection: Connection, now: float) -> None:
+    """An ACK that a stranger cannot use and a confused peer can (RFC 5961), within the limit."""
+    if connection.challenge.allowed(now):
+        connection.challenge_due = True
+        connection.counters["challenge-ack"] += 1
+    else:
+        connection.counters["challenge-suppressed"] += 1

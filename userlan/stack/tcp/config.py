@@ -23,22 +23,27 @@ class Config:
     timestamps: bool = True
     sack: bool = True
     """Options that are offered and accepted (RFC 7323, RFC 2018)."""
+    ecn: bool = True
+    """Explicit congestion notification is offered and accepted (RFC 3168)."""
 
     # --- buffers
-    receive_window: int = 1 * MIB
-    """The receive window at the start: 100 Mbit/s at 80 ms, without any tuning."""
-    receive_window_max: int = 8 * MIB
-    """It grows to this at most: 640 Mbit/s at 100 ms."""
-    send_buffer: int = 1 * MIB
-    send_buffer_max: int = 8 * MIB
+    receive_window: int = 256 * KIB
+    """The receive window at the start: slow start needs four round trips to fill it, and it has grown by then; and a peer
+    whose octets nobody reads can fill no more."""
+    receive_window_max: int = 65_535 << 9
+    """It grows to this at most, 32 MiB: twice the product of 1 Gbit/s and 100 ms, and a third more."""
+    send_buffer: int = 256 * KIB
+    send_buffer_max: int = 32 * MIB
     """Octets that ``send`` takes before it says that it is full: at the start, and grown to twice what is in flight."""
     reassembly_ranges: int = 1024
     """Separate ranges that are kept out of order; more than a lossy 8 MiB window of 64 KB units makes, and bounded
     work."""
 
     # --- sending
-    congestion: str = "newreno"
+    congestion: str = "cubic"
     """The name of a congestion control in :data:`userlan.stack.tcp.congestion.ALGORITHMS`."""
+    pacing: bool = True
+    """New data leaves over the round trip where that is 5 ms or longer (RFC 9002 7.7)."""
     initial_window_segments: int = 10
     """RFC 6928."""
     nagle: bool = True

@@ -20,17 +20,20 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from userlan.stack.tcp import input as arriving
-from userlan.stack.tcp import output
+from userlan.stack.tcp import output, sizes
 from userlan.stack.tcp.challenge import ChallengeLimit
 from userlan.stack.tcp.config import Config
-from userlan.stack.tcp.handshake import MIN_MSS
+from userlan.stack.tcp.ecn import Ecn
+from userlan.stack.tcp.info import ConnectionInfo, Limits, snapshot
 from userlan.stack.tcp.isn import Initial
+from userlan.stack.tcp.memory import UNBOUNDED, Memory
+from userlan.stack.tcp.plpmtud import PathSearch
 from userlan.stack.tcp.receiver import Receiver
 from userlan.stack.tcp.send_buffer import Buffer
 from userlan.stack.tcp.sender import Sender
 from userlan.stack.tcp.seq import near
 from userlan.stack.tcp.state import HANDSHAKE, OPEN_FOR_SENDING, RECEIVING, Events, State
-from userlan.stack.tcp.timestamps import OPTION_LENGTH, Timestamps
+from userlan.stack.tcp.timestamps import Timestamps
 from userlan.stack.tcp.timewait import TimeWait
 from userlan.wire.tcp import Segment
 
@@ -39,10 +42,6 @@ if TYPE_CHECKING:
 
 Endpoint = tuple[bytes, int]
 """A packed address and a port."""
-
-HEADERS_V4 = 40
-HEADERS_V6 = 60
-"""Octets of an IP header and a TCP header without options."""
 
 DEFAULT_MSS_V4 = 536
 DEFAULT_MSS_V6 = 1220
@@ -71,30 +70,37 @@ class Connection:
     __slots__ = (
         "_backlog",
         "_events",
-        "_mtu",
         "_wants_room",
         "challenge",
         "challenge_due",
         "config",
         "context",
         "counters",
+        "ecn",
         "error",
         "handshake_due",
         "handshake_retries",
         "handshake_sent_at",
         "handshake_started_at",
+        "held",
         "initial",
         "keepalive_at",
         "keepalive_due",
         "keepalive_sent",
+        "limits",
         "linger_at",
         "listener",
         "local",
+        "memory",
+        "octets_retransmitted",
         "passive",
+        "path",
         "peer_mss",
         "receiver",
         "remote",
         "resets_due",
+        "segments_in",
+        "segments_out",
         "sender",
         "soft_error",
         "state",
@@ -126,6 +132,13 @@ class Connection:
         self.initial = initial.sequence
         self.sender = Sender(config, initial.sequence, self.counters)
         self.receiver = Receiver(config)
+        self.ecn = Ecn()
+        self.limits: Limits | None = None
+        """Once data was sent."""
+        self.segments_in = self.segments_out = self.octets_retransmitted = 0
+        self.memory = UNBOUNDED
+        self.held = 0
+        """Octets that are counted in ``memory``."""
         self.timestamps = Timestamps(initial.timestamp_offset)
         self.challenge = ChallengeLimit()
         self.challenge_due = False
@@ -141,7 +154,7 @@ class Connection:
         self.linger_at = inf
         """When a connection that nobody reads stops waiting in FIN-WAIT-2."""
         self.soft_error: str | None = None
-        self._mtu = mtu
+        self.path = PathSearch(mtu, len(local[0]) == 16)
         self._events = 0
         self._wants_room = False
         self._backlog: Backlog | None = None
@@ -163,7 +176,13 @@ class Connection:
     @property
     def send_room(self) -> int:
         """Octets that ``send`` would take now."""
-        return self.sender.room if self.state in OPEN_FOR_SENDING and not self.sender.fin_queued else 0
+        return self._room() if self.state in OPEN_FOR_SENDING and not self.sender.fin_queued else 0
+
+    def _room(self) -> int:
+        sender = self.sender
+        room = sender.room
+        share = self.memory.share - len(sender.buffer)
+        return room if room < share else max(0, share)
 
     @property
     def no_delay(self) -> bool:
@@ -174,6 +193,16 @@ class Connection:
     def no_delay(self, value: bool) -> None:
         self.sender.no_delay = value
         self.touch()
+
+    @property
+    def congestion(self) -> str:
+        """The name of the congestion control (:data:`userlan.stack.tcp.congestion.ALGORITHMS`). Another one goes on
+        from the present window. Raises KeyError for a name that is not known."""
+        return self.sender.congestion.name
+
+    @congestion.setter
+    def congestion(self, value: str) -> None:
+        self.sender.use_congestion(value)
 
     @property
     def user_timeout(self) -> float:
@@ -224,7 +253,7 @@ class Connection:
             data = data.cast("B")
         if self.state not in OPEN_FOR_SENDING or self.sender.fin_queued:
             return 0
-        room = self.sender.room
+        room = self._room()
         size = len(data)
         if size >= room:
             self._wants_room = True
@@ -232,6 +261,7 @@ class Connection:
                 data = memoryview(data)[:room]
                 size = room
         self.sender.buffer.append(data)
+        self.recount()
         self.touch()
         return size
 
@@ -240,6 +270,8 @@ class Connection:
         due."""
         receiver = self.receiver
         data = receiver.read(limit)
+        if not receiver.buffer.length:
+            self.recount()
         if receiver.ack_now:
             self.touch()
         return data
@@ -287,6 +319,7 @@ class Connection:
     def segment_arrived(self, segment: Segment, now: float) -> None:
         """A segment of this connection (RFC 9293 3.10.7). Its checksum is right; nothing else is trusted."""
         self.touch()
+        self.segments_in += 1
         if self.time_wait is not None:
             self.time_wait.segment_arrived(segment, now)
             self._follow_time_wait()
@@ -297,13 +330,25 @@ class Connection:
         """Everything that is due now, in order."""
         if self.time_wait is not None:
             return self.time_wait.transmit(now)
-        return output.transmit(self, now)
+        segments = output.transmit(self, now)
+        self.segments_out += len(segments)
+        return segments
+
+    def info(self, now: float) -> ConnectionInfo:
+        """What it is doing, as numbers."""
+        return snapshot(self, now)
+
+    @property
+    def waits_for_room(self) -> bool:
+        """``send`` took less than it was offered, and WRITABLE has not followed yet."""
+        return self._wants_room
 
     def deadline(self) -> float | None:
         """When ``tick`` is to be called at the latest; None: not before something else happens."""
         if self.time_wait is not None:
             return self.time_wait.deadline()
-        deadline = min(self.sender.timer_at, self.receiver.ack_at, self.keepalive_at, self.linger_at)
+        sender = self.sender
+        deadline = min(sender.timer_at, sender.wake_at, self.receiver.ack_at, self.keepalive_at, self.linger_at)
         return None if deadline == inf else deadline
 
     def tick(self, now: float) -> None:
@@ -323,11 +368,16 @@ class Connection:
 
     def path_mtu_changed(self, mtu: int, now: float) -> None:
         """The path takes IP packets of ``mtu`` octets. What is in flight and larger is cut anew and sent again (RFC
-        1191 6.5)."""
-        self._mtu = mtu
-        if self.state not in HANDSHAKE and self.sender.use_segment(self.effective_segment()):
-            self.sender.segment_shrank()
-            self.touch()
+        1191 6.5); larger ones than now are tried by probes."""
+        if self.state in HANDSHAKE:
+            self.path = PathSearch(mtu, len(self.local[0]) == 16)
+            return
+        sizes.path_changed(self, mtu, now)
+
+    def too_big(self, mtu: int, sequence: int, now: float) -> bool:
+        """A message "packet too big", plausible so far, about our segment with this wire sequence number (the host
+        checked :meth:`quotes_flight`). True: it is to be believed at once; else it is kept in mind (RFC 5927 7.2)."""
+        return self.state in HANDSHAKE or sizes.too_big(self, mtu, sequence, now)
 
     def unreachable(self, hard: bool, reason: str, now: float) -> None:
         """An ICMP error about a segment of ours (the host checked :meth:`quotes_flight`).
@@ -353,15 +403,17 @@ class Connection:
         if self.touched is not None:
             self.touched[self] = None
 
-    def offered_mss(self) -> int:
-        """The MSS of our SYN: what the interface takes (RFC 6691)."""
-        headers = HEADERS_V4 if len(self.local[0]) == 4 else HEADERS_V6
-        return max(MIN_MSS, min(self._mtu - headers, self.config.max_mss))
+    def use_memory(self, memory: Memory) -> None:
+        """Count what is buffered in the host's budget, and keep to it; the owner calls ``recount`` after each use."""
+        self.memory = self.receiver.memory = memory
 
-    def effective_segment(self) -> int:
-        """Octets of payload in one wire segment: both ends' limits, less the timestamps (RFC 9293 3.7.1)."""
-        segment = min(self.peer_mss, self.offered_mss())
-        return segment - OPTION_LENGTH if self.timestamps.enabled else segment
+    def recount(self) -> None:
+        """Bring the budget up to date with what this connection holds."""
+        receiver, buffer = self.receiver, self.sender.buffer
+        held = receiver.buffer.length + receiver.reassembly.length + buffer.end - buffer.start
+        if held != self.held:
+            self.memory.change(held - self.held)
+            self.held = held
 
     def report(self, events: int) -> None:
         """Note :class:`Events`."""
@@ -369,7 +421,7 @@ class Connection:
 
     def room_freed(self) -> None:
         """Octets were acknowledged: report WRITABLE when the application waits and there is a quarter of the buffer."""
-        if self._wants_room and self.sender.room * 4 >= self.sender.capacity:
+        if self._wants_room and self._room() * 4 >= min(self.sender.capacity, self.memory.share):
             self._wants_room = False
             self._events |= Events.WRITABLE
 

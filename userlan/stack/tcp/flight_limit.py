@@ -13,14 +13,18 @@ in a queue. So beside the congestion window::
   to its ACK (draft-cheng-iccrg-delivery-rate-estimation): the highest, since a lower one may only mean that the
   application, the receiver's window or a loss held the sender back. Samples that the application limited only count
   when they are higher.
-- The **queue time** (8 ms) lets the rate be found to grow: with it in flight a faster path is seen as a faster
-  delivery. It is twice the round trip's variation where that is more, since on a path with jitter (Wi-Fi) that much
-  is under way without any queue.
+- The **queue time** lets the rate be found to grow: with it in flight a faster path is seen as a faster delivery. It is
+  8 ms, and an eighth of the round trip (12 ms at most) on a long path, more than the window of CUBIC or NewReno grows
+  in a round trip, so that they are never held back on a path without a queue. It is twice the round trip's variation
+  where that is more, since on a path with jitter (Wi-Fi) that much is under way without any queue; but not when
+  every sample of a round trip was longer than the shortest one by the queue time: that is a queue, and ours.
 - The **shortest round trip** is measured anew every 10 s: for one round trip the limit is half a product, so that our
   own standing queue drains and is not taken for the path (as BBR's ProbeRTT). A path that became longer is recognized
   the same way.
-- In **slow start** the limit is 2.9 times as high, so that the window doubles freely each round trip (1.25 times once
-  HyStart++ suspects a queue), and before the first rate is known there is none. When the rate has not grown by a
+- In **slow start** the limit is 2.9 times as high, so that the window doubles freely each round trip, and before the
+  first rate is known there is none. It is 1.25 times once HyStart++ suspects a queue, or while the last samples were
+  all longer than the shortest by HyStart++'s threshold: with pacing, the queue of a slow start grows in the course of
+  one round trip, of which the first sample shows nothing yet. When the rate has not grown by a
   quarter in three round trips that nothing else limited, the pipe is full: slow start ends (as BBR's Startup does).
 
 It does not slow a long or a lossy path down: there the round trip exceeds the queue time many times, the product of
@@ -61,6 +65,21 @@ FULL_PIPE_ROUNDS = 3
 MAX_QUEUE_TIME = 0.040
 """Seconds: jitter raises the queue time to this at most."""
 
+QUEUE_SHARE = 1 / 8
+MAX_QUEUE_SHARE = 0.012
+"""Of the round trip, and seconds: the queue time on a long path."""
+
+MIN_SIGN = 0.004
+MAX_SIGN = 0.016
+SIGN_SHARE = 1 / 8
+"""Seconds, and of the round trip: by how much samples are longer when there is a queue (RFC 9406 4.3)."""
+
+LAST_SAMPLES = 4
+"""Samples of which, and of as many before, the shortest tells of the present."""
+
+SAME = 0.001
+"""Seconds: a round trip that is longer than the shortest by no more is the shortest one again."""
+
 
 class FlightLimit:
     """Keeps the delivery rate (octets/s), the shortest round trip (s) and the limit (octets)."""
@@ -72,12 +91,17 @@ class FlightLimit:
         "_full_rate",
         "_full_rounds",
         "_latest",
+        "_low",
+        "_low_before",
         "_probe_shortest",
         "_probe_until",
         "_queue_time",
         "_rates",
         "_round_delivered",
+        "_round_shortest",
+        "_samples",
         "_shortest_at",
+        "_standing",
         "application_limited_until",
         "delivered",
         "limit",
@@ -105,6 +129,11 @@ class FlightLimit:
         self._shortest_at = 0.0
         self._probe_until = 0.0
         self._probe_shortest = inf
+        self._round_shortest = inf
+        self._low = self._low_before = inf
+        self._samples = 0
+        self._standing = 0.0
+        """Seconds by which every sample of the last round trip was longer than the shortest one."""
 
     @property
     def full_pipe(self) -> bool:
@@ -135,7 +164,7 @@ class FlightLimit:
         self.delivered += octets
         self._delivered_at = now
         if rtt is not None:
-            self._round_trip(rtt, now)
+            self.round_trip(rtt, now)
         if youngest is not None:
             self._first_sent_at = youngest.sent_at
             elapsed = max(youngest.sent_at - youngest.first_sent_at, now - youngest.delivered_at)
@@ -148,7 +177,13 @@ class FlightLimit:
         if now < self._probe_until:
             self.limit = max(self._floor / 4, self.rate * self.shortest / 2)
             return
-        queue_time = max(self._queue_time, min(2 * variation, MAX_QUEUE_TIME))
+        queue_time = max(self._queue_time, min(self.shortest * QUEUE_SHARE, MAX_QUEUE_SHARE))
+        if gain > CONSERVATIVE_GAIN:
+            sign = min(max(self.shortest * SIGN_SHARE, MIN_SIGN), MAX_SIGN)
+            if min(self._low, self._low_before) > self.shortest + sign:
+                gain = CONSERVATIVE_GAIN
+        if self._standing < queue_time and 2 * variation > queue_time:
+            queue_time = min(2 * variation, MAX_QUEUE_TIME)
         self.limit = max(self._floor, self.rate * (self.shortest + queue_time) * gain)
 
     def _sample(self, rate: float, application_limited: bool, now: float) -> None:
@@ -165,16 +200,27 @@ class FlightLimit:
 
     def _next_round(self, application_limited: bool) -> None:
         self._round_delivered = self.delivered
+        self._standing = self._round_shortest - self.shortest if self._round_shortest < inf else 0.0
+        self._round_shortest = inf
         if self.rate >= self._full_rate * FULL_PIPE_GROWTH:
             self._full_rate = self.rate
             self._full_rounds = 0
         elif not application_limited:
             self._full_rounds += 1
 
-    def _round_trip(self, rtt: float, now: float) -> None:
+    def round_trip(self, rtt: float, now: float) -> None:
+        """A sample (s), of the handshake for instance."""
         self._latest = rtt
-        if rtt <= self.shortest:
-            self.shortest = rtt
+        if self._samples == LAST_SAMPLES:
+            self._low_before, self._low, self._samples = self._low, inf, 0
+        self._samples += 1
+        if rtt < self._low:
+            self._low = rtt
+        if rtt < self._round_shortest:
+            self._round_shortest = rtt
+        if rtt <= self.shortest + SAME:
+            if rtt < self.shortest:
+                self.shortest = rtt
             self._shortest_at = now
             return
         if self._probe_until:

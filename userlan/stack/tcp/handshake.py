@@ -6,6 +6,9 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING
 
+from userlan.stack.tcp import sizes
+from userlan.stack.tcp.challenge import challenge
+from userlan.stack.tcp.ecn import SETUP
 from userlan.stack.tcp.receiver import MAX_SCALE, MAX_WINDOW_FIELD, window_shift
 from userlan.stack.tcp.resets import reset
 from userlan.stack.tcp.seq import SEQUENCE_MASK, near
@@ -15,11 +18,7 @@ from userlan.wire.tcp import Flags, Segment
 if TYPE_CHECKING:
     from userlan.stack.tcp.connection import Connection
 
-SYN, RST, ACK = Flags.SYN, Flags.RST, Flags.ACK
-
-MIN_MSS = 88
-"""Octets: a smaller offer only costs work and is taken for this one (Linux: tcp_min_snd_mss, 48)."""
-
+SYN, RST, ACK, ECE = Flags.SYN, Flags.RST, Flags.ACK, Flags.ECE
 
 def in_syn_sent(connection: Connection, segment: Segment, now: float) -> bool:
     """RFC 9293 3.10.7.3. True: it was the SYN-ACK, and text or FIN in it count."""
@@ -52,7 +51,7 @@ def take_syn(connection: Connection, segment: Segment, now: float) -> None:
     config = connection.config
     sender = connection.sender
     if segment.mss:
-        connection.peer_mss = max(segment.mss, MIN_MSS)
+        connection.peer_mss = max(segment.mss, sizes.MIN_MSS)
     scaled = config.window_scale and segment.window_scale is not None
     if scaled:
         sender.scale = min(segment.window_scale or 0, MAX_SCALE)
@@ -60,6 +59,10 @@ def take_syn(connection: Connection, segment: Segment, now: float) -> None:
         connection.timestamps.enabled = True
         connection.timestamps.keep(segment.timestamp[0], now)
     sender.sack = config.sack and segment.sack_permitted
+    if segment.flags & ACK:
+        connection.ecn.answered(segment.flags, config.ecn and not connection.handshake_retries)
+    else:
+        connection.ecn.asked(segment.flags, config.ecn)
     connection.receiver.start(segment.seq, scaled)
     sender.window = sender.max_window = segment.window
     sender.wl1 = segment.seq
@@ -69,14 +72,16 @@ def take_syn(connection: Connection, segment: Segment, now: float) -> None:
 def established(connection: Connection, now: float) -> None:
     """Our SYN was acknowledged."""
     sender = connection.sender
+    sender.rtt.progress()
     if connection.handshake_retries:
         sender.rtt.forget_handshake()
         sender.congestion.handshake_lost()
     else:
         rtt = now - connection.handshake_sent_at
-        sender.rtt.sample(rtt)
+        sender.first_round_trip(rtt, now)
         connection.receiver.window.round_trip_sample(rtt, now)
-    sender.established(connection.initial + 1, connection.effective_segment(), now)
+    connection.path.limit(sizes.largest_to_peer(connection))
+    sender.established(connection.initial + 1, sizes.effective_segment(connection), now)
     connection.handshake_due = False
     connection.left_backlog()
     connection.state = State.FIN_WAIT_1 if sender.fin_queued else State.ESTABLISHED
@@ -85,34 +90,50 @@ def established(connection: Connection, now: float) -> None:
     connection.report(Events.CONNECTED)
 
 
-def is_simultaneous(connection: Connection, segment: Segment, seq: int) -> bool:
+def is_simultaneous(connection: Connection, segment: Segment, seq: int, now: float) -> bool:
     """A SYN in SYN-RECEIVED. True: it is the one that is known, with an ACK (simultaneous open), so the rest of it
-    counts."""
-    if seq != connection.receiver.next - 1 or segment.flags & RST:
+    counts.
+
+    Another one comes from a peer that began anew, or from a stranger; RFC 9293 3.10.7.4 would give the connection up
+    for it. A challenge ACK tells them apart: a peer that began anew answers it with the RST that is right, and its
+    next SYN opens (RFC 5961 4).
+    """
+    if segment.flags & RST:
+        return False
+    if seq != connection.receiver.next - 1:
+        connection.counters["syn-unexpected"] += 1
+        challenge(connection, now)
         return False
     if segment.flags & ACK:
         return True
+    connection.ecn.asked(segment.flags, connection.ecn.enabled)
     connection.handshake_retries += 1
     connection.handshake_due = True
     return False
 
 
 def syn(connection: Connection, now: float) -> Segment:
-    """SYN, or SYN-ACK with those options that the peer's SYN had (RFC 7323 2.2 and 3.2)."""
+    """SYN, or SYN-ACK with those options that the peer's SYN had (RFC 7323 2.2 and 3.2). ECN is asked for once (RFC
+    3168 6.1.1.1)."""
     config = connection.config
     sender = connection.sender
     receiver = connection.receiver
     connection.handshake_due = False
     connection.handshake_sent_at = now
     answering = connection.state is State.SYN_RECEIVED
+    flags = SYN | ACK if answering else SYN
+    if answering:
+        flags |= ECE if connection.ecn.enabled else 0
+    elif config.ecn and not connection.handshake_retries:
+        flags |= SETUP
     segment = Segment(
         connection.local[1],
         connection.remote[1],
         connection.initial & SEQUENCE_MASK,
         receiver.next & SEQUENCE_MASK if answering else 0,
-        SYN | ACK if answering else SYN,
-        min(receiver.window.limit, MAX_WINDOW_FIELD),
-        mss=connection.offered_mss(),
+        flags,
+        min(receiver.limit, MAX_WINDOW_FIELD),
+        mss=sizes.offered_mss(connection),
         sack_permitted=sender.sack if answering else config.sack,
     )
     if receiver.scaled if answering else config.window_scale:

@@ -4,7 +4,7 @@
     0     (RFC 7323 5.3 R1)    PAWS; a segment without the timestamp that was agreed on is dropped
     1     sequence number      ``Receiver.acceptable``; else an ACK (limited when it carried nothing)
     2     RST                  exactly RCV.NXT resets; elsewhere in the window a challenge ACK (RFC 5961 3)
-    4     SYN                  a challenge ACK (RFC 5961 4)
+    4     SYN                  a challenge ACK, wherever it lies (RFC 5961 4)
     5     ACK                  SND.UNA - MAX.SND.WND <= SEG.ACK <= SND.NXT, else a challenge ACK (RFC 5961 5)
     6     URG                  ignored: the octets are ordinary data (RFC 6093 5 tells not to use it)
     7     segment text         ``Receiver.take``
@@ -16,7 +16,8 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING
 
-from userlan.stack.tcp import handshake, output
+from userlan.stack.tcp import handshake, output, sizes
+from userlan.stack.tcp.challenge import challenge
 from userlan.stack.tcp.resets import reset
 from userlan.stack.tcp.send_buffer import Buffer
 from userlan.stack.tcp.seq import near
@@ -27,7 +28,7 @@ from userlan.wire.tcp import Flags, Segment
 if TYPE_CHECKING:
     from userlan.stack.tcp.connection import Connection
 
-FIN, SYN, RST, PSH, ACK = Flags.FIN, Flags.SYN, Flags.RST, Flags.PSH, Flags.ACK
+FIN, SYN, RST, PSH, ACK, ECE = Flags.FIN, Flags.SYN, Flags.RST, Flags.PSH, Flags.ACK, Flags.ECE
 
 MAX_DUPLICATES = 3
 """Duplicate ACKs for one batch, for a peer without SACK: as many as start a fast retransmit (RFC 5681 3.2)."""
@@ -51,7 +52,7 @@ def segment_arrived(connection: Connection, segment: Segment, now: float) -> Non
     payload = segment.payload
     seq = near(segment.seq, receiver.next)
     if state is State.SYN_RECEIVED and flags & SYN:
-        if not handshake.is_simultaneous(connection, segment, seq):
+        if not handshake.is_simultaneous(connection, segment, seq, now):
             return
         seq += 1
         flags &= ~SYN
@@ -73,8 +74,13 @@ def segment_arrived(connection: Connection, segment: Segment, now: float) -> Non
         handshake.established(connection, now)
     elif ack > sender.highest or ack < sender.una - sender.max_window:
         connection.counters["ack-unsent" if ack > sender.una else "ack-old"] += 1
-        output.challenge(connection, now)
+        challenge(connection, now)
         return
+    ecn = connection.ecn
+    if ecn.enabled:
+        sender.echoed = flags & ECE != 0
+        if ecn.arrived(flags, segment.ecn, len(payload) > 0):
+            receiver.ack_now = True
     _acknowledged(connection, segment, seq, ack, not payload and not flags & FIN, now)
     state = connection.state
     if state is State.CLOSED or connection.time_wait is not None:
@@ -98,6 +104,8 @@ def _sequence_is_right(
     if timestamps.enabled and not flags & RST:
         timestamp = segment.timestamp
         if timestamp is None:
+            if flags & SYN:
+                return True
             connection.counters["timestamp-missing"] += 1
             return False
         if timestamps.is_stale(timestamp[0], now):
@@ -124,7 +132,7 @@ def _answer_unacceptable(connection: Connection, length: int, flags: int, now: f
     if length and not flags & SYN:
         connection.receiver.ack_now = True
     else:
-        output.challenge(connection, now)
+        challenge(connection, now)
 
 
 def _control(connection: Connection, flags: int, seq: int, now: float) -> None:
@@ -132,7 +140,7 @@ def _control(connection: Connection, flags: int, seq: int, now: float) -> None:
     if flags & RST:
         if seq != connection.receiver.next:
             connection.counters["rst-inexact"] += 1
-            output.challenge(connection, now)
+            challenge(connection, now)
         elif connection.state is State.SYN_RECEIVED:
             connection.end("refused")
         elif connection.state in (State.CLOSING, State.LAST_ACK):
@@ -141,7 +149,7 @@ def _control(connection: Connection, flags: int, seq: int, now: float) -> None:
             connection.end("reset")
     elif flags & SYN:
         connection.counters["syn-unexpected"] += 1
-        output.challenge(connection, now)
+        challenge(connection, now)
     else:
         connection.counters["ack-missing"] += 1
 
@@ -164,9 +172,16 @@ def _acknowledged(connection: Connection, segment: Segment, seq: int, ack: int, 
         if not bare and age is not None and now >= receiver.sample_after:
             receiver.sample_after = now + ROUND_TRIP_INTERVAL
             receiver.window.round_trip_sample(max(age, TICK), now)
+    path = connection.path
+    if path.probe is not None and path.probed(sender, ack, segment.sack, now):
+        sizes.path_found(connection)
+    if ack >= path.proof_at:
+        path.arrived()
     if ack > una or segment.sack or (bare and ack == una and sender.board):
         unchanged = segment.window << sender.scale == sender.window
         sender.acknowledged(ack, segment.sack, age, bare and unchanged, now)
+    if sender.echoed and ack >= una:
+        sender.recovery.congestion_experienced(ack, sender.nxt, sender.base)
     if ack >= una:
         sender.update_window(seq, ack, segment.window, now)
     if ack <= una:
@@ -203,6 +218,10 @@ def _text(connection: Connection, seq: int, payload: Buffer, unit: int, flags: i
         connection.end("aborted")
         return
     size = len(payload)
+    if size and not receiver.has_memory():
+        connection.counters["memory-full"] += 1
+        receiver.ack_now = True
+        return
     if size:
         if not connection.sender.sack and seq > receiver.next:
             receiver.duplicates_due = min(MAX_DUPLICATES, receiver.duplicates_due + -(-size // (unit or size)))

@@ -2,7 +2,8 @@
 
 A data segment carries the ACK. SACK blocks travel in segments without data only, so that data segments keep one
 header size; such an ACK leaves first. One ACK is sent for a batch of arrivals, and as many as it takes when more
-ranges changed than fit in one option: there is no later ACK that would repeat them.
+ranges changed than fit in one option: there is no later ACK that would repeat them. They leave in the order of the
+changes, the latest last: told the other way round, they would look like reordering to the sender (RFC 8985 6.2).
 """
 
 from __future__ import annotations
@@ -10,9 +11,12 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING
 
-from userlan.stack.tcp import handshake
+from userlan.stack.tcp import handshake, sizes, timers
+from userlan.stack.tcp.ecn import ECT0
+from userlan.stack.tcp.info import Limits
 from userlan.stack.tcp.seq import SEQUENCE_MASK
 from userlan.stack.tcp.state import HANDSHAKE, SENDING, State
+from userlan.stack.tcp.transmission import next_run
 from userlan.wire.tcp import Flags, Segment
 
 if TYPE_CHECKING:
@@ -20,6 +24,7 @@ if TYPE_CHECKING:
     from userlan.stack.tcp.scoreboard import Run
 
 FIN, SYN, RST, PSH, ACK = Flags.FIN, Flags.SYN, Flags.RST, Flags.PSH, Flags.ACK
+ECE, CWR = Flags.ECE, Flags.CWR
 
 SACK_BLOCKS = 4
 SACK_BLOCKS_WITH_TIMESTAMPS = 3
@@ -64,7 +69,15 @@ def _send_data(connection: Connection, segments: list[Segment], now: float) -> N
         segments.append(_probe(connection, now))
     first = True
     window = 0
-    while (run := sender.next_run(now)) is not None:
+    path = connection.path
+    if path.searching and (probe := path.next_probe(sender, sizes.overhead(connection), now)) is not None:
+        first = False
+        window = connection.receiver.window_field(now)
+        option = connection.timestamps.option(now)
+        segments.append(_run(connection, probe, window, option))
+        segments[-1].segment_size = 0
+        connection.counters["mtu-probe"] += 1
+    while (run := next_run(sender, now)) is not None:
         if first:
             first = False
             window = connection.receiver.window_field(now)
@@ -74,7 +87,24 @@ def _send_data(connection: Connection, segments: list[Segment], now: float) -> N
         connection.receiver.ack_was_sent()
         connection.receiver.data_was_sent(now)
         connection.challenge_due = False
-    sender.arm(now)
+    timers.arm(sender, now)
+    if not first or connection.limits is not None:
+        _note_limits(connection, now)
+
+
+def _note_limits(connection: Connection, now: float) -> None:
+    """What holds the sender back from now on, for ``Connection.info``."""
+    sender = connection.sender
+    limits = connection.limits
+    if limits is None:
+        limits = connection.limits = Limits()
+    if sender.buffer.end > sender.nxt:
+        held = sender.una + sender.window - sender.nxt < sender.segment
+        limits.note(Limits.RECEIVE_WINDOW if held else Limits.BUSY, now)
+    elif not sender.board:
+        limits.note(Limits.IDLE, now)
+    else:
+        limits.note(Limits.SEND_BUFFER if connection.waits_for_room else Limits.BUSY, now)
 
 
 def _run(connection: Connection, run: Run, window: int, option: tuple[int, int] | None) -> Segment:
@@ -90,7 +120,22 @@ def _run(connection: Connection, run: Run, window: int, option: tuple[int, int] 
             flags = ACK | PSH | FIN if start < last else ACK | FIN
             end = last
     length = end - start
+    codepoint = 0
+    ecn = connection.ecn
+    if ecn.enabled:
+        if ecn.echo:
+            flags |= ECE
+        if length and not run.retransmitted:
+            codepoint = ECT0
+            if sender.recovery.reduced:
+                sender.recovery.reduced = False
+                flags |= CWR
     segment = sender.segment
+    if run.retransmitted:
+        connection.octets_retransmitted += length
+    path = connection.path
+    if path.proven < path.plpmtu and length >= segment:
+        path.left(start + segment)
     return Segment(
         connection.local[1],
         connection.remote[1],
@@ -102,6 +147,7 @@ def _run(connection: Connection, run: Run, window: int, option: tuple[int, int] 
         buffer.slice(start, length),
         segment if length > segment else 0,
         timestamp=option,
+        ecn=codepoint,
     )
 
 
@@ -127,7 +173,7 @@ def _bare(connection: Connection, now: float) -> Segment:
         connection.remote[1],
         (sender.nxt if sender.nxt <= edge else edge) & SEQUENCE_MASK,
         receiver.next & SEQUENCE_MASK,
-        ACK,
+        ACK | ECE if connection.ecn.echo else ACK,
         receiver.window_field(now),
         timestamp=connection.timestamps.option(now),
     )
@@ -147,13 +193,13 @@ def _acknowledge_selectively(connection: Connection, segments: list[Segment], no
         receiver.reassembly.duplicate = None
         return
     each = SACK_BLOCKS_WITH_TIMESTAMPS if connection.timestamps.enabled else SACK_BLOCKS
-    for blocks in receiver.reassembly.blocks(each) or [[]]:
+    for blocks in reversed(receiver.reassembly.blocks(each) or [[]]):
         segment = _bare(connection, now)
         segment.sack = tuple((left & SEQUENCE_MASK, right & SEQUENCE_MASK) for left, right in blocks)
         segments.append(segment)
 
 
-# ---------------------------------------------------------------------- RST and challenge ACK
+# ---------------------------------------------------------------------- RST
 
 
 def queue_reset(connection: Connection, now: float) -> None:
@@ -166,15 +212,6 @@ def queue_reset(connection: Connection, now: float) -> None:
     connection.resets_due.append(segment)
 
 
-def challenge(connection: Connection, now: float) -> None:
-    """An ACK that a stranger cannot use and a confused peer can (RFC 5961), within the limit."""
-    if connection.challenge.allowed(now):
-        connection.challenge_due = True
-        connection.counters["challenge-ack"] += 1
-    else:
-        connection.counters["challenge-suppressed"] += 1
-
-
 # ---------------------------------------------------------------------- timers
 
 
@@ -185,12 +222,16 @@ def tick(connection: Connection, now: float) -> None:
     if receiver.ack_at <= now:
         receiver.ack_now = True
         receiver.ack_at = inf
+    if sender.wake_at <= now:
+        timers.wake(sender, now)
     if sender.timer_at <= now:
         if connection.state in HANDSHAKE:
             handshake.timer(connection, now)
-        elif not sender.timer(now):
+        elif not timers.expired(sender, now):
             connection.end(connection.soft_error or "timeout")
             return
+        else:
+            sizes.stalled(connection, now)
     if connection.keepalive_at <= now:
         _keepalive_timer(connection, now)
     if connection.linger_at <= now:

@@ -11,12 +11,21 @@ shrinks: RFC 9293 3.8.6 forbids taking back.
 ::
 
     limit = clamp(2 x consumed / elapsed x shortest round trip, start .. maximum)
+
+A sender in slow start doubles what it sends each round trip, and is measured a round trip late: while consumption
+exceeds all that was measured before by half, the gain is 3. What a filled gap lets through at once is no such growth, so
+no more counts than arrived in the same time. It starts small: only what an application really read makes it
+grow, so a peer whose octets nobody reads holds no more than the start.
 """
 
 from __future__ import annotations
 
 GAIN = 2
 """Windows per bandwidth-delay product: one in flight, one while a loss is repaired."""
+
+GROWTH_GAIN = 3
+GROWTH = 1.5
+"""The gain while consumption exceeds its peak by this factor."""
 
 MIN_INTERVAL = 0.010
 """Seconds over which consumption is measured at least: shorter ones measure the batches of the event loop."""
@@ -28,7 +37,7 @@ SHORTEST_LIFETIME = 60.0
 class ReceiveWindow:
     """``limit`` is how many octets may be buffered or in flight towards here."""
 
-    __slots__ = ("_consumed", "_maximum", "_measured_at", "_next", "_since", "limit", "round_trip")
+    __slots__ = ("_arrived", "_consumed", "_maximum", "_measured_at", "_next", "_peak", "_since", "limit", "round_trip")
 
     def __init__(self, start: int, maximum: int) -> None:
         self.limit = start
@@ -38,6 +47,13 @@ class ReceiveWindow:
         self._measured_at = 0.0
         self._since: float | None = None
         self._consumed = 0
+        self._arrived = 0
+        self._peak = 0.0
+
+    def bound(self, maximum: int) -> None:
+        """No window beyond ``maximum`` octets can be told."""
+        self._maximum = min(self._maximum, maximum)
+        self.limit = min(self.limit, maximum)
 
     def round_trip_sample(self, rtt: float, now: float) -> None:
         """A round trip took ``rtt`` seconds."""
@@ -51,17 +67,21 @@ class ReceiveWindow:
             self._next = None
             self._measured_at = now
 
-    def consumed(self, total: int, now: float) -> None:
-        """The application has read ``total`` octets since the connection began. Called for each ACK that is sent."""
+    def consumed(self, total: int, arrived: int, now: float) -> None:
+        """The application has read ``total`` octets since the connection began; ``arrived`` is where the octets end that
+        are here, with those out of order counted. Called for each ACK that is sent."""
         since = self._since
         if since is None:
-            self._since, self._consumed = now, total
+            self._since, self._consumed, self._arrived = now, total, arrived
             return
         round_trip = self.round_trip
         elapsed = now - since
         if round_trip is None or elapsed < round_trip or elapsed < MIN_INTERVAL:
             return
-        wanted = int(GAIN * (total - self._consumed) * round_trip / elapsed)
+        rate = min(total - self._consumed, arrived - self._arrived) / elapsed
+        wanted = int((GROWTH_GAIN if 0 < GROWTH * self._peak < rate else GAIN) * rate * round_trip)
+        if rate > self._peak:
+            self._peak = rate
         if wanted > self.limit:
             self.limit = min(wanted, self._maximum)
-        self._since, self._consumed = now, total
+        self._since, self._consumed, self._arrived = now, total, arrived

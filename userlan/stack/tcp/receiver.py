@@ -17,6 +17,7 @@ from __future__ import annotations
 from math import inf
 
 from userlan.stack.tcp.config import Config
+from userlan.stack.tcp.memory import FLOOR, UNBOUNDED
 from userlan.stack.tcp.reassembly import Reassembly
 from userlan.stack.tcp.receive_buffer import ReceiveBuffer
 from userlan.stack.tcp.receive_window import ReceiveWindow
@@ -60,6 +61,8 @@ class Receiver:
         "duplicates_due",
         "fin_at",
         "finished",
+        "initial",
+        "memory",
         "next",
         "reassembly",
         "sample_after",
@@ -71,6 +74,8 @@ class Receiver:
 
     def __init__(self, config: Config) -> None:
         self.config = config
+        self.initial = 0
+        """The position of the peer's SYN."""
         self.next = 0
         self.advertised = 0
         self.ack_sent = 0
@@ -84,6 +89,7 @@ class Receiver:
         self.buffer = ReceiveBuffer()
         self.reassembly = Reassembly(config.reassembly_ranges)
         self.window = ReceiveWindow(config.receive_window, config.receive_window_max)
+        self.memory = UNBOUNDED
         self.consumed = 0
         self.ack_now = False
         self.ack_at = inf
@@ -99,10 +105,27 @@ class Receiver:
 
     def start(self, initial: int, scaled: bool) -> None:
         """The peer's SYN with this position arrived; ``scaled``: windows that are told from now on are shifted."""
+        if not scaled:
+            self.window.bound(MAX_WINDOW_FIELD)
+        self.initial = initial
         self.next = self.ack_sent = initial + 1
-        self.advertised = self.next + min(self.window.limit, MAX_WINDOW_FIELD)
+        self.advertised = self.next + min(self.limit, MAX_WINDOW_FIELD)
         self.scaled = scaled
         self.scale = window_shift(self.config.receive_window_max) if scaled else 0
+
+    @property
+    def limit(self) -> int:
+        """Octets that may be buffered or under way to here: what the path needs, within the host's memory."""
+        limit, share = self.window.limit, self.memory.share
+        return limit if limit < share else share
+
+    def has_memory(self) -> bool:
+        """Whether segment text may be kept. With the host's memory exhausted only a little: then what is out of order
+        goes first, and what was promised is dropped rather than kept (RFC 2018 8; the peer still has it)."""
+        if not self.memory.exhausted or self.buffer.length + self.reassembly.length < FLOOR:
+            return True
+        self.reassembly.clear()
+        return self.buffer.length < FLOOR
 
     def acceptable(self, start: int, length: int) -> bool:
         """The four cases of RFC 9293 3.10.7.4, first; ``length`` counts SYN and FIN.
@@ -216,10 +239,11 @@ class Receiver:
         if size:
             self.consumed += size
             if not self.ack_now and not self.finished:
-                opened = self.next + self.window.limit - self.buffer.length - self.advertised
+                limit = self.limit
+                opened = self.next + limit - self.buffer.length - self.advertised
                 remaining = self.advertised - self.next
-                small = min(self.segment, self.window.limit // 2)
-                if opened >= min(UPDATE, self.window.limit // 2) or (remaining < small and opened >= small):
+                small = min(self.segment, limit // 2)
+                if opened >= min(UPDATE, limit // 2) or (remaining < small and opened >= small):
                     self.ack_now = True
         return data
 
@@ -229,9 +253,10 @@ class Receiver:
         The edge moves by a segment, or half the window, at least (RFC 9293 3.8.6.2.2), and never back (3.8.6) by more
         than the scale's rounding; what was told remains acceptable.
         """
-        self.window.consumed(self.consumed, now)
-        edge = self.next + self.window.limit - self.buffer.length
-        if edge - self.advertised < min(self.segment, self.window.limit // 2):
+        self.window.consumed(self.consumed, self.next + self.reassembly.length, now)
+        limit = self.limit
+        edge = self.next + limit - self.buffer.length
+        if edge - self.advertised < min(self.segment, limit // 2):
             edge = self.advertised
         room = edge - self.next
         scale = self.scale

@@ -8,13 +8,13 @@
 
 The work of an ACK depends on the runs that it changes, not on wire packets: a run is split only where a SACK block
 ends inside it. Each run knows the time of its last transmission and the state of delivery at that time, which is what
-RTT samples, the delivery rate, the recognition of lost retransmissions, and a RACK (RFC 8985) in a later version
-need.
+RTT samples, the delivery rate and RACK (:mod:`.rack`, which finds the losses) need.
 
-Losses are found as RFC 6675 says, in octets: what lies below more than ``DUPLICATE_THRESHOLD - 1`` segments' worth of
-SACKed octets, or below that many separate SACKed runs, is lost. A retransmission is lost when something that was sent
-a reordering window later was delivered (RFC 8985 6.2, for retransmissions alone). Without SACK every duplicate ACK
-stands for one segment that left the network (RFC 6582).
+The segments of a run left in one burst, so they share its time; their order within it is that of their sequence
+numbers, and RACK compares (time, end). A burst of which the middle was delivered is thus a run in three parts, of
+which the first was sent before the second.
+
+Without SACK every duplicate ACK stands for one segment that left the network (RFC 6582).
 """
 
 from __future__ import annotations
@@ -24,10 +24,14 @@ from collections.abc import Iterable
 from operator import attrgetter
 
 DUPLICATE_THRESHOLD = 3
-"""Segments (RFC 5681 3.2, RFC 6675 2)."""
+"""Segments (RFC 5681 3.2, RFC 6675 2, RFC 8985 5.4)."""
 
-MAX_RUNS = 1024
-"""Runs; SACK blocks that would split finer are ignored. 8 MiB in flight are 140 runs and a few for each loss."""
+MAX_RUNS = 2048
+"""Runs; SACK blocks that would split finer are ignored. 32 MiB in flight are 550 runs and two for each loss; a receiver
+such as ours keeps 1024 ranges, with a hole before each."""
+
+NOTHING = 1 << 62
+"""A position beyond all."""
 
 _start = attrgetter("start")
 
@@ -77,7 +81,18 @@ class Run:
 class Scoreboard:
     """The runs between SND.UNA and SND.NXT, in order and without gaps."""
 
-    __slots__ = ("_runs", "delivered_sent_at", "duplicates", "lost", "sacked")
+    __slots__ = (
+        "_runs",
+        "ambiguous_after",
+        "duplicates",
+        "first_original",
+        "highest",
+        "lost",
+        "newest",
+        "reordered",
+        "retransmitted_to",
+        "sacked",
+    )
 
     def __init__(self) -> None:
         self._runs: list[Run] = []
@@ -86,8 +101,18 @@ class Scoreboard:
         """Octets that were found lost and not sent again."""
         self.duplicates = 0
         """Octets that left the network by duplicate ACKs, without SACK."""
-        self.delivered_sent_at = 0.0
-        """When the youngest transmission that was surely delivered had been sent; the caller keeps it."""
+        self.retransmitted_to = 0
+        """Beyond this position nothing was sent more than once."""
+        self.highest = 0
+        """The highest position that was delivered: RACK.fack."""
+        self.newest: Run | None = None
+        """Of what the ACK under way delivered, the run that was sent last; ambiguous ones do not count."""
+        self.first_original = NOTHING
+        """Where the first octet lies that the ACK under way delivered by its only transmission."""
+        self.reordered = False
+        """The ACK under way delivered what was sent once, below what had been delivered (RFC 8985 6.2, step 3)."""
+        self.ambiguous_after = 0.0
+        """Seconds: what was sent again later than this cannot have been answered yet, an earlier transmission was."""
 
     def __len__(self) -> int:
         return len(self._runs)
@@ -114,13 +139,18 @@ class Scoreboard:
 
     # ------------------------------------------------------------------ acknowledgements
 
-    def acknowledge(self, position: int) -> tuple[int, Run | None]:
-        """Everything before ``position`` arrived. Returns how many octets of it had not been SACKed before, and of
-        the runs that they were in the one sent last."""
+    def begin(self, ambiguous_after: float) -> None:
+        """An ACK is about to be processed, first its cumulative part, then its SACK blocks in ascending order."""
+        self.newest = None
+        self.first_original = NOTHING
+        self.reordered = False
+        self.ambiguous_after = ambiguous_after
+
+    def acknowledge(self, position: int) -> int:
+        """Everything before ``position`` arrived. Returns how many octets of it had not been SACKed before."""
         runs = self._runs
         count = 0
         delivered = 0
-        youngest: Run | None = None
         for run in runs:
             if run.start >= position:
                 break
@@ -134,27 +164,41 @@ class Scoreboard:
             if run.lost:
                 self.lost -= size
             delivered += size
-            if youngest is None or run.sent_at >= youngest.sent_at:
-                youngest = run
+            self._delivered(run)
             if run.end >= position:
                 break
         del runs[:count]
+        if position > self.highest:
+            self.highest = position
         if self.duplicates:
             self.duplicates = max(0, self.duplicates - delivered)
-        return delivered, youngest
+        return delivered
 
-    def sack(self, left: int, right: int) -> tuple[int, Run | None]:
+    def _delivered(self, run: Run) -> None:
+        """Note what the delivery of a run tells (RFC 8985 6.2, steps 2 and 3)."""
+        if run.retransmitted:
+            if run.sent_at > self.ambiguous_after:
+                return
+        else:
+            if run.start < self.first_original:
+                self.first_original = run.start
+            if run.end < self.highest:
+                self.reordered = True
+        newest = self.newest
+        if newest is None or run.sent_at >= newest.sent_at:
+            self.newest = run
+
+    def sack(self, left: int, right: int) -> int:
         """The octets from ``left`` to ``right`` arrived. Returns as :meth:`acknowledge`; what is not in flight is
         ignored."""
         runs = self._runs
         if not runs:
-            return 0, None
+            return 0
         left = max(left, runs[0].start)
         right = min(right, runs[-1].end)
         if left >= right:
-            return 0, None
+            return 0
         delivered = 0
-        youngest: Run | None = None
         index = bisect_right(runs, left, key=_start) - 1
         while index < len(runs) and (run := runs[index]).start < right:
             if run.sacked:
@@ -176,56 +220,76 @@ class Scoreboard:
             if run.lost:
                 run.lost = False
                 self.lost -= size
-            if youngest is None or run.sent_at >= youngest.sent_at:
-                youngest = run
+            self._delivered(run)
+            if run.end > self.highest:
+                self.highest = run.end
             index = self._merge_sacked(index) + 1
-        return delivered, youngest
+        return delivered
 
     def _merge_sacked(self, index: int) -> int:
         """Join the sacked run at ``index`` with sacked neighbours; returns where it is then."""
         runs = self._runs
-        run = runs[index]
+        end = runs[index].end
         if index + 1 < len(runs) and runs[index + 1].sacked:
-            run.end = runs.pop(index + 1).end
+            end = runs.pop(index + 1).end
         if index and runs[index - 1].sacked:
+            del runs[index]
             index -= 1
-            runs[index].end = run.end
-            del runs[index + 1]
+            runs[index].end = end
+        elif end != runs[index].end:
+            run = runs[index]
+            runs[index] = Run(run.start, end, run.sent_at)
+            runs[index].sacked = True
         return index
 
     # ------------------------------------------------------------------ losses
 
-    def find_losses(self, segment: int, threshold: int, reordering: float) -> int:
-        """Mark what is lost by SACK; returns how many octets were marked.
-
-        ``segment``: SMSS in octets; ``threshold``: DupThresh in segments; ``reordering``: seconds.
-        """
-        if not self.sacked:
-            return 0
-        edge = self._loss_edge(segment, threshold)
-        latest = self.delivered_sent_at - reordering
-        marked = 0
-        for run in self._runs:
-            if run.start >= edge:
-                break
-            if run.sacked or run.lost:
-                continue
-            if run.retransmitted and run.sent_at >= latest:
-                continue
-            marked += self._mark(run)
-        return marked
-
-    def _loss_edge(self, segment: int, threshold: int) -> int:
-        """Below this position everything that is not SACKed is lost (IsLost of RFC 6675 4)."""
-        above = 0
+    def many_sacked(self, segment: int) -> bool:
+        """Whether DupThresh segments of ``segment`` octets were SACKed (RFC 8985 6.2): so many octets as take so many
+        segments, or so many separate runs."""
+        if self.sacked > (DUPLICATE_THRESHOLD - 1) * segment:
+            return True
         separate = 0
         for run in reversed(self._runs):
             if run.sacked:
-                above += run.end - run.start
                 separate += 1
-                if separate >= threshold or above > (threshold - 1) * segment:
-                    return run.start
-        return 0
+                if separate >= DUPLICATE_THRESHOLD:
+                    return True
+        return False
+
+    def mark_sent_before(self, sent_at: float, end: int, latest: float) -> tuple[int, float]:
+        """Mark as lost what was sent before the transmission at ``sent_at`` that ended at ``end``, and not after
+        ``latest`` (s).
+
+        Returns how many octets were marked, and when the last of what was sent before it, but after ``latest``, was
+        sent (0: there is none). What was sent once was sent in the order of its positions, so it ends the search.
+        """
+        marked = 0
+        waits = 0.0
+        for run in self._runs:
+            if run.sacked or run.lost:
+                continue
+            sent = run.sent_at
+            if sent > sent_at or (sent == sent_at and run.end > end):
+                if not run.retransmitted:
+                    break
+            elif sent <= latest:
+                marked += self._mark(run)
+            elif sent > waits:
+                waits = sent
+        return marked, waits
+
+    def mark_older(self, latest: float) -> int:
+        """The retransmission timer ran out (RFC 8985 6.3): the first run is lost, and what was not sent after
+        ``latest`` (s). Returns the octets. A receiver that took back its SACKs (:meth:`mark_all_lost`) gets all."""
+        runs = self._runs
+        if not runs or runs[0].sacked:
+            return self.mark_all_lost()
+        marked = 0 if runs[0].lost else self._mark(runs[0])
+        for run in runs:
+            if not run.sacked and not run.lost and run.sent_at <= latest:
+                marked += self._mark(run)
+        return marked
 
     def mark_first_lost(self, segment: int) -> int:
         """Without SACK: the first segment in flight is lost (RFC 6582 3.2). Returns how many octets were marked."""
@@ -262,6 +326,11 @@ class Scoreboard:
             run.lost = False
         self.lost = 0
 
+    def mark_lost(self, run: Run) -> None:
+        """One run is known to be lost, from elsewhere."""
+        if not run.sacked and not run.lost:
+            self._mark(run)
+
     def _mark(self, run: Run) -> int:
         size = run.end - run.start
         run.lost = True
@@ -269,6 +338,26 @@ class Scoreboard:
         return size
 
     # ------------------------------------------------------------------ retransmissions
+
+    def last_segment(self, segment: int) -> Run | None:
+        """The last ``segment`` octets, or fewer, that are in flight and not SACKed, as a run that is sent again from now
+        on (a loss probe, RFC 8985 7.3). The caller sends it and stamps it."""
+        runs = self._runs
+        index = len(runs) - 1
+        while index >= 0 and runs[index].sacked:
+            index -= 1
+        if index < 0:
+            return None
+        run = runs[index]
+        if run.end - run.start > segment:
+            run = run.tail(run.end - segment)
+            runs.insert(index + 1, run)
+        if run.lost:
+            run.lost = False
+            self.lost -= run.end - run.start
+        run.retransmitted = True
+        self.retransmitted_to = max(self.retransmitted_to, run.end)
+        return run
 
     def next_lost(self, limit: int) -> Run | None:
         """The first octets that are to be sent again, ``limit`` of them at most, as one run that is in flight from
@@ -295,6 +384,7 @@ class Scoreboard:
                 self._borrow(index, limit)
         run.lost = False
         run.retransmitted = True
+        self.retransmitted_to = max(self.retransmitted_to, run.end)
         self.lost -= run.end - run.start
         return run
 

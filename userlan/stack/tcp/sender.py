@@ -1,19 +1,13 @@
-"""The sending half of a connection: SND.UNA, SND.NXT, the peer's window, what may leave now, and the retransmission
-timer.
+"""The sending half of a connection: SND.UNA, SND.NXT, the peer's window, and what an ACK tells.
 
-What leaves (``next_run``), in this order: a window probe that is due; what is lost, within the congestion window; new
-octets, within the congestion window, the flight limit and the peer's window. New octets leave as super-segments:
+What may leave is decided in :mod:`.transmission`, when something is due in :mod:`.timers`. What an ACK tells goes, in
+this order, to
 
-- as many whole segments as may, up to ``unit`` (45 segments of 1,368 octets);
-- when the windows allow less than all: only from min(cwnd/4, unit) on while something is in flight, whose ACK opens
-  more (so the work for each octet stays small; it never stalls);
-- a tail shorter than a segment waits while an earlier short one is not acknowledged (Nagle, RFC 9293 3.7.4,
-  Minshall's variant), unless ``no_delay`` or a FIN follows;
-- into a peer's window smaller than a segment only half of its largest window at least (silly window, RFC 9293
-  3.8.6.2.1); the timer overrides.
-
-One timer: retransmission (RFC 6298) while the peer's window is open, else window probes (RFC 9293 3.8.6.1), both with
-back-off.
+- the scoreboard: which runs were delivered;
+- the estimators: round trip, delivery rate, use of the window;
+- the tail loss probe and the D-SACK, which are about the past;
+- congestion control, when the window was in use and no fast recovery is under way;
+- recovery: what is lost, what was spurious.
 """
 
 from __future__ import annotations
@@ -24,31 +18,30 @@ from math import inf
 from userlan.stack.tcp.config import Config
 from userlan.stack.tcp.congestion import ALGORITHMS, CongestionControl
 from userlan.stack.tcp.flight_limit import CONSERVATIVE_GAIN, SLOW_START_GAIN, FlightLimit
-from userlan.stack.tcp.recovery import Episode, Recovery
+from userlan.stack.tcp.pacing import SHORT, Pacer
+from userlan.stack.tcp.recovery import UNKNOWN_ROUND_TRIP, Episode, Recovery
 from userlan.stack.tcp.rtt import RttEstimator
 from userlan.stack.tcp.scoreboard import Run, Scoreboard
 from userlan.stack.tcp.send_buffer import SendBuffer
 from userlan.stack.tcp.seq import near
+from userlan.stack.tcp.tlp import TailLossProbe
+from userlan.stack.tcp.window_validation import WindowValidation
 
 MAX_SUPER_PAYLOAD = 65_535 - 60 - 40
 """Octets: a super-packet's IP length field has 16 bits; less the largest TCP header and an IPv6 header."""
 
+MAX_DUPLICATE = 65_535
+"""Octets: a D-SACK reports one segment, or a super-segment of ours; a larger one is no report."""
+
 ECHO_GRANULARITY = 0.001
 """Seconds: a tick of the timestamp clock, by which an echo's age may be wrong."""
-
-UNKNOWN_ROUND_TRIP = 0.1
-"""Seconds, where none was measured yet."""
 
 
 class Sender:
     """RFC 9293's SND variables with everything that decides on sending. Positions are unwrapped."""
 
     __slots__ = (
-        "_last_sent_at",
-        "_limited",
-        "_override",
-        "_probed",
-        "_small_end",
+        "_sampled_at",
         "abandoned",
         "board",
         "buffer",
@@ -56,22 +49,34 @@ class Sender:
         "config",
         "congestion",
         "counters",
+        "echoed",
         "fin_queued",
         "flight",
+        "last_sent_at",
+        "limited",
         "max_window",
+        "measured",
         "no_delay",
         "nxt",
+        "override",
+        "pacer",
+        "probe_at",
         "probe_due",
+        "probed",
         "progress_at",
         "recovery",
         "rtt",
         "sack",
         "scale",
         "segment",
+        "small_end",
         "timer_at",
+        "tlp",
         "una",
         "unit",
         "user_timeout",
+        "validation",
+        "wake_at",
         "window",
         "wl1",
         "wl2",
@@ -101,18 +106,32 @@ class Sender:
         self.rtt = RttEstimator(config.rto_initial, config.rto_min, config.rto_max)
         self.congestion: CongestionControl = ALGORITHMS[config.congestion](536, config.initial_window_segments)
         self.flight = FlightLimit(config.flight_floor, config.flight_queue_time)
-        self.recovery = Recovery(self.board, self.congestion, counters)
+        self.recovery = Recovery(self.board, self.congestion, self.rtt, counters)
+        self.validation = WindowValidation()
+        self.pacer = Pacer()
+        self.tlp = TailLossProbe()
         self.timer_at = inf
+        """When the retransmission or window probe timer runs out; in a handshake, that of the SYN."""
+        self.probe_at = inf
+        """When a tail loss probe is due."""
+        self.wake_at = inf
+        """The earliest of ``probe_at``, the reordering timer and the pacer."""
         self.progress_at = 0.0
+        self.measured = False
+        """A round trip was measured since the last tail loss probe (RFC 8985 7.2)."""
         self.probe_due = False
         """One octet is to leave into the closed window."""
-        self._probed = False
+        self.probed = False
         """The octet at SND.NXT left as a probe, so that an ACK of it is right."""
-        self._override = False
+        self.echoed = False
+        """The ACK under way echoes congestion (ECE): the window does not grow for it (RFC 3168 6.1.2)."""
+        self.override = False
         """The silly window timer ran out: what fits may leave, however little."""
-        self._limited = False
-        self._small_end = initial
-        self._last_sent_at = 0.0
+        self.limited = False
+        """The congestion window is what holds data back."""
+        self.small_end = initial
+        self.last_sent_at = 0.0
+        self._sampled_at = 0.0
 
     # ------------------------------------------------------------------ set up
 
@@ -123,6 +142,17 @@ class Sender:
         self.use_segment(segment)
         self.progress_at = now
         self.timer_at = inf
+
+    def first_round_trip(self, rtt: float, now: float) -> None:
+        """The handshake took ``rtt`` (s)."""
+        self.rtt.sample(rtt)
+        self.flight.round_trip(rtt, now)
+        self._path_known()
+
+    def _path_known(self) -> None:
+        self.recovery.shortest = shortest = self.flight.shortest
+        self.pacer.on = self.config.pacing and shortest >= SHORT
+        self.measured = True
 
     def use_segment(self, segment: int) -> bool:
         """The effective MSS (octets of payload). True when it shrank, so that what is in flight may not have fitted."""
@@ -135,6 +165,12 @@ class Sender:
             self.congestion.window = self.congestion.initial_window
         return shrank
 
+    def use_congestion(self, name: str) -> None:
+        """Another congestion control, from the present window on. Raises KeyError when there is none of that name."""
+        chosen = ALGORITHMS[name](self.segment, self.config.initial_window_segments)
+        chosen.follow(self.congestion)
+        self.congestion = self.recovery.congestion = chosen
+
     # ------------------------------------------------------------------ what is there
 
     @property
@@ -145,7 +181,7 @@ class Sender:
     @property
     def highest(self) -> int:
         """The highest acceptable ACK: SND.NXT, or a probe's octet beyond it."""
-        return self.nxt + 1 if self._probed else self.nxt
+        return self.nxt + 1 if self.probed else self.nxt
 
     @property
     def room(self) -> int:
@@ -155,6 +191,16 @@ class Sender:
 
     # ------------------------------------------------------------------ input
 
+    @property
+    def base(self) -> int:
+        """The octets that congestion is answered from: the window, unless it was not in use (RFC 7661 4.4.1)."""
+        window = self.congestion.window
+        if self.recovery.episode is Episode.FAST:
+            return int(self.congestion.threshold)
+        if self.limited or self.validation.validated(window):
+            return window
+        return min(window, max(self.validation.pipe_ack, self.nxt - self.una))
+
     def acknowledged(
         self, ack: int, blocks: tuple[tuple[int, int], ...], echo_age: float | None, duplicate: bool, now: float
     ) -> None:
@@ -163,82 +209,109 @@ class Sender:
         board = self.board
         advanced = ack > una
         outstanding = self.nxt - una
-        delivered = 0
-        youngest: Run | None = None
+        delivered = counted = 0
+        twice: tuple[int, int] | None = None
+        board.begin(now - self.flight.shortest)
         if advanced:
             if ack > self.nxt:
-                self._send(self.nxt, ack, now)
-            self._probed = False
-            delivered, youngest = board.acknowledge(ack)
+                self.sent_new(ack, now)
+            self.probed = False
+            counted = board.duplicates
+            delivered = board.acknowledge(ack)
             self.una = ack
             self.buffer.release(ack)
             self.rtt.progress()
             self.progress_at = now
-            self.timer_at = inf
+            self.timer_at = self.probe_at = inf
         if blocks and self.sack:
-            octets, run = self._sacked(ack, blocks)
+            octets, twice = self._sacked(ack, blocks)
             delivered += octets
-            if run is not None and (youngest is None or run.sent_at > youngest.sent_at):
-                youngest = run
-        if delivered:
-            self._sample(delivered, youngest, echo_age if advanced else None, outstanding, now)
+        rtt = self._sample(delivered, echo_age if advanced else None, outstanding, now) if delivered else None
         recovery = self.recovery
+        recovering = recovery.episode is Episode.FAST
+        again = twice is not None and twice[0] < board.retransmitted_to and twice[1] != self.tlp.end
+        if self.tlp.end is not None and self.tlp.acknowledged(ack, advanced, bool(blocks), twice):
+            recovery.probe_repaired(ack, self.nxt, self.base)
+        if twice is not None and again:
+            recovery.duplicated(twice[0], twice[1], self.una, self.nxt)
         if advanced or board.sacked:
             sent_at = now - echo_age + ECHO_GRANULARITY if echo_age is not None else None
-            round_trip = self.rtt.smoothed or UNKNOWN_ROUND_TRIP
-            recovery.acknowledged(self.una, self.nxt, self.segment, round_trip, advanced, sent_at, now)
+            news = max(0, delivered - counted) if counted else delivered
+            recovery.acknowledged(self.una, self.nxt, self.segment, self.base, news, advanced, sent_at, now)
+            recovering |= recovery.episode is Episode.FAST
+            if delivered and not recovering and (advanced or recovery.rack.reordering_seen):
+                self._grow(delivered, rtt, now)
         elif duplicate and board and not self.sack:
-            recovery.duplicate(self.una, self.nxt, self.segment, now)
+            recovery.duplicate(self.una, self.nxt, self.segment, self.base, now)
 
-    def _sacked(self, ack: int, blocks: tuple[tuple[int, int], ...]) -> tuple[int, Run | None]:
-        """Put SACK blocks on the scoreboard; one outside of what is in flight is a duplicate's (RFC 2883) or a lie."""
+    def _sacked(self, ack: int, blocks: tuple[tuple[int, int], ...]) -> tuple[int, tuple[int, int] | None]:
+        """Put SACK blocks on the scoreboard, in ascending order; returns the octets that they deliver and the D-SACK.
+
+        The first block is a D-SACK when it lies below the ACK or within the second one (RFC 2883 4). Others outside of
+        what is in flight are a lie.
+        """
+        placed = [(near(left, ack), near(right, ack)) for left, right in blocks]
+        twice: tuple[int, int] | None = None
+        left, right = placed[0]
+        if left < right and (right <= ack or (len(placed) > 1 and placed[1][0] <= left and right <= placed[1][1])):
+            del placed[0]
+            if right - left <= MAX_DUPLICATE and ack - left <= MAX_DUPLICATE + self.max_window:
+                twice = left, right
+                self.counters["d-sack-received"] += 1
         delivered = 0
-        youngest: Run | None = None
-        for left_number, right_number in blocks:
-            left = near(left_number, ack)
-            right = near(right_number, ack)
+        for left, right in sorted(placed):
             if left < ack or right <= left or right > self.nxt:
                 self.counters["sack-outside"] += 1
                 continue
-            octets, run = self.board.sack(left, right)
-            delivered += octets
-            if run is not None and (youngest is None or run.sent_at > youngest.sent_at):
-                youngest = run
-        return delivered, youngest
+            delivered += self.board.sack(left, right)
+        return delivered, twice
 
-    def _sample(
-        self, delivered: int, youngest: Run | None, echo_age: float | None, outstanding: int, now: float
-    ) -> None:
-        """What one ACK tells of round trip, delivery rate and congestion (RFC 6298 3: Karn's rule, lifted by
-        timestamps)."""
+    def _sample(self, delivered: int, echo_age: float | None, outstanding: int, now: float) -> float | None:
+        """What one ACK tells of round trip and delivery rate; returns its RTT sample (s), if it has one (RFC 6298 3:
+        Karn's rule, lifted by timestamps)."""
+        newest = self.board.newest
+        estimator = self.rtt
+        flight = self.flight
         rtt: float | None = None
-        if youngest is not None:
-            elapsed = now - youngest.sent_at
-            if not youngest.retransmitted:
-                rtt = elapsed
+        if newest is not None:
+            if not newest.retransmitted:
+                rtt = now - newest.sent_at
             elif echo_age is not None:
                 rtt = echo_age
-            if elapsed >= self.flight.shortest or not youngest.retransmitted:
-                board = self.board
-                if youngest.sent_at > board.delivered_sent_at:
-                    board.delivered_sent_at = youngest.sent_at
-            elif youngest.retransmitted:
-                youngest = None
-        if rtt is not None:
-            self.rtt.sample(rtt, outstanding // delivered)
+            if rtt is not None:
+                estimator.sample(rtt, outstanding // delivered)
         congestion = self.congestion
         gain = 1.0
         if congestion.slow_start:
             gain = CONSERVATIVE_GAIN if congestion.conservative else SLOW_START_GAIN
-        flight = self.flight
-        flight.acknowledged(delivered, youngest, rtt, self.rtt.variation, gain, now)
-        if gain > 1 and flight.full_pipe:
+        flight.acknowledged(delivered, newest, rtt, estimator.variation, gain, now)
+        if rtt is not None:
+            self._path_known()
+        round_trip = estimator.smoothed or UNKNOWN_ROUND_TRIP
+        if newest is not None:
+            self.validation.sample(flight.delivered - newest.delivered, round_trip, now)
+        if gain > 1 and flight.full_pipe and congestion.threshold == inf and congestion.window >= flight.limit:
             congestion.leave_slow_start()
-        if self._limited and self.recovery.episode is not Episode.FAST:
-            congestion.acknowledged(delivered, rtt, self.una, self.nxt, now)
         wanted = 2 * outstanding
         if wanted > self.capacity:
             self.capacity = min(wanted, self.config.send_buffer_max)
+        return rtt
+
+    def _grow(self, delivered: int, rtt: float | None, now: float) -> None:
+        """Octets were delivered outside of fast recovery: the window grows, if it was used (RFC 7661 4.4). If not,
+        time does not go on for it, and after five minutes it shrinks."""
+        congestion = self.congestion
+        validation = self.validation
+        if self.limited or validation.validated(congestion.window):
+            validation.used()
+            if not self.echoed:
+                round_trip = self.rtt.smoothed or UNKNOWN_ROUND_TRIP
+                congestion.acknowledged(delivered, rtt, round_trip, self.una, self.nxt, now)
+        else:
+            congestion.paused(now - self._sampled_at)
+            if validation.expired(validation.unused(now), now):
+                congestion.unvalidated()
+        self._sampled_at = now
 
     def update_window(self, seq: int, ack: int, field: int, now: float) -> None:
         """The window of an acceptable ACK, unless a newer segment told a newer one (RFC 9293 3.10.7.4)."""
@@ -270,137 +343,53 @@ class Sender:
 
     # ------------------------------------------------------------------ output
 
-    def next_run(self, now: float) -> Run | None:
-        """What to send now, stamped and counted as in flight; None: nothing (more)."""
-        board = self.board
-        in_flight = board.in_flight
-        congestion = self.congestion
-        limit = self.flight.limit
-        window = congestion.window
-        budget = (window if window <= limit else int(limit)) - in_flight
-        if board.lost:
-            return self._next_lost(budget, in_flight, now)
-        nxt = self.nxt
-        pending = self.buffer.end - nxt
-        if pending <= 0:
-            if self.fin_queued and pending == 0:
-                return self._send(nxt, nxt + 1, now)
-            self._limited = False
-            if budget >= self.segment:
-                self.flight.starved(in_flight)
-            return None
-        if not board and now - self._last_sent_at > self.rtt.timeout and self._last_sent_at:
-            congestion.idle()
-            budget = congestion.window
-        allowed = self.una + self.window - nxt
-        usable = allowed if allowed < budget else budget
-        self._limited = budget <= allowed and budget < pending and window <= limit
-        length = self._length(pending, usable, allowed, in_flight)
-        if length <= 0:
-            if allowed < budget:
-                self.flight.starved(in_flight)
-            return None
-        end = nxt + length
-        if self.fin_queued and length == pending:
-            end += 1
-        return self._send(nxt, end, now)
-
-    def _length(self, pending: int, usable: int, allowed: int, in_flight: int) -> int:
-        """How many new octets leave as the next super-segment, 0 for none."""
-        unit = self.unit
-        if usable >= unit and pending >= unit:
-            return unit
-        segment = self.segment
-        if usable >= pending:
-            tail = pending % segment
-            if tail and not self.no_delay and not self.fin_queued and self.una < self._small_end:
-                return pending - tail
-            return pending
-        length = usable // segment * segment if usable > 0 else 0
-        if in_flight:
-            least = self.congestion.window // 4
-            return length if length >= (least if least < unit else unit) else 0
-        if length:
-            return length
-        if usable == allowed and usable > 0 and (self._override or 2 * usable >= self.max_window):
-            self._override = False
-            return usable
-        return 0
-
-    def _send(self, start: int, end: int, now: float) -> Run:
-        """New octets, from SND.NXT on, leave."""
+    def sent_new(self, end: int, now: float) -> Run:
+        """New octets, from SND.NXT to ``end``, leave."""
+        start = self.nxt
         run = Run(start, end, now)
         idle = not self.board
-        if idle and self.timer_at == inf:
-            self.progress_at = now
+        if idle:
+            if self.timer_at == inf:
+                self.progress_at = now
+            if self._sampled_at:
+                self.congestion.paused(now - self._sampled_at)
+                self._sampled_at = now
         self.flight.stamp(run, idle, now)
         self.board.sent(run)
         self.nxt = end
-        self._last_sent_at = now
+        self.last_sent_at = now
+        self.probe_at = inf
         if (end - start) % self.segment:
-            self._small_end = end
+            self.small_end = end
         return run
 
-    def _next_lost(self, budget: int, in_flight: int, now: float) -> Run | None:
-        segment = self.segment
-        self._limited = True
-        if not self.window:
-            return None
-        if self.recovery.force:
-            self.recovery.force = False
-        elif budget < segment and in_flight:
-            return None
-        size = max(segment, min(budget // segment * segment, self.unit))
-        run = self.board.next_lost(size)
-        if run is None:
-            return None
+    def sent_again(self, run: Run, now: float) -> Run:
+        """A run of the scoreboard leaves again."""
         self.flight.stamp(run, False, now)
-        self._last_sent_at = now
+        self.last_sent_at = now
         self.counters["retransmitted"] += 1
         if run.start == self.una:
             self.timer_at = inf
         return run
 
-    # ------------------------------------------------------------------ the timer
+    def send_probe(self, size: int, following: int, now: float) -> Run | None:
+        """``size`` new octets leave as one wire packet, when the windows let them and ``following`` more go (RFC 4821
+        7.3); stamped and counted as ``next_run`` does. None: not now."""
+        least = size + following
+        budget = min(self.congestion.window, self.flight.limit) - self.board.in_flight
+        allowed = self.una + self.window - self.nxt
+        if self.board.lost or min(self.buffer.end - self.nxt, budget, allowed) < least:
+            return None
+        return self.sent_new(self.nxt + size, now)
 
-    def arm(self, now: float) -> None:
-        """After sending: the timer runs while something is in flight or held back by the peer's window, and only
-        then."""
-        if self.board:
-            if self.timer_at == inf:
-                self._start_timer(now)
-        elif self.end > self.nxt:
-            if self.timer_at == inf:
-                self.progress_at = now
-                self._start_timer(now)
-        else:
-            self.timer_at = inf
-
-    def _start_timer(self, now: float) -> None:
-        self.timer_at = min(now + self.rtt.timeout, max(now, self.progress_at + self.user_timeout))
-
-    def timer(self, now: float) -> bool:
-        """The timer ran out. False: the peer has not answered for the user timeout, the connection is to be given
-        up."""
-        if now >= self.progress_at + self.user_timeout:
-            return False
-        if self.board and self.window:
-            self.counters["timeout"] += 1
-            self.recovery.timeout(self.una, self.nxt, now)
-        else:
-            self.counters["window-probe"] += 1
-            if self.window:
-                self._override = True
-            else:
-                self.probe_due = True
-                self._probed = self._probed or self.una == self.nxt
-        self.rtt.back_off()
-        self._start_timer(now)
-        return True
+    def probe_lost(self, run: Run) -> None:
+        """Its octets are sent again at once; a probe's loss is no sign of congestion (RFC 4821 7.4)."""
+        self.board.mark_lost(run)
+        self.recovery.force = True
 
     def stop(self) -> None:
         """The connection is over: forget all."""
-        self.timer_at = inf
+        self.timer_at = self.probe_at = self.wake_at = inf
         self.probe_due = False
         self.fin_queued = False
         self.buffer.clear()

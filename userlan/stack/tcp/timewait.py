@@ -1,8 +1,9 @@
 """TIME-WAIT (RFC 9293 3.6.1, 3.10.7.4): what remains of a connection for 2 MSL, in a few hundred octets.
 
 It acknowledges the peer's FIN again, keeps old duplicates out of a new connection between the same endpoints, and
-gives way to such a one when its SYN is certainly newer (RFC 6191). It has the stack side of a connection, so a host
-may put it in its place.
+gives way to such a one when its SYN is certainly newer (RFC 6191). A RST does not end it (RFC 1337 3, F1): an old
+duplicate, answered with our ACK, would draw one from the peer, and the next old duplicate would find a new connection.
+It has the stack side of a connection, so a host may put it in its place.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class TimeWait:
-    """``state`` is TIME_WAIT until the time is over or a RST ended it, then CLOSED: the owner forgets it."""
+    """``state`` is TIME_WAIT until the time is over, then CLOSED: the owner forgets it."""
 
     __slots__ = (
         "_ack_due",
@@ -28,6 +29,7 @@ class TimeWait:
         "_expires",
         "_next",
         "_sequence",
+        "_takes_timestamps",
         "_timestamps",
         "_window",
         "local",
@@ -43,6 +45,7 @@ class TimeWait:
         self._next = connection.receiver.next
         self._window = connection.receiver.window_field(now)
         self._timestamps = connection.timestamps
+        self._takes_timestamps = connection.config.timestamps
         self._challenge = ChallengeLimit()
         self._duration = connection.config.time_wait
         self._expires = now + self._duration
@@ -55,11 +58,8 @@ class TimeWait:
         timestamp = segment.timestamp
         stale = self._timestamps.enabled and timestamp is not None and self._timestamps.is_stale(timestamp[0], now)
         if flags & Flags.RST:
-            if seq == self._next:
-                self.state = State.CLOSED
-            elif seq > self._next:
-                self._answer(now)
-        elif flags & Flags.SYN or stale:
+            return
+        if flags & Flags.SYN or stale:
             self._answer(now)
         elif flags & Flags.FIN and seq + len(segment.payload) + 1 == self._next:
             self._ack_due = True
@@ -73,12 +73,19 @@ class TimeWait:
 
     def gives_way(self, segment: Segment) -> bool:
         """Whether a SYN begins a new connection, so that the owner is to forget this one and ask the listener (RFC
-        6191 2)."""
+        6191 2).
+
+        A newer timestamp says so; or timestamps where there were none, since old duplicates have none; else a higher
+        sequence number.
+        """
         if segment.flags & (Flags.SYN | Flags.ACK | Flags.RST) != Flags.SYN:
             return False
         timestamps = self._timestamps
-        if timestamps.enabled and segment.timestamp is not None and segment.timestamp[0] != timestamps.recent:
-            return is_older(timestamps.recent, segment.timestamp[0])
+        if self._takes_timestamps and segment.timestamp is not None:
+            if not timestamps.enabled:
+                return True
+            if segment.timestamp[0] != timestamps.recent:
+                return is_older(timestamps.recent, segment.timestamp[0])
         return near(segment.seq, self._next) > self._next
 
     def transmit(self, now: float) -> list[Segment]:

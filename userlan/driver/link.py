@@ -1,0 +1,104 @@
+"""A link: something that carries IP packets between the LAN and a kernel, such as a TAP.
+
+While it is attached, kernel and stack have the node's addresses together; ``userlan.stack.sharing`` says who gets what.
+
+::
+
+    tunnel ──▶ core.receive ──▶ stack ─┬─▶ its own
+                                       └─▶ Host.unclaimed ──▶ LinkReceiver.deliver     after each buffer of a socket
+    kernel ──▶ LanLink.send ──▶ Attachment ──▶ tunnel ──▶ sockets                       within the call
+                                       └─▶ an ICMP error for the kernel ──▶ LinkReceiver.deliver
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from twisted.logger import Logger
+
+from userlan.driver.runner import CoreRunner
+from userlan.lan.addresses import text
+from userlan.node.attachment import Attaching, Attachment
+from userlan.wire.superpacket import SuperPacket
+
+
+class AttachedError(Exception):
+    """There is a link already, and there can be one only; ``str()`` is one clear line."""
+
+
+class LinkReceiver(Protocol):
+    """The far side of a link."""
+
+    def deliver(self, packets: Sequence[SuperPacket]) -> None:
+        """Packets for the kernel, in order."""
+
+
+class LanLink:
+    """The LAN as a kernel sees it. Made by ``Lan.attach_link``."""
+
+    _log = Logger()
+
+    def __init__(self, runner: CoreRunner, receiver: LinkReceiver, ports: tuple[int, int]) -> None:
+        if runner.link is not None:
+            raise AttachedError("this computer is attached already: `userlan tap --detach` ends that")
+        core: Any = runner.core
+        node: Attaching = core
+        self._runner = runner
+        self._receiver = receiver
+        self._attachment = Attachment(node)
+        self._host = runner.host
+        self.addresses_changed: Callable[[], None] = _nothing
+        """Called when :attr:`addresses` may have changed."""
+        runner.link = self
+        self._host.share(*ports)
+
+    @property
+    def addresses(self) -> tuple[tuple[bytes, int], ...]:
+        """The own addresses, packed, each with the length of the LAN's prefix; the IPv4 one is missing while unknown."""
+        return self._attachment.addresses
+
+    @property
+    def mtu(self) -> int:
+        """Octets of the largest packet that the LAN is meant to carry."""
+        return self._host.mtu
+
+    def described(self) -> list[str]:
+        """:attr:`addresses` as text: ``25.1.2.3/8``."""
+        return [f"{text(address)}/{prefix}" for address, prefix in self.addresses]
+
+    def knows(self, address: bytes) -> bool:
+        """Whether a packed address is another member's."""
+        return self._attachment.knows(address)
+
+    def send(self, packets: Sequence[SuperPacket]) -> None:
+        """Packets of the kernel, at once."""
+        self._attachment.send(packets, self._runner.now())
+        self.flush()
+        self._runner.touch()
+        self._runner.pump()
+
+    def flush(self) -> None:
+        """Hand over what the stack did not claim."""
+        packets = self._host.unclaimed
+        if not packets:
+            return
+        self._host.unclaimed = []
+        try:
+            self._receiver.deliver(packets)
+        except Exception:
+            self._log.failure("a link failed to deliver")
+
+    def counters(self) -> dict[str, int]:
+        """What the kernel sent and was dropped, by reason."""
+        return dict(self._attachment.counters)
+
+    def detach(self) -> None:
+        """The addresses are the stack's alone again. Idempotent."""
+        if self._runner.link is self:
+            self._runner.link = None
+            self._host.unshare()
+
+
+def _nothing() -> None:
+    """Nobody wants to know."""

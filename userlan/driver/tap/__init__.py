@@ -1,0 +1,38 @@
+"""A TAP device: the whole computer attached to the LAN, with the kernel's own TCP at both ends.
+
+Goals
+-----
+* The unit stays the super-packet: what the kernel's TCP hands over is one header and up to 64 KB, and what the tunnel
+  brings goes to the kernel likewise. Checksums within are left to the kernel, both ways.
+* Ethernet costs nothing for each packet: frames to the kernel begin with one of two constant headers, frames from it
+  are read by their IP header alone. Who has an address is answered here (ARP, neighbour discovery), from the roster.
+* Nothing remains: the device lives as long as its descriptor, and its addresses and routes with it, however the process
+  ends.
+
+::
+
+    kernel   | virtio_net_hdr | Ethernet | IP | TCP or UDP | up to 64 KB |
+                 │ read                                          ▲ writev
+                 ▼                                               │
+    frames.py    frames → super-packets                 outward.py   super-packets → frames
+                 equal datagrams in a row → one                 pseudo-header sums, GSO sizes
+                 │          │ neither IP nor simple             ▲
+                 │          └─▶ neighbours.py   ARP, neighbour discovery: answered
+                 ▼                                               │
+    port.py      TapPort: the descriptor in the reactor, and its counters
+                 │ LanLink.send                                  │ deliver
+                 ▼                                               │
+    node         Attachment: source own? destination a member?  Host.unclaimed: nobody's in the stack
+
+    device.py    opening: name, offloads, what of it this kernel knows
+    netlink.py   addresses, MTU, up: RTNETLINK, spoken directly
+
+Why rtnetlink by hand: `ip` is not on every system, its messages are for people, and a process for each change would
+have to be waited for; pyroute2 is larger than this project's own stack for the four messages that are needed here.
+
+Offloads (virtio 1.2, 5.1.6; Linux, Documentation/networking/tuntap.rst): checksum, TCP segmentation of both versions,
+ECN, and UDP segmentation where the kernel has it (6.2); each step down is tried when the one above is refused.
+
+What else was tried: several frames a system call do not exist for a TAP but by io_uring or vhost; reading into memory of
+our own (`readv`) costs more than the octets that `read` allocates.
+"""

@@ -1,0 +1,61 @@
+"""An interface that follows the node: set up once, and its addresses whenever they change."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable
+
+from userlan.driver.tap.device import TapError
+from userlan.driver.tap.netlink import Interface
+
+QUEUE = 500
+"""Packets that wait in the kernel for us, in order of arrival (Linux: 1000). As many as WireGuard's own interfaces have;
+fewer lose most of a flood of small ones on a busy computer, and large ones do not stay here (``BYTES_A_WAKEUP``)."""
+
+
+class InterfaceSetup:
+    """The interface of a TAP, in the network namespace of this process."""
+
+    def __init__(self, name: str, hardware: bytes, mtu: int) -> None:
+        """Sets it up without addresses. Raises TapError."""
+        self.warning = ""
+        """What could not be done and can be done without."""
+        self._addresses: dict[str, tuple[bytes, int]] = {}
+        try:
+            self._interface = Interface(name)
+            self._interface.bring_up(hardware, mtu, QUEUE)
+        except OSError as error:
+            raise TapError(f"the interface {name} cannot be set up: {error.strerror}") from error
+        self.name = name
+
+    def follow(self, addresses: Iterable[str]) -> None:
+        """Have these addresses (``25.1.2.3/8``) and no other ones. Raises TapError.
+
+        A computer whose IPv6 is switched off gets none, and goes on.
+        """
+        wanted = {written: _parsed(written) for written in addresses}
+        try:
+            for written, (address, prefix) in list(self._addresses.items()):
+                if written not in wanted:
+                    self._interface.remove_address(address, prefix)
+                    del self._addresses[written]
+            for written, (address, prefix) in wanted.items():
+                if written not in self._addresses:
+                    self._add(written, address, prefix)
+        except OSError as error:
+            raise TapError(f"the addresses of {self.name} cannot be set: {error.strerror}") from error
+
+    def _add(self, written: str, address: bytes, prefix: int) -> None:
+        try:
+            self._interface.add_address(address, prefix)
+        except OSError as error:
+            if len(address) == 4:
+                raise
+            self.warning = f"{self.name} has no IPv6 address: {error.strerror}"
+            return
+        self._addresses[written] = (address, prefix)
+
+
+def _parsed(written: str) -> tuple[bytes, int]:
+    interface = ipaddress.ip_interface(written)
+    return interface.ip.packed, interface.network.prefixlen

@@ -1,0 +1,155 @@
+"""A kernel attached to the LAN beside the stack: where its packets go, and what it is told when they go nowhere.
+
+::
+
+    from the kernel
+      │ source: an own address?            no → "source-foreign"
+      │ destination: a member's?           no → dropped (the switch counts why), and an ICMP error
+      │ the member can be reached?         no → ICMP: host unreachable, address unreachable
+      │ it fits the path to the member?    no → fragments, or ICMP: fragmentation needed, packet too big
+      ▼
+    Device.send
+
+What comes for the kernel does not pass here: it is in ``Host.unclaimed``, and so are these ICMP errors. They come from
+the address that could not be reached: from an own one, the kernel would take them for forged.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Protocol
+
+from userlan.lan.addresses import IPV6_PREFIX, is_multicast
+from userlan.lan.roster import Roster
+from userlan.lan.switch import Switch
+from userlan.node.peer_table import PeerTable
+from userlan.stack.host import Host
+from userlan.stack.icmp import is_error
+from userlan.stack.limiter import TokenBucket
+from userlan.tunnel.device import Device
+from userlan.wire import icmp, icmpv6
+from userlan.wire.endpoint import TCP
+from userlan.wire.errors import WireError
+from userlan.wire.fragment import fragment
+from userlan.wire.numbers import MAX_PACKET, PROTOCOL_TCP
+from userlan.wire.superpacket import SuperPacket
+
+ERRORS_A_SECOND, ERROR_BURST = 100.0, 50
+"""ICMP errors to the kernel (RFC 4443 2.4(f), RFC 1812 4.3.2.8): it is one computer, which may send without end."""
+
+QUOTED = 1_280
+"""Octets of a packet that are at hand for an error to quote; ``icmp`` and ``icmpv6`` cut them to size."""
+
+
+class Attaching(Protocol):
+    """What is needed of a node."""
+
+    host: Host
+    switch: Switch
+    peers: PeerTable
+    device: Device
+    roster: Roster
+
+
+class Attachment:
+    """The kernel's side of one node. ``counters`` says what of its packets was dropped, by reason."""
+
+    def __init__(self, node: Attaching) -> None:
+        self.counters: Counter[str] = Counter()
+        self._host = node.host
+        self._switch = node.switch
+        self._peers = node.peers
+        self._device = node.device
+        self._roster = node.roster
+        self._errors = TokenBucket(ERRORS_A_SECOND, ERROR_BURST)
+        self._identification = 0
+
+    @property
+    def addresses(self) -> tuple[tuple[bytes, int], ...]:
+        """The own addresses, packed, each with the length of the LAN's prefix."""
+        lan = self._roster.address_range
+        lengths = {4: lan.mask.bit_count(), 16: 8 * len(IPV6_PREFIX)}
+        return tuple((address, lengths[len(address)]) for address in self._roster.own_addresses)
+
+    def knows(self, address: bytes) -> bool:
+        """Whether a packed address is another member's."""
+        key = self._roster.key_at(address)
+        return key is not None and key != self._roster.own_key
+
+    def send(self, packets: Iterable[SuperPacket], now: float) -> None:
+        """Packets of the kernel."""
+        own = self._host.addresses
+        for packet in packets:
+            if packet.source not in own:
+                self.counters["source-foreign"] += 1
+                continue
+            destination = packet.destination
+            key = self._switch.route(destination)
+            if key is None or not self._peers.wanted(key, now):
+                self.counters["unreachable"] += 1
+                self._unreachable(packet, now)
+                continue
+            if packet.protocol != PROTOCOL_TCP:
+                limit = self._limit(key, destination)
+                if (packet.segment_size + len(packet.header) if packet.segment_size else packet.length) > limit:
+                    self._send_larger(key, packet, limit, now)
+                    continue
+            self._device.send(key, packet, now)
+
+    def _limit(self, key: bytes, destination: bytes) -> int:
+        """Octets of the largest packet that the path to a member carries; TCP's are cut to it by the tunnel.
+
+        What the host knows is the LAN's MTU or less, once measured; the peer's may be more than the LAN's."""
+        peer = self._device.peer(key)
+        if peer is None or (peer.endpoint is not None and peer.endpoint.transport == TCP):
+            return MAX_PACKET
+        return max(peer.ways.mtu, self._host.path_mtu(destination))
+
+    def _send_larger(self, key: bytes, packet: SuperPacket, limit: int, now: float) -> None:
+        """A packet that the path does not carry whole (RFC 1191 4, RFC 8200 5)."""
+        if packet.version == 6 or packet.header[6] & 0x40 or packet.segment_size:
+            self.counters["too-big"] += 1
+            self._too_big(packet, limit, now)
+            return
+        self._identification = self._identification + 1 & 0xFFFF
+        identification = int.from_bytes(packet.header[4:6], "big") or self._identification
+        try:
+            for part in fragment(packet, limit, identification):
+                self._device.send(key, part, now)
+        except WireError as error:
+            self.counters[error.reason] += 1
+
+    # ------------------------------------------------------------------ errors
+
+    def _unreachable(self, packet: SuperPacket, now: float) -> None:
+        quoted = _quoted(packet)
+        if packet.version == 4:
+            self._answer(packet, icmp.Unreachable(icmp.CODE_HOST_UNREACHABLE, quoted), now)
+        else:
+            self._answer(packet, icmpv6.Unreachable(icmpv6.CODE_ADDRESS_UNREACHABLE, quoted), now)
+
+    def _too_big(self, packet: SuperPacket, limit: int, now: float) -> None:
+        quoted = _quoted(packet)
+        if packet.version == 4:
+            self._answer(packet, icmp.Unreachable(icmp.CODE_FRAGMENTATION_NEEDED, quoted, limit), now)
+        else:
+            self._answer(packet, icmpv6.PacketTooBig(limit, quoted), now)
+
+    def _answer(self, packet: SuperPacket, message: icmp.Message | icmpv6.Message, now: float) -> None:
+        """An error about a packet, where one may be sent (RFC 1122 3.2.2, RFC 4443 2.4(e))."""
+        waiting = self._host.unclaimed
+        if waiting is None or is_multicast(packet.destination) or is_error(packet):
+            return
+        if not self._errors.allow(now):
+            self.counters["icmp-error-limited"] += 1
+            return
+        source, destination = packet.destination, packet.source
+        if isinstance(message, icmp.Unreachable):
+            waiting.append(icmp.build(message, source, destination))
+        elif isinstance(message, icmpv6.Unreachable | icmpv6.PacketTooBig):
+            waiting.append(icmpv6.build(message, source, destination))
+
+
+def _quoted(packet: SuperPacket) -> bytes:
+    return packet.header + bytes(packet.payload[:QUOTED])

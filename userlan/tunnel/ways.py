@@ -1,0 +1,223 @@
+"""The ways out to one peer: its own endpoint, and beside it, for bulk, a connection of framed TCP.
+
+::
+
+    packet ──▶ session? ── no ──▶ staged ─────────────── a session is there ──┐
+                  │ yes                                                        ▼
+                  ├─ its flow is bulk, and there is a bulk way ──▶ bulk queues ──▶ cut for TCP (64 KB), seal ──▶ outgoing
+                  └─ else ────────────────────────────────────▶ queues ───────▶ cut for the path, seal ───────▶ outgoing
+
+Packets are sealed when they leave, not when they come: what waits, waits by flow, and what is interactive overtakes
+what is not. A way that is full (``Device.hold``) keeps its own queues only.
+"""
+
+from __future__ import annotations
+
+from math import inf
+from typing import TYPE_CHECKING
+
+from userlan.tunnel import messages
+from userlan.tunnel.constants import (
+    BURST_BYTES,
+    BURST_SEGMENTS,
+    LARGE_INTERVAL,
+    LEAST_MTU,
+    MAX_DATAGRAM,
+    QUEUED_BYTES,
+    QUEUED_SHARE,
+    STAGED_BYTES,
+)
+from userlan.tunnel.events import BulkTraffic, LargeSent
+from userlan.tunnel.flows import BULK_RATE, BulkFlows, FlowQueues
+from userlan.tunnel.outgoing import Staged
+from userlan.tunnel.session import padding
+from userlan.tunnel.shared import Shared
+from userlan.wire.endpoint import TCP, UDP, Endpoint
+from userlan.wire.errors import WireError
+from userlan.wire.superpacket import SuperPacket, cut
+
+if TYPE_CHECKING:
+    from userlan.tunnel.peer import Peer
+
+
+class Ways:
+    """One peer's. ``bulk``: the framed TCP connection that bulk flows take, None: they go where all else goes."""
+
+    __slots__ = ("_bulk_flows", "_bulk_queues", "_bulk_told", "_large_told", "_peer", "_queues", "_shared", "_staged", "bulk", "mtu")
+
+    def __init__(self, peer: Peer, shared: Shared) -> None:
+        self.bulk: Endpoint | None = None
+        self.mtu = 0
+        """Octets of the largest inner packet that the datagram path is known to carry; 0: packets leave as they were made."""
+        self._peer = peer
+        self._shared = shared
+        self._staged = Staged()
+        self._queues = FlowQueues(shared.flow_seed)
+        self._bulk_queues = FlowQueues(shared.flow_seed)
+        self._bulk_flows = BulkFlows()
+        self._bulk_told = 0.0
+        self._large_told = -inf
+
+    @property
+    def staged(self) -> int:
+        """Packets that wait for a session."""
+        return len(self._staged)
+
+    @property
+    def queued(self) -> int:
+        """Octets that wait for a way out."""
+        return self._queues.octets + self._bulk_queues.octets
+
+    # --- packets come
+
+    def send(self, packet: SuperPacket, now: float) -> None:
+        """Queue a packet to be sealed by ``drain``, or stage it and see to a session."""
+        session = self._peer.keyring.current
+        if session is None or not session.can_send(now, packet.wire_count):
+            self._stage_all(now)
+            self._stage(packet)
+            self._peer.begin_handshake(now)
+            return
+        bucket = self._queues.bucket_of(packet)
+        bulk = self._bulk_flows.note(packet, bucket, now)
+        if bulk and self.bulk is not None:
+            queues = self._bulk_queues
+        else:
+            queues = self._queues
+            rate = self._bulk_flows.rate
+            if bulk and rate >= BULK_RATE and rate != self._bulk_told:
+                self._bulk_told = rate
+                self._shared.emit(BulkTraffic(self._peer.public_key))
+        queues.add(packet, bucket, now)
+        waiting = self._shared.waiting
+        waiting[self._peer] = None
+        if queues.octets > QUEUED_SHARE and sum(peer.ways.queued for peer in waiting) > QUEUED_BYTES:
+            queues.make_room(QUEUED_SHARE)
+
+    def _stage(self, packet: SuperPacket) -> None:
+        dropped = self._staged.add(packet)
+        if dropped:
+            self._shared.counters["staged-overflow"] += dropped
+
+    def _stage_all(self, now: float) -> None:
+        """There is no session for what waits: it waits for the next one, before what comes later."""
+        for queues in (self._queues, self._bulk_queues):
+            while (packet := queues.take(now)) is not None:
+                self._stage(packet)
+
+    def flush(self, now: float) -> None:
+        """There is a session: send what waited for it; at least an empty message, which confirms the keys to the
+        responder."""
+        session = self._peer.keyring.current
+        sealed = session.send_counter if session is not None else 0
+        for packet in self._staged.take():
+            self.send(packet, now)
+        self.drain(STAGED_BYTES, now)
+        if session is not None and session.send_counter == sealed:
+            self._peer.keepalive(now)
+
+    # --- packets leave
+
+    def can_drain(self) -> bool:
+        """Whether packets wait, and not all of them for a way out that is full."""
+        held = self._shared.held
+        if self._queues and not _held(self._peer.endpoint, held):
+            return True
+        return bool(self._bulk_queues) and not _held(self.bulk, held)
+
+    def drain(self, budget: int, now: float) -> int:
+        """Seal what waits, for ``budget`` octets and no more than a packet beyond it; returns the octets.
+
+        What waits for a way out that is full stays where it is; what goes the peer's own way comes first.
+        """
+        held = self._shared.held
+        drained = 0
+        if not _held(self._peer.endpoint, held):
+            drained = self._drain(self._queues, self._peer.endpoint, budget, now)
+        if self._bulk_queues and drained < budget and not _held(self.bulk, held):
+            drained += self._drain(self._bulk_queues, self.bulk, budget - drained, now)
+        if not self._queues and not self._bulk_queues:
+            self._shared.waiting.pop(self._peer, None)
+        return drained
+
+    def _drain(self, queues: FlowQueues, way: Endpoint | None, budget: int, now: float) -> int:
+        drained = 0
+        while drained < budget and (packet := queues.take(now)) is not None:
+            drained += packet.length
+            if not self._transmit(packet, way, now):
+                self._stage(packet)
+                self._stage_all(now)
+                self._peer.begin_handshake(now)
+        if queues.dropped or queues.marked:
+            self._shared.counters["flows-dropped"] += queues.dropped
+            self._shared.counters["flows-marked"] += queues.marked
+            queues.dropped = queues.marked = 0
+        return drained
+
+    def _transmit(self, packet: SuperPacket, endpoint: Endpoint | None, now: float) -> bool:
+        """Cut and seal a packet; False: there is no session for it any more."""
+        shared, peer = self._shared, self._peer
+        session = peer.keyring.current
+        try:
+            packets = cut(packet, peer.stock, self._limit(endpoint))
+        except WireError as error:
+            shared.counters[error.reason] += 1
+            return True
+        if session is None or not session.can_send(now, len(packets)):
+            return False
+        first = len(packets[0])
+        segment = first + padding(first, shared.mtu) + messages.TRANSPORT_OVERHEAD
+        if segment > MAX_DATAGRAM:
+            shared.counters["oversized"] += 1
+            return True
+        most = max(1, min(BURST_BYTES // segment, BURST_SEGMENTS))
+        for start in range(0, len(packets), most):
+            sealed = session.seal(packets if len(packets) <= most else packets[start : start + most], shared.mtu)
+            peer.put(sealed, segment, endpoint, now)
+        peer.timers.data_sent(now)
+        if first > LEAST_MTU and now >= self._large_told and endpoint is not None and endpoint.transport == UDP:
+            self._large_told = now + LARGE_INTERVAL
+            shared.emit(LargeSent(peer.public_key))
+        if session.renew_on_send(now):
+            peer.begin_handshake(now)
+        return True
+
+    def _limit(self, endpoint: Endpoint | None) -> int:
+        """Octets of the largest inner packet on the way to ``endpoint``; 0: as it was made."""
+        if self._peer.stock:
+            return 0
+        if endpoint is not None and endpoint.transport == TCP:
+            return MAX_DATAGRAM - messages.TRANSPORT_OVERHEAD
+        return self.mtu
+
+    def probe(self, packet: SuperPacket, now: float) -> None:
+        """Send a packet by itself in one datagram that nobody may fragment; dropped without a session, or by TCP."""
+        session, endpoint = self._peer.keyring.current, self._peer.endpoint
+        if session is None or endpoint is None or endpoint.transport != UDP or not session.can_send(now):
+            return
+        data = session.seal([cut(packet, False)[0]], self._shared.mtu)
+        if len(data) <= BURST_BYTES:
+            self._shared.outgoing.add(data, len(data), endpoint, True)
+            self._peer.tx_bytes += len(data)
+
+    # --- ways come and go
+
+    def use_bulk(self, endpoint: Endpoint | None, now: float) -> None:
+        """Bulk flows take this framed TCP connection from now on; None: they go where all else goes."""
+        self.bulk = endpoint
+        if endpoint is None:
+            while (packet := self._bulk_queues.take(now)) is not None:
+                self._queues.add(packet, self._queues.bucket_of(packet), now)
+
+    def drop_staged(self) -> int:
+        """Give up what waits for a session; how many packets."""
+        return len(self._staged.take())
+
+    def clear(self) -> int:
+        """Give up everything; how many packets."""
+        self._shared.waiting.pop(self._peer, None)
+        return self.drop_staged() + self._queues.clear() + self._bulk_queues.clear()
+
+
+def _held(way: Endpoint | None, held: set[Endpoint | str]) -> bool:
+    return bool(held) and way is not None and (UDP if way.transport == UDP else way) in held
