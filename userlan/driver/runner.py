@@ -64,6 +64,9 @@ class Core(Protocol):
     def release(self, way: Endpoint | str) -> None:
         """It has room again."""
 
+    def way_opened(self, endpoint: Endpoint) -> None:
+        """A framed TCP connection is established, by whichever side."""
+
     def way_lost(self, endpoint: Endpoint) -> None:
         """A framed TCP connection has ended."""
 

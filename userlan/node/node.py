@@ -161,6 +161,10 @@ class Node:
         """It has room again."""
         self.device.release(way)
 
+    def way_opened(self, endpoint: Endpoint) -> None:
+        """A framed TCP connection is established."""
+        self.bulk.opened(endpoint, self._now)
+
     def way_lost(self, endpoint: Endpoint) -> None:
         """A framed TCP connection has ended."""
         self.device.way_lost(endpoint)
