@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections import Counter
 
 from userlan.stack import errors
-from userlan.stack.addresses import Addresses
+from userlan.stack.addresses import Addresses, is_martian
 from userlan.stack.config import HostConfig
 from userlan.stack.deadlines import Deadlines
 from userlan.stack.errors import StackError
@@ -75,7 +75,9 @@ class TcpDemux:
     def connect(
         self, remote: tuple[bytes, int], now: float, local_address: bytes | None, config: Config | None
     ) -> Connection:
-        """An active open. Raises StackError: no-address, no-port, too-many."""
+        """An active open. Raises StackError: no-host, no-address, no-port, too-many."""
+        if is_martian(remote[0]):
+            raise StackError(errors.NO_HOST, "no host can have that address: TCP is between two hosts")
         local = local_address or self._addresses.source_for(remote[0])
         if local is None or local not in self._addresses or len(local) != len(remote[0]):
             raise StackError(errors.NO_ADDRESS, "this host has no address to reach that destination from")
@@ -244,8 +246,9 @@ class TcpDemux:
 
     def _send(self, entry: Connection | TimeWait, segments: list[Segment], packets: list[SuperPacket]) -> None:
         local, remote, hop_limit = entry.local[0], entry.remote[0], self._config.hop_limit
+        traffic_class = entry.traffic_class if type(entry) is Connection else 0
         for segment in segments:
-            packets.append(build(segment, local, remote, hop_limit))
+            packets.append(build(segment, local, remote, hop_limit, traffic_class))
 
     def _path_found(self, connection: Connection) -> None:
         """A connection found out how large packets may be: the others that send there are told of less (RFC 8201

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 ADDRESS_IN_USE = "address-in-use"
 NO_ADDRESS = "no-address"
+NO_HOST = "no-host"
 NO_PORT = "no-port"
 TOO_MANY = "too-many"
 TOO_LONG = "too-long"

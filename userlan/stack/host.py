@@ -134,8 +134,8 @@ class Host:
         local_address: bytes | None = None,
         config: Config | None = None,
     ) -> Connection:
-        """Open a connection; a ``TcpEvent`` tells of its success or end. Raises StackError: no-address, no-port,
-        too-many."""
+        """Open a connection; a ``TcpEvent`` tells of its success or end. Raises StackError: no-host, no-address,
+        no-port, too-many."""
         return self._tcp.connect(remote, now, local_address, config)
 
     def tcp_listen(

@@ -20,7 +20,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from userlan.stack.tcp import input as arriving
-from userlan.stack.tcp import output, sizes
+from userlan.stack.tcp import output, sizes, urgent
 from userlan.stack.tcp.challenge import ChallengeLimit
 from userlan.stack.tcp.config import Config
 from userlan.stack.tcp.ecn import Ecn
@@ -35,6 +35,7 @@ from userlan.stack.tcp.seq import near
 from userlan.stack.tcp.state import HANDSHAKE, OPEN_FOR_SENDING, RECEIVING, Events, State
 from userlan.stack.tcp.timestamps import Timestamps
 from userlan.stack.tcp.timewait import TimeWait
+from userlan.stack.tcp.urgent import Urgent
 from userlan.wire.tcp import Segment
 
 if TYPE_CHECKING:
@@ -51,15 +52,6 @@ REASON_PORT = "port-unreachable"
 """The reason of :meth:`Connection.unreachable` that means that nobody listens."""
 
 
-class Backlog:
-    """Where a listener keeps its half-open connections; each leaves it by itself."""
-
-    __slots__ = ("connections",)
-
-    def __init__(self) -> None:
-        self.connections: dict[tuple[Endpoint, Endpoint], Connection] = {}
-
-
 class Connection:
     """See the module. Made by :meth:`connect` or by a ``Listener``.
 
@@ -68,7 +60,6 @@ class Connection:
     """
 
     __slots__ = (
-        "_backlog",
         "_events",
         "_wants_room",
         "challenge",
@@ -107,6 +98,8 @@ class Connection:
         "time_wait",
         "timestamps",
         "touched",
+        "traffic_class",
+        "urgent",
     )
 
     def __init__(
@@ -119,6 +112,9 @@ class Connection:
         self.error: str | None = None
         self.counters: Counter[str] = Counter()
         self.context: object = None
+        self.traffic_class = 0
+        """The differentiated services field of what is sent (RFC 2474), shifted to its place; its ECN bits are 0."""
+        self.urgent: Urgent | None = None
         self.touched: dict[Connection, None] | None = None
         """An ordered set of the owner's, to which the connection adds itself whenever ``transmit`` may have something
         to give.
@@ -157,7 +153,6 @@ class Connection:
         self.path = PathSearch(mtu, len(local[0]) == 16)
         self._events = 0
         self._wants_room = False
-        self._backlog: Backlog | None = None
 
     @classmethod
     def connect(
@@ -266,6 +261,18 @@ class Connection:
         self.touch()
         return size
 
+    def send_urgent(self, data: Buffer, now: float) -> int:
+        """As ``send``; the peer's application is told to read as far as there (RFC 9293 3.8.5)."""
+        taken = self.send(data, now)
+        if taken:
+            urgent.of(self).sent = self.sender.buffer.end
+        return taken
+
+    @property
+    def urgent_left(self) -> int:
+        """Octets to be read until the end of what the peer sent as urgent; 0 when there is none."""
+        return urgent.left(self)
+
     def receive(self, limit: int = 65_536) -> Buffer:
         """Up to ``limit`` octets, b"" when there are none. The window opens; when that is worth telling, an ACK is
         due."""
@@ -332,6 +339,8 @@ class Connection:
         if self.time_wait is not None:
             return self.time_wait.transmit(now)
         segments = output.transmit(self, now)
+        if self.urgent is not None and self.urgent.sent > self.sender.una:
+            segments = urgent.marked(self, segments, self.urgent.sent)
         self.segments_out += len(segments)
         return segments
 
@@ -426,18 +435,6 @@ class Connection:
             self._wants_room = False
             self._events |= Events.WRITABLE
 
-    def joined(self, backlog: Backlog, listener: Listener) -> None:
-        """A listener keeps this half-open connection in its backlog."""
-        self.passive = True
-        self.listener = listener
-        self._backlog = backlog
-        backlog.connections[self.local, self.remote] = self
-
-    def left_backlog(self) -> None:
-        if self._backlog is not None:
-            self._backlog.connections.pop((self.local, self.remote), None)
-            self._backlog = None
-
     def enter_time_wait(self, now: float) -> None:
         """Both FINs were acknowledged (RFC 9293 3.6): a light object answers from now on."""
         self.time_wait = TimeWait(self, now)
@@ -455,7 +452,8 @@ class Connection:
             return
         self.state = State.CLOSED
         self.error = error
-        self.left_backlog()
+        if self.listener is not None:
+            self.listener.left(self)
         self.sender.stop()
         self.receiver.reassembly.clear()
         self.receiver.ack_now = False

@@ -83,7 +83,8 @@ def established(connection: Connection, now: float) -> None:
     connection.path.limit(sizes.largest_to_peer(connection))
     sender.established(connection.initial + 1, sizes.effective_segment(connection), now)
     connection.handshake_due = False
-    connection.left_backlog()
+    if connection.listener is not None:
+        connection.listener.left(connection)
     connection.state = State.FIN_WAIT_1 if sender.fin_queued else State.ESTABLISHED
     if connection.config.keepalive_idle is not None:
         connection.keepalive_at = now + connection.config.keepalive_idle

@@ -6,7 +6,7 @@
     2     RST                  exactly RCV.NXT resets; elsewhere in the window a challenge ACK (RFC 5961 3)
     4     SYN                  a challenge ACK, wherever it lies (RFC 5961 4)
     5     ACK                  SND.UNA - MAX.SND.WND <= SEG.ACK <= SND.NXT, else a challenge ACK (RFC 5961 5)
-    6     URG                  ignored: the octets are ordinary data (RFC 6093 5 tells not to use it)
+    6     URG                  the application is told; the octets are ordinary data
     7     segment text         ``Receiver.take``
     8     FIN                  counts when everything before it is here
 """
@@ -16,7 +16,7 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING
 
-from userlan.stack.tcp import handshake, output, sizes
+from userlan.stack.tcp import handshake, output, sizes, urgent
 from userlan.stack.tcp.challenge import challenge
 from userlan.stack.tcp.ecn import CE, SETUP
 from userlan.stack.tcp.resets import reset
@@ -29,7 +29,7 @@ from userlan.wire.tcp import Flags, Segment
 if TYPE_CHECKING:
     from userlan.stack.tcp.connection import Connection
 
-FIN, SYN, RST, PSH, ACK = Flags.FIN, Flags.SYN, Flags.RST, Flags.PSH, Flags.ACK
+FIN, SYN, RST, PSH, ACK, URG = Flags.FIN, Flags.SYN, Flags.RST, Flags.PSH, Flags.ACK, Flags.URG
 
 MAX_DUPLICATES = 3
 """Duplicate ACKs for one batch, for a peer without SACK: as many as start a fast retransmit (RFC 5681 3.2)."""
@@ -83,6 +83,8 @@ def segment_arrived(connection: Connection, segment: Segment, now: float) -> Non
     state = connection.state
     if state is State.CLOSED or connection.time_wait is not None:
         return
+    if flags & URG:
+        urgent.arrived(connection, seq, segment.urgent)
     if payload or flags & FIN:
         _text(connection, seq, payload, segment.segment_size, flags, now)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter
 
 from userlan.stack.tcp.config import Config
-from userlan.stack.tcp.connection import Backlog, Connection, Endpoint
+from userlan.stack.tcp.connection import Connection, Endpoint
 from userlan.stack.tcp.handshake import take_syn
 from userlan.stack.tcp.isn import InitialNumbers
 from userlan.stack.tcp.resets import reset_reply
@@ -34,12 +34,12 @@ class Listener:
         self.counters: Counter[str] = Counter()
         self._limit = max(1, min(backlog, MAX_BACKLOG))
         self._numbers = numbers
-        self._backlog = Backlog()
+        self._half_open: dict[tuple[Endpoint, Endpoint], Connection] = {}
         self._closed = False
 
     def __len__(self) -> int:
         """How many connections are half open."""
-        return len(self._backlog.connections)
+        return len(self._half_open)
 
     def segment_arrived(
         self, segment: Segment, local: Endpoint, remote: Endpoint, mtu: int, now: float
@@ -57,7 +57,7 @@ class Listener:
         if not flags & Flags.SYN:
             self.counters["no-syn"] += 1
             return None
-        half_open = self._backlog.connections
+        half_open = self._half_open
         if len(half_open) >= self._limit:
             self._evict()
         connection = Connection(local, remote, self.config, self._numbers.numbers(local, remote, now), mtu, now)
@@ -65,11 +65,19 @@ class Listener:
         connection.sender.nxt = connection.initial + 1
         take_syn(connection, segment, now)
         connection.handshake_due = True
-        connection.joined(self._backlog, self)
+        connection.passive = True
+        connection.listener = self
+        half_open[local, remote] = connection
         return connection
 
+    def left(self, connection: Connection) -> None:
+        """A connection of this listener's is half open no more."""
+        key = (connection.local, connection.remote)
+        if self._half_open.get(key) is connection:
+            del self._half_open[key]
+
     def _evict(self) -> None:
-        half_open = self._backlog.connections
+        half_open = self._half_open
         places = Counter(remote[0] for _, remote in half_open)
         heaviest = places.most_common(1)[0][0]
         victim = next(connection for (_, remote), connection in half_open.items() if remote[0] == heaviest)
@@ -79,5 +87,5 @@ class Listener:
     def close(self, now: float) -> None:
         """Listen no more: half-open connections are reset; those that are established go on."""
         self._closed = True
-        for connection in list(self._backlog.connections.values()):
+        for connection in list(self._half_open.values()):
             connection.abort(now)

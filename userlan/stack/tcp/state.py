@@ -36,6 +36,8 @@ class Events:
     """There is room again after ``send`` took less than it was offered."""
     EOF: Final = 8
     """The peer's FIN arrived; the stream ends with the octets that are already readable."""
+    URGENT: Final = 32
+    """The peer marked octets as urgent, further than was known; see ``Connection.urgent_left``."""
     CLOSED: Final = 16
     """The connection is over, see ``error``; octets that are readable stay so. Comes once, and last."""
 
