@@ -244,6 +244,9 @@ class Engine:
         """Carry out everything that is due; does nothing inside itself."""
         if self._pumping or self._stopped:
             return
+        for runner in self._runners:
+            if runner.link is not None:
+                runner.link.flush()
         self._pumping = True
         self._batch = False
         try:

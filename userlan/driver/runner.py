@@ -111,7 +111,7 @@ class Link(Protocol):
     """Takes what comes for a kernel that is attached beside the stack (``userlan.driver.link``)."""
 
     def flush(self) -> None:
-        """The core has received something: hand on what its stack did not claim."""
+        """The core has received what there was: hand on what its stack did not claim."""
 
 
 class CoreRunner:
@@ -166,8 +166,6 @@ class CoreRunner:
             self.core.receive(data, segment, source, now)
         except Exception:
             self._failed("receive")
-        if self.link is not None:
-            self.link.flush()
         self.touch()
 
     def tick(self, now: float) -> None:
