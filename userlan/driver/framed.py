@@ -11,7 +11,7 @@ to such an endpoint;
 both are the same from then on. States of a connection::
 
     accepted ── first frame is owned by a core ──► open ── nothing for IDLE_TIMEOUT ──► closed
-       └─ other first frame, or FIRST_FRAME_TIMEOUT ──► closed
+       └─ other first frame, or FIRST_FRAME_TIMEOUT ──► closed      either: a frame below LEAST_FRAME ──► closed
     connecting ──► open        connecting ── refused, timed out ──► backing off (doubling) ──► forgotten
 
 There is TCP inside (and often this TCP is inside another's): nothing is retried here. What a connection does not take
@@ -88,6 +88,9 @@ TCP_INFO_LENGTH = 152
 """Bytes of Linux's tcp_info up to tcpi_min_rtt: the path's own round trip, without the queues of a busy computer."""
 MAX_PARTS = 1024
 """Buffers of one ``sendmsg`` (Linux: UIO_MAXIOV)."""
+LEAST_FRAME = 32
+"""Bytes of the shortest message of any core (an empty transport message, WireGuard white paper 5.4.6). A stream of shorter
+ones, which a datagram's headers would make dear to send, could only cost us the work for each."""
 READ_BYTES = 256 * 1024
 """Bytes read at once: four whole super-packets, about a third of a millisecond of work."""
 BURST_BYTES = 65507
@@ -185,8 +188,8 @@ class FramedConnection(TwistedProtocol):
         run_size = run_bytes = 0
         for frame in frames:
             size = len(frame)
-            if not size or not (self._trusted or self._prove(frame)):
-                self._close("unowned" if size else "empty-frame")
+            if size < LEAST_FRAME or not (self._trusted or self._prove(frame)):
+                self._close("unowned" if size >= LEAST_FRAME else "short-frame")
                 return
             if run and (size > run_size or len(run) * run_size > run_bytes or run_bytes + size > BURST_BYTES):
                 self._deliver(run, run_size)
@@ -405,7 +408,12 @@ class FramedPort:
         return connection
 
     def opened(self, connection: FramedConnection) -> None:
-        """A connection is established."""
+        """A connection is established. One that was accepted does not take the place of another to the same endpoint: it
+        proved nothing yet, and comes perhaps from somebody else behind the same NAT."""
+        if connection.accepted and self._connections.get(connection.endpoint) is not None:
+            self.counters["tcp-endpoint-taken"] += 1
+            connection.close()
+            return
         self.receiver.way_opened(connection.endpoint)
         self._back_off.pop(connection.endpoint, None)
         self._connections[connection.endpoint] = connection
