@@ -187,7 +187,7 @@ def test_a_frame_below_the_shortest_message_closes(scene: Scene, size: int) -> N
 def test_an_accepted_connection_does_not_take_the_place_of_an_opened_one(scene: Scene) -> None:
     """Whoever connects from the endpoint that we opened one to (another host behind the same NAT) would else be sent
     all that is for it."""
-    opened, transport = scene.open(REMOTE)
+    _, transport = scene.open(REMOTE)
     transport.clear()
     _, other = scene.accept(REMOTE.host, REMOTE.port)
     assert other.aborted

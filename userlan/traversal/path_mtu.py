@@ -50,6 +50,8 @@ class _Probe(NamedTuple):
     sequence: int
     sent_at: float
     confirms: bool
+    times: int
+    """How often it was sent, with sequence numbers up to this one: a round trip may take longer than the timer."""
 
 
 class PathMtuSearch:
@@ -117,9 +119,9 @@ class PathMtuSearch:
         return self._next(now)
 
     def answered(self, sequence: int, now: float) -> tuple[int, int] | None:
-        """A probe was answered; the next one, if there is one."""
+        """A probe was answered, in whichever of its transmissions; the next one, if there is one."""
         probe = self._probe
-        if probe is None or sequence != probe.sequence:
+        if probe is None or (probe.sequence - sequence) & 0xFFFF >= probe.times:
             return None
         self._attempts = 0
         self.known = True
@@ -155,5 +157,7 @@ class PathMtuSearch:
 
     def _send(self, size: int, confirms: bool, now: float) -> tuple[int, int]:
         self._sequence = (self._sequence + 1) & 0xFFFF
-        self._probe = _Probe(size, self._sequence, now, confirms)
+        last = self._probe
+        again = last is not None and (last.size, last.confirms) == (size, confirms)
+        self._probe = _Probe(size, self._sequence, now, confirms, last.times + 1 if last is not None and again else 1)
         return size, self._sequence

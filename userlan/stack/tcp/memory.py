@@ -15,8 +15,8 @@ all, every connection still has ``FLOOR``, so that none starves, and text beyond
 it was promised before, is dropped: what is out of order first, whose sender has to keep it (RFC 2018 8).
 
 Octets count for what holds them: a range out of order for ``RANGE_COST`` more, and a small part of a large segment is
-copied (:func:`.send_buffer.owned`). What is counted lags behind by what one batch of segments brings, and the last super-segment within ``FLOOR`` may be as
-long as it is.
+copied (:func:`.send_buffer.owned`). What is counted lags behind by what one batch of segments brings, and the last
+super-segment within ``FLOOR`` may be as long as it is.
 """
 
 from __future__ import annotations
