@@ -222,6 +222,23 @@ def test_an_idle_connection_is_closed_and_one_in_use_is_not(scene: Scene) -> Non
     assert scene.counters == {"tcp-idle": 1}
 
 
+def test_a_connection_that_takes_nothing_is_closed(scene: Scene) -> None:
+    """Its packets are held back for it meanwhile, though frames from the other end may still come."""
+    connection, transport = scene.open(REMOTE)
+    _, other = scene.open(Endpoint(TCP, "198.51.100.10", 443))
+    producers: Any = (transport.producer, other.producer)
+    for producer in producers:
+        producer.pauseProducing()
+    for _ in range(8):
+        scene.reactor.advance(framed.STALLED_TIMEOUT / 4)
+        connection.dataReceived(frames(OWN))
+        producers[1].resumeProducing()
+        producers[1].pauseProducing()
+    assert transport.aborted
+    assert not other.aborted
+    assert scene.counters == {"tcp-stalled": 1}
+
+
 def test_connections_of_one_address_and_of_all_are_capped(scene: Scene) -> None:
     mine = [scene.accept(port=number)[0] for number in range(framed.MAX_ACCEPTED_FROM_ADDRESS + 1)]
     assert [connection is None for connection in mine].count(True) == 1

@@ -12,6 +12,7 @@ both are the same from then on. States of a connection::
 
     accepted ── first frame is owned by a core ──► open ── nothing for IDLE_TIMEOUT ──► closed
        └─ other first frame, or FIRST_FRAME_TIMEOUT ──► closed      either: a frame below LEAST_FRAME ──► closed
+    open ── takes nothing for STALLED_TIMEOUT ──► closed
     connecting ──► open        connecting ── refused, timed out ──► backing off (doubling) ──► forgotten
 
 There is TCP inside (and often this TCP is inside another's): nothing is retried here. What a connection does not take
@@ -65,6 +66,9 @@ the handshake's first message, which is one segment."""
 IDLE_TIMEOUT = 300.0
 """Seconds without a frame in either direction:
 above REJECT_AFTER_TIME (180 s, WireGuard white paper 6.1), so no live session is cut."""
+STALLED_TIMEOUT = 20.0
+"""Seconds for which a connection may take nothing: a middlebox forgot it, or the other end does not read. What would take it,
+bulk beside UDP above all, goes elsewhere or by a new one."""
 CONNECT_TIMEOUT = 10.0
 """Seconds for a connection to be established: three transmissions of a SYN (RFC 6298: 1 + 2 + 4 s) and some more."""
 BACK_OFF_FIRST = 1.0
@@ -132,6 +136,7 @@ class FramedConnection(TwistedProtocol):
         """The kernel's socket, where frames can be handed to it directly."""
         self._timer: DelayedCall | None = None
         self._last_use = 0.0
+        self._full_since = 0.0
         self._sample_at = 0.0
         self._sampled = (0, 0)
 
@@ -147,7 +152,7 @@ class FramedConnection(TwistedProtocol):
         self.transport.registerProducer(self, self._handle is None)
         reactor = self._port.reactor
         self._last_use = reactor.seconds()
-        self._timer = reactor.callLater(IDLE_TIMEOUT if self._trusted else FIRST_FRAME_TIMEOUT, self._expire)
+        self._timer = reactor.callLater(STALLED_TIMEOUT if self._trusted else FIRST_FRAME_TIMEOUT, self._expire)
         self._port.opened(self)
         self._flush()
 
@@ -163,11 +168,14 @@ class FramedConnection(TwistedProtocol):
     def _expire(self) -> None:
         self._timer = None
         reactor = self._port.reactor
-        left = self._last_use + IDLE_TIMEOUT - reactor.seconds()
-        if self._trusted and left > 0:
-            self._timer = reactor.callLater(left, self._expire)
-            return
-        self._close("idle" if self._trusted else "silent")
+        now = reactor.seconds()
+        left = self._last_use + IDLE_TIMEOUT - now
+        if self._trusted and self._full and now - self._full_since >= STALLED_TIMEOUT:
+            self._close("stalled")
+        elif self._trusted and left > 0:
+            self._timer = reactor.callLater(min(left, STALLED_TIMEOUT), self._expire)
+        else:
+            self._close("idle" if self._trusted else "silent")
 
     def _close(self, reason: str) -> None:
         self._port.counters[f"tcp-{reason}"] += 1
@@ -205,7 +213,7 @@ class FramedConnection(TwistedProtocol):
         """Whether the first frame is for one of the cores, so that the connection may stay."""
         self._trusted = self._port.receiver.owns(frame)
         if self._trusted and self._timer is not None:
-            self._timer.reset(IDLE_TIMEOUT)
+            self._timer.reset(STALLED_TIMEOUT)
         return self._trusted
 
     def _deliver(self, run: list[memoryview], size: int) -> None:
@@ -277,6 +285,7 @@ class FramedConnection(TwistedProtocol):
     def _set_full(self) -> None:
         if not self._full:
             self._full = True
+            self._full_since = self._port.reactor.seconds()
             self._port.receiver.hold(self.endpoint)
 
     def pauseProducing(self) -> None:

@@ -9,7 +9,8 @@ interactive stays on UDP and waits behind nothing::
     the connection ends, or retransmits        ──▶ UDP again; another attempt later
 
 Only an address at which the peer is already (its tunnel came up there) is ever knocked at, or accepted from: who can
-replay a datagram gains no way by it. It is tried only on short
+hold back a datagram and send it by TCP gains a way by it only from there (the same computer, or behind the same NAT).
+It is tried only on short
 round trips: on long ones a kernel's TCP underneath adds its own recovery to the inner one's, and one loss stops all
 flows at once; and not again for a minute where the kernel had to retransmit.
 """
@@ -79,7 +80,7 @@ class BulkWays:
         if peer.endpoint is None or peer.endpoint.host != endpoint.host:
             return
         peer.ways.use_bulk(endpoint, now)
-        self._retry[key] = (0.0, RETRY_FIRST)
+        self._retry[key] = (now + RETRY_FIRST, RETRY_FIRST)
         self._device.knock(key, endpoint, now)
 
     def lossy(self, endpoint: Endpoint, now: float) -> None:
