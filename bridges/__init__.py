@@ -1,4 +1,5 @@
-"""Bridges: how local programs reach the LAN and the LAN reaches local services, with no kernel adapter and no root.
+"""Bridges: how local programs reach the LAN and the LAN reaches local services; with no kernel adapter and no root, but
+for the one that is a kernel adapter (tap.py).
 
 Goals
 -----
@@ -14,6 +15,7 @@ The parts::
     proxy     127.0.0.1:1055, SOCKS5/4/4a and HTTP      program → any member, any port; other hosts directly
     forward   a local port                              program → one service of one member
     expose    a port of the LAN                         member → one service of this computer
+    tap       an interface (root)                       every program ⇄ every member
 
     program ──socket── Leg ─┐                               ┌─ Leg ──LAN connection── member
                           Splice (or HttpExchange)  ────────┘

@@ -127,12 +127,15 @@ def main(words: Sequence[str] | None = None) -> int:
     kinds, missing = chosen(options, peers)
     troubles = Troubles()
     simple = [section for section in sections if section in ON_WIRE]
-    if simple and kinds:
-        on_the_wire(kinds, simple, plan, samples, peers, troubles)
-    if "links" in sections:
-        links.measure([kind for kind in kinds if kind in ON_LINKS or issubclass(kind, Userlan)], plan, samples, peers, troubles)
-    if "scale" in sections:
-        scale.measure(plan, samples, peers, troubles)
+    try:
+        if simple and kinds:
+            on_the_wire(kinds, simple, plan, samples, peers, troubles)
+        if "links" in sections:
+            links.measure([kind for kind in kinds if kind in ON_LINKS or issubclass(kind, Userlan)], plan, samples, peers, troubles)
+        if "scale" in sections:
+            scale.measure(plan, samples, peers, troubles)
+    except (KeyboardInterrupt, SystemExit):
+        troubles.lines.append("interrupted: what was measured until then is shown")
     seconds = time.monotonic() - begin
     print(report(samples))
     for line in missing:

@@ -128,6 +128,7 @@ def scale(samples: Samples) -> str:
         ("KiB for each", middle("connection_kib", ".1f")),
         ("idle peers", middle("peers", ",.0f")),
         ("KiB for each peer", middle("peer_kib", ".1f")),
+        ("of them lost meanwhile", middle("lost", ",.0f")),
         ("node, MiB", middle("node_mib", ".0f")),
         ("idle CPU, % of a core", middle("idle_cpu", ".1f")),
         ("s until all peers are direct", middle("seconds_to_meet", ".1f")),

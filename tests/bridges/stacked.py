@@ -28,6 +28,7 @@ class Burst(NamedTuple):
     data: bytes
     segment: int
     endpoint: Endpoint
+    whole: bool = False
 
 
 class Wire(NothingKept):

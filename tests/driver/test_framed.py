@@ -41,6 +41,9 @@ class Receiver:
     def release(self, way: Endpoint | str) -> None:
         self.held.remove(way)
 
+    def way_opened(self, endpoint: Endpoint) -> None:
+        """Nothing was waiting for it."""
+
     def way_lost(self, endpoint: Endpoint) -> None:
         self.lost.append(endpoint)
 

@@ -55,6 +55,9 @@ class TunnelCore:
     def release(self, way: Endpoint | str) -> None:
         self.device.release(way)
 
+    def way_opened(self, endpoint: Endpoint) -> None:
+        """Nothing was waiting for it."""
+
     def way_lost(self, endpoint: Endpoint) -> None:
         self.device.way_lost(endpoint)
 

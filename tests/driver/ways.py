@@ -22,6 +22,9 @@ class NothingKept:
     def release(self, way: Endpoint | str) -> None:
         """It never stopped."""
 
+    def way_opened(self, endpoint: Endpoint) -> None:
+        """Nothing was waiting for it."""
+
     def way_lost(self, endpoint: Endpoint) -> None:
         """It has no ways of its own."""
 

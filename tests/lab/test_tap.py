@@ -286,6 +286,31 @@ def test_a_node_attaches_at_its_start(two: Computers) -> None:
     until(lambda: traces(ben.namespace) == before, 5, "no trace after kill -9")
 
 
+def test_a_path_that_is_narrower_than_the_interface(two: Computers) -> None:
+    """The tunnel finds out what the path carries (RFC 8899), and the kernel hears of it (RFC 1191): nothing gets lost."""
+    for member in (two.anna, two.ben):
+        tap_up(member)
+    target = two.address(two.anna)
+    forced = ("ping", "-n", "-M", "do", "-W", "2", "-c", "1", "-s", "1392", target)
+    until(lambda: two.from_ben(*forced, check=False).returncode == 0, 10, "the whole MTU is carried")
+    for space in (two.ben.namespace, two.anna.namespace):
+        space.ip("link", "set", "eth0", "mtu", "1400")
+    large = ("ping", "-n", "-W", "1", "-c", "1", "-s", "1392", target)
+
+    def narrower() -> bool:
+        two.from_ben(*large, check=False)       # what confirms the size in use is that large packets are sent
+        return "mtu" in (refused := two.from_ben(*forced, check=False)).stdout + refused.stderr
+
+    until(narrower, 30, "the kernel is told the path's MTU", 0.3)
+    assert "1 received" in two.from_ben(*large).stdout, "in fragments"
+    (two.folder / "file").write_bytes(os.urandom(3_000_000))
+    command = ("python3", "-m", "http.server", "8000", "--bind", "0.0.0.0", "--directory", str(two.folder))
+    two.anna.namespace.start(*command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    until(lambda: ":8000" in two.anna.namespace.run("ss", "-ltn").stdout, 10, "http.server listens")
+    fetched = two.from_ben("curl", "-sS", "-m", "30", "-o", "/dev/null", "-w", "%{size_download}", f"http://{target}:8000/file")
+    assert fetched.stdout == "3000000"
+
+
 WITHOUT = ("setpriv", "--bounding-set=-net_admin", "--inh-caps=-net_admin")
 
 

@@ -94,6 +94,9 @@ class Client:
     def release(self, way: Endpoint | str) -> None:
         self.device.release(way)
 
+    def way_opened(self, endpoint: Endpoint) -> None:
+        """Nothing was waiting for it."""
+
     def way_lost(self, endpoint: Endpoint) -> None:
         self.device.way_lost(endpoint)
 

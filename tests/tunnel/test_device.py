@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -26,7 +28,7 @@ from userlan.tunnel.constants import BURST_BYTES, BURST_SEGMENTS, STAGED_BYTES, 
 from userlan.tunnel.device import Device
 from userlan.tunnel.events import Roamed, SessionEstablished, TimestampAdvanced
 from userlan.wire import tcp
-from userlan.wire.superpacket import SuperPacket
+from userlan.wire.superpacket import SuperPacket, cut, parse
 from userlan.wire.udp import parse_datagram
 
 PSK_1, PSK_2 = b"\x01" * 32, b"\x02" * 32
@@ -95,7 +97,7 @@ def test_small_packets_leave_as_one_burst() -> None:
     assert [len(cut_up(burst)) for burst in bursts] == [64, 64, 22]
     for burst in bursts:
         for inbound in b.device.receive(burst.data, burst.segment, a.endpoint, network.now):
-            b.received += [bytes(parse_datagram(one).payload) for one in inbound.packets]
+            b.received += payloads(inbound.packets)
     assert b.received == [b"%03d" % number for number in range(150)]
 
 
@@ -127,9 +129,14 @@ def sealed(side: Side, other: Side, now: float, *payloads: bytes) -> list[bytes]
     return [datagram for burst in side.device.datagrams(now) for datagram in cut_up(burst)]
 
 
+def payloads(packets: Iterable[SuperPacket]) -> list[bytes]:
+    """What each datagram carries, those that came as one super-packet too."""
+    return [bytes(parse_datagram(parse(piece)).payload) for packet in packets for piece in cut(packet, True)]
+
+
 def received(side: Side, data: bytes, segment: int, source: Side, now: float) -> list[bytes]:
     inbound = side.device.receive(data, segment, source.endpoint, now)
-    return [bytes(parse_datagram(one).payload) for item in inbound for one in item.packets]
+    return [payload for item in inbound for payload in payloads(item.packets)]
 
 
 def test_a_buffer_with_datagrams_of_two_sessions_and_of_other_types() -> None:

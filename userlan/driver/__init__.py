@@ -31,6 +31,11 @@ One turn of the reactor
    the turn (``callLater(0)``), however many calls there were. A call inside a pump is carried by that very pump: it
    never re-enters.
 
+Kernel and stack
+----------------
+A kernel can have the node's addresses beside the stack: ``link.py`` carries what is the kernel's, ``tap/`` is the device
+that it comes from.
+
 Limits
 ------
 Everything that a peer can fill is bounded where it lives: the sockets' retry queues, the frames of a TCP connection,

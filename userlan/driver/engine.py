@@ -210,6 +210,11 @@ class Engine:
         for runner in self._runners:
             runner.tell(lambda core: core.release(way))
 
+    def way_opened(self, endpoint: Endpoint) -> None:
+        """A framed TCP connection is established."""
+        for runner in self._runners:
+            runner.tell(lambda core: core.way_opened(endpoint))
+
     def way_lost(self, endpoint: Endpoint) -> None:
         """A framed TCP connection has ended."""
         for runner in self._runners:
@@ -244,6 +249,9 @@ class Engine:
         """Carry out everything that is due; does nothing inside itself."""
         if self._pumping or self._stopped:
             return
+        for runner in self._runners:
+            if runner.link is not None:
+                runner.link.flush()
         self._pumping = True
         self._batch = False
         try:

@@ -104,6 +104,7 @@ class Receiver(Protocol):
     def pump(self) -> None: ...
     def hold(self, way: Endpoint | str) -> None: ...
     def release(self, way: Endpoint | str) -> None: ...
+    def way_opened(self, endpoint: Endpoint) -> None: ...
     def way_lost(self, endpoint: Endpoint) -> None: ...
     def way_lossy(self, endpoint: Endpoint) -> None: ...
 
@@ -211,7 +212,10 @@ class FramedConnection(TwistedProtocol):
     # -- sending
 
     def send(self, data: Buffer, segment: int) -> None:
-        """Send the datagrams of a burst as frames, or drop them when too much waits already."""
+        """Send the datagrams of a burst as frames, or drop them when too much waits already; none: it is enough that
+        there is a connection."""
+        if not data:
+            return
         if self._queue_bytes + len(data) > QUEUE_BYTES:
             self._port.counters["tcp-send-full"] += 1
             return
@@ -402,6 +406,7 @@ class FramedPort:
 
     def opened(self, connection: FramedConnection) -> None:
         """A connection is established."""
+        self.receiver.way_opened(connection.endpoint)
         self._back_off.pop(connection.endpoint, None)
         self._connections[connection.endpoint] = connection
 

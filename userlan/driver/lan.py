@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ipaddress
+from functools import lru_cache
 from typing import Any, Protocol
 
 import attrs
@@ -138,6 +139,7 @@ class Lan:
         return self._member.resolver.resolve(host) if address is None else address
 
 
+@lru_cache(maxsize=1024)
 def _packed(host: str) -> bytes | None:
     """A numeric address packed (brackets allowed), or None for a name."""
     try:

@@ -5,7 +5,7 @@ While it is attached, kernel and stack have the node's addresses together; ``use
 ::
 
     tunnel ──▶ core.receive ──▶ stack ─┬─▶ its own
-                                       └─▶ Host.unclaimed ──▶ LinkReceiver.deliver     after each buffer of a socket
+                                       └─▶ Host.unclaimed ──▶ LinkReceiver.deliver     once a batch of a socket is read
     kernel ──▶ LanLink.send ──▶ Attachment ──▶ tunnel ──▶ sockets                       within the call
                                        └─▶ an ICMP error for the kernel ──▶ LinkReceiver.deliver
 """

@@ -64,6 +64,9 @@ class Core(Protocol):
     def release(self, way: Endpoint | str) -> None:
         """It has room again."""
 
+    def way_opened(self, endpoint: Endpoint) -> None:
+        """A framed TCP connection is established, by whichever side."""
+
     def way_lost(self, endpoint: Endpoint) -> None:
         """A framed TCP connection has ended."""
 
@@ -111,7 +114,7 @@ class Link(Protocol):
     """Takes what comes for a kernel that is attached beside the stack (``userlan.driver.link``)."""
 
     def flush(self) -> None:
-        """The core has received something: hand on what its stack did not claim."""
+        """The core has received what there was: hand on what its stack did not claim."""
 
 
 class CoreRunner:
@@ -166,8 +169,6 @@ class CoreRunner:
             self.core.receive(data, segment, source, now)
         except Exception:
             self._failed("receive")
-        if self.link is not None:
-            self.link.flush()
         self.touch()
 
     def tick(self, now: float) -> None:

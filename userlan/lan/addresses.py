@@ -19,6 +19,7 @@ import binascii
 import hashlib
 import ipaddress
 from collections.abc import Callable
+from functools import lru_cache
 from typing import ClassVar
 
 #: Octets of an X25519 or Ed25519 public key (RFC 7748 section 5, RFC 8032 section 5.1.5).
@@ -73,6 +74,7 @@ def loopback_alias(ipv4: bytes) -> str:
     return f"127.{ipv4[1]}.{ipv4[2]}.{ipv4[3]}"
 
 
+@lru_cache(maxsize=4096)
 def text(address: bytes) -> str:
     """A packed address as people write it (IPv6: RFC 5952). ValueError unless it has 4 or 16 octets."""
     if len(address) not in (4, 16):

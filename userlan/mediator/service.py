@@ -152,6 +152,9 @@ class Mediator:
         """It has room again."""
         self._device.release(way)
 
+    def way_opened(self, endpoint: Endpoint) -> None:
+        """Clients open them; what they have to say follows."""
+
     def way_lost(self, endpoint: Endpoint) -> None:
         """A framed TCP connection has ended."""
         self._device.way_lost(endpoint)

@@ -4,7 +4,7 @@ A datagram of framed TCP carries a whole super-packet, so that one seal and one 
 datagrams for; a bulk transfer between two computers that reach each other costs a third of the time. What is
 interactive stays on UDP and waits behind nothing::
 
-    bulk flows move 128 Mbit/s or more        ──▶ an empty message by framed TCP to where the peer is
+    bulk flows move 128 Mbit/s or more        ──▶ a connection of framed TCP to where the peer is, and an empty message by it
     the peer hears it, and answers by the same ──▶ both use the connection for their bulk flows
     the connection ends, or retransmits        ──▶ UDP again; another attempt later
 
@@ -27,6 +27,9 @@ RETRY_FIRST = 10.0
 RETRY_LAST = 600.0
 """Seconds between attempts that had no success; doubles (most peers behind NATs cannot be reached by TCP)."""
 
+MAX_OPENING = 64
+"""Connections that are being opened; the oldest is forgotten."""
+
 LOSSY_PAUSE = 60.0
 """Seconds for which a path that lost segments is left to UDP."""
 
@@ -40,6 +43,8 @@ class BulkWays:
         self._links = links
         self._retry: dict[bytes, tuple[float, float]] = {}
         """Peer's key → not before, and the pause after the next attempt; bounded by the roster (see ``forget``)."""
+        self._opening: dict[Endpoint, bytes] = {}
+        """Connections asked for and not established yet → the peer they are for."""
 
     def traffic(self, key: bytes, now: float) -> None:
         """Bulk flows to a peer move much: open a way for them, where there is none."""
@@ -54,7 +59,17 @@ class BulkWays:
             return
         self._retry[key] = (now + pause, min(2 * pause, RETRY_LAST))
         same_host = [one for one in link.candidates if one.transport == TCP and one.host == endpoint.host]
-        self._device.knock(key, same_host[0] if same_host else Endpoint(TCP, endpoint.host, endpoint.port), now)
+        target = same_host[0] if same_host else Endpoint(TCP, endpoint.host, endpoint.port)
+        self._opening[target] = key
+        if len(self._opening) > MAX_OPENING:
+            del self._opening[next(iter(self._opening))]
+        self._device.open_way(target)
+
+    def opened(self, endpoint: Endpoint, now: float) -> None:
+        """A connection is established: if it is one that was asked for here, say who is there."""
+        key = self._opening.pop(endpoint, None)
+        if key is not None:
+            self._device.knock(key, endpoint, now)
 
     def heard(self, key: bytes, endpoint: Endpoint, now: float) -> None:
         """Authenticated packets of a peer came by framed TCP beside UDP: use it, and say so by an answer."""

@@ -139,7 +139,7 @@ class Gossip:
 
     def deadline(self) -> float | None:
         """When the first conversation has lasted too long."""
-        return min((talk.give_up for talk in self._talks.values()), default=None)
+        return min(talk.give_up for talk in self._talks.values()) if self._talks else None
 
     def tick(self, now: float) -> None:
         """End conversations that last too long."""

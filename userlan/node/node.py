@@ -19,6 +19,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
+from math import inf
+from typing import Protocol
 
 from userlan.control.messages import (
     MAX_CANDIDATES,
@@ -61,6 +63,12 @@ MAX_LOOPS = 16
 LAN_TCP = TcpConfig(user_timeout=120.0, keepalive_idle=60.0, keepalive_interval=15.0, keepalive_probes=4)
 """Connections of the LAN wait two minutes for a silent peer, whichever side is waiting (RFC 5482; RFC 1122, 4.2.3.6): a session survives a
 router's restart or a tunnel ride, and a program whose peer is gone for good is told before its user gives up."""
+
+
+class Timed(Protocol):
+    """A part with a deadline of its own."""
+
+    def deadline(self) -> float | None: ...
 
 
 class Node:
@@ -108,6 +116,7 @@ class Node:
         self.gossip = Gossip(self.host, self.roster, self.keyring, self.device)
         self.mediators = Mediators(self.device, self.host, self.roster, self.keyring, memory, self.counters, entropy)
         self.links = self.mediators.links
+        self._timed: tuple[Timed, ...] = (self.host, self.device, self.peers, self.gossip, self.membership.requests)
         self._agent = agent
         self._candidates: tuple[Candidate, ...] = ()
         self._events: list[NodeEvent | Event] = []
@@ -161,6 +170,10 @@ class Node:
         """It has room again."""
         self.device.release(way)
 
+    def way_opened(self, endpoint: Endpoint) -> None:
+        """A framed TCP connection is established."""
+        self.bulk.opened(endpoint, self._now)
+
     def way_lost(self, endpoint: Endpoint) -> None:
         """A framed TCP connection has ended."""
         self.device.way_lost(endpoint)
@@ -173,9 +186,16 @@ class Node:
         """When ``tick`` has something to do; now where parts have acted and nothing was sent since."""
         if self._stirred:
             return self._now
-        times = [self.device.deadline(), self.host.deadline(), self.peers.deadline(), self.gossip.deadline()]
-        times += [self.membership.requests.deadline(), *(link.deadline() for link in self.links.values())]
-        return min((time for time in times if time is not None), default=None)
+        nearest = inf
+        for part in self._timed:
+            time = part.deadline()
+            if time is not None and time < nearest:
+                nearest = time
+        for link in self.links.values():
+            time = link.deadline()
+            if time is not None and time < nearest:
+                nearest = time
+        return nearest if nearest < inf else None
 
     def tick(self, now: float) -> None:
         """Do what is due."""

@@ -91,4 +91,4 @@ class Requests:
 
     def deadline(self) -> float | None:
         """When the next one expires."""
-        return min((pending.give_up for pending in self._pending.values()), default=None)
+        return min(pending.give_up for pending in self._pending.values()) if self._pending else None

@@ -44,6 +44,6 @@ class HostConfig:
     group_answers_a_second: float = 20.0
     group_answer_burst: int = 100
     """Reports that queries may call forth, for each of IGMP and MLD: a forged query is far smaller than the answer with
-    every group, and that goes to everybody. The burst is one answer of a host with 6,000 groups."""
+    every group, and that goes to everybody. The burst is one answer about all memberships with a few sources each."""
     tcp: TcpConfig = field(default_factory=TcpConfig)
     """For connections that are not given a configuration of their own."""

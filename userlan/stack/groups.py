@@ -193,8 +193,10 @@ class Groups:
         return packets
 
     def deadline(self) -> float | None:
-        times = (self._igmp.deadline(), self._mld.deadline())
-        return min((time for time in times if time is not None), default=None)
+        first, second = self._igmp.deadline(), self._mld.deadline()
+        if first is None or second is None:
+            return second if first is None else first
+        return min(first, second)
 
     def tick(self, now: float) -> None:
         self._igmp.tick(now)

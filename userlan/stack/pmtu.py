@@ -84,7 +84,7 @@ class PathMtu:
 
     def deadline(self) -> float | None:
         """When the oldest estimate is to be forgotten."""
-        return next((expires for _, expires in self._estimates.values()), None)
+        return next(iter(self._estimates.values()))[1] if self._estimates else None
 
     def expired(self, now: float) -> list[bytes]:
         """Forget what is too old; the destinations for which larger packets may be tried again."""

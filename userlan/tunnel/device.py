@@ -214,6 +214,10 @@ class Device:
         if peer is not None:
             peer.ways.probe(packet, now)
 
+    def open_way(self, endpoint: Endpoint) -> None:
+        """Open a connection of framed TCP, for nothing yet: what is sealed before it is there may be too old when it arrives."""
+        self._shared.outgoing.add(b"", 0, endpoint, True)
+
     def knock(self, public_key: bytes, endpoint: Endpoint, now: float) -> None:
         """An empty message to a peer by another way than its own; an answer comes as ``WayHeard``."""
         peer = self._peers.get(public_key)

@@ -14,7 +14,7 @@ class Burst(NamedTuple):
     """One or more datagrams of `segment` bytes back to back (the last may be shorter), all for one endpoint.
 
     At most BURST_SEGMENTS datagrams and BURST_BYTES bytes: what one UDP GSO call takes. whole: a single datagram that
-    nobody may fragment, since its size is what is asked about.
+    nobody may fragment, since its size is what is asked about. Without data: a connection of framed TCP is to be opened.
     """
 
     data: Buffer

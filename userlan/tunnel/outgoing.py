@@ -46,10 +46,10 @@ class Outgoing:
             first = group[0]
             size = len(burst.data)
             if (
-                length % first.segment == 0
+                not (burst.whole or first.whole)
+                and length % first.segment == 0
                 and length + size <= BURST_BYTES
                 and burst.endpoint == first.endpoint
-                and not (burst.whole or first.whole)
                 and (burst.segment == first.segment or size <= first.segment)
                 and length // first.segment + -(-size // first.segment) <= BURST_SEGMENTS
             ):

@@ -104,15 +104,20 @@ class Session:
         self.send_counter = counter + len(packets)
         encrypt = self._encrypt
         head = self._send_head
+        byteorder = self._byteorder
+        short = padding(len(packets[-1]), mtu)
+        if len(packets) == 1:
+            count = counter.to_bytes(8, byteorder)
+            packet = packets[0] + bytes(short) if short else packets[0]
+            return b"".join((head, count, encrypt(_NONCE_START + count, packet, None)))
         parts: list[bytes] = []
         append = parts.append
-        short = padding(len(packets[-1]), mtu)
-        if padding(len(packets[0]), mtu):
-            filler = bytes(padding(len(packets[0]), mtu))
+        filling = padding(len(packets[0]), mtu)
+        if filling:
+            filler = bytes(filling)
             packets = [packet + filler for packet in packets[:-1]] + [packets[-1] + bytes(short)]
         elif short:
             packets = [*packets[:-1], packets[-1] + bytes(short)]
-        byteorder = self._byteorder
         for number, packet in enumerate(packets, counter):
             count = number.to_bytes(8, byteorder)
             append(head + count)

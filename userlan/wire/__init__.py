@@ -8,10 +8,12 @@ never in another exception; a parser accepts exactly what a careful host accepts
     checksum      the Internet checksum
     ipv4 ipv6     headers, options, extension headers
     superpacket   SuperPacket, the unit of data of the whole program; parse, cut (GSO), join (GRO)
+    coalesce      super-packets of one flow that came together, as one; datagram_run: what of datagrams `join` may join
     fragment      IP fragments of both versions: fields, building, putting together
     tcp udp       segments and datagrams
     icmp icmpv6   messages
     igmp mld      group membership; the values that they share are in membership
+    ethernet arp ndp   frames, and who has an address on a link
     endpoint      addresses of the outer network, which the layers above share
     quote         the packet that an ICMP error quotes
 

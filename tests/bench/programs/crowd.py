@@ -1,18 +1,18 @@
-"""Hundreds of real nodes in one process, each with a socket of its own, as the peers of one node that is weighed.
+"""Hundreds of real nodes in one process, each with sockets of its own, as the peers of one node that is weighed.
 
-    python -m tests.bench.programs.crowd HOST COUNT INVITE…
+    python -m tests.bench.programs.crowd HOST COUNT KEY INVITE…
 
-Nodes of one network all build tunnels to each other, so that one network of 500 would be 125,000 tunnels. The crowd is therefore
-spread over many networks, each with ten of the crowd in it: those of the invites, and others that the crowd makes itself and whose
-invites it prints, for the weighed node to join (a node may own 16 networks and be in 64). To the weighed node they are 500 peers like
-any others.
+Members of a network all build tunnels to each other: 500 nodes would have 125,000, and the crowd would be what is weighed. So each of
+these nodes keeps a tunnel to the weighed node alone (``KEY``) and answers none of the others, and they are spread over the networks of
+the invites, so that their rosters are short. To the weighed node they are 500 peers like any others, whose handshakes, echoes and
+presence it sees whole.
 
-Prints ``{"invites": […]}`` once those networks exist, and serves until it is ended.
+Prints ``joined`` once all are members, and serves until it is ended; a refused request ends it with the reason.
 """
 
 from __future__ import annotations
 
-import json
+import base64
 import os
 import resource
 import sys
@@ -23,60 +23,64 @@ from typing import Any
 from userlan.driver.engine import Engine
 from userlan.driver.reactor import use_monotonic_time
 from userlan.lan.invite import Invite
+from userlan.lan.roster import Changes
 from userlan.lan.secrets import NetworkSecret
 from userlan.node.events import Ready, RequestDone, RequestRefused
 from userlan.node.memory import Memory
 from userlan.node.node import Node
 from userlan.wire.endpoint import UDP, Endpoint
 
-MEMBERS = 11
-"""Of the crowd in one network."""
 KEEPALIVE = 60.0
 """Seconds between signs of life that the crowd asks for; the weighed node asks at its own pace."""
-PACE = 0.03
-"""Seconds between two starts."""
+PACE = 0.05
+"""Seconds between two starts: faster than people come, slow enough for one core to keep up."""
 
 
-def networks_needed(count: int) -> int:
-    """How many networks hold a crowd."""
-    return -(-count // MEMBERS)
+class Guest(Node):
+    """A node that has a tunnel to one member alone."""
+
+    host_key = b""
+
+    def roster_changed(self, changes: Changes, now: float) -> None:
+        """The others of the network are known by name and no more."""
+        only = {self.host_key}
+        mine = changes._replace(added=changes.added & only, removed=changes.removed & only, changed=changes.changed & only)
+        super().roster_changed(mine, now)
 
 
 class Member:
-    """One node of the crowd."""
+    """One node of the crowd: it joins its network once the mediator is there."""
 
-    def __init__(self, reactor: Any, host: str, name: str, mediator: Invite, done: Callable[[], None]) -> None:
-        self._reactor, self._done = reactor, done
+    def __init__(self, reactor: Any, host: str, name: str, invite: Invite, key: bytes, joined: Callable[[], None]) -> None:
+        self._reactor, self._joined, self._invite, self._asked = reactor, joined, invite, False
         engine = Engine(reactor)
         port = engine.listen(host, 0)
         now = reactor.seconds()
-        self.node = Node(
+        self.node = Guest(
             os.urandom(32), Memory(), name=name, entropy=os.urandom, now=now, wall_offset=time.time() - now, keepalive=KEEPALIVE
         )
+        self.node.host_key = key
         self._runner = engine.add(self.node, self._observe)
-        self._mediator = self.node.mediators.add(mediator.mediator, now)
-        for place, _ in mediator.endpoints:
+        self._mediator = self.node.mediators.add(invite.mediator, now)
+        for place, _ in invite.endpoints:
             self.node.links[self._mediator].resolved(place, (place,), now)
         self.node.set_local_endpoints([Endpoint(UDP, host, port)], now)
         self.node.start(now)
-        self._wanted: tuple[str, NetworkSecret, bool] | None = None
         self._runner.touch()
 
-    def want(self, network: str, secret: NetworkSecret, make: bool) -> None:
-        """Join a network, or make it, once the mediator is there."""
-        self._wanted = (network, secret, make)
-
     def _observe(self, event: object) -> None:
-        if isinstance(event, Ready) and self._wanted is not None:
-            network, secret, make = self._wanted
-            self._wanted = None
-            ask = self.node.create if make else self.node.join
-            ask(network, self._mediator, secret, self._reactor.seconds())
+        if isinstance(event, Ready) and not self._asked:
+            self._asked = True
+            network, secret = self._invite.network, self._invite.secret
+            if network is None or secret is None:
+                sys.exit("an invite without a network and its secret")
+            self.node.join(network, self._mediator, NetworkSecret(secret), self._reactor.seconds())
             self._runner.touch()
         elif isinstance(event, RequestDone):
-            self._done()
+            self._joined()
         elif isinstance(event, RequestRefused):
-            sys.exit(f"{self.node.name}: {event.text}")
+            print(f"{self.node.name}: {event.text}", file=sys.stderr, flush=True)
+            os._exit(1)
 
 
 def main() -> None:
@@ -85,45 +89,19 @@ def main() -> None:
 
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    host, count, *links = sys.argv[1], int(sys.argv[2]), *sys.argv[3:]
-    invites = [Invite.parse(link) for link in links]
+    host, count, key = sys.argv[1], int(sys.argv[2]), base64.urlsafe_b64decode(sys.argv[3] + "=")
+    invites = [Invite.parse(link) for link in sys.argv[4:]]
     use_monotonic_time(reactor)
-    made: list[Invite] = []
-    places = []
-    for number in range(networks_needed(count)):
-        if number < len(invites):
-            network, secret = invites[number].network, invites[number].secret
-            assert network is not None
-            assert secret is not None
-            places.append((network, NetworkSecret(secret), 0))
-        else:
-            invite = Invite(invites[0].endpoints, invites[0].mediator_key, f"crowd{number}", os.urandom(16))
-            made.append(invite)
-            places.append((f"crowd{number}", NetworkSecret(invite.secret or b""), MEMBERS))
-    waiting = {"made": len(made)}
-
-    def done() -> None:
-        waiting["made"] -= 1
-        if waiting["made"] == 0:
-            tell()
-
-    def tell() -> None:
-        print(json.dumps({"invites": [str(invite) for invite in made]}), flush=True)
-
-    def start(number: int) -> None:
-        place, first = number // MEMBERS, number % MEMBERS == 0
-        network, secret, own = places[place]
-        make = bool(own) and first
-        member = Member(reactor, host, f"crowd{number}", invites[0], done if make else lambda: None)
-        member.want(network, secret, make)
-
     clock: Any = reactor
-    firsts = [number for number in range(count) if number % MEMBERS == 0]
-    others = [number for number in range(count) if number % MEMBERS]
-    for position, number in enumerate(firsts + others):     # the makers first: the others find their networks made
-        clock.callLater(position * PACE + (2.0 if number % MEMBERS else 0.0), start, number)
-    if not made:
-        clock.callLater(0, tell)
+    missing = [count]
+
+    def joined() -> None:
+        missing[0] -= 1
+        if missing[0] == 0:
+            print("joined", flush=True)
+
+    for number in range(count):
+        clock.callLater(number * PACE, Member, clock, host, f"crowd{number}", invites[number % len(invites)], key, joined)
     clock.run()
 
 

@@ -1,8 +1,8 @@
 """64-byte UDP packets: how many a second arrive.
 
 ``receive`` counts the datagrams of each trial and prints a JSON line ``{"trial", "received", "seconds"}`` whenever none has come for a
-while; of several for one trial the last is the sum. ``send`` sends for some seconds, as fast as it can or at a rate, and prints ``{"trial", "sent", "seconds"}``; through a SOCKS5
-proxy by UDP ASSOCIATE where there is no kernel interface.
+while; of several for one trial the last is the sum. ``send`` sends for some seconds, as fast as it can or at a rate, and prints
+``{"trial", "sent", "seconds"}``; through a SOCKS5 proxy by UDP ASSOCIATE where there is no kernel interface.
 
 Why not iperf3: it cannot speak SOCKS, and at overload its figures of loss come by the same path as the flood. Here the receiver's
 own count is what counts, and it is read beside the path.

@@ -11,7 +11,6 @@ import time
 from tests.bench.measure import Plan, Samples, Troubles, cpu_seconds, memory
 from tests.bench.peers import Peers
 from tests.bench.programs import ROOT
-from tests.bench.programs.crowd import MEMBERS, networks_needed
 from tests.bench.stage import WIRE_A, WIRE_B, Stage, staged
 from tests.bench.systems import Userlan
 from tests.lab.network import Namespace, until
@@ -20,8 +19,10 @@ from tests.lab.userlan_process import Mediator, Member, wait_for_line
 SECTION = "scale"
 SERVED, FORWARDED, PORTS = 7100, 7200, 4
 """Ports of the held connections: one exposed or forwarded port takes 4,096 streams."""
-OWN_NETWORKS = 16
-"""As many as one key may own."""
+OWN_NETWORKS, NETWORK_SIZE = 16, 32
+"""Networks that one key may own, and peers in each: short rosters for the crowd."""
+LOST = 0.02
+"""The share of peers that may be on their way back at a moment: a machine with other work starves a crowd in one process."""
 SETTLE = 3.0
 """Seconds before something counts as idle (no longer than it is watched)."""
 RESERVE = 1000
@@ -99,25 +100,23 @@ def crowd(stage: Stage, plan: Plan, samples: Samples) -> None:
     mediator = Mediator(stage.a, folder / "mediator", f"{WIRE_A}:41414")
     anna = Member(stage.a, folder / "anna", "anna")
     anna.up("--mediator", mediator.url, "--listen", "0.0.0.0:41415")
-    networks = networks_needed(count)
-    own = min(networks, OWN_NETWORKS)
-    invites = [anna.run("create", f"own{number}").stdout.split()[0] for number in range(own)]
+    networks = min(OWN_NETWORKS, -(-count // NETWORK_SIZE))
+    invites = [anna.run("create", f"own{number}").stdout.split()[0] for number in range(networks)]
     assert anna.process is not None
     pid = anna.process.pid
-    before = memory(pid)
-    _, line = program(stage.b, stage, "crowd", WIRE_B, str(count), *invites, line="{")
-    for invite in json.loads(line)["invites"]:
-        anna.run("join", invite)
+    before, begin = memory(pid), time.monotonic()
+    program(stage.b, stage, "crowd", WIRE_B, str(count), anna.status()["self"]["key"], *invites, line="joined")
 
-    def all_there() -> bool:
-        direct = [peer for peer in anna.status()["peers"] if peer["state"] == "direct"]
-        return len(direct) >= count
+    def direct() -> int:
+        return len([peer for peer in anna.status()["peers"] if peer["state"] == "direct"])
 
-    begin = time.monotonic()
-    until(all_there, 60 + 2 * count, f"{count} direct peers in {networks} networks of {MEMBERS}", 1.0)
+    until(lambda: direct() >= count, 60 + count, f"{count} direct peers", 1.0)
     took = time.monotonic() - begin
     cpu = idle_cpu([pid], plan.seconds)
-    assert all_there(), "a peer was lost while nothing happened"
-    mib = memory(pid)
-    samples.add(SECTION, "one node", peers=count, peer_kib=(mib - before) * 1024 / count, node_mib=mib, idle_cpu=cpu, seconds_to_meet=took)
+    lost, mib = count - direct(), memory(pid)
+    assert lost <= LOST * count, f"{lost} of {count} peers were lost while nothing happened"
+    samples.add(
+        SECTION, "one node", peers=count, peer_kib=(mib - before) * 1024 / count, node_mib=mib, idle_cpu=cpu, lost=lost,
+        seconds_to_meet=took,
+    )
     anna.stop()

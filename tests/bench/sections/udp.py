@@ -13,6 +13,8 @@ CLEAN = 0.01
 """The share that may be lost at a rate that counts as carried."""
 QUIET = 1.0
 """Seconds without news of the sink after which a trial is over; what a queue still held has come by then."""
+NEVER = 5.0
+"""Seconds after the sender's end by which the first packet has come, if any will."""
 PATIENCE = 30.0
 """Seconds after which it is over in any case."""
 TRIALS = itertools.count(1)
@@ -49,7 +51,7 @@ def trial(system: System, seconds: float, rate: float) -> tuple[int, int, float]
 def settled(system: System, number: int) -> tuple[int, float]:
     """The sink's count of a trial and the seconds that it arrived over, once it has not changed for ``QUIET``."""
     known, since, give_up = (0, 0.0), time.monotonic(), time.monotonic() + PATIENCE
-    while time.monotonic() < min(since + QUIET, give_up):
+    while time.monotonic() < min(since + (QUIET if known[0] else NEVER), give_up):
         time.sleep(0.05)
         told = [json.loads(line) for line in system.stage.sink.read_text().splitlines() if line.startswith("{") and line.endswith("}")]
         found = next(((one["received"], one["seconds"]) for one in reversed(told) if one["trial"] == number), known)

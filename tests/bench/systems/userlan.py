@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from importlib.metadata import entry_points
 from pathlib import Path
 
 from tests.bench.peers import Peers
@@ -110,6 +111,8 @@ class UserlanTap(Userlan):
         command = [sys.executable, "-m", "userlan", "tap", "--help"]
         if subprocess.run(command, capture_output=True, timeout=30).returncode:
             return "this userlan has no command `tap`"
+        if "tap" not in {found.name for found in entry_points(group="userlan.bridges")}:
+            return "the bridge `tap` is missing from what is installed: `pip install -e .` again"
         return super().missing(peers)
 
     def start(self) -> float | None:

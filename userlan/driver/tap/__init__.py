@@ -30,6 +30,9 @@ Goals
 Why rtnetlink by hand: `ip` is not on every system, its messages are for people, and a process for each change would
 have to be waited for; pyroute2 is larger than this project's own stack for the four messages that are needed here.
 
+Many flows at once: a kernel makes the smaller super-packets the slower each flow is. What of one flow was read in one
+go, from the device or from the tunnel, becomes one again (``userlan.wire.coalesce``): the busier we are, the larger.
+
 Offloads (virtio 1.2, 5.1.6; Linux, Documentation/networking/tuntap.rst): checksum, TCP segmentation of both versions,
 ECN, and UDP segmentation where the kernel has it (6.2); each step down is tried when the one above is refused.
 

@@ -15,6 +15,7 @@ from userlan.driver.link import LanLink
 from userlan.driver.tap.frames import FRAME_SIZE, packets_of
 from userlan.driver.tap.neighbours import GATEWAY, Neighbours, interface_address
 from userlan.driver.tap.outward import Outward
+from userlan.wire.coalesce import coalesced
 from userlan.wire.superpacket import SuperPacket
 
 FRAMES_A_WAKEUP = 256
@@ -88,7 +89,7 @@ class TapPort:
         self.counters["frames-in"] += len(frames)
         packets, others = packets_of(frames, self.counters)
         if packets:
-            self._link.send(packets)
+            self._link.send(coalesced(packets))
         for frame in others:
             answer = self._neighbours.answer(frame)
             if answer is not None:
@@ -100,7 +101,7 @@ class TapPort:
     def deliver(self, packets: Sequence[SuperPacket]) -> None:
         """Hand packets to the kernel."""
         frames = self._outward.frames
-        for packet in packets:
+        for packet in coalesced(packets):
             for start, payload in frames(packet, self.counters):
                 if not self._write(start, payload):
                     self._refused(packet)

@@ -48,7 +48,7 @@ class Config:
     """RFC 6928."""
     nagle: bool = True
     """Minshall's variant; ``Connection.no_delay`` switches it off for one connection."""
-    flight_floor: int = 256 * KIB
+    flight_floor: int = 192 * KIB
     """In flight is never bounded below this on account of the delivery rate."""
     flight_queue_time: float = 0.008
     """The standing queue that a bulk transfer may build at the bottleneck."""

@@ -9,6 +9,9 @@ in a queue. So beside the congestion window::
 
     limit = max(floor, delivery rate x (shortest round trip + queue time))
 
+The floor (192 KiB) is three super-segments: with fewer, a limit between two whole numbers of them is the lower one, and
+a rate that was found too low would stay so.
+
 - The **delivery rate** is the highest of the last 10 round trips, measured for each transmission from its send time
   to its ACK (draft-cheng-iccrg-delivery-rate-estimation): the highest, since a lower one may only mean that the
   application, the receiver's window or a loss held the sender back. Samples that the application limited only count
@@ -27,9 +30,9 @@ in a queue. So beside the congestion window::
   one round trip, of which the first sample shows nothing yet. When the rate has not grown by a
   quarter in three round trips that nothing else limited, the pipe is full: slow start ends (as BBR's Startup does).
 
-It does not slow a long or a lossy path down: there the round trip exceeds the queue time many times, the product of
-the highest rate and the round trip is about what the congestion window allowed at its best, and the limit lies above
-the window.
+It does not slow a long or a lossy path down. The queue time is more than a congestion window grows in a round trip, so
+without a queue the limit stays above the window; and in an episode of losses it does not hold at all, the window is
+what CUBIC or NewReno and proportional rate reduction make it.
 """
 
 from __future__ import annotations
@@ -174,8 +177,9 @@ class FlightLimit:
                     self._next_round(youngest.application_limited)
         if not self.rate:
             return
+        floor = self._floor
         if now < self._probe_until:
-            self.limit = max(self._floor / 4, self.rate * self.shortest / 2)
+            self.limit = max(floor / 4, self.rate * self.shortest / 2)
             return
         queue_time = max(self._queue_time, min(self.shortest * QUEUE_SHARE, MAX_QUEUE_SHARE))
         if gain > CONSERVATIVE_GAIN:
@@ -184,7 +188,7 @@ class FlightLimit:
                 gain = CONSERVATIVE_GAIN
         if self._standing < queue_time and 2 * variation > queue_time:
             queue_time = min(2 * variation, MAX_QUEUE_TIME)
-        self.limit = max(self._floor, self.rate * (self.shortest + queue_time) * gain)
+        self.limit = max(floor, self.rate * (self.shortest + queue_time) * gain)
 
     def _sample(self, rate: float, application_limited: bool, now: float) -> None:
         if application_limited and rate < self.rate:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from userlan.stack.tcp import handshake, output, sizes, urgent
 from userlan.stack.tcp.challenge import challenge
+from userlan.stack.tcp.ecn import CE, SETUP
 from userlan.stack.tcp.resets import reset
 from userlan.stack.tcp.send_buffer import Buffer
 from userlan.stack.tcp.seq import near
@@ -76,11 +77,8 @@ def segment_arrived(connection: Connection, segment: Segment, now: float) -> Non
         connection.counters["ack-unsent" if ack > sender.una else "ack-old"] += 1
         challenge(connection, now)
         return
-    ecn = connection.ecn
-    if ecn.enabled:
-        sender.echoed = flags & ECE != 0
-        if ecn.arrived(flags, segment.ecn, len(payload) > 0):
-            receiver.ack_now = True
+    if flags & SETUP or segment.ecn == CE:
+        _congestion(connection, flags, segment.ecn, len(payload) > 0)
     _acknowledged(connection, segment, seq, ack, not payload and not flags & FIN, now)
     state = connection.state
     if state is State.CLOSED or connection.time_wait is not None:
@@ -165,6 +163,16 @@ def _control(connection: Connection, flags: int, seq: int, now: float) -> None:
 # ---------------------------------------------------------------------- step 5
 
 
+def _congestion(connection: Connection, flags: int, codepoint: int, data: bool) -> None:
+    """Something of RFC 3168 is in a segment: ECE for the sender, CE or CWR for the receiver."""
+    ecn = connection.ecn
+    if not ecn.enabled:
+        return
+    connection.sender.echoed = flags & Flags.ECE != 0
+    if ecn.arrived(flags, codepoint, data):
+        connection.receiver.ack_now = True
+
+
 def _acknowledged(connection: Connection, segment: Segment, seq: int, ack: int, bare: bool, now: float) -> None:
     """The ACK field, the SACK option, the window, and what an ACK of our FIN does. ``bare``: nothing else is in the
     segment."""
@@ -188,8 +196,10 @@ def _acknowledged(connection: Connection, segment: Segment, seq: int, ack: int, 
     if ack > una or segment.sack or (bare and ack == una and sender.board):
         unchanged = segment.window << sender.scale == sender.window
         sender.acknowledged(ack, segment.sack, age, bare and unchanged, now)
-    if sender.echoed and ack >= una:
-        sender.recovery.congestion_experienced(ack, sender.nxt, sender.base)
+    if sender.echoed:
+        sender.echoed = False
+        if ack >= una:
+            sender.recovery.congestion_experienced(ack, sender.nxt, sender.base)
     if ack >= una:
         sender.update_window(seq, ack, segment.window, now)
     if ack <= una:

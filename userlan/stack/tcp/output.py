@@ -16,12 +16,13 @@ from userlan.stack.tcp.ecn import ECT0
 from userlan.stack.tcp.info import Limits
 from userlan.stack.tcp.seq import SEQUENCE_MASK
 from userlan.stack.tcp.state import HANDSHAKE, SENDING, State
-from userlan.stack.tcp.transmission import next_run
+from userlan.stack.tcp.transmission import loss_probe, next_run
 from userlan.wire.tcp import Flags, Segment
 
 if TYPE_CHECKING:
     from userlan.stack.tcp.connection import Connection
     from userlan.stack.tcp.scoreboard import Run
+    from userlan.stack.tcp.sender import Sender
 
 FIN, SYN, RST, PSH, ACK = Flags.FIN, Flags.SYN, Flags.RST, Flags.PSH, Flags.ACK
 ECE, CWR = Flags.ECE, Flags.CWR
@@ -74,16 +75,21 @@ def _send_data(connection: Connection, segments: list[Segment], now: float) -> N
         first = False
         window = connection.receiver.window_field(now)
         option = connection.timestamps.option(now)
-        segments.append(_run(connection, probe, window, option))
+        segments.append(_run(connection, probe, window, option, 0))
         segments[-1].segment_size = 0
         connection.counters["mtu-probe"] += 1
-    while (run := next_run(sender, now)) is not None:
+    codepoint = ECT0 if connection.ecn.enabled else 0
+    run = loss_probe(sender, now) if sender.tlp.due else None
+    while run is not None or (run := next_run(sender, now)) is not None:
         if first:
             first = False
             window = connection.receiver.window_field(now)
             option = connection.timestamps.option(now)
-        segments.append(_run(connection, run, window, option))
+        segments.append(_run(connection, run, window, option, codepoint))
+        run = None
     if not first:
+        if codepoint and sender.recovery.reduced:
+            _tell_of_reduction(sender, segments)
         connection.receiver.ack_was_sent()
         connection.receiver.data_was_sent(now)
         connection.challenge_due = False
@@ -107,7 +113,10 @@ def _note_limits(connection: Connection, now: float) -> None:
         limits.note(Limits.SEND_BUFFER if connection.waits_for_room else Limits.BUSY, now)
 
 
-def _run(connection: Connection, run: Run, window: int, option: tuple[int, int] | None) -> Segment:
+def _run(
+    connection: Connection, run: Run, window: int, option: tuple[int, int] | None, codepoint: int
+) -> Segment:
+    """``codepoint``: of ECN, for new data (RFC 3168 6.1.5)."""
     sender = connection.sender
     buffer = sender.buffer
     start = run.start
@@ -120,19 +129,12 @@ def _run(connection: Connection, run: Run, window: int, option: tuple[int, int] 
             flags = ACK | PSH | FIN if start < last else ACK | FIN
             end = last
     length = end - start
-    codepoint = 0
-    ecn = connection.ecn
-    if ecn.enabled:
-        if ecn.echo:
-            flags |= ECE
-        if length and not run.retransmitted:
-            codepoint = ECT0
-            if sender.recovery.reduced:
-                sender.recovery.reduced = False
-                flags |= CWR
     segment = sender.segment
     if run.retransmitted:
         connection.octets_retransmitted += length
+        codepoint = 0
+    if connection.ecn.echo:
+        flags |= ECE
     path = connection.path
     if path.proven < path.plpmtu and length >= segment:
         path.left(start + segment)
@@ -147,8 +149,17 @@ def _run(connection: Connection, run: Run, window: int, option: tuple[int, int] 
         buffer.slice(start, length),
         segment if length > segment else 0,
         timestamp=option,
-        ecn=codepoint,
+        ecn=codepoint if length else 0,
     )
+
+
+def _tell_of_reduction(sender: Sender, segments: list[Segment]) -> None:
+    """CWR in the first new data since the window was reduced (RFC 3168 6.1.2)."""
+    for segment in segments:
+        if segment.ecn:
+            segment.flags |= CWR
+            sender.recovery.reduced = False
+            return
 
 
 def _probe(connection: Connection, now: float) -> Segment:

@@ -151,21 +151,30 @@ class Scoreboard:
         runs = self._runs
         count = 0
         delivered = 0
+        highest = self.highest
         for run in runs:
-            if run.start >= position:
+            start = run.start
+            if start >= position:
                 break
-            if run.end > position:
+            end = run.end
+            if end > position:
                 runs.insert(count + 1, run.tail(position))
+                end = position
             count += 1
-            size = run.end - run.start
             if run.sacked:
-                self.sacked -= size
+                self.sacked -= end - start
                 continue
             if run.lost:
-                self.lost -= size
-            delivered += size
-            self._delivered(run)
-            if run.end >= position:
+                self.lost -= end - start
+            delivered += end - start
+            if run.retransmitted or end < highest:
+                self._delivered(run)
+            else:
+                if start < self.first_original:
+                    self.first_original = start
+                if (newest := self.newest) is None or run.sent_at >= newest.sent_at:
+                    self.newest = run
+            if end == position:
                 break
         del runs[:count]
         if position > self.highest:

@@ -1,7 +1,7 @@
 """What leaves of the stream now, as runs.
 
-``next_run``, in this order: a tail loss probe that is due; what is lost, within the congestion window; new octets, within
-the congestion window, the flight limit and the peer's window, and when the pacer lets them. New octets leave as
+First a tail loss probe that is due (``loss_probe``). Then (``next_run``) what is lost, within the congestion window; new
+octets, within the congestion window, the flight limit and the peer's window; both when the pacer lets them. New octets leave as
 super-segments:
 
 - as many whole segments as may, up to ``unit`` (45 segments of 1,368 octets), or a burst of the pacer's; a piece that
@@ -23,25 +23,24 @@ from userlan.stack.tcp.recovery import Episode
 from userlan.stack.tcp.scoreboard import Run
 from userlan.stack.tcp.sender import Sender
 
+NORMAL = Episode.NONE
+"""No episode of losses."""
+
 
 def next_run(sender: Sender, now: float) -> Run | None:
     """What to send now, stamped and counted as in flight; None: nothing (more)."""
     board = sender.board
     recovery = sender.recovery
-    if sender.tlp.due and (probe := _loss_probe(sender, now)) is not None:
-        return probe
     in_flight = board.in_flight
     congestion = sender.congestion
     window = congestion.window
     limit = sender.flight.limit
-    if window <= limit or recovery.episode is not Episode.NONE:
-        budget = window - in_flight
-        free = True
-    else:
-        budget = int(limit) - in_flight
-        free = False
+    normal = recovery.episode is NORMAL
+    free = window <= limit or not normal
+    budget = (window if free else int(limit)) - in_flight
     unit = sender.unit
-    if sender.pacer.on and budget > 0:
+    paced = sender.pacer.on
+    if paced and budget > 0:
         unit = _paced(sender, window if free else int(limit), now)
     if board.lost and not (recovery.fresh and _can_be_new(sender)):
         return _next_lost(sender, budget, in_flight, unit, now)
@@ -54,12 +53,12 @@ def next_run(sender: Sender, now: float) -> Run | None:
         if budget >= sender.segment:
             sender.flight.starved(in_flight)
         return None
-    if not board and now - sender.last_sent_at > sender.rtt.timeout and sender.last_sent_at:
+    if not in_flight and not board and now - sender.last_sent_at > sender.rtt.timeout and sender.last_sent_at:
         congestion.idle()
         budget = congestion.window
-    allowed = sender.una + sender.window - nxt
-    if recovery.fresh:
+    if not normal and recovery.fresh:
         budget = recovery.fresh
+    allowed = sender.una + sender.window - nxt
     usable = allowed if allowed < budget else budget
     sender.limited = free and budget <= allowed and budget < pending
     if not unit:
@@ -72,10 +71,10 @@ def next_run(sender: Sender, now: float) -> Run | None:
     end = nxt + length
     if sender.fin_queued and length == pending:
         end += 1
-    if recovery.episode is not Episode.NONE:
+    if not normal:
         recovery.fresh = max(0, recovery.fresh - length)
         recovery.sent(length, False)
-    if sender.pacer.on:
+    if paced:
         sender.pacer.sent(length)
     return sender.sent_new(end, now)
 
@@ -144,8 +143,9 @@ def _can_be_new(sender: Sender) -> bool:
     return sender.buffer.end > sender.nxt and sender.una + sender.window - sender.nxt >= sender.segment
 
 
-def _loss_probe(sender: Sender, now: float) -> Run | None:
-    """A segment that asks for an answer: a new one, or the last again (RFC 8985 7.3). The window does not hold it."""
+def loss_probe(sender: Sender, now: float) -> Run | None:
+    """A segment that asks for an answer: a new one, or the last again (RFC 8985 7.3). The window does not hold it.
+    None: there is nothing to ask about."""
     segment = sender.segment
     nxt = sender.nxt
     pending = sender.buffer.end - nxt
