@@ -74,9 +74,9 @@ octets, losses at random both ways, means of two seeds)::
 
     link                                    share of it used    queue at the start, and then
     100 Mbit/s, 2 ms, drop-tail of 50 ms    99.9 %              18 ms, 13 ms
-    100 Mbit/s, 20 ms, the same             99.9 %              21 ms, 8 ms
-    100 Mbit/s, 80 ms, the same             99.9 %              50 ms, 10 ms
-    1 Gbit/s, 100 ms, 32 MiB windows        99.9 %              50 ms (full), 12 ms
+    100 Mbit/s, 20 ms, the same             99.5 %              28 ms, 13 ms
+    100 Mbit/s, 80 ms, the same             99.9 %              50 ms (full), 14 ms
+    1 Gbit/s, 100 ms, 32 MiB windows        99.9 %              50 ms (full), 13 ms
 
 Theory is SMSS / RTT x max(1.22 / sqrt(p), 1.054 (RTT^3 / p^3)^(1/4)) (Mathis et al. 1997, RFC 9438 5.1). At these rates
 CUBIC lives in its Reno-friendly region; it gains on theory, and on a Linux that keeps the smaller alpha throughout,
