@@ -245,6 +245,12 @@ class Machine:
             for _ in range(len(self.network)):
                 self.deliver(0)
 
+    def _read_all(self) -> None:
+        for index, end in enumerate(self.ends):
+            while end.connection is not None and end.connection.readable:
+                self.read(index, 1 << 20)
+            self.close(index, "shutdown")
+
     def finish(self) -> None:
         """The network is good from now on and both applications read and end: all comes to a good end, and to rest."""
         good = all(self._is_well(end) for end in self.ends)
@@ -259,12 +265,10 @@ class Machine:
                 before = self.now
                 self.to_deadline()
                 assert self.network or self.now >= before
-            for index in range(2):
-                while (connection := self.ends[index].connection) is not None and connection.readable:
-                    self.read(index, 1 << 20)
-                self.close(index, "shutdown")
+            self._read_all()
         else:
             raise AssertionError("the connection comes to no end")
+        self._read_all()
         for _ in range(MAX_STEPS):
             if all(end.host.deadline() is None for end in self.ends):
                 break
