@@ -206,7 +206,9 @@ class Engine:
             runner.core.hold(way)
 
     def release(self, way: Endpoint | str) -> None:
-        """It has room again."""
+        """It has room again: "udp" once no socket of it is full."""
+        if way == UDP and any(port.full for port in self.datagram_ports):
+            return
         for runner in self._runners:
             runner.tell(lambda core: core.release(way))
 

@@ -71,8 +71,12 @@ BACK_OFF_FIRST = 1.0
 BACK_OFF_LAST = 30.0
 """Seconds between attempts to one endpoint, doubling from the first to the last."""
 
-QUEUE_BYTES = 256 * 1024
-"""Bytes that wait for a connection whose socket is full: 100 ms at 20 Mbit/s."""
+QUEUE_BYTES = 512 * 1024
+"""Bytes that wait for a connection whose socket is full: what a core gives in one call (256 KB and a super-packet, 8 KB of frames and
+seals), of which the first burst may have filled the socket, and as much again for what is sealed regardless (handshakes, echoes)."""
+USER_TIMEOUT = 10.0
+"""Seconds for which sent data may stay unacknowledged (TCP_USER_TIMEOUT, RFC 5482; a kernel's own limit is a quarter of an hour):
+shorter than the silence after which a node takes a peer for gone, so that the next attempt finds no dead connection."""
 NOT_SENT_LOW = 128 * 1024
 """Bytes that the kernel keeps unsent (TCP_NOTSENT_LOWAT): beyond that they wait where they can still be dropped."""
 SAMPLE_INTERVAL = 1.0
@@ -136,7 +140,7 @@ class FramedConnection(TwistedProtocol):
         self._full = False
         self.transport.setTcpNoDelay(True)
         self.transport.setTcpKeepAlive(True)
-        _bound_unsent(self.transport)
+        _tune(self.transport)
         if isinstance(self.transport, tcp.Connection) and hasattr(socket.socket, "sendmsg"):
             self._handle = self.transport.getHandle()
             self.transport.bufferSize = READ_BYTES
@@ -212,9 +216,11 @@ class FramedConnection(TwistedProtocol):
     # -- sending
 
     def send(self, data: Buffer, segment: int) -> None:
-        """Send the datagrams of a burst as frames, or drop them when too much waits already; none: it is enough that
-        there is a connection."""
+        """Send the datagrams of a burst as frames, or drop them when too much waits already; none: it is enough to say,
+        now or once it is so, that there is a connection."""
         if not data:
+            if self._timer is not None:
+                self._port.receiver.way_opened(self.endpoint)
             return
         if self._queue_bytes + len(data) > QUEUE_BYTES:
             self._port.counters["tcp-send-full"] += 1
@@ -406,9 +412,13 @@ class FramedPort:
 
     def opened(self, connection: FramedConnection) -> None:
         """A connection is established."""
-        self.receiver.way_opened(connection.endpoint)
-        self._back_off.pop(connection.endpoint, None)
-        self._connections[connection.endpoint] = connection
+        endpoint = connection.endpoint
+        self._back_off.pop(endpoint, None)
+        replaced = self._connections.get(endpoint)
+        self._connections[endpoint] = connection
+        if replaced is not None and replaced is not connection:
+            self.receiver.release(endpoint)
+        self.receiver.way_opened(endpoint)
 
     def lost(self, connection: FramedConnection) -> None:
         """A connection has ended."""
@@ -448,10 +458,11 @@ def _counts(info: bytes) -> tuple[int, int, float]:
     return retransmitted, sent, rtt / 1e6
 
 
-def _bound_unsent(transport: Any) -> None:
-    """Keep the kernel's queue short, where it can be told."""
-    option = getattr(socket, "TCP_NOTSENT_LOWAT", None)
+def _tune(transport: Any) -> None:
+    """Keep the kernel's queue short, and its patience, where it can be told."""
     handle = getattr(transport, "getHandle", None)
-    if option is not None and handle is not None:
+    if handle is None:
+        return
+    for name, value in (("TCP_NOTSENT_LOWAT", NOT_SENT_LOW), ("TCP_USER_TIMEOUT", int(USER_TIMEOUT * 1000))):
         with contextlib.suppress(OSError, AttributeError):
-            handle().setsockopt(socket.IPPROTO_TCP, option, NOT_SENT_LOW)
+            handle().setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)

@@ -53,9 +53,10 @@ class PeerState(enum.Enum):
 
 
 class EchoDue(NamedTuple):
-    """Send an echo request to the peer."""
+    """Send an echo request to the peer. ``hurried``: one was not answered, so that other ways are to be tried, too."""
 
     sequence: int
+    hurried: bool = False
 
 
 class InitiateDue(NamedTuple):
@@ -251,7 +252,7 @@ class PeerLink:
         self._echo_sent = {number: at for number, at in self._echo_sent.items() if now - at < self._silence}
         self._echo_sequence = (self._echo_sequence + 1) % 65536
         self._echo_sent[self._echo_sequence] = now
-        effects.append(EchoDue(self._echo_sequence))
+        effects.append(EchoDue(self._echo_sequence, hurried))
 
     def _start(self, now: float, delay: float) -> None:
         endpoints = tuple(dict.fromkeys((*self.candidates, *self.cached)))
