@@ -30,7 +30,6 @@ from userlan.tunnel.constants import (
     MAX_DATAGRAM,
     QUEUED_BYTES,
     QUEUED_SHARE,
-    STAGED_BYTES,
 )
 from userlan.tunnel.events import BulkStalled, BulkTraffic, LargeSent
 from userlan.tunnel.flows import BULK_RATE, BulkFlows, FlowQueues
