@@ -202,8 +202,9 @@ class Engine:
 
     def hold(self, way: Endpoint | str) -> None:
         """A socket is full: the cores are to keep what is for it."""
+        now = self.reactor.seconds()
         for runner in self._runners:
-            runner.core.hold(way)
+            runner.core.hold(way, now)
 
     def release(self, way: Endpoint | str) -> None:
         """It has room again: "udp" once no socket of it is full."""

@@ -162,9 +162,9 @@ class Node:
         """Whether ``datagrams`` would give more at once."""
         return self.device.backlog
 
-    def hold(self, way: Endpoint | str) -> None:
+    def hold(self, way: Endpoint | str, now: float) -> None:
         """A way out is full: what is for it waits, by flow."""
-        self.device.hold(way)
+        self.device.hold(way, now)
 
     def release(self, way: Endpoint | str) -> None:
         """It has room again."""

@@ -193,10 +193,10 @@ class Device:
         """Whether ``datagrams`` would give more at once: packets wait, and not for a way out that is full."""
         return any(peer.ways.can_drain() for peer in self._shared.waiting)
 
-    def hold(self, way: Endpoint | str) -> None:
+    def hold(self, way: Endpoint | str, now: float) -> None:
         """A way out is full: an endpoint of framed TCP, or "udp" as a whole. Packets for it wait, by flow. Said again when it
         took something, and is full again."""
-        self._shared.held[way] = self._now
+        self._shared.held[way] = now
 
     def release(self, way: Endpoint | str) -> None:
         """A way out has room again."""
