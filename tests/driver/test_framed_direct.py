@@ -76,6 +76,15 @@ class Scene:
         self.got += [bytes(frame) for frame in self.reader.feed(data)]
         return len(data)
 
+    def until_got(self, count: int) -> None:
+        """Read until so many frames have come."""
+
+        def all_there() -> bool:
+            self.read()
+            return len(self.got) == count
+
+        self.loop.until(all_there)
+
     def close(self) -> None:
         self.far.close()
         self.loop.result(self.port.stop())
@@ -111,7 +120,7 @@ def test_a_slow_reader_fills_the_way_and_loses_nothing(scene: Scene) -> None:
             continue
         sent.append(numbered(len(sent)))
         scene.send(sent[-1])
-    scene.loop.until(lambda: scene.read() * 0 + len(scene.got) == len(sent))
+    scene.until_got(len(sent))
     assert scene.got == sent
     counts = Counter(scene.ways.words)
     assert counts["hold"] > 3
@@ -138,14 +147,14 @@ def test_too_much_is_dropped_and_counted(scene: Scene) -> None:
     assert scene.ways.words[-1] == "hold"
     dropped = scene.ways.counters["tcp-send-full"]
     assert dropped > 100
-    scene.loop.until(lambda: scene.read() * 0 + len(scene.got) == 400 - dropped)
+    scene.until_got(400 - dropped)
     assert scene.got == [numbered(number) for number in range(400 - dropped)]
 
 
 def test_a_burst_of_many_datagrams_is_one_write(scene: Scene) -> None:
     data = bytes(range(200)) * 7
     scene.port.send(data * 46, len(data), scene.target)
-    scene.loop.until(lambda: scene.read() * 0 + len(scene.got) == 46)
+    scene.until_got(46)
     assert scene.got == [data] * 46
 
 
@@ -181,6 +190,17 @@ def test_a_reset_while_it_is_full_ends_the_hold(loop: Loop) -> None:
     loop.result(scene.port.stop())
 
 
+def sampled(scene: Scene, monkeypatch: pytest.MonkeyPatch, *infos: framed._Info) -> list[str]:
+    """What is said when the kernel tells this, a second apart."""
+    left = list(infos)
+    monkeypatch.setattr(framed, "_info", lambda info: left.pop(0))
+    connection = scene.port._connections[scene.target]
+    for _ in infos:
+        connection._sample_at = connection._lossy_at = 0.0
+        scene.send(OWN)
+    return scene.ways.words[1:]
+
+
 @pytest.mark.parametrize(
     ("lost", "sent", "rtt", "lossy"),
     [
@@ -194,30 +214,42 @@ def test_a_reset_while_it_is_full_ends_the_hold(loop: Loop) -> None:
 )
 def test_when_a_path_is_lossy(scene: Scene, monkeypatch: pytest.MonkeyPatch, lost: int, sent: int, rtt: float, lossy: bool) -> None:
     """Mathis et al. 1997: where MSS / RTT × 1.22 / sqrt(p) is below 500 Mbit/s."""
-    counts = [(0, 1000, rtt), (lost, 1000 + sent, rtt)]
-    monkeypatch.setattr(framed, "_counts", lambda info: counts.pop(0))
-    connection = scene.port._connections[scene.target]
-    for _ in range(2):
-        connection._sample_at = 0.0
-        scene.send(OWN)
-    assert ("lossy" in scene.ways.words) is lossy
+    infos = (framed._Info(5, 0, 1000, 0.001, rtt), framed._Info(5, lost, 1000 + sent, 0.001, rtt))
+    assert sampled(scene, monkeypatch, *infos) == ["lossy"] * lossy
 
 
-def test_the_kernels_counters_are_found_where_they_are(scene: Scene) -> None:
-    """Linux, struct tcp_info: segments sent grow, none is sent again on loopback, and its round trip is below a second."""
+@pytest.mark.parametrize(
+    ("unacknowledged", "silence", "stalled"),
+    [(0, 100.0, False), (7, framed.STALLED - 0.01, False), (1, framed.STALLED, True)],
+)
+def test_when_a_connection_has_stalled(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, unacknowledged: int, silence: float, stalled: bool
+) -> None:
+    """What was sent stays unacknowledged: the path is cut, though the kernel takes more. An idle connection is silent, too."""
+    assert sampled(scene, monkeypatch, framed._Info(unacknowledged, 0, 1000, silence, 0.001)) == ["lossy"] * stalled
+    assert scene.ways.counters["tcp-stalled"] == stalled
+
+
+def test_the_kernels_view_is_found_where_it_is(scene: Scene) -> None:
+    """Linux, struct tcp_info: what was sent and acknowledged on loopback, where nothing is lost."""
     if not hasattr(socket, "TCP_INFO"):
         pytest.skip("this system tells nothing of a connection")
     handle = scene.port._connections[scene.target].transport.getHandle()
 
-    def counts() -> tuple[int, int, float]:
-        return framed._counts(handle.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, framed.TCP_INFO_LENGTH))
+    def info() -> framed._Info:
+        found = framed._info(handle.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, framed.TCP_INFO_LENGTH))
+        assert found is not None
+        return found
 
-    before = counts()
+    before = info()
     for number in range(3):
         scene.send(numbered(number, 1000))
-        scene.loop.until(lambda number=number: scene.read() * 0 + len(scene.got) == number + 1)
-    after = counts()
-    assert after[0] == before[0] == 0
-    assert 3 <= after[1] - before[1] < 20
-    assert 0 < after[2] < 1
-    assert framed._counts(b"short") == (0, 0, 0.0)
+        scene.until_got(number + 1)
+    scene.loop.run(0.3)
+    after = info()
+    assert after.retransmitted == before.retransmitted == 0
+    assert after.unacknowledged == 0
+    assert 3 <= after.sent - before.sent < 20
+    assert 0.2 < after.silence < 20
+    assert 0 < after.rtt < 1
+    assert framed._info(b"short") is None

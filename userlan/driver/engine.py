@@ -224,7 +224,7 @@ class Engine:
             runner.tell(lambda core: core.way_lost(endpoint))
 
     def way_lossy(self, endpoint: Endpoint) -> None:
-        """The kernel has to retransmit much on a framed TCP connection."""
+        """The kernel has to retransmit much on a framed TCP connection, or hears no acknowledgement."""
         for runner in self._runners:
             runner.tell(lambda core: core.way_lossy(endpoint))
 

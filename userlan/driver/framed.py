@@ -30,7 +30,7 @@ import socket
 import sys
 from collections import Counter
 from math import inf
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from twisted.internet import tcp
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
@@ -79,8 +79,12 @@ USER_TIMEOUT = 10.0
 shorter than the silence after which a node takes a peer for gone, so that the next attempt finds no dead connection."""
 NOT_SENT_LOW = 128 * 1024
 """Bytes that the kernel keeps unsent (TCP_NOTSENT_LOWAT): beyond that they wait where they can still be dropped."""
-SAMPLE_INTERVAL = 1.0
-"""Seconds between two looks at the kernel's counters of a connection in use."""
+SAMPLE_INTERVAL = 0.25
+"""Seconds between two looks at the kernel's view of a connection in use."""
+STALLED = 0.5
+"""Seconds without an acknowledgement for what was sent: some of the kernel's retransmissions (from 0.2 s on) were not answered either."""
+LOSSY_INTERVAL = 1.0
+"""Seconds over which losses are counted."""
 LOSSY_LEAST = 3
 """Retransmissions in that time that are chance, not a rate."""
 LOSSY_RATE = 500e6
@@ -134,6 +138,7 @@ class FramedConnection(TwistedProtocol):
         self._timer: DelayedCall | None = None
         self._last_use = 0.0
         self._sample_at = 0.0
+        self._lossy_at = 0.0
         self._sampled = (0, 0)
 
     def connectionMade(self) -> None:
@@ -259,15 +264,24 @@ class FramedConnection(TwistedProtocol):
 
     def _sample(self, handle: socket.socket) -> None:
         """Ask the kernel now and then how the path is, where it says so."""
-        self._sample_at = self._last_use + SAMPLE_INTERVAL
+        now = self._last_use
+        self._sample_at = now + SAMPLE_INTERVAL
         try:
-            retransmitted, sent, rtt = _counts(handle.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO_LENGTH))
+            info = _info(handle.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO_LENGTH))
         except (OSError, AttributeError):
+            info = None
+        if info is None:
             self._sample_at = inf
             return
-        lost, of = retransmitted - self._sampled[0], sent - self._sampled[1]
-        self._sampled = (retransmitted, sent)
-        if lost >= LOSSY_LEAST and rtt * rtt * lost > of * (MATHIS / LOSSY_RATE) ** 2:
+        if info.unacknowledged and info.silence >= STALLED:
+            self._port.counters["tcp-stalled"] += 1
+            self._port.receiver.way_lossy(self.endpoint)
+        if now < self._lossy_at:
+            return
+        self._lossy_at = now + LOSSY_INTERVAL
+        lost, of = info.retransmitted - self._sampled[0], info.sent - self._sampled[1]
+        self._sampled = (info.retransmitted, info.sent)
+        if lost >= LOSSY_LEAST and info.rtt**2 * lost > of * (MATHIS / LOSSY_RATE) ** 2:
             self._port.counters["tcp-lossy"] += 1
             self._port.receiver.way_lossy(self.endpoint)
 
@@ -450,12 +464,22 @@ def _numeric(host: str) -> str:
     return host
 
 
-def _counts(info: bytes) -> tuple[int, int, float]:
-    """tcpi_total_retrans, tcpi_segs_out and tcpi_min_rtt in seconds (Linux, include/uapi/linux/tcp.h); zeroes of an older kernel."""
+class _Info(NamedTuple):
+    """Segments unacknowledged, sent again, and sent; seconds since the last acknowledgement, and the least round trip."""
+
+    unacknowledged: int
+    retransmitted: int
+    sent: int
+    silence: float
+    rtt: float
+
+
+def _info(info: bytes) -> _Info | None:
+    """tcpi_unacked, _total_retrans, _segs_out, _last_ack_recv, _min_rtt (Linux, include/uapi/linux/tcp.h); None: an older kernel."""
     if len(info) < TCP_INFO_LENGTH:
-        return 0, 0, 0.0
-    retransmitted, sent, rtt = (int.from_bytes(info[at : at + 4], sys.byteorder) for at in (100, 136, 148))
-    return retransmitted, sent, rtt / 1e6
+        return None
+    unacknowledged, retransmitted, sent, silence, rtt = (int.from_bytes(info[at : at + 4], sys.byteorder) for at in (24, 100, 136, 56, 148))
+    return _Info(unacknowledged, retransmitted, sent, silence / 1e3, rtt / 1e6)
 
 
 def _tune(transport: Any) -> None:

@@ -71,7 +71,7 @@ class Core(Protocol):
         """A framed TCP connection has ended."""
 
     def way_lossy(self, endpoint: Endpoint) -> None:
-        """The kernel has to retransmit much on a framed TCP connection."""
+        """The kernel has to retransmit much on a framed TCP connection, or hears no acknowledgement."""
 
     def deadline(self) -> float | None: ...
     def tick(self, now: float) -> None: ...

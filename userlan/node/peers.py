@@ -32,6 +32,9 @@ SILENCE = ECHO_INTERVAL + PATIENCE
 """Seconds without an authenticated packet after which a path is dead, by default."""
 DOUBT = 4.0
 """Seconds that a peer has to answer once the mediator has said that it went away: four echoes."""
+QUIET = 0.1
+"""Seconds without a packet of the peer's after which a probe of the path's MTU is accompanied by an echo: if that is answered and the
+probe is not, it was its size."""
 RETRY_FIRST = 2.0
 RETRY_LAST = 60.0
 """Seconds between attempts by this node's own will; doubles."""
@@ -217,7 +220,10 @@ class PeerLink:
         effects: list[PeerEffect] = []
         if self.state is PeerState.DIRECT:
             self._watch(effects, now)
-            self._probe(effects, self.path_mtu.tick(self._last_heard, now))
+            probe = self.path_mtu.tick(self._last_heard, now)
+            if probe is not None and now - self._last_heard > QUIET:
+                self._echo(effects, now)
+            self._probe(effects, probe)
         elif has_session and now >= self._next_echo:
             self._echo(effects, now)
         if self.attempt is not None:

@@ -17,8 +17,10 @@ Below the base the tunnel goes on for TCP, whose segments it cuts to any size; o
 fragment, as everywhere.
 
 While large packets are sent, the size in use is confirmed every two seconds (5.1.1: confirmation of the PLPMTU); a
-path that shrinks is noticed within 3.5 s, one that died altogether is none of this module's business. A late answer to
-any probe of a series counts, so that a round trip may be longer than the timer.
+path that shrinks is noticed within 3.5 s, within 5 s where not even the base is left. One that died altogether is none
+of this module's business: whoever sends a probe while the peer is quiet sends something small with it, and a loss
+counts only if that was answered. A late answer to any probe of a series counts, so that a round trip may be longer than
+the timer.
 """
 
 from __future__ import annotations
@@ -154,7 +156,7 @@ class PathMtuSearch:
             self._raise_at = now + RAISE_TIMER
             return None
         self._attempts = 1
-        return self._send(size, False, now)
+        return self._send(size, self.known and size == self.mtu, now)
 
     def _size(self) -> int:
         """What to ask for next; 0: the search is complete."""

@@ -55,7 +55,7 @@ class BulkTraffic(NamedTuple):
 
 
 class LargeSent(NamedTuple):
-    """A large packet left by UDP (once in two seconds): the size in use is worth a confirmation."""
+    """A large packet left by UDP (twice a second at most): the size in use is worth a confirmation."""
 
     public_key: bytes
 
