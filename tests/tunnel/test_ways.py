@@ -242,7 +242,7 @@ def test_a_lost_way_loses_no_packet(ends: Pair) -> None:
     ends.ways.use_bulk(WAY)
     ends.a.device.hold(WAY, ends.now)
     ends.send(*(large(100_000 * number) for number in range(40)))
-    ends.now += 0.9
+    ends.now += BULK_STALL * 0.9
     assert ends.drain() == []
     ends.a.device.way_lost(WAY)
     bursts = ends.drain()

@@ -61,7 +61,7 @@ class LargeSent(NamedTuple):
 
 
 class BulkStalled(NamedTuple):
-    """A bulk way was full and took nothing for a second: it is used no longer, and what waited for it goes by UDP."""
+    """A bulk way was full and took nothing for half a second: it is used no longer, and what waited for it goes by UDP."""
 
     public_key: bytes
     endpoint: Endpoint

@@ -65,15 +65,15 @@ _SIXTY_BITS = (1 << 60) - 1
 
 
 class BulkFlows:
-    """Which flows of a peer are bulk, and how much they move (``rate``, octets a second)."""
+    """Which flows of a peer are bulk, and how much they moved (``rate``, octets a second) when it was measured last."""
 
-    __slots__ = ("_octets", "_since", "_until", "rate")
+    __slots__ = ("_octets", "_until", "measured_at", "rate")
 
     def __init__(self) -> None:
         self.rate = 0.0
         self._until: dict[int, float] = {}
         self._octets = 0
-        self._since = 0.0
+        self.measured_at = 0.0
 
     def note(self, packet: SuperPacket, bucket: int, now: float) -> bool:
         """A packet is to be sent: whether its flow is bulk."""
@@ -86,11 +86,11 @@ class BulkFlows:
 
     def _measure(self, length: int, now: float) -> None:
         self._octets += length
-        elapsed = now - self._since
+        elapsed = now - self.measured_at
         if elapsed >= BULK_TIME:
             self.rate = self._octets / elapsed
             self._octets = 0
-            self._since = now
+            self.measured_at = now
             self._until = {bucket: until for bucket, until in self._until.items() if until > now}
 
 

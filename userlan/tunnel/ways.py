@@ -98,8 +98,8 @@ class Ways:
             if bulk or self._bulk_queues.waits(bucket):
                 self._queues.move(bucket, self._bulk_queues)
                 return self._bulk_queues
-        elif bulk and flows.rate >= BULK_RATE and flows.rate != self._bulk_told:
-            self._bulk_told = flows.rate
+        elif bulk and flows.rate >= BULK_RATE and flows.measured_at != self._bulk_told:
+            self._bulk_told = flows.measured_at
             self._shared.emit(BulkTraffic(self._peer.public_key))
         return self._queues
 
