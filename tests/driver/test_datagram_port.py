@@ -285,3 +285,66 @@ class Kernel:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.socket, name)
+
+
+def test_a_probe_is_one_datagram_that_nobody_fragments(pair: Pair) -> None:
+    """RFC 8899 4.4: one that is too large for the device does not leave in pieces; one that fits arrives; both are unlike the others."""
+    pair.sender.send(bytes(3000), 3000, pair.target, True)
+    pair.loop.until(lambda: pair.receiver.buffers)
+    pair.sender.send(bytes(65_508), 65_508, pair.target, True)
+    assert pair.sent.counters["udp-probe-emsgsize"] == 1
+    pair.send(b"after", 5)
+    pair.loop.until(lambda: len(pair.receiver.datagrams()) == 2)
+    assert [len(one) for one in pair.receiver.datagrams()] == [3000, 5]
+
+
+@pytest.mark.skipif(not datagram._LINUX, reason="the options are Linux's")
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_routers_may_fragment_all_but_probes(loop: Loop, host: str) -> None:
+    """RFC 791 3.2: "don't fragment" is not set over IPv4, so that a path that is narrower than the base carries what it is given."""
+    pair = Pair(loop, host)
+    level, option, probe, usual = datagram._DISCOVERY[pair.sender.version]
+    assert probe == 3
+    asked: list[int] = []
+    sock = pair.sender._socket
+    assert sock.getsockopt(level, option) == usual == (0 if host == "127.0.0.1" else 1)
+
+    class Noting:
+        """The socket, with a note of each datagram's setting."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(sock, name)
+
+        def sendto(self, *arguments: Any) -> int:
+            asked.append(sock.getsockopt(level, option))
+            return int(sock.sendto(*arguments))
+
+    pair.sender._socket = Noting()  # type: ignore[assignment]  # stands in for the socket that it has
+    pair.sender.send(b"probe", 5, pair.target, True)
+    pair.send(b"other", 5)
+    assert asked == [probe, usual]
+    pair.sender.close()
+    pair.port.close()
+
+
+def test_a_probe_waits_for_a_full_socket_like_all_else(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """During a transfer the socket is full most of the time: a probe that were lost then would look like a black hole."""
+    taken: list[int] = []
+    full = [True]
+
+    def transmit(data: Any, segment: int, address: Any) -> Any:
+        if full[0]:
+            return data
+        taken.append(segment)
+        return None
+
+    monkeypatch.setattr(pair.sender, "_transmit", transmit)
+    pair.send(bytes(1000), 1000)
+    pair.sender.send(bytes(1280), 1280, pair.target, True)
+    assert pair.sent.held == [UDP]
+    assert pair.sender.full
+    full[0] = False
+    pair.sender.doWrite()
+    assert taken == [1000, datagram._WHOLE]
+    assert pair.sent.held == []
+    assert not pair.sender.full

@@ -16,7 +16,7 @@ class NothingKept:
         """What does not wait for events: nothing."""
         return []
 
-    def hold(self, way: Endpoint | str) -> None:
+    def hold(self, way: Endpoint | str, now: float) -> None:
         """It goes on."""
 
     def release(self, way: Endpoint | str) -> None:

@@ -88,8 +88,8 @@ class Client:
         """What does not wait for events: nothing."""
         return []
 
-    def hold(self, way: Endpoint | str) -> None:
-        self.device.hold(way)
+    def hold(self, way: Endpoint | str, now: float) -> None:
+        self.device.hold(way, now)
 
     def release(self, way: Endpoint | str) -> None:
         self.device.release(way)

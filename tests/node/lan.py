@@ -136,6 +136,7 @@ class Sink:
     def __init__(self, lan: VirtualLan, node: Node, port: int) -> None:
         self.lan = lan
         self.listener = node.host.tcp_listen(port)
+        self.connection: Connection | None = None
         self.data = bytearray()
         self.done = False
         attachment = next(a for a in lan.attachments.values() if a.core is node)
@@ -144,7 +145,9 @@ class Sink:
 
     def event(self, event: object) -> None:
         """One event of the node."""
-        if isinstance(event, (TcpAccepted, TcpEvent)):
+        if isinstance(event, TcpAccepted) and event.listener is self.listener:
+            self.connection = event.connection
+        if isinstance(event, (TcpAccepted, TcpEvent)) and event.connection is self.connection:
             self._read(event.connection)
         else:
             self.kept.append(event)

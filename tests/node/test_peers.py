@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from userlan.node.peers import DOUBT, SILENCE, EchoDue, InitiateDue, MeetDue, PeerEffect, PeerLink, PeerState, path_of
+from userlan.node.peers import DOUBT, SILENCE, EchoDue, InitiateDue, MeetDue, PeerEffect, PeerLink, PeerState, ProbeDue, path_of
 from userlan.wire.endpoint import Endpoint
 
 HERE = Endpoint("udp", "203.0.113.9", 41414)
@@ -14,8 +14,12 @@ def run(link: PeerLink, now: float, until: float, session: bool = True, answer: 
     effects: list[tuple[float, PeerEffect]] = []
     while (deadline := link.deadline()) is not None and deadline <= until:
         now = max(now, deadline)
-        for effect in link.tick(session, now):
+        due = link.tick(session, now)
+        while due:
+            effect = due.pop(0)
             effects.append((now, effect))
+            if isinstance(effect, ProbeDue) and answer and effect.size <= 1420:
+                due += link.probe_answered(effect.sequence, now + 0.01)
             if isinstance(effect, EchoDue) and answer:
                 link.heard(HERE, now + 0.01)
                 link.echo_reply(effect.sequence, now + 0.01)
@@ -29,7 +33,7 @@ def state(link: PeerLink) -> PeerState:
 
 def direct(now: float = 0.0) -> PeerLink:
     """A link that just became direct."""
-    link = PeerLink(bytes(32), now)
+    link = PeerLink(bytes(32), now, mtu=1420)
     link.presence(True, now)
     link.introduce([HERE], 0.0, now)
     assert state(link) is PeerState.CONNECTING
@@ -45,7 +49,8 @@ def test_an_idle_direct_link_is_proved_every_five_seconds() -> None:
     link = direct()
     effects = run(link, 0.0, 60.0)
     echoes = [at for at, effect in effects if isinstance(effect, EchoDue)]
-    assert 10 <= len(echoes) <= 14
+    assert 10 <= len(echoes) <= 16
+    assert link.path_mtu.mtu == 1420
     assert link.rtt is not None
     assert abs(link.rtt - 0.01) < 1e-6
     assert state(link) is PeerState.DIRECT

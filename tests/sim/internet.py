@@ -18,7 +18,11 @@ gateway of another, so NATs nest. Members of one segment reach each other direct
     world.run_until(lambda: ..., seconds=10)
 
 Each member has a link up and a link down, both with its ``profile``. ``Endpoint("tcp", …)`` is modelled as what framed
-TCP gives: the same frames, in order, without loss, from a port of its own, inwards only where a listener is reachable.
+TCP gives: the same frames, in order, without loss, from a port of its own, inwards only where a listener is reachable. An
+empty frame is a SYN or its answer: both ends hear that a connection is there (``way_opened``); ``reset`` ends it
+(``way_lost``). What a segment has in ``blocked`` ("udp", "tcp") vanishes there without a word: a connection then takes
+``KERNEL_ROOM`` and is full (``hold``), is told to be bad when more is sent after ``STALLED`` (``way_lossy``), and ends
+after ``USER_TIMEOUT``.
 """
 
 from __future__ import annotations
@@ -35,6 +39,15 @@ from userlan.wire.endpoint import Endpoint
 
 FIRST_TCP_PORT = 50_000
 """Where the ports of outgoing framed TCP connections start."""
+
+KERNEL_ROOM = 256 * 1024
+"""Octets that a kernel takes for a connection whose far end does not answer."""
+
+STALLED = 0.5
+"""Seconds without an acknowledgement, as in ``userlan.driver.framed``."""
+
+USER_TIMEOUT = 10.0
+"""Seconds after which it gives the connection up (``userlan.driver.framed.USER_TIMEOUT``)."""
 
 
 class Packet(NamedTuple):
@@ -96,6 +109,8 @@ class Segment:
         self.gateway = gateway
         self.counters: Counter[str] = Counter()
         self.members: dict[str, Member] = {}
+        self.blocked: set[str] = set()
+        """Transports that do not pass here."""
 
     def attach(self, core: Core, *addresses: str, port: int = 41414, profile: LinkProfile = PERFECT) -> Attachment:
         """Plug a core in under one IPv4 address, one IPv6 address, or both; one port for UDP and framed TCP."""
@@ -105,6 +120,9 @@ class Segment:
         return attachment
 
     def forward(self, packet: Packet) -> None:
+        if packet.transport in self.blocked:
+            self.counters[f"blocked-{packet.transport}"] += 1
+            return
         member = self.members.get(packet.destination[0])
         if member is not None:
             carry(member.down, packet, member.arrived)
@@ -131,6 +149,8 @@ class Attachment(Actor):
         self.segment: Segment | None = None
         self.addresses: tuple[str, ...] = ()
         self._flows: dict[tuple[str, int], int] = {}
+        self._opened = 0
+        self._stuck: dict[tuple[str, int], tuple[int, float]] = {}
         self._inbox: list[Packet] = []
 
     @property
@@ -166,15 +186,63 @@ class Attachment(Actor):
             self.counters["moved-away"] += 1
             return
         if packet.transport == "tcp":
+            known = packet.source in self._flows
             expected = self._flows.setdefault(packet.source, self.port)
             if packet.destination[1] != expected:
                 self.counters["tcp-unknown"] += 1
+                return
+            if not packet.data:
+                self._established(packet, answer=not known)
                 return
         elif packet.destination[1] != self.port:
             self.counters["port-closed"] += 1
             return
         self._inbox.append(packet)
         self.world.touch(self)
+
+    def _established(self, packet: Packet, answer: bool) -> None:
+        if answer and self.segment is not None:
+            back = Packet("tcp", packet.destination, packet.source, b"")
+            carry(self.up, back, self.segment.forward)
+        self._tell("way_opened", Endpoint("tcp", *packet.source))
+
+    def reset(self, other: Attachment) -> int:
+        """Every framed TCP connection with another member ends; how many there were."""
+        ended = 0
+        for one, two in ((self, other), (other, self)):
+            for remote in [remote for remote in one._flows if remote[0] in two.addresses]:
+                ended += 1
+                one._lost(remote)
+        return ended // 2
+
+    def _lost(self, remote: tuple[str, int]) -> None:
+        self._stuck.pop(remote, None)
+        if self._flows.pop(remote, None) is not None:
+            self._tell("way_lost", Endpoint("tcp", *remote))
+
+    def _tell(self, word: str, *arguments: object) -> None:
+        for core in self.cores:
+            getattr(core, word, lambda *ignored: None)(*arguments)
+        self.world.touch(self)
+
+    def _vanishes(self, remote: tuple[str, int], size: int) -> bool:
+        """Whether a frame goes where nothing answers; the kernel notices."""
+        if self.segment is None or "tcp" not in self.segment.blocked:
+            return False
+        endpoint, now = Endpoint("tcp", *remote), self.world.now
+        if remote not in self._stuck:
+            self.world.clock.call_later(USER_TIMEOUT, partial(self._give_up, remote))
+        before, since = self._stuck.get(remote, (0, now))
+        self._stuck[remote] = (before + size, since)
+        if now - since >= STALLED:
+            self._tell("way_lossy", endpoint)
+        if before < KERNEL_ROOM <= before + size:
+            self._tell("hold", endpoint, now)
+        return True
+
+    def _give_up(self, remote: tuple[str, int]) -> None:
+        if remote in self._stuck:
+            self._lost(remote)
 
     # the runner's side
 
@@ -212,9 +280,18 @@ class Attachment(Actor):
             self.counters["unreachable"] += 1
             return
         port = self.port
-        if burst.endpoint.transport == "tcp":
-            port = self._flows.setdefault(remote, FIRST_TCP_PORT + len(self._flows))
         data = bytes(burst.data)
+        if burst.endpoint.transport == "tcp":
+            if remote not in self._flows:
+                self._flows[remote] = FIRST_TCP_PORT + self._opened
+                self._opened += 1
+                carry(self.up, Packet("tcp", (local, self._flows[remote]), remote, b""), self.segment.forward)
+            elif not data:
+                self._tell("way_opened", burst.endpoint)
+            port = self._flows[remote]
+            if data and self._vanishes(remote, len(data)):
+                self.counters["tcp-vanished"] += 1
+                return
         for start in range(0, len(data), max(burst.segment, 1)):
             packet = Packet(burst.endpoint.transport, (local, port), remote, data[start : start + burst.segment])
             carry(self.up, packet, self.segment.forward)

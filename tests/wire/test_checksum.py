@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.wire.examples import ALICE4, ALICE6, BOB4, BOB6, PAIRS, raw
 from userlan.wire import icmp, icmpv6, tcp, udp
-from userlan.wire.checksum import internet_checksum, residue, transport_ok
+from userlan.wire.checksum import adjusted, internet_checksum, residue, transport_ok
 from userlan.wire.errors import WireError
 from userlan.wire.superpacket import SuperPacket, cut, parse
 
@@ -102,3 +102,38 @@ def test_a_protocol_without_a_known_checksum_passes() -> None:
     header = bytearray(rebuilt(icmp.build(icmp.Echo(True, 1, 1, b""), ALICE4, BOB4)).header)
     header[9] = 97
     assert transport_ok(SuperPacket(bytes(header), b"whatever"))
+
+
+def test_the_example_of_rfc_1624() -> None:
+    """RFC 1624 section 4: HC = 0xDD2F, m = 0x5555, m' = 0x3285 gives 0x0000, where the older equation gave 0xFFFF."""
+    assert adjusted(0xDD2F, 0x5555, 0x3285) == 0x0000
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.binary(min_size=4, max_size=200), st.integers(0, 10**6), st.integers(0, 0xFFFF))
+def test_an_adjusted_checksum_is_that_of_the_changed_packet(data: bytes, where: int, new: int) -> None:
+    """RFC 1624 3, equation 3: it verifies as if it had been computed anew, whichever of both zeroes it is."""
+    data = data[: len(data) // 2 * 2]
+    at = where % (len(data) // 2) * 2
+    old = int.from_bytes(data[at : at + 2], "big")
+    changed = data[:at] + new.to_bytes(2, "big") + data[at + 2 :]
+    checksum = adjusted(plain(data), old, new)
+    assert 0 <= checksum <= 0xFFFF
+    assert checksum % 0xFFFF == plain(changed) % 0xFFFF
+    if any(changed):
+        assert (residue(changed) + checksum) % 0xFFFF == 0
+
+
+@pytest.mark.parametrize("addresses", PAIRS)
+@pytest.mark.parametrize("size", [0, 1, 56, 1400, 9000])
+def test_an_echo_that_is_turned_round_verifies(addresses: tuple[bytes, bytes], size: int) -> None:
+    """RFC 792, RFC 4443 4.2: only the type changes (and the pseudo-header's addresses change places)."""
+    echo = icmp if len(addresses[0]) == 4 else icmpv6
+    request = rebuilt(echo.build(echo.Echo(True, 77, 99, bytes(range(256)) * (size // 256 + 1)), *addresses))
+    body = bytes(request.payload)
+    kinds = (8, 0) if echo is icmp else (128, 129)
+    checksum = adjusted(int.from_bytes(body[2:4], "big"), kinds[0] << 8 | body[1], kinds[1] << 8)
+    answer = echo.build(echo.Echo(False, 77, 99, body[8:]), addresses[1], addresses[0])
+    turned = SuperPacket(answer.header, bytes((kinds[1], 0)) + checksum.to_bytes(2, "big") + body[4:])
+    assert transport_ok(turned)
+    assert bytes(turned.payload)[4:] == bytes(answer.payload)[4:]

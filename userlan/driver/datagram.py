@@ -71,14 +71,22 @@ MAX_SEGMENT_SIZES = 256
 """Sizes whose control message is kept likewise."""
 
 _DISCOVERY = {
-    4: (getattr(socket, "IPPROTO_IP", 0), 10, 3, 1),
+    4: (getattr(socket, "IPPROTO_IP", 0), 10, 3, 0),
     6: (getattr(socket, "IPPROTO_IPV6", 41), 23, 3, 1),
 }
-"""IP_MTU_DISCOVER and IPV6_MTU_DISCOVER with IP_PMTUDISC_PROBE and IP_PMTUDISC_WANT, the default (Linux, include/uapi/linux/in.h
-and in6.h); elsewhere the options are unknown and a probe is an ordinary datagram: where the system fragments it, the size found is the
-largest that arrives, which is all that is asked."""
+"""IP_MTU_DISCOVER and IPV6_MTU_DISCOVER; IP_PMTUDISC_PROBE for probes; and for all else IP_PMTUDISC_DONT over IPv4, so that routers may
+fragment, as with the kernel's WireGuard, and IPV6_PMTUDISC_WANT, the default, where none may (Linux, include/uapi/linux/in.h and in6.h).
+The numbers mean other things elsewhere: used only where the kernel has netlink."""
+
+UNFRAGMENTED = 1452
+"""Octets of a UDP payload that an Ethernet carries whole over IPv6. Where "don't fragment" cannot be asked for, larger probes are not
+sent: their answer would only tell that fragments arrive."""
+
+_WHOLE = -1
+"""Segment size of what waits as a probe."""
 
 _ANCILLARY = socket.CMSG_SPACE(4) if hasattr(socket, "CMSG_SPACE") else 0
+_LINUX = hasattr(socket, "AF_NETLINK")
 _DONT_WAIT = getattr(socket, "MSG_DONTWAIT", 0)
 _TRUNCATED = getattr(socket, "MSG_TRUNC", 0)
 _FULL = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS})
@@ -124,6 +132,11 @@ class DatagramPort:
         self._sources: dict[Any, Endpoint] = {}
         self._targets: dict[Endpoint, Any] = {}
         self._controls: dict[int, list[tuple[int, int, bytes]]] = {}
+
+    @property
+    def full(self) -> bool:
+        """Whether something waits for the socket."""
+        return bool(self._waiting)
 
     def start(self) -> None:
         """Begin to read."""
@@ -210,29 +223,34 @@ class DatagramPort:
     def send(self, data: Buffer, segment: int, endpoint: Endpoint, whole: bool = False) -> None:
         """Send one burst. It is kept by reference until it has left; it must not be changed any more.
 
-        ``whole``: a datagram that nobody may fragment; it leaves now or never.
+        ``whole``: a datagram that nobody may fragment.
         """
+        segment = _WHOLE if whole else segment
         address = self._targets.get(endpoint) or self._target(endpoint)
-        if whole:
-            self._send_whole(data, address)
-            return
         rest: Buffer | None = data
         if not self._waiting:
             rest = self._transmit(data, segment, address)
         if rest is not None:
             self._wait(rest, segment, address)
 
-    def _send_whole(self, data: Buffer, address: Any) -> None:
+    def _transmit_whole(self, data: Buffer, address: Any) -> Buffer | None:
         """A probe of the path's MTU: "don't fragment", whatever the kernel has learnt of the path (RFC 8899 4.4)."""
         level, option, probe, usual = _DISCOVERY[self.version]
-        with contextlib.suppress(OSError):
+        if _LINUX:
             self._socket.setsockopt(level, option, probe)
+        elif len(data) > UNFRAGMENTED:
+            self._counters["udp-probe-unasked"] += 1
+            return None
         try:
             self._socket.sendto(data, _DONT_WAIT, address)
         except OSError as error:
+            if error.errno in _FULL:
+                return data
             self._counters[f"udp-probe-{_name(error)}"] += 1
-        with contextlib.suppress(OSError):
-            self._socket.setsockopt(level, option, usual)
+        finally:
+            if _LINUX:
+                self._socket.setsockopt(level, option, usual)
+        return None
 
     def _wait(self, data: Buffer, segment: int, address: Any) -> None:
         if self._waiting_bytes + len(data) > RETRY_BYTES or len(self._waiting) >= RETRY_BURSTS:
@@ -246,6 +264,8 @@ class DatagramPort:
 
     def _transmit(self, data: Buffer, segment: int, address: Any) -> Buffer | None:
         """Give a burst to the kernel; what it has no room for is returned, what it refuses is counted."""
+        if segment == _WHOLE:
+            return self._transmit_whole(data, address)
         single = segment <= 0 or len(data) <= segment
         if self.segmentation or single:
             try:
@@ -343,6 +363,9 @@ def _bound(host: str, port: int) -> socket.socket:
         _enlarge(sock)
         with contextlib.suppress(OSError):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+        if _LINUX:
+            level, option, _, usual = _DISCOVERY[6 if family == socket.AF_INET6 else 4]
+            sock.setsockopt(level, option, usual)
         sock.bind((host, port))
     except OSError as error:
         sock.close()
@@ -354,6 +377,6 @@ def _enlarge(sock: socket.socket) -> None:
     """Ask for a large receive buffer: within the system's limit, and beyond it where the process may (CAP_NET_ADMIN)."""
     with contextlib.suppress(OSError):
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
-    if hasattr(socket, "AF_NETLINK"):
+    if _LINUX:
         with contextlib.suppress(OSError):
             sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER)

@@ -202,11 +202,14 @@ class Engine:
 
     def hold(self, way: Endpoint | str) -> None:
         """A socket is full: the cores are to keep what is for it."""
+        now = self.reactor.seconds()
         for runner in self._runners:
-            runner.core.hold(way)
+            runner.core.hold(way, now)
 
     def release(self, way: Endpoint | str) -> None:
-        """It has room again."""
+        """It has room again: "udp" once no socket of it is full."""
+        if way == UDP and any(port.full for port in self.datagram_ports):
+            return
         for runner in self._runners:
             runner.tell(lambda core: core.release(way))
 
@@ -221,7 +224,7 @@ class Engine:
             runner.tell(lambda core: core.way_lost(endpoint))
 
     def way_lossy(self, endpoint: Endpoint) -> None:
-        """The kernel has to retransmit much on a framed TCP connection."""
+        """The kernel has to retransmit much on a framed TCP connection, or hears no acknowledgement."""
         for runner in self._runners:
             runner.tell(lambda core: core.way_lossy(endpoint))
 

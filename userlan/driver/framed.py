@@ -31,7 +31,7 @@ import socket
 import sys
 from collections import Counter
 from math import inf
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from twisted.internet import tcp
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
@@ -75,12 +75,20 @@ BACK_OFF_FIRST = 1.0
 BACK_OFF_LAST = 30.0
 """Seconds between attempts to one endpoint, doubling from the first to the last."""
 
-QUEUE_BYTES = 256 * 1024
-"""Bytes that wait for a connection whose socket is full: 100 ms at 20 Mbit/s."""
+QUEUE_BYTES = 512 * 1024
+"""Bytes that wait for a connection whose socket is full: what a core gives in one call (256 KB and a super-packet, 8 KB of frames and
+seals), of which the first burst may have filled the socket, and as much again for what is sealed regardless (handshakes, echoes)."""
+USER_TIMEOUT = 10.0
+"""Seconds for which sent data may stay unacknowledged (TCP_USER_TIMEOUT, RFC 5482; a kernel's own limit is a quarter of an hour):
+shorter than the silence after which a node takes a peer for gone, so that the next attempt finds no dead connection."""
 NOT_SENT_LOW = 128 * 1024
 """Bytes that the kernel keeps unsent (TCP_NOTSENT_LOWAT): beyond that they wait where they can still be dropped."""
-SAMPLE_INTERVAL = 1.0
-"""Seconds between two looks at the kernel's counters of a connection in use."""
+SAMPLE_INTERVAL = 0.25
+"""Seconds between two looks at the kernel's view of a connection in use."""
+STALLED = 0.5
+"""Seconds without an acknowledgement for what was sent: some of the kernel's retransmissions (from 0.2 s on) were not answered either."""
+LOSSY_INTERVAL = 1.0
+"""Seconds over which losses are counted."""
 LOSSY_LEAST = 3
 """Retransmissions in that time that are chance, not a rate."""
 LOSSY_RATE = 500e6
@@ -138,13 +146,14 @@ class FramedConnection(TwistedProtocol):
         self._last_use = 0.0
         self._full_since = 0.0
         self._sample_at = 0.0
+        self._lossy_at = 0.0
         self._sampled = (0, 0)
 
     def connectionMade(self) -> None:
         self._full = False
         self.transport.setTcpNoDelay(True)
         self.transport.setTcpKeepAlive(True)
-        _bound_unsent(self.transport)
+        _tune(self.transport)
         if isinstance(self.transport, tcp.Connection) and hasattr(socket.socket, "sendmsg"):
             self._handle = self.transport.getHandle()
             self.transport.bufferSize = READ_BYTES
@@ -223,9 +232,11 @@ class FramedConnection(TwistedProtocol):
     # -- sending
 
     def send(self, data: Buffer, segment: int) -> None:
-        """Send the datagrams of a burst as frames, or drop them when too much waits already; none: it is enough that
-        there is a connection."""
+        """Send the datagrams of a burst as frames, or drop them when too much waits already; none: it is enough to say,
+        now or once it is so, that there is a connection."""
         if not data:
+            if self._timer is not None:
+                self._port.receiver.way_opened(self.endpoint)
             return
         if self._queue_bytes + len(data) > QUEUE_BYTES:
             self._port.counters["tcp-send-full"] += 1
@@ -264,15 +275,24 @@ class FramedConnection(TwistedProtocol):
 
     def _sample(self, handle: socket.socket) -> None:
         """Ask the kernel now and then how the path is, where it says so."""
-        self._sample_at = self._last_use + SAMPLE_INTERVAL
+        now = self._last_use
+        self._sample_at = now + SAMPLE_INTERVAL
         try:
-            retransmitted, sent, rtt = _counts(handle.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO_LENGTH))
+            info = _info(handle.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO_LENGTH))
         except (OSError, AttributeError):
+            info = None
+        if info is None:
             self._sample_at = inf
             return
-        lost, of = retransmitted - self._sampled[0], sent - self._sampled[1]
-        self._sampled = (retransmitted, sent)
-        if lost >= LOSSY_LEAST and rtt * rtt * lost > of * (MATHIS / LOSSY_RATE) ** 2:
+        if info.unacknowledged and info.silence >= STALLED:
+            self._port.counters["tcp-stalled"] += 1
+            self._port.receiver.way_lossy(self.endpoint)
+        if now < self._lossy_at:
+            return
+        self._lossy_at = now + LOSSY_INTERVAL
+        lost, of = info.retransmitted - self._sampled[0], info.sent - self._sampled[1]
+        self._sampled = (info.retransmitted, info.sent)
+        if lost >= LOSSY_LEAST and info.rtt**2 * lost > of * (MATHIS / LOSSY_RATE) ** 2:
             self._port.counters["tcp-lossy"] += 1
             self._port.receiver.way_lossy(self.endpoint)
 
@@ -419,13 +439,17 @@ class FramedPort:
     def opened(self, connection: FramedConnection) -> None:
         """A connection is established. One that was accepted does not take the place of another to the same endpoint: it
         proved nothing yet, and comes perhaps from somebody else behind the same NAT."""
-        if connection.accepted and self._connections.get(connection.endpoint) is not None:
+        endpoint = connection.endpoint
+        replaced = self._connections.get(endpoint)
+        if connection.accepted and replaced is not None:
             self.counters["tcp-endpoint-taken"] += 1
             connection.close()
             return
-        self.receiver.way_opened(connection.endpoint)
-        self._back_off.pop(connection.endpoint, None)
-        self._connections[connection.endpoint] = connection
+        self._back_off.pop(endpoint, None)
+        self._connections[endpoint] = connection
+        if replaced is not None and replaced is not connection:
+            self.receiver.release(endpoint)
+        self.receiver.way_opened(endpoint)
 
     def lost(self, connection: FramedConnection) -> None:
         """A connection has ended."""
@@ -457,18 +481,29 @@ def _numeric(host: str) -> str:
     return host
 
 
-def _counts(info: bytes) -> tuple[int, int, float]:
-    """tcpi_total_retrans, tcpi_segs_out and tcpi_min_rtt in seconds (Linux, include/uapi/linux/tcp.h); zeroes of an older kernel."""
+class _Info(NamedTuple):
+    """Segments unacknowledged, sent again, and sent; seconds since the last acknowledgement, and the least round trip."""
+
+    unacknowledged: int
+    retransmitted: int
+    sent: int
+    silence: float
+    rtt: float
+
+
+def _info(info: bytes) -> _Info | None:
+    """tcpi_unacked, _total_retrans, _segs_out, _last_ack_recv, _min_rtt (Linux, include/uapi/linux/tcp.h); None: an older kernel."""
     if len(info) < TCP_INFO_LENGTH:
-        return 0, 0, 0.0
-    retransmitted, sent, rtt = (int.from_bytes(info[at : at + 4], sys.byteorder) for at in (100, 136, 148))
-    return retransmitted, sent, rtt / 1e6
+        return None
+    unacknowledged, retransmitted, sent, silence, rtt = (int.from_bytes(info[at : at + 4], sys.byteorder) for at in (24, 100, 136, 56, 148))
+    return _Info(unacknowledged, retransmitted, sent, silence / 1e3, rtt / 1e6)
 
 
-def _bound_unsent(transport: Any) -> None:
-    """Keep the kernel's queue short, where it can be told."""
-    option = getattr(socket, "TCP_NOTSENT_LOWAT", None)
+def _tune(transport: Any) -> None:
+    """Keep the kernel's queue short, and its patience, where it can be told."""
     handle = getattr(transport, "getHandle", None)
-    if option is not None and handle is not None:
+    if handle is None:
+        return
+    for name, value in (("TCP_NOTSENT_LOWAT", NOT_SENT_LOW), ("TCP_USER_TIMEOUT", int(USER_TIMEOUT * 1000))):
         with contextlib.suppress(OSError, AttributeError):
-            handle().setsockopt(socket.IPPROTO_TCP, option, NOT_SENT_LOW)
+            handle().setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)

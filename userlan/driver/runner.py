@@ -58,7 +58,7 @@ class Core(Protocol):
     def backlog(self) -> bool:
         """Whether ``datagrams`` would give more at once: it gives so much in one call as makes a short turn."""
 
-    def hold(self, way: Endpoint | str) -> None:
+    def hold(self, way: Endpoint | str, now: float) -> None:
         """A way out is full: an endpoint of framed TCP, or "udp". What is for it should wait in the core."""
 
     def release(self, way: Endpoint | str) -> None:
@@ -71,7 +71,7 @@ class Core(Protocol):
         """A framed TCP connection has ended."""
 
     def way_lossy(self, endpoint: Endpoint) -> None:
-        """The kernel has to retransmit much on a framed TCP connection."""
+        """The kernel has to retransmit much on a framed TCP connection, or hears no acknowledgement."""
 
     def deadline(self) -> float | None: ...
     def tick(self, now: float) -> None: ...

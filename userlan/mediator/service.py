@@ -144,9 +144,9 @@ class Mediator:
         """Whether ``datagrams`` would give more at once."""
         return self._device.backlog
 
-    def hold(self, way: Endpoint | str) -> None:
+    def hold(self, way: Endpoint | str, now: float) -> None:
         """A way out is full: what is for it waits, by flow."""
-        self._device.hold(way)
+        self._device.hold(way, now)
 
     def release(self, way: Endpoint | str) -> None:
         """It has room again."""

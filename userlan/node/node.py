@@ -54,7 +54,7 @@ from userlan.stack.host import Host
 from userlan.stack.tcp.config import Config as TcpConfig
 from userlan.tunnel.device import Device
 from userlan.tunnel.endpoint import Buffer, Burst
-from userlan.tunnel.events import BulkTraffic, LargeSent, Roamed, SessionEstablished, TimestampAdvanced, WayHeard
+from userlan.tunnel.events import BulkStalled, BulkTraffic, LargeSent, Roamed, SessionEstablished, TimestampAdvanced, WayHeard
 from userlan.wire.endpoint import TCP, UDP, Endpoint
 from userlan.wire.superpacket import SuperPacket
 
@@ -162,9 +162,9 @@ class Node:
         """Whether ``datagrams`` would give more at once."""
         return self.device.backlog
 
-    def hold(self, way: Endpoint | str) -> None:
+    def hold(self, way: Endpoint | str, now: float) -> None:
         """A way out is full: what is for it waits, by flow."""
-        self.device.hold(way)
+        self.device.hold(way, now)
 
     def release(self, way: Endpoint | str) -> None:
         """It has room again."""
@@ -176,6 +176,7 @@ class Node:
 
     def way_lost(self, endpoint: Endpoint) -> None:
         """A framed TCP connection has ended."""
+        self.bulk.lost(endpoint, self._now)
         self.device.way_lost(endpoint)
 
     def way_lossy(self, endpoint: Endpoint) -> None:
@@ -398,10 +399,8 @@ class Node:
                 self.peers.roamed(event.public_key, event.new, now)
             elif isinstance(event, LargeSent):
                 self.peers.large_sent(event.public_key, now)
-            elif isinstance(event, BulkTraffic):
-                self.bulk.traffic(event.public_key, now)
-            elif isinstance(event, WayHeard):
-                self.bulk.heard(event.public_key, event.endpoint, now)
+            elif isinstance(event, BulkTraffic | BulkStalled | WayHeard):
+                self.bulk.happened(event, now)
             elif isinstance(event, TimestampAdvanced):
                 self.memory.timestamp = event.value
                 self._events.append(TimestampReserved())

@@ -234,12 +234,20 @@ class PeerTable:
                 roster_peer = self._roster.peers.get(link.key)
                 if roster_peer is not None:
                     self._host.ping(roster_peer.ipv6, ECHO_IDENTIFIER, effect.sequence, ECHO_PAYLOAD, now)
+                if effect.hurried:
+                    self._knock(link.key, now)
             elif isinstance(effect, InitiateDue):
                 self._initiate(link.key, effect.endpoints, now)
             elif isinstance(effect, MeetDue):
                 self._meets.append(link.key)
         self._follow_mtu(link, now)
         self._settle(link, now)
+
+    def _knock(self, key: bytes, now: float) -> None:
+        """An echo by the peer's own way was not answered: let it hear by the bulk way that there is another one."""
+        peer = self._device.peer(key)
+        if peer is not None and peer.ways.bulk is not None:
+            self._device.knock(key, peer.ways.bulk, now)
 
     def _probe(self, key: bytes, probe: ProbeDue, now: float) -> None:
         roster_peer = self._roster.peers.get(key)

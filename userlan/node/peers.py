@@ -32,6 +32,9 @@ SILENCE = ECHO_INTERVAL + PATIENCE
 """Seconds without an authenticated packet after which a path is dead, by default."""
 DOUBT = 4.0
 """Seconds that a peer has to answer once the mediator has said that it went away: four echoes."""
+QUIET = 0.1
+"""Seconds without a packet of the peer's after which a probe of the path's MTU is accompanied by an echo: if that is answered and the
+probe is not, it was its size."""
 RETRY_FIRST = 2.0
 RETRY_LAST = 60.0
 """Seconds between attempts by this node's own will; doubles."""
@@ -53,9 +56,10 @@ class PeerState(enum.Enum):
 
 
 class EchoDue(NamedTuple):
-    """Send an echo request to the peer."""
+    """Send an echo request to the peer. ``hurried``: one was not answered, so that other ways are to be tried, too."""
 
     sequence: int
+    hurried: bool = False
 
 
 class InitiateDue(NamedTuple):
@@ -217,7 +221,10 @@ class PeerLink:
         effects: list[PeerEffect] = []
         if self.state is PeerState.DIRECT:
             self._watch(effects, now)
-            self._probe(effects, self.path_mtu.tick(self._last_heard, now))
+            probe = self.path_mtu.tick(self._last_heard, now)
+            if probe is not None and now - self._last_heard > QUIET:
+                self._echo(effects, now)
+            self._probe(effects, probe)
         elif has_session and now >= self._next_echo:
             self._echo(effects, now)
         if self.attempt is not None:
@@ -252,7 +259,7 @@ class PeerLink:
         self._echo_sent = {number: at for number, at in self._echo_sent.items() if now - at < self._silence}
         self._echo_sequence = (self._echo_sequence + 1) % 65536
         self._echo_sent[self._echo_sequence] = now
-        effects.append(EchoDue(self._echo_sequence))
+        effects.append(EchoDue(self._echo_sequence, hurried))
 
     def _start(self, now: float, delay: float) -> None:
         endpoints = tuple(dict.fromkeys((*self.candidates, *self.cached)))

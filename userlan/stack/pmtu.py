@@ -71,12 +71,13 @@ class PathMtu:
 
     def measured(self, destination: bytes, mtu: int, link: int, now: float) -> bool:
         """Take over what was measured, in either direction; whether it is news."""
+        mtu = max(mtu, floor(destination))
         if mtu == self.get(destination, link) or (mtu >= link and destination not in self._estimates):
             return False
         if mtu >= link:
             del self._estimates[destination]
             return True
-        self._estimates[destination] = (max(mtu, floor(destination)), now + AGE)
+        self._estimates[destination] = (mtu, now + AGE)
         self._estimates.move_to_end(destination)
         if len(self._estimates) > MAX_DESTINATIONS:
             self._estimates.popitem(last=False)

@@ -4,15 +4,23 @@ A probe is an echo request of exactly the size in question, sent in one datagram
 may come in pieces, so each direction is searched by its own sender. No ICMP message is needed or believed, so black
 holes (RFC 2923) do not matter::
 
-    BASE ── probe answered ──▶ SEARCHING ── largest size found ──▶ COMPLETE ── 600 s ──▶ SEARCHING
-      ▲                            │                                  │
-      └──── confirmations of the size in use stay unanswered while the peer is heard: the path has shrunk ────┘
+      ┌── lost ──▶ ERROR: LEAST is used, the largest size below BASE is searched ──▶ COMPLETE ── 600 s ──▶ BASE
+    BASE ─ answered ─▶ SEARCHING ── largest size found ──▶ COMPLETE ── 600 s ──▶ SEARCHING
+      ▲                                                        │
+      └── confirmations of the size in use stay unanswered while the peer is heard: the path has shrunk
 
-The search asks for the LAN's MTU first, which most paths carry, and halves the interval below it where they do not;
-beyond it only what lets whole further segments into a datagram pays: jumbo frames and the loopback's 64 KB.
+The search asks for the base first, then for the LAN's MTU, which most paths carry, and halves the interval below it
+where they do not; beyond it only what lets whole further segments into a datagram pays: jumbo frames and the
+loopback's 64 KB.
+
+Below the base the tunnel goes on for TCP, whose segments it cuts to any size; other packets depend on routers that
+fragment, as everywhere.
 
 While large packets are sent, the size in use is confirmed every two seconds (5.1.1: confirmation of the PLPMTU); a
-path that shrinks is noticed within 3.5 s, one that died altogether is none of this module's business.
+path that shrinks is noticed within 3.5 s, within 5 s where not even the base is left. One that died altogether is none
+of this module's business: whoever sends a probe while the peer is quiet sends something small with it, and a loss
+counts only if that was answered. A late answer to any probe of a series counts, so that a round trip may be longer than
+the timer.
 """
 
 from __future__ import annotations
@@ -21,6 +29,10 @@ from typing import NamedTuple
 
 BASE = 1280
 """Octets of an inner packet (BASE_PLPMTU, RFC 8899 5.1.2): IPv6's minimum, which every member takes (RFC 8200 5)."""
+
+LEAST = 1024
+"""Octets (MIN_PLPMTU, RFC 8899 5.1.2): what is sent where not even the base arrives; with the tunnel and two outer headers
+less than any path of the Internet carries in practice."""
 
 JUMBO = (8920, 65_475)
 """Octets: Ethernet's 9000 less 80 for IPv6, UDP and the tunnel; and the largest UDP payload over IPv4 (65,507) less the
@@ -46,12 +58,13 @@ RAISE_TIMER = 600.0
 
 
 class _Probe(NamedTuple):
+    """The latest probe of a series of one size; ``first`` is the series' first sequence number."""
+
     size: int
+    first: int
     sequence: int
     sent_at: float
     confirms: bool
-    times: int
-    """How often it was sent, with sequence numbers up to this one: a round trip may take longer than the timer."""
 
 
 class PathMtuSearch:
@@ -65,7 +78,7 @@ class PathMtuSearch:
         self.mtu = BASE
         self.known = False
         """Whether anything was measured yet: before, the base is only caution, and nobody above need hear of it."""
-        self._low = BASE
+        self._low = LEAST
         self._high = JUMBO[-1] + 1
         self._probe: _Probe | None = None
         self._attempts = 0
@@ -75,7 +88,7 @@ class PathMtuSearch:
 
     def start(self, now: float) -> None:
         """The path is a new one, or has a session for the first time: search from the base."""
-        self.mtu = self._low = BASE
+        self.mtu, self._low = BASE, LEAST
         self._high = JUMBO[-1] + 1
         self._probe = None
         self._attempts = 0
@@ -88,8 +101,9 @@ class PathMtuSearch:
         self._raise_at = None
 
     def large_sent(self, now: float) -> None:
-        """A packet above the base was sent: the size in use is to be confirmed, if that was long ago."""
-        if self._probe is None and self.mtu > BASE and now - self._confirmed_at >= CONFIRM_INTERVAL:
+        """A large packet was sent: the size in use is to be confirmed, if that was long ago."""
+        if self._probe is None and self.mtu > LEAST and now - self._confirmed_at >= CONFIRM_INTERVAL:
+            self._attempts = 0
             self._send(self.mtu, True, now - CONFIRM_TIMER)
 
     def deadline(self) -> float | None:
@@ -110,54 +124,53 @@ class PathMtuSearch:
             self._raise_at = None
             self._high = JUMBO[-1] + 1
             return self._next(now)
-        if self._attempts and heard_at < probe.sent_at:
-            return self._send(probe.size, probe.confirms, now)
-        self._attempts += 1
+        if not self._attempts or heard_at >= probe.sent_at:
+            self._attempts += 1
         if self._attempts <= MAX_PROBES:
             return self._send(probe.size, probe.confirms, now)
         self._lost(probe)
         return self._next(now)
 
     def answered(self, sequence: int, now: float) -> tuple[int, int] | None:
-        """A probe was answered, in whichever of its transmissions; the next one, if there is one."""
+        """A probe was answered; the next one, if there is one."""
         probe = self._probe
-        if probe is None or (probe.sequence - sequence) & 0xFFFF >= probe.times:
+        if probe is None or sequence - probe.first & 0xFFFF > probe.sequence - probe.first & 0xFFFF:
             return None
-        self._attempts = 0
-        self.known = True
+        self.known |= probe.size != BASE
         self._confirmed_at = now
         self._low = self.mtu = max(probe.size, self._low)
         return self._next(now)
 
     def _lost(self, probe: _Probe) -> None:
-        self._attempts = 0
         self.known = True
         self._high = min(self._high, probe.size)
-        if probe.confirms:
-            self.mtu = self._low = BASE
+        if probe.size <= self.mtu:
+            self.mtu, self._low = BASE if probe.size > BASE else LEAST, LEAST
 
     def _next(self, now: float) -> tuple[int, int] | None:
         """The next probe of the search; None: it is complete."""
-        low, high = self._low, self._high
-        size = 0
-        if low < self.ceiling:
-            if high > self.ceiling:
-                size = self.ceiling
-            elif high - low > STEP:
-                size = (low + high) // 2 // STEP * STEP
-                size = size if size > low else 0
-        else:
-            size = next((jumbo for jumbo in JUMBO if low < jumbo < high), 0)
+        size = self._size()
         self._probe = None
+        self._attempts = 0
         if not size:
             self._raise_at = now + RAISE_TIMER
             return None
         self._attempts = 1
-        return self._send(size, False, now)
+        return self._send(size, self.known and size == self.mtu, now)
+
+    def _size(self) -> int:
+        """What to ask for next; 0: the search is complete."""
+        low, high = self._low, self._high
+        target = BASE if low < BASE else self.ceiling
+        if low >= target:
+            return next((jumbo for jumbo in JUMBO if low < jumbo < high), 0)
+        if high > target:
+            return target
+        middle = (low + high) // 2 // STEP * STEP
+        return middle if high - low > STEP and middle > low else 0
 
     def _send(self, size: int, confirms: bool, now: float) -> tuple[int, int]:
         self._sequence = (self._sequence + 1) & 0xFFFF
         last = self._probe
-        again = last is not None and (last.size, last.confirms) == (size, confirms)
-        self._probe = _Probe(size, self._sequence, now, confirms, last.times + 1 if last is not None and again else 1)
+        self._probe = _Probe(size, self._sequence if last is None else last.first, self._sequence, now, confirms)
         return size, self._sequence

@@ -193,20 +193,21 @@ class Device:
         """Whether ``datagrams`` would give more at once: packets wait, and not for a way out that is full."""
         return any(peer.ways.can_drain() for peer in self._shared.waiting)
 
-    def hold(self, way: Endpoint | str) -> None:
-        """A way out is full: an endpoint of framed TCP, or "udp" as a whole. Packets for it wait, by flow."""
-        self._shared.held.add(way)
+    def hold(self, way: Endpoint | str, now: float) -> None:
+        """A way out is full: an endpoint of framed TCP, or "udp" as a whole. Packets for it wait, by flow. Said again when it
+        took something, and is full again."""
+        self._shared.held[way] = now
 
     def release(self, way: Endpoint | str) -> None:
         """A way out has room again."""
-        self._shared.held.discard(way)
+        self._shared.held.pop(way, None)
 
     def way_lost(self, endpoint: Endpoint) -> None:
         """A framed TCP connection has ended: bulk flows that took it go where all else goes."""
-        self._shared.held.discard(endpoint)
+        self._shared.held.pop(endpoint, None)
         for peer in self._peers.values():
             if peer.ways.bulk == endpoint:
-                peer.ways.use_bulk(None, self._now)
+                peer.ways.use_bulk(None)
 
     def probe(self, public_key: bytes, packet: SuperPacket, now: float) -> None:
         """Send a packet alone in one datagram that nobody may fragment, whatever the path is known to carry."""
@@ -223,6 +224,8 @@ class Device:
         peer = self._peers.get(public_key)
         if peer is not None and peer.has_session(now):
             peer.keepalive(now, endpoint)
+            if peer.timers.earliest < peer.scheduled:
+                self._schedule(peer)
 
     def events(self) -> list[TunnelEvent]:
         """What happened since the last call."""

@@ -55,18 +55,35 @@ class BulkTraffic(NamedTuple):
 
 
 class LargeSent(NamedTuple):
-    """A packet above the least MTU left by UDP (once in two seconds): the size in use is worth a confirmation."""
+    """A large packet left by UDP (twice a second at most): the size in use is worth a confirmation."""
 
     public_key: bytes
 
 
+class BulkStalled(NamedTuple):
+    """A bulk way was full and took nothing for half a second: it is used no longer, and what waited for it goes by UDP."""
+
+    public_key: bytes
+    endpoint: Endpoint
+
+
 class WayHeard(NamedTuple):
-    """Authenticated packets of the peer came by framed TCP while its datagrams come by UDP: a way for bulk."""
+    """Authenticated packets of the peer came by framed TCP while its datagrams come by UDP, and that connection is not in
+    use: a way for bulk (once a second at most)."""
 
     public_key: bytes
     endpoint: Endpoint
 
 
 TunnelEvent = (
-    SessionEstablished | Roamed | HandshakeFailed | UnknownPeer | Expired | TimestampAdvanced | BulkTraffic | LargeSent | WayHeard
+    SessionEstablished
+    | Roamed
+    | HandshakeFailed
+    | UnknownPeer
+    | Expired
+    | TimestampAdvanced
+    | BulkTraffic
+    | BulkStalled
+    | LargeSent
+    | WayHeard
 )

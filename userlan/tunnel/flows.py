@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from collections import deque
 from math import inf, sqrt
+from operator import itemgetter
 
 from userlan.wire import ipv4
 from userlan.wire.superpacket import SuperPacket
@@ -33,10 +34,6 @@ INTERVAL = 0.100
 QUEUES = 1024
 """Flows are hashed into so many queues (RFC 8290 5.2)."""
 
-KEPT = 64
-"""Queues that stay, with what CoDel knows of them, once nothing waits: about 64 KB for each peer. A peer could otherwise call
-forth packets of every flow (echo replies differ in their checksum) and leave a megabyte behind."""
-
 QUANTUM = 16_384
 """Octets a turn. RFC 8290 5.1 has one MTU, for packets of an MTU; here the unit is up to 64 KB, and a quarter of it
 lets sparse flows through without many empty rounds for the others."""
@@ -44,6 +41,13 @@ lets sparse flows through without many empty rounds for the others."""
 LIMIT_BYTES = 8 << 20
 LIMIT_PACKETS = 4096
 """What waits for one peer: 8 ms at 8 Gbit/s, and a bound for floods of small packets."""
+
+DROP_BATCH = 64
+"""Packets dropped in one go where there are too many (Linux, sch_fq_codel: drop_batch_size), half of a queue at most: a flood of small ones
+must not cost a search among all flows for each."""
+
+SEED_BITS = 288
+"""Bits of the number by which flows are hashed: as many as addresses and ports of IPv6 have, so that all of them count."""
 
 BULK_PACKET = 16_384
 """Octets: a sender that has so much at once is a transfer, whatever its port says."""
@@ -57,18 +61,19 @@ BULK_TIME = 0.25
 """Octets a second over so many seconds (128 Mbit/s): from there on the cost of each datagram counts."""
 
 _LARGEST = 65_535
+_SIXTY_BITS = (1 << 60) - 1
 
 
 class BulkFlows:
-    """Which flows of a peer are bulk, and how much they move (``rate``, octets a second)."""
+    """Which flows of a peer are bulk, and how much they moved (``rate``, octets a second) when it was measured last."""
 
-    __slots__ = ("_octets", "_since", "_until", "rate")
+    __slots__ = ("_octets", "_until", "measured_at", "rate")
 
     def __init__(self) -> None:
         self.rate = 0.0
         self._until: dict[int, float] = {}
         self._octets = 0
-        self._since = 0.0
+        self.measured_at = 0.0
 
     def note(self, packet: SuperPacket, bucket: int, now: float) -> bool:
         """A packet is to be sent: whether its flow is bulk."""
@@ -81,11 +86,11 @@ class BulkFlows:
 
     def _measure(self, length: int, now: float) -> None:
         self._octets += length
-        elapsed = now - self._since
+        elapsed = now - self.measured_at
         if elapsed >= BULK_TIME:
             self.rate = self._octets / elapsed
             self._octets = 0
-            self._since = now
+            self.measured_at = now
             self._until = {bucket: until for bucket, until in self._until.items() if until > now}
 
 
@@ -143,7 +148,7 @@ class FlowQueues:
     __slots__ = ("_flows", "_new", "_old", "_seed", "dropped", "marked", "octets", "packets")
 
     def __init__(self, seed: int) -> None:
-        """``seed``: an odd number of 128 bits that nobody else knows."""
+        """``seed``: an odd number of ``SEED_BITS`` that nobody else knows."""
         self.octets = 0
         self.packets = 0
         self._seed = seed
@@ -158,34 +163,25 @@ class FlowQueues:
 
     def bucket_of(self, packet: SuperPacket) -> int:
         """The queue of a packet's flow: addresses and ports, hashed by multiplication with the seed (Dietzfelbinger et al. 1997), so
-        that nobody outside can aim at another flow's queue."""
+        that nobody outside can aim at another flow's queue; and squared, or neighbouring ports would often fall together."""
         header = packet.header
         flow = header[12:24] if packet.version == 4 else header[8:44]
-        return (int.from_bytes(flow, "big") * self._seed >> 118) % QUEUES
+        mixed = int.from_bytes(flow, "big") * self._seed >> SEED_BITS - 60 & _SIXTY_BITS
+        return (mixed * mixed >> 70) % QUEUES
 
     def add(self, packet: SuperPacket, bucket: int, now: float) -> None:
         """Queue a packet of the flow in ``bucket``; when there are too many, the longest queue loses its oldest."""
-        flow = self._flows.get(bucket)
-        if flow is None:
-            flow = self._flows[bucket] = _Flow()
+        flow = self._flow(bucket)
         length = packet.length
         flow.queue.append((now, packet))
         flow.octets += length
         self.octets += length
         self.packets += 1
-        if not flow.listed:
-            flow.listed = True
-            flow.deficit = QUANTUM
-            self._new.append(flow)
         if self.octets > LIMIT_BYTES or self.packets > LIMIT_PACKETS:
             self.make_room(LIMIT_BYTES)
 
     def take(self, now: float) -> SuperPacket | None:
         """The next packet; None: nothing waits."""
-        if not self.packets:
-            if len(self._flows) > KEPT:
-                self._forget()
-            return None
         while self.packets:
             flows = self._new or self._old
             flow = flows[0]
@@ -218,6 +214,31 @@ class FlowQueues:
         self._forget()
         return None
 
+    def waits(self, bucket: int) -> bool:
+        """Whether packets of the flow in ``bucket`` wait here."""
+        flow = self._flows.get(bucket)
+        return flow is not None and bool(flow.queue)
+
+    def move(self, bucket: int, other: FlowQueues) -> None:
+        """The flow in ``bucket`` takes another way: what waits here waits there, in its order and for as long as it has."""
+        flow = self._flows.get(bucket)
+        if flow is not None and flow.queue:
+            self.octets -= flow.octets
+            self.packets -= len(flow.queue)
+            other._take_over(bucket, flow)
+
+    def move_all(self, other: FlowQueues) -> None:
+        """Every flow takes another way."""
+        for bucket in list(self._flows):
+            self.move(bucket, other)
+        self._forget()
+
+    def take_all(self) -> list[SuperPacket]:
+        """Everything that waits, in the order in which it came."""
+        waiting = sorted((entry for flow in self._flows.values() for entry in flow.queue), key=itemgetter(0))
+        self.clear()
+        return [packet for _, packet in waiting]
+
     def clear(self) -> int:
         """Forget everything; how many packets waited."""
         waited = self.packets
@@ -229,14 +250,37 @@ class FlowQueues:
         """Down to ``limit`` octets: the queue with most of them loses its oldest packets (RFC 8290 4.1.3)."""
         while self.octets > limit or self.packets > LIMIT_PACKETS:
             flow = max(self._flows.values(), key=lambda one: one.octets)
-            _, packet = flow.queue.popleft()
-            flow.octets -= packet.length
-            self.octets -= packet.length
-            self.packets -= 1
-            self.dropped += 1
+            many = min(DROP_BATCH, len(flow.queue) // 2) if self.packets > LIMIT_PACKETS else 1
+            for _ in range(max(many, 1)):
+                _, packet = flow.queue.popleft()
+                flow.octets -= packet.length
+                self.octets -= packet.length
+                self.packets -= 1
+                self.dropped += 1
+
+    def _flow(self, bucket: int) -> _Flow:
+        """The queue of a bucket, which something is about to be put into."""
+        flow = self._flows.get(bucket)
+        if flow is None:
+            flow = self._flows[bucket] = _Flow()
+        if not flow.listed:
+            flow.listed = True
+            flow.deficit = QUANTUM
+            self._new.append(flow)
+        return flow
+
+    def _take_over(self, bucket: int, moved: _Flow) -> None:
+        flow = self._flow(bucket)
+        flow.queue = deque(sorted((*flow.queue, *moved.queue), key=itemgetter(0)))
+        flow.octets += moved.octets
+        self.octets += moved.octets
+        self.packets += len(moved.queue)
+        moved.queue.clear()
+        moved.octets = 0
+        self.make_room(LIMIT_BYTES)
 
     def _forget(self) -> None:
-        """Nothing waits: the flows of a peer that had many cost nothing."""
+        """Nothing waits: an idle peer's flows cost nothing."""
         if self._flows:
             self._flows.clear()
             self._new.clear()

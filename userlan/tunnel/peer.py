@@ -11,6 +11,7 @@ from userlan.tunnel.constants import (
     KEY_SIZE,
     SESSIONS_NEXT,
     SESSIONS_PREVIOUS,
+    WAY_INTERVAL,
 )
 from userlan.tunnel.events import Expired, HandshakeFailed, Roamed, SessionEstablished, WayHeard
 from userlan.tunnel.initiations import Initiations, Outstanding
@@ -31,8 +32,7 @@ class Peer:
     endpoint: where authenticated packets came from last, or what was configured; None: unknown. last_received: when an
     authenticated packet came last; last_handshake: when the last session was established (monotonic seconds, None:
     never). rx_bytes, tx_bytes: whole datagrams. stock: the far end is stock WireGuard, so inner checksums are computed
-    and checked, and no suite but its own is used. context: a free slot for the owner. bulk: the framed TCP connection that bulk flows
-    take, None: they go where all else goes.
+    and checked, and no suite but its own is used. context: a free slot for the owner.
     """
 
     def __init__(self, public_key: bytes, shared: Shared) -> None:
@@ -54,7 +54,7 @@ class Peer:
         self.unknown = False
         self.removed = False
         self.scheduled = inf
-        self._way_told: Endpoint | None = None
+        self._way_told = -inf
         self.ways = Ways(self, shared)
         self._datagram_heard = -inf
         self._shared = shared
@@ -180,12 +180,14 @@ class Peer:
         if not beside or now - self._datagram_heard > DATAGRAM_SILENCE:
             if newest:
                 self._move_to(source)
-        elif source not in (self.ways.bulk, self._way_told):
-            self._way_told = source
+        elif source != self.ways.bulk and now - self._way_told >= WAY_INTERVAL:
+            self._way_told = now
             self._shared.emit(WayHeard(self.public_key, source))
 
     def _move_to(self, source: Endpoint) -> None:
         old, self.endpoint = self.endpoint, source
+        if self.ways.bulk is not None and self.ways.bulk.host != source.host:
+            self.ways.use_bulk(None)
         if old is not None and old != source:
             self._shared.emit(Roamed(self.public_key, old, source))
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from userlan.tunnel import messages
 from userlan.tunnel.constants import EVENTS_LIMIT
 from userlan.tunnel.events import TimestampAdvanced, TunnelEvent
+from userlan.tunnel.flows import SEED_BITS
 from userlan.tunnel.handshake import Identity
 from userlan.tunnel.outgoing import Outgoing
 from userlan.tunnel.session import Session
@@ -63,12 +64,12 @@ class Shared:
         self.indices = IndexTable(entropy)
         self.outgoing = Outgoing(self.counters)
         self.events: list[TunnelEvent] = []
-        self.flow_seed = int.from_bytes(entropy(16), "little") | 1
+        self.flow_seed = int.from_bytes(entropy(SEED_BITS // 8), "little") | 1
         """Which flows share a queue: nobody else knows."""
         self.waiting: dict[Peer, None] = {}
         """Peers with packets to seal; an ordered set."""
-        self.held: set[Endpoint | str] = set()
-        """Ways out that are full: framed TCP by endpoint, UDP as a whole."""
+        self.held: dict[Endpoint | str, float] = {}
+        """Ways out that are full, and since when (or since when they gave no room): framed TCP by endpoint, UDP as a whole."""
 
     def emit(self, event: TunnelEvent) -> None:
         """Tell the owner; dropped and counted when it has not asked for long."""

@@ -9,6 +9,10 @@
 
 Packets are sealed when they leave, not when they come: what waits, waits by flow, and what is interactive overtakes
 what is not. A way that is full (``Device.hold``) keeps its own queues only.
+
+Within a flow nothing overtakes here: a flow that takes another way takes along what it has waiting, and one that has
+packets waiting for the bulk way stays there until they have left. When the bulk way ends, or has been full for
+``BULK_STALL`` without any progress, its packets go where all else goes.
 """
 
 from __future__ import annotations
@@ -18,16 +22,16 @@ from typing import TYPE_CHECKING
 
 from userlan.tunnel import messages
 from userlan.tunnel.constants import (
+    BULK_STALL,
     BURST_BYTES,
     BURST_SEGMENTS,
     LARGE_INTERVAL,
-    LEAST_MTU,
+    LARGE_PACKET,
     MAX_DATAGRAM,
     QUEUED_BYTES,
     QUEUED_SHARE,
-    STAGED_BYTES,
 )
-from userlan.tunnel.events import BulkTraffic, LargeSent
+from userlan.tunnel.events import BulkStalled, BulkTraffic, LargeSent
 from userlan.tunnel.flows import BULK_RATE, BulkFlows, FlowQueues
 from userlan.tunnel.outgoing import Staged
 from userlan.tunnel.session import padding
@@ -74,45 +78,60 @@ class Ways:
         """Queue a packet to be sealed by ``drain``, or stage it and see to a session."""
         session = self._peer.keyring.current
         if session is None or not session.can_send(now, packet.wire_count):
-            self._stage_all(now)
+            self._stage_all()
             self._stage(packet)
             self._peer.begin_handshake(now)
             return
         bucket = self._queues.bucket_of(packet)
-        bulk = self._bulk_flows.note(packet, bucket, now)
-        if bulk and self.bulk is not None:
-            queues = self._bulk_queues
-        else:
-            queues = self._queues
-            rate = self._bulk_flows.rate
-            if bulk and rate >= BULK_RATE and rate != self._bulk_told:
-                self._bulk_told = rate
-                self._shared.emit(BulkTraffic(self._peer.public_key))
+        queues = self._queues_for(packet, bucket, now)
         queues.add(packet, bucket, now)
         waiting = self._shared.waiting
         waiting[self._peer] = None
         if queues.octets > QUEUED_SHARE and sum(peer.ways.queued for peer in waiting) > QUEUED_BYTES:
             queues.make_room(QUEUED_SHARE)
 
+    def _queues_for(self, packet: SuperPacket, bucket: int, now: float) -> FlowQueues:
+        """Where a packet of the flow in ``bucket`` is to wait."""
+        flows = self._bulk_flows
+        bulk = flows.note(packet, bucket, now)
+        if self.bulk is not None and not self._stalled(now):
+            if bulk or self._bulk_queues.waits(bucket):
+                self._queues.move(bucket, self._bulk_queues)
+                return self._bulk_queues
+        elif bulk and flows.rate >= BULK_RATE and flows.measured_at != self._bulk_told:
+            self._bulk_told = flows.measured_at
+            self._shared.emit(BulkTraffic(self._peer.public_key))
+        return self._queues
+
+    def _stalled(self, now: float) -> bool:
+        """Whether the bulk way has taken nothing for so long that it is not used any more."""
+        bulk = self.bulk
+        if bulk is None or now - self._shared.held.get(bulk, now) < BULK_STALL:
+            return False
+        self.use_bulk(None)
+        self._shared.counters["bulk-stalled"] += 1
+        self._shared.emit(BulkStalled(self._peer.public_key, bulk))
+        return True
+
     def _stage(self, packet: SuperPacket) -> None:
         dropped = self._staged.add(packet)
         if dropped:
             self._shared.counters["staged-overflow"] += dropped
 
-    def _stage_all(self, now: float) -> None:
+    def _stage_all(self) -> None:
         """There is no session for what waits: it waits for the next one, before what comes later."""
-        for queues in (self._queues, self._bulk_queues):
-            while (packet := queues.take(now)) is not None:
-                self._stage(packet)
+        self._bulk_queues.move_all(self._queues)
+        for packet in self._queues.take_all():
+            self._stage(packet)
 
     def flush(self, now: float) -> None:
-        """There is a session: send what waited for it; at least an empty message, which confirms the keys to the
-        responder."""
+        """There is a session: what waited for it is to be sent, the first packet at once; if there is none, or no room
+        for it, an empty message, which confirms the keys to the responder."""
         session = self._peer.keyring.current
         sealed = session.send_counter if session is not None else 0
         for packet in self._staged.take():
             self.send(packet, now)
-        self.drain(STAGED_BYTES, now)
+        self.drain(1, now)
         if session is not None and session.send_counter == sealed:
             self._peer.keepalive(now)
 
@@ -132,6 +151,8 @@ class Ways:
         """
         held = self._shared.held
         drained = 0
+        if self._bulk_queues:
+            self._stalled(now)
         if not _held(self._peer.endpoint, held):
             drained = self._drain(self._queues, self._peer.endpoint, budget, now)
         if self._bulk_queues and drained < budget and not _held(self.bulk, held):
@@ -146,7 +167,7 @@ class Ways:
             drained += packet.length
             if not self._transmit(packet, way, now):
                 self._stage(packet)
-                self._stage_all(now)
+                self._stage_all()
                 self._peer.begin_handshake(now)
         if queues.dropped or queues.marked:
             self._shared.counters["flows-dropped"] += queues.dropped
@@ -175,7 +196,7 @@ class Ways:
             sealed = session.seal(packets if len(packets) <= most else packets[start : start + most], shared.mtu)
             peer.put(sealed, segment, endpoint, now)
         peer.timers.data_sent(now)
-        if first > LEAST_MTU and now >= self._large_told and endpoint is not None and endpoint.transport == UDP:
+        if first > LARGE_PACKET and now >= self._large_told and endpoint is not None and endpoint.transport == UDP:
             self._large_told = now + LARGE_INTERVAL
             shared.emit(LargeSent(peer.public_key))
         if session.renew_on_send(now):
@@ -202,12 +223,11 @@ class Ways:
 
     # --- ways come and go
 
-    def use_bulk(self, endpoint: Endpoint | None, now: float) -> None:
+    def use_bulk(self, endpoint: Endpoint | None) -> None:
         """Bulk flows take this framed TCP connection from now on; None: they go where all else goes."""
+        if endpoint != self.bulk and self._bulk_queues:
+            self._bulk_queues.move_all(self._queues)
         self.bulk = endpoint
-        if endpoint is None:
-            while (packet := self._bulk_queues.take(now)) is not None:
-                self._queues.add(packet, self._queues.bucket_of(packet), now)
 
     def drop_staged(self) -> int:
         """Give up what waits for a session; how many packets."""
@@ -219,5 +239,5 @@ class Ways:
         return self.drop_staged() + self._queues.clear() + self._bulk_queues.clear()
 
 
-def _held(way: Endpoint | None, held: set[Endpoint | str]) -> bool:
+def _held(way: Endpoint | None, held: dict[Endpoint | str, float]) -> bool:
     return bool(held) and way is not None and (UDP if way.transport == UDP else way) in held

@@ -180,7 +180,8 @@ def cut(packet: SuperPacket, checksums: bool, limit: int = 0) -> list[bytes]:
     A single packet that is not `verified` keeps the transport checksum that it arrived with.
     `limit`: octets of the largest IP packet that the path carries; 0: what `segment_size` makes. A TCP segment has no
     borders that matter, so it is cut as coarsely as the path allows, in multiples of `segment_size`, or finer than that
-    where the path has become narrower; other packets keep theirs.
+    where the path has become narrower; other packets keep theirs, and so does TCP with SYN, RST or URG, whose pieces would say other
+    things.
     """
     if packet.fragment:
         return [_whole(packet, checksums)]
@@ -202,7 +203,7 @@ def _tcp_size(packet: SuperPacket, limit: int) -> int:
     """Octets of TCP payload in each wire packet on a path that carries `limit` octets (0: unknown)."""
     size = packet.segment_size or len(packet.payload)
     room = limit - len(packet.header)
-    if room <= 0 or not size:
+    if room <= 0 or not size or packet.header[packet.transport_offset + 13] & (_SYN | _RST | _URG):
         return size
     return room // size * size if room >= size else room
 
