@@ -272,9 +272,11 @@ class TcpDemux:
         if connection.path.finding is not None:
             self._path_found(connection)
         if connection.time_wait is not None:
+            connection.leave_memory()
             self._deadlines.set(connection, None)
             self._enter_wait(key, connection.time_wait)
         elif connection.state is State.CLOSED:
+            connection.leave_memory()
             self._deadlines.set(connection, None)
             self._half_open.discard(connection)
             del self._entries[key]

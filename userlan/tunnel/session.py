@@ -135,20 +135,21 @@ class Session:
         self.send_counter = counter + len(packets)
         encrypt = self._encrypt or self._encryptor()
         head = self._send_head
-        parts: list[bytes] = []
-        append = parts.append
+        byteorder = self._byteorder
         short = padding(len(packets[-1]), mtu)
-        if padding(len(packets[0]), mtu):
-            filler = bytes(padding(len(packets[0]), mtu))
+        if len(packets) == 1:
+            count = counter.to_bytes(8, byteorder)
+            packet = packets[0] + bytes(short) if short else packets[0]
+            return b"".join((head, count, encrypt(_NONCE_START + count, packet, None)))
+        filling = padding(len(packets[0]), mtu)
+        if filling:
+            filler = bytes(filling)
             packets = [packet + filler for packet in packets[:-1]] + [packets[-1] + bytes(short)]
         elif short:
             packets = [*packets[:-1], packets[-1] + bytes(short)]
-        byteorder = self._byteorder
-        for number, packet in enumerate(packets, counter):
-            count = number.to_bytes(8, byteorder)
-            append(head + count)
-            append(encrypt(_NONCE_START + count, packet, None))
-        return b"".join(parts)
+        counts = [number.to_bytes(8, byteorder) for number in range(counter, self.send_counter)]
+        sealed = [encrypt(_NONCE_START + count, packet, None) for count, packet in zip(counts, packets, strict=True)]
+        return b"".join([part for pair in zip(counts, sealed, strict=True) for part in (head, *pair)])
 
     def open_burst(self, data: Buffer, segment: int) -> list[bytes] | None:
         """The packets of a whole receive buffer of equal datagrams (the last may be shorter), at once.

@@ -417,6 +417,12 @@ class Connection:
         """Count what is buffered in the host's budget, and keep to it; the owner calls ``recount`` after each use."""
         self.memory = self.receiver.memory = memory
 
+    def leave_memory(self) -> None:
+        """The owner forgets the connection: what is still to be read is the application's own."""
+        self.memory.change(-self.held)
+        self.held = 0
+        self.use_memory(UNBOUNDED)
+
     def recount(self) -> None:
         """Bring the budget up to date with what this connection holds."""
         receiver, buffer = self.receiver, self.sender.buffer

@@ -276,7 +276,7 @@ class Sender:
         if newest is not None:
             if not newest.retransmitted:
                 rtt = now - newest.sent_at
-            elif echo_age is not None:
+            elif echo_age is not None and estimator.answers(echo_age):
                 rtt = echo_age
             if rtt is not None:
                 estimator.sample(rtt, outstanding // delivered)
