@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import random
 from collections.abc import Callable
 
@@ -475,6 +476,7 @@ def test_no_message_of_gcm_is_sealed_or_opened_at_the_limit() -> None:
     session = peer_of(a, b).keyring.current
     assert session is not None
     session.send_counter = REJECT_AFTER_GCM_MESSAGES - 1
+    hostile = copy.copy(session)
     send(network, a, b, b"last")
     send(network, a, b, b"first of the next")
     network.run(11.0)
@@ -482,7 +484,8 @@ def test_no_message_of_gcm_is_sealed_or_opened_at_the_limit() -> None:
     assert b.received[-2:] == [b"last", b"first of the next"]
     held = peer_of(b, a).keyring.previous
     receiver = next(one for one in held if one.suite is AES_256_GCM)
-    over = session.seal([bytes(packet(b"too late").header)], 1420)
+    hostile.send_counter = REJECT_AFTER_GCM_MESSAGES
+    over = hostile.seal([bytes(packet(b"too late").header)], 1420)
     assert receiver.open_burst(over, len(over)) is None
     assert b.device.receive(over, 0, a.endpoint, 11.0) == []
     assert b.device.counters["transport-replayed"] == 1

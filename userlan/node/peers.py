@@ -85,6 +85,29 @@ PeerEffect = EchoDue | InitiateDue | ProbeDue | MeetDue
 class PeerLink:
     """The node's side of one pair. ``now`` is monotonic seconds everywhere; effects come back from ``tick``."""
 
+    __slots__ = (
+        "_doubted",
+        "_echo_sent",
+        "_echo_sequence",
+        "_interval",
+        "_last_heard",
+        "_next_echo",
+        "_retries",
+        "_retry_at",
+        "_silence",
+        "_upgrade_at",
+        "_wanted",
+        "attempt",
+        "cached",
+        "candidates",
+        "key",
+        "online",
+        "path_mtu",
+        "rtt",
+        "session_networks",
+        "state",
+    )
+
     def __init__(self, key: bytes, now: float, interval: float = ECHO_INTERVAL, mtu: int = BASE) -> None:
         self.key = key
         self.path_mtu = PathMtuSearch(mtu)

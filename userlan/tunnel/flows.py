@@ -60,6 +60,9 @@ BULK_RATE = 16e6
 BULK_TIME = 0.25
 """Octets a second over so many seconds (128 Mbit/s): from there on the cost of each datagram counts."""
 
+BULK_SILENCE = 1.0
+"""Seconds without a bulk packet after which another one is the occasion to forget the flows that were bulk."""
+
 _LARGEST = 65_535
 _SIXTY_BITS = (1 << 60) - 1
 
@@ -80,6 +83,8 @@ class BulkFlows:
         if packet.length >= BULK_PACKET:
             self._measure(packet.length, now)
         elif self._until.get(bucket, -inf) <= now:
+            if self._until and now - self._since >= BULK_SILENCE:
+                self._measure(0, now)
             return False
         self._until[bucket] = now + BULK_PAUSE
         return True
@@ -155,8 +160,9 @@ class FlowQueues:
         self.dropped = 0
         self.marked = 0
         self._flows: dict[int, _Flow] = {}
-        self._new: deque[_Flow] = deque()
-        self._old: deque[_Flow] = deque()
+        self._new: list[_Flow] = []
+        self._old: list[_Flow] = []
+        """Lists, since there are few entries mostly, and an idle peer should not cost what empty deques do (760 octets each)."""
 
     def __bool__(self) -> bool:
         return self.packets > 0
@@ -187,11 +193,11 @@ class FlowQueues:
             flow = flows[0]
             if flow.deficit <= 0:
                 flow.deficit += QUANTUM
-                flows.popleft()
+                del flows[0]
                 self._old.append(flow)
                 continue
             if not flow.queue:
-                flows.popleft()
+                del flows[0]
                 if flows is self._new:
                     self._old.append(flow)
                 else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 
 from userlan.tunnel.constants import (
     BURST_BYTES,
@@ -74,7 +74,7 @@ class Staged:
     __slots__ = ("_bytes", "_queue")
 
     def __init__(self) -> None:
-        self._queue: deque[SuperPacket] = deque()
+        self._queue: list[SuperPacket] = []
         self._bytes = 0
 
     def __len__(self) -> int:
@@ -87,13 +87,11 @@ class Staged:
         self._bytes += packet.length
         dropped = 0
         while len(queue) > STAGED_PACKETS or (self._bytes > STAGED_BYTES and len(queue) > 1):
-            self._bytes -= queue.popleft().length
+            self._bytes -= queue.pop(0).length
             dropped += 1
         return dropped
 
     def take(self) -> list[SuperPacket]:
         """Everything queued, in order."""
-        packets = list(self._queue)
-        self._queue.clear()
-        self._bytes = 0
+        packets, self._queue, self._bytes = self._queue, [], 0
         return packets

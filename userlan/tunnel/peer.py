@@ -35,6 +35,31 @@ class Peer:
     and checked, and no suite but its own is used. context: a free slot for the owner.
     """
 
+    __slots__ = (
+        "_datagram_heard",
+        "_shared",
+        "_way_told",
+        "context",
+        "endpoint",
+        "initiations",
+        "initiator",
+        "keyring",
+        "last_handshake",
+        "last_initiation_received",
+        "last_received",
+        "last_timestamp",
+        "preshared_keys",
+        "public_key",
+        "removed",
+        "rx_bytes",
+        "scheduled",
+        "stock",
+        "timers",
+        "tx_bytes",
+        "unknown",
+        "ways",
+    )
+
     def __init__(self, public_key: bytes, shared: Shared) -> None:
         self.public_key = public_key
         self.endpoint: Endpoint | None = None
@@ -197,6 +222,7 @@ class Peer:
     def _release(self, sessions: list[Session]) -> None:
         for session in sessions:
             del self._shared.indices.sessions[session.head]
+        self.timers.superseded(self.keyring.expiry())
 
     # --- time
 
@@ -220,6 +246,8 @@ class Peer:
             case Action.PERSISTENT_KEEPALIVE:
                 if self.endpoint is not None:
                     self.keepalive(now)
+            case Action.DROP_SUPERSEDED:
+                self._release(self.keyring.expire(now))
             case Action.DEFERRED_INITIATION:
                 self.initiator.deferred_expired(now)
             case Action.GIVE_UP_HANDSHAKE:

@@ -1,4 +1,7 @@
-"""Replay protection without bit shifting (RFC 6479): a ring of 64-bit blocks, marked after authentication."""
+"""Replay protection without bit shifting (RFC 6479): a ring of 64-bit blocks, marked after authentication.
+
+The ring has as many blocks as counters have entered: a session that carries an echo now and then does not need the 1 KB of all.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ class ReplayWindow:
     def __init__(self, limit: int = REJECT_AFTER_MESSAGES) -> None:
         self._limit = limit
         self.newest = -1
-        self._ring = [0] * _BLOCKS
+        self._ring: list[int] = []
 
     def fresh(self, counter: int) -> bool:
         """Whether a datagram of this counter may be accepted: not seen, not too old, below the limit of the key."""
@@ -58,6 +61,8 @@ class ReplayWindow:
         if last_block - block >= _BLOCKS:
             block = last_block - _BLOCKS + 1
         ring = self._ring
+        if len(ring) < _BLOCKS:
+            ring.extend([0] * (min(last_block + 1, _BLOCKS) - len(ring)))
         while block <= last_block:
             ring[block & _RING_MASK] = 0
             block += 1

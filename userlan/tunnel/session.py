@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import struct
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from itertools import pairwise
+from math import inf
 
 from userlan.tunnel import messages, primitives
 from userlan.tunnel.constants import (
@@ -24,6 +25,9 @@ from userlan.tunnel.endpoint import Buffer
 from userlan.tunnel.handshake import Keys
 from userlan.tunnel.replay import ReplayWindow
 from userlan.tunnel.suites import CHACHA20_POLY1305, Suite
+
+_Operation = Callable[[Buffer, Buffer, Buffer | None], bytes]
+"""Nonce, data, associated data: a cipher's encrypt or decrypt."""
 
 _NONCE_START = bytes(4)
 _HEADER = messages.TRANSPORT_HEADER
@@ -45,13 +49,18 @@ class Session:
 
     head: the first 8 bytes of every datagram received for it. confirmed: the peer has shown that it holds the keys.
     response_mac1: mac1 of the response that was sent for it, for a cookie reply to it.
+
+    A cipher is made when it is first used: each holds 2.4 KB of OpenSSL's, and where both sides send several initiations at once, most of
+    the sessions that come of them never carry a packet.
     """
 
     __slots__ = (
         "_byteorder",
         "_decrypt",
         "_encrypt",
+        "_receive_key",
         "_send_head",
+        "_send_key",
         "confirmed",
         "created",
         "head",
@@ -75,8 +84,10 @@ class Session:
         self.response_mac1 = b""
         self._byteorder = suite.byteorder
         self._send_head = suite.types.transport + keys.remote_index
-        self._encrypt = suite.cipher(keys.send).encrypt
-        self._decrypt = suite.cipher(keys.receive).decrypt
+        self._send_key = keys.send
+        self._receive_key = keys.receive
+        self._encrypt: _Operation | None = None
+        self._decrypt: _Operation | None = None
 
     def can_send(self, now: float, count: int = 1) -> bool:
         """Whether `count` more messages may be sealed, and will still be young enough when they arrive."""
@@ -87,6 +98,11 @@ class Session:
         """Whether messages may still be opened, as far as time goes (the window knows the limit of the counter)."""
         return now - self.created < REJECT_AFTER_TIME
 
+    @property
+    def expiry(self) -> float:
+        """From when on nothing can be opened (monotonic seconds)."""
+        return self.created + REJECT_AFTER_TIME
+
     def renew_on_send(self, now: float) -> bool:
         """Whether a message just sealed is the occasion for a new handshake."""
         return self.send_counter > self.suite.rekey_after or (self.initiator and now - self.created >= REKEY_AFTER_TIME)
@@ -95,6 +111,21 @@ class Session:
         """Whether a message just opened is: the initiator had nothing to send while the session grew old."""
         return self.initiator and now - self.created >= RENEW_ON_RECEIVE_TIME
 
+    def supersede(self) -> None:
+        """Another session is used for sending from now on: this one only receives."""
+        self._encrypt = None
+        self._send_key = b""
+
+    def _encryptor(self) -> _Operation:
+        encrypt = self._encrypt = self.suite.cipher(self._send_key).encrypt
+        self._send_key = b""
+        return encrypt
+
+    def _decryptor(self) -> _Operation:
+        decrypt = self._decrypt = self.suite.cipher(self._receive_key).decrypt
+        self._receive_key = b""
+        return decrypt
+
     def seal(self, packets: Sequence[bytes], mtu: int) -> bytes:
         """The transport messages of `packets`, back to back.
 
@@ -102,7 +133,7 @@ class Session:
         """
         counter = self.send_counter
         self.send_counter = counter + len(packets)
-        encrypt = self._encrypt
+        encrypt = self._encrypt or self._encryptor()
         head = self._send_head
         byteorder = self._byteorder
         short = padding(len(packets[-1]), mtu)
@@ -136,7 +167,7 @@ class Session:
         rows = list(_layout(segment).iter_unpack(view[:whole]))
         if whole < len(view):
             rows.append(_layout(len(view) - whole).unpack(view[whole:]))
-        head, decrypt = self.head, self._decrypt
+        head, decrypt = self.head, self._decrypt or self._decryptor()
         try:
             packets = [decrypt(_NONCE_START + count, sealed, None) for start, count, sealed in rows if start == head]
         except primitives.AuthenticationError:
@@ -151,7 +182,7 @@ class Session:
         if len(view) < messages.TRANSPORT_MINIMUM or view[:8] != self.head:
             return None
         try:
-            packet = self._decrypt(_NONCE_START + count, view[_HEADER:], None)
+            packet = (self._decrypt or self._decryptor())(_NONCE_START + count, view[_HEADER:], None)
         except primitives.AuthenticationError:
             return None
         return [packet] if self._mark_ascending([count]) else None
@@ -182,7 +213,7 @@ class Session:
             counters["transport-replayed"] += 1
             return None
         try:
-            packet = self._decrypt(nonce, datagram[_HEADER:], None)
+            packet = (self._decrypt or self._decryptor())(nonce, datagram[_HEADER:], None)
         except primitives.AuthenticationError:
             counters["transport-unauthenticated"] += 1
             return None
@@ -207,9 +238,7 @@ class Keyring:
 
     def complete(self, session: Session, limit: int, now: float) -> list[Session]:
         """The initiator's new session: it is used at once. Unconfirmed ones only receive from now on."""
-        if self.current is not None:
-            self.previous.append(self.current)
-        self.previous += self.next
+        self._supersede(self.next)
         self.next = []
         self.current = session
         return self._trim(limit, now)
@@ -226,12 +255,21 @@ class Keyring:
         if session not in self.next:
             return False, []
         place = self.next.index(session)
-        if self.current is not None:
-            self.previous.append(self.current)
-        self.previous += self.next[:place]
+        self._supersede(self.next[:place])
         self.next = self.next[place + 1 :]
         self.current = session
         return True, self._trim(limit, now)
+
+    def expiry(self) -> float:
+        """When the first session but the current one is too old to receive (monotonic seconds, infinite: there is none)."""
+        return min((session.expiry for session in (*self.previous, *self.next)), default=inf)
+
+    def expire(self, now: float) -> list[Session]:
+        """Give up those that are too old to receive; the current one stays until its key material is dropped with all others'."""
+        dropped = [session for session in (*self.previous, *self.next) if session.expiry <= now]
+        self.previous = [session for session in self.previous if session.expiry > now]
+        self.next = [session for session in self.next if session.expiry > now]
+        return dropped
 
     def clear(self) -> list[Session]:
         """Give up everything."""
@@ -240,6 +278,14 @@ class Keyring:
             dropped.append(self.current)
         self.current, self.previous, self.next = None, [], []
         return dropped
+
+    def _supersede(self, unconfirmed: list[Session]) -> None:
+        """A newer session takes the place of the current one and of some that waited to be confirmed."""
+        if self.current is not None:
+            self.previous.append(self.current)
+        self.previous += unconfirmed
+        for session in self.previous:
+            session.supersede()
 
     def _trim(self, limit: int, now: float) -> list[Session]:
         kept = [session for session in self.previous if session.can_receive(now)][-limit:]

@@ -7,6 +7,7 @@
     anything authenticated received      persistent keepalive                new handshake
     initiation sent                      retransmission (5 s + jitter)
     session derived                      zero key material (540 s)
+    session superseded                   superseded (180 s since it came about)
     handshake complete                                                       retransmission
 """
 
@@ -34,6 +35,7 @@ class Action(Enum):
     ZERO_KEY_MATERIAL = auto()
     PERSISTENT_KEEPALIVE = auto()
     DEFERRED_INITIATION = auto()
+    DROP_SUPERSEDED = auto()
 
 
 class Timers:
@@ -51,6 +53,7 @@ class Timers:
         "_new_handshake",
         "_persistent_keepalive",
         "_retransmission",
+        "_superseded",
         "_zero_key_material",
         "earliest",
         "jitter",
@@ -67,6 +70,7 @@ class Timers:
         self._zero_key_material = inf
         self._persistent_keepalive = inf
         self._deferred_initiation = inf
+        self._superseded = inf
         self._attempts = 0
         self._another_keepalive = False
 
@@ -130,6 +134,11 @@ class Timers:
         self._zero_key_material = due = now + ZERO_KEY_MATERIAL_TIME
         self.earliest = min(self.earliest, due)
 
+    def superseded(self, due: float) -> None:
+        """The first session beside the current one is too old at `due`; infinite: there is none."""
+        self._superseded = due
+        self.earliest = min(self.earliest, due)
+
     def persistent_keepalive_due(self, due: float) -> None:
         """The interval was set: begin at `due`."""
         self._persistent_keepalive = due if self.persistent_interval else inf
@@ -143,7 +152,7 @@ class Timers:
     def stop(self) -> None:
         """No timer runs any more."""
         self._retransmission = self._keepalive = self._new_handshake = self._zero_key_material = inf
-        self._persistent_keepalive = self._deferred_initiation = self.earliest = inf
+        self._persistent_keepalive = self._deferred_initiation = self._superseded = self.earliest = inf
 
     def expired(self, now: float) -> list[Action]:
         """What is due; each timer named stops. Ask `settle` when all of it is done."""
@@ -151,6 +160,9 @@ class Timers:
         if self._zero_key_material <= now:
             self._zero_key_material = inf
             actions.append(Action.ZERO_KEY_MATERIAL)
+        if self._superseded <= now:
+            self._superseded = inf
+            actions.append(Action.DROP_SUPERSEDED)
         if self._deferred_initiation <= now:
             self._deferred_initiation = inf
             actions.append(Action.DEFERRED_INITIATION)
@@ -186,4 +198,5 @@ class Timers:
             self._zero_key_material,
             self._persistent_keepalive,
             self._deferred_initiation,
+            self._superseded,
         )

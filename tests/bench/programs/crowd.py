@@ -32,6 +32,8 @@ from userlan.wire.endpoint import UDP, Endpoint
 
 KEEPALIVE = 60.0
 """Seconds between signs of life that the crowd asks for; the weighed node asks at its own pace."""
+ATTEMPTS = 5
+"""Requests to join that may go unanswered: the crowd is one process, which other work on the machine starves."""
 PACE = 0.05
 """Seconds between two starts: faster than people come, slow enough for one core to keep up."""
 
@@ -53,6 +55,7 @@ class Member:
 
     def __init__(self, reactor: Any, host: str, name: str, invite: Invite, key: bytes, joined: Callable[[], None]) -> None:
         self._reactor, self._joined, self._invite, self._asked = reactor, joined, invite, False
+        self._attempts = 0
         engine = Engine(reactor)
         port = engine.listen(host, 0)
         now = reactor.seconds()
@@ -68,16 +71,22 @@ class Member:
         self.node.start(now)
         self._runner.touch()
 
+    def _join(self) -> None:
+        self._attempts += 1
+        network, secret = self._invite.network, self._invite.secret
+        if network is None or secret is None:
+            sys.exit("an invite without a network and its secret")
+        self.node.join(network, self._mediator, NetworkSecret(secret), self._reactor.seconds())
+        self._runner.touch()
+
     def _observe(self, event: object) -> None:
         if isinstance(event, Ready) and not self._asked:
             self._asked = True
-            network, secret = self._invite.network, self._invite.secret
-            if network is None or secret is None:
-                sys.exit("an invite without a network and its secret")
-            self.node.join(network, self._mediator, NetworkSecret(secret), self._reactor.seconds())
-            self._runner.touch()
+            self._join()
         elif isinstance(event, RequestDone):
             self._joined()
+        elif isinstance(event, RequestRefused) and event.code == "unreachable" and self._attempts < ATTEMPTS:
+            self._join()
         elif isinstance(event, RequestRefused):
             print(f"{self.node.name}: {event.text}", file=sys.stderr, flush=True)
             os._exit(1)
