@@ -25,25 +25,23 @@ FLOOR = 16 * 1024
 
 
 class Memory:
-    """``limit`` octets for all; ``used`` are held; ``share`` is what one connection may hold in one direction."""
+    """``limit`` octets for all; ``used`` are held; ``share`` is what one connection may hold in one direction;
+    ``exhausted``: nothing is free."""
 
-    __slots__ = ("limit", "share", "used")
+    __slots__ = ("exhausted", "limit", "share", "used")
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.used = 0
         self.share = max(FLOOR, limit)
+        self.exhausted = False
 
     def change(self, octets: int) -> None:
         """So many octets are held more, or (negative) less."""
         self.used += octets
         free = self.limit - self.used
         self.share = free if free > FLOOR else FLOOR
-
-    @property
-    def exhausted(self) -> bool:
-        """Nothing is free."""
-        return self.used >= self.limit
+        self.exhausted = free <= 0
 
 
 UNBOUNDED = Memory(1 << 62)
