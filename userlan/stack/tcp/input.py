@@ -236,7 +236,7 @@ def _text(connection: Connection, seq: int, payload: Buffer, unit: int, flags: i
         connection.end("aborted")
         return
     size = len(payload)
-    if size and not receiver.has_memory():
+    if size and receiver.memory.exhausted and not receiver.has_memory():
         connection.counters["memory-full"] += 1
         receiver.ack_now = True
         return

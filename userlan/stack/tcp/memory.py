@@ -33,30 +33,28 @@ RANGE_COST = 256
 
 
 class Memory:
-    """``limit`` octets for all; ``used`` are held; ``share`` is what one connection may hold in one direction."""
+    """``limit`` octets for all; ``used`` are held; ``share`` is what one connection may hold in one direction;
+    ``exhausted``: nothing is free."""
 
-    __slots__ = ("limit", "share", "used")
+    __slots__ = ("exhausted", "limit", "share", "used")
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.used = 0
         self.share = max(FLOOR, limit)
+        self.exhausted = False
 
     def change(self, octets: int) -> None:
         """So many octets are held more, or (negative) less."""
         self.used += octets
         free = self.limit - self.used
         self.share = free if free > FLOOR else FLOOR
+        self.exhausted = free <= 0
 
     @property
     def scarce(self) -> bool:
         """Less than an eighth is free."""
         return self.used * 8 > self.limit * 7
-
-    @property
-    def exhausted(self) -> bool:
-        """Nothing is free."""
-        return self.used >= self.limit
 
 
 UNBOUNDED = Memory(1 << 62)

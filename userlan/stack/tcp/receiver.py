@@ -120,9 +120,9 @@ class Receiver:
         return limit if limit < share else share
 
     def has_memory(self) -> bool:
-        """Whether segment text may be kept. With the host's memory exhausted only a little: then what is out of order
-        goes first, and what was promised is dropped rather than kept (RFC 2018 8; the peer still has it)."""
-        if not self.memory.exhausted or self.buffer.length + self.reassembly.length < FLOOR:
+        """With the host's memory exhausted: whether segment text may be kept. Only a little may: what is out of order goes
+        first, and what was promised is dropped rather than kept (RFC 2018 8; the peer still has it)."""
+        if self.buffer.length + self.reassembly.length < FLOOR:
             return True
         self.reassembly.clear()
         return self.buffer.length < FLOOR
