@@ -47,7 +47,7 @@ STALLED = 0.5
 """Seconds without an acknowledgement, as in ``userlan.driver.framed``."""
 
 USER_TIMEOUT = 10.0
-"""Seconds after which it gives the connection up (``userlan.driver.framed.USER_TIMEOUT``)."""
+"""Seconds after which it gives the connection up (``userlan.driver.kernel_tcp.USER_TIMEOUT``)."""
 
 
 class Packet(NamedTuple):

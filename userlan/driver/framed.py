@@ -28,10 +28,8 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-import sys
 from collections import Counter
-from math import inf
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from twisted.internet import tcp
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
@@ -42,6 +40,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer  # type: ignore[import-untyped]  # zope ships no types
 
 from userlan.driver.frames import LENGTH, FrameReader
+from userlan.driver.kernel_tcp import PathWatch, tune
 from userlan.driver.reactor import DelayedCall, Reactor
 from userlan.driver.reasons import cannot_listen
 from userlan.wire.endpoint import TCP, Endpoint, unmapped
@@ -78,26 +77,6 @@ BACK_OFF_LAST = 30.0
 QUEUE_BYTES = 512 * 1024
 """Bytes that wait for a connection whose socket is full: what a core gives in one call (256 KB and a super-packet, 8 KB of frames and
 seals), of which the first burst may have filled the socket, and as much again for what is sealed regardless (handshakes, echoes)."""
-USER_TIMEOUT = 10.0
-"""Seconds for which sent data may stay unacknowledged (TCP_USER_TIMEOUT, RFC 5482; a kernel's own limit is a quarter of an hour):
-shorter than the silence after which a node takes a peer for gone, so that the next attempt finds no dead connection."""
-NOT_SENT_LOW = 128 * 1024
-"""Bytes that the kernel keeps unsent (TCP_NOTSENT_LOWAT): beyond that they wait where they can still be dropped."""
-SAMPLE_INTERVAL = 0.25
-"""Seconds between two looks at the kernel's view of a connection in use."""
-STALLED = 0.5
-"""Seconds without an acknowledgement for what was sent: some of the kernel's retransmissions (from 0.2 s on) were not answered either."""
-LOSSY_INTERVAL = 1.0
-"""Seconds over which losses are counted."""
-LOSSY_LEAST = 3
-"""Retransmissions in that time that are chance, not a rate."""
-LOSSY_RATE = 500e6
-"""Bits a second: where a kernel's TCP can reach no more than this at the share of segments that it had to send again, it is no better
-than UDP. Mathis et al. 1997: rate = MSS / RTT × 1.22 / sqrt(share)."""
-MATHIS = 1.22 * 1448 * 8
-"""Bits: that formula's constant times an Ethernet MSS."""
-TCP_INFO_LENGTH = 152
-"""Bytes of Linux's tcp_info up to tcpi_min_rtt: the path's own round trip, without the queues of a busy computer."""
 MAX_PARTS = 1024
 """Buffers of one ``sendmsg`` (Linux: UIO_MAXIOV)."""
 LEAST_FRAME = 32
@@ -145,15 +124,13 @@ class FramedConnection(TwistedProtocol):
         self._timer: DelayedCall | None = None
         self._last_use = 0.0
         self._full_since = 0.0
-        self._sample_at = 0.0
-        self._lossy_at = 0.0
-        self._sampled = (0, 0)
+        self._watch = PathWatch()
 
     def connectionMade(self) -> None:
         self._full = False
         self.transport.setTcpNoDelay(True)
         self.transport.setTcpKeepAlive(True)
-        _tune(self.transport)
+        tune(self.transport)
         if isinstance(self.transport, tcp.Connection) and hasattr(socket.socket, "sendmsg"):
             self._handle = self.transport.getHandle()
             self.transport.bufferSize = READ_BYTES
@@ -260,8 +237,9 @@ class FramedConnection(TwistedProtocol):
         if self._handle is None:
             self.transport.write(b"".join(parts))
             return
-        if self._last_use >= self._sample_at:
-            self._sample(self._handle)
+        for trouble in self._watch.look(self._handle, self._last_use):
+            self._port.counters[trouble] += 1
+            self._port.receiver.way_lossy(self.endpoint)
         size = sum(map(len, parts))
         try:
             taken = self._handle.sendmsg(parts[:MAX_PARTS])
@@ -272,29 +250,6 @@ class FramedConnection(TwistedProtocol):
         if taken < size:
             self._set_full()
             self.transport.write(b"".join(parts)[taken:])
-
-    def _sample(self, handle: socket.socket) -> None:
-        """Ask the kernel now and then how the path is, where it says so."""
-        now = self._last_use
-        self._sample_at = now + SAMPLE_INTERVAL
-        try:
-            info = _info(handle.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO_LENGTH))
-        except (OSError, AttributeError):
-            info = None
-        if info is None:
-            self._sample_at = inf
-            return
-        if info.unacknowledged and info.silence >= STALLED:
-            self._port.counters["tcp-stalled"] += 1
-            self._port.receiver.way_lossy(self.endpoint)
-        if now < self._lossy_at:
-            return
-        self._lossy_at = now + LOSSY_INTERVAL
-        lost, of = info.retransmitted - self._sampled[0], info.sent - self._sampled[1]
-        self._sampled = (info.retransmitted, info.sent)
-        if lost >= LOSSY_LEAST and info.rtt**2 * lost > of * (MATHIS / LOSSY_RATE) ** 2:
-            self._port.counters["tcp-lossy"] += 1
-            self._port.receiver.way_lossy(self.endpoint)
 
     def _flush(self) -> None:
         while self._queue and not self._full:
@@ -479,31 +434,3 @@ def _numeric(host: str) -> str:
     with contextlib.suppress(ValueError):
         return host if "%" in host else unmapped(host)
     return host
-
-
-class _Info(NamedTuple):
-    """Segments unacknowledged, sent again, and sent; seconds since the last acknowledgement, and the least round trip."""
-
-    unacknowledged: int
-    retransmitted: int
-    sent: int
-    silence: float
-    rtt: float
-
-
-def _info(info: bytes) -> _Info | None:
-    """tcpi_unacked, _total_retrans, _segs_out, _last_ack_recv, _min_rtt (Linux, include/uapi/linux/tcp.h); None: an older kernel."""
-    if len(info) < TCP_INFO_LENGTH:
-        return None
-    unacknowledged, retransmitted, sent, silence, rtt = (int.from_bytes(info[at : at + 4], sys.byteorder) for at in (24, 100, 136, 56, 148))
-    return _Info(unacknowledged, retransmitted, sent, silence / 1e3, rtt / 1e6)
-
-
-def _tune(transport: Any) -> None:
-    """Keep the kernel's queue short, and its patience, where it can be told."""
-    handle = getattr(transport, "getHandle", None)
-    if handle is None:
-        return
-    for name, value in (("TCP_NOTSENT_LOWAT", NOT_SENT_LOW), ("TCP_USER_TIMEOUT", int(USER_TIMEOUT * 1000))):
-        with contextlib.suppress(OSError, AttributeError):
-            handle().setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)

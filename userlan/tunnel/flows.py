@@ -83,7 +83,7 @@ class BulkFlows:
         if packet.length >= BULK_PACKET:
             self._measure(packet.length, now)
         elif self._until.get(bucket, -inf) <= now:
-            if self._until and now - self._since >= BULK_SILENCE:
+            if self._until and now - self.measured_at >= BULK_SILENCE:
                 self._measure(0, now)
             return False
         self._until[bucket] = now + BULK_PAUSE
