@@ -11,6 +11,8 @@ from hypothesis import HealthCheck, settings
 settings.register_profile("userlan", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=bool(os.environ.get("CI")))
 settings.load_profile("userlan")
 
+pytest_plugins = ["tests.fuzzing"]
+
 ALLOWED = Path(__file__).with_name("allowed_skips.txt")
 
 

@@ -19,7 +19,7 @@ from userlan.driver.framed import FramedConnection, FramedPort
 from userlan.driver.frames import MAX_FRAME
 from userlan.wire.endpoint import TCP, Endpoint
 
-OWN = b"\x04ours"
+OWN = b"\x04ours" + bytes(framed.LEAST_FRAME - 5)
 
 
 class Receiver:
@@ -134,7 +134,7 @@ def test_frames_arrive_as_bursts_of_equal_datagrams(scene: Scene) -> None:
     connection.dataReceived(frames(*large, OWN, b"x" * 2000, b"y" * 2000))
     source = Endpoint(TCP, "192.0.2.7", 5000)
     assert scene.receiver.bursts == [
-        (b"".join(large) + OWN, 1005, source),
+        (b"".join(large) + OWN, 1000 + len(OWN), source),
         (b"x" * 2000 + b"y" * 2000, 2000, source),
     ]
     assert scene.receiver.pumps == 1
@@ -145,7 +145,7 @@ def test_frames_arrive_as_bursts_of_equal_datagrams(scene: Scene) -> None:
 def test_frames_are_found_however_the_stream_is_cut(data: st.DataObject) -> None:
     scene = Scene()
     connection, _ = scene.accept()
-    sizes = data.draw(st.lists(st.integers(1, 3000) | st.just(MAX_FRAME), min_size=1, max_size=12))
+    sizes = data.draw(st.lists(st.integers(framed.LEAST_FRAME, 3000) | st.just(MAX_FRAME), min_size=1, max_size=12))
     sent = [OWN, *(bytes([size % 256]) * size for size in sizes)]
     stream = frames(*sent)
     while stream:
@@ -168,17 +168,32 @@ def test_garbage_closes_or_waits_and_never_raises(garbage: bytes) -> None:
 
 def test_a_first_frame_for_nobody_closes_at_once(scene: Scene) -> None:
     connection, transport = scene.accept()
-    connection.dataReceived(frames(b"GET / HTTP/1.1", OWN))
+    connection.dataReceived(frames(b"GET / HTTP/1.1\r\nHost: 192.0.2.7\r\n", OWN))
     assert transport.aborted
     assert scene.receiver.bursts == []
     assert scene.counters == {"tcp-unowned": 1}
 
 
-def test_an_empty_frame_closes(scene: Scene) -> None:
+@pytest.mark.parametrize("size", [0, 1, framed.LEAST_FRAME - 1])
+def test_a_frame_below_the_shortest_message_closes(scene: Scene, size: int) -> None:
+    """A stream of one-octet frames would cost the work of a datagram for three octets, eighty thousand times a read."""
     connection, transport = scene.accept()
-    connection.dataReceived(frames(OWN, b"", OWN))
+    connection.dataReceived(frames(OWN) + frames(*[bytes(size)] * 1000))
     assert transport.aborted
-    assert scene.counters == {"tcp-empty-frame": 1}
+    assert scene.counters == {"tcp-short-frame": 1}
+    assert scene.receiver.bursts == []
+
+
+def test_an_accepted_connection_does_not_take_the_place_of_an_opened_one(scene: Scene) -> None:
+    """Whoever connects from the endpoint that we opened one to (another host behind the same NAT) would else be sent
+    all that is for it."""
+    _, transport = scene.open(REMOTE)
+    transport.clear()
+    _, other = scene.accept(REMOTE.host, REMOTE.port)
+    assert other.aborted
+    scene.port.send(OWN, len(OWN), REMOTE)
+    assert transport.value() == frames(OWN)
+    assert scene.counters == {"tcp-endpoint-taken": 1}
 
 
 def test_a_stranger_that_dawdles_is_closed(scene: Scene) -> None:
@@ -201,10 +216,27 @@ def test_an_idle_connection_is_closed_and_one_in_use_is_not(scene: Scene) -> Non
         connection.dataReceived(frames(OWN))
     for _ in range(10):
         scene.reactor.advance(framed.IDLE_TIMEOUT / 3)
-        used.dataReceived(frames(b"still here"))
+        used.dataReceived(frames(b"still here" + bytes(22)))
     assert idle_transport.aborted
     assert not used_transport.aborted
     assert scene.counters == {"tcp-idle": 1}
+
+
+def test_a_connection_that_takes_nothing_is_closed(scene: Scene) -> None:
+    """Its packets are held back for it meanwhile, though frames from the other end may still come."""
+    connection, transport = scene.open(REMOTE)
+    _, other = scene.open(Endpoint(TCP, "198.51.100.10", 443))
+    producers: Any = (transport.producer, other.producer)
+    for producer in producers:
+        producer.pauseProducing()
+    for _ in range(8):
+        scene.reactor.advance(framed.STALLED_TIMEOUT / 4)
+        connection.dataReceived(frames(OWN))
+        producers[1].resumeProducing()
+        producers[1].pauseProducing()
+    assert transport.aborted
+    assert not other.aborted
+    assert scene.counters == {"tcp-stalled": 1}
 
 
 def test_connections_of_one_address_and_of_all_are_capped(scene: Scene) -> None:
@@ -228,11 +260,11 @@ def test_mapped_addresses_are_ipv4(scene: Scene) -> None:
 
 def test_the_first_burst_opens_a_connection_and_waits_for_it(scene: Scene) -> None:
     connection, transport = scene.open(REMOTE, OWN + b"1")
-    scene.port.send(OWN + b"2" + OWN + b"3" + b"tail", 6, REMOTE)
+    scene.port.send(OWN + b"2" + OWN + b"3" + b"tail", len(OWN) + 1, REMOTE)
     assert transport.value() == frames(OWN + b"1", OWN + b"2", OWN + b"3", b"tail")
     assert [client[:2] for client in scene.reactor.tcpClients] == [("198.51.100.9", 443)]
-    connection.dataReceived(frames(b"an answer needs no proof"))
-    assert scene.receiver.datagrams() == [b"an answer needs no proof"]
+    connection.dataReceived(frames(b"an answer needs no proof, be it what it may"))
+    assert scene.receiver.datagrams() == [b"an answer needs no proof, be it what it may"]
 
 
 def test_answers_go_back_on_the_accepted_connection(scene: Scene) -> None:
@@ -307,7 +339,7 @@ def test_on_real_sockets(loop: Loop) -> None:
         ports[0].listen("127.0.0.1", number)
     probe.close()
     ports[0].listen("127.0.0.1", number)
-    data = (OWN + bytes(1395)) * 40
+    data = (OWN + bytes(1400 - len(OWN))) * 40
     for _ in range(4):
         ports[1].send(data, 1400, Endpoint(TCP, "127.0.0.1", number))
     loop.until(lambda: len(ends[0].datagrams()) == 160)

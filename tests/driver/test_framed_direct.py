@@ -10,9 +10,10 @@ import pytest
 
 from tests.driver.loop import Loop
 from tests.driver.test_framed import OWN, Receiver
-from userlan.driver import framed
+from userlan.driver import kernel_tcp
 from userlan.driver.framed import FramedPort
 from userlan.driver.frames import FrameReader
+from userlan.driver.kernel_tcp import UNANSWERED, Info
 from userlan.tunnel.constants import BURST_BYTES, DRAIN_BYTES
 from userlan.wire.endpoint import TCP, Endpoint
 
@@ -163,9 +164,9 @@ def test_the_kernel_is_told_to_be_short_and_not_too_patient(scene: Scene) -> Non
     handle = scene.port._connections[scene.target].transport.getHandle()
     assert handle.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
     if hasattr(socket, "TCP_USER_TIMEOUT"):
-        assert handle.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 1000 * framed.USER_TIMEOUT
+        assert handle.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 1000 * kernel_tcp.USER_TIMEOUT
     if hasattr(socket, "TCP_NOTSENT_LOWAT"):
-        assert handle.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT) == framed.NOT_SENT_LOW
+        assert handle.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT) == kernel_tcp.NOT_SENT_LOW
 
 
 def test_a_connection_that_the_far_side_resets_is_a_lost_way(loop: Loop) -> None:
@@ -190,13 +191,13 @@ def test_a_reset_while_it_is_full_ends_the_hold(loop: Loop) -> None:
     loop.result(scene.port.stop())
 
 
-def sampled(scene: Scene, monkeypatch: pytest.MonkeyPatch, *infos: framed._Info) -> list[str]:
+def sampled(scene: Scene, monkeypatch: pytest.MonkeyPatch, *infos: Info) -> list[str]:
     """What is said when the kernel tells this, a second apart."""
     left = list(infos)
-    monkeypatch.setattr(framed, "_info", lambda info: left.pop(0))
-    connection = scene.port._connections[scene.target]
+    monkeypatch.setattr(kernel_tcp, "read_info", lambda info: left.pop(0))
+    watch = scene.port._connections[scene.target]._watch
     for _ in infos:
-        connection._sample_at = connection._lossy_at = 0.0
+        watch._sample_at = watch._lossy_at = 0.0
         scene.send(OWN)
     return scene.ways.words[1:]
 
@@ -214,20 +215,20 @@ def sampled(scene: Scene, monkeypatch: pytest.MonkeyPatch, *infos: framed._Info)
 )
 def test_when_a_path_is_lossy(scene: Scene, monkeypatch: pytest.MonkeyPatch, lost: int, sent: int, rtt: float, lossy: bool) -> None:
     """Mathis et al. 1997: where MSS / RTT × 1.22 / sqrt(p) is below 500 Mbit/s."""
-    infos = (framed._Info(5, 0, 1000, 0.001, rtt), framed._Info(5, lost, 1000 + sent, 0.001, rtt))
+    infos = (Info(5, 0, 1000, 0.001, rtt), Info(5, lost, 1000 + sent, 0.001, rtt))
     assert sampled(scene, monkeypatch, *infos) == ["lossy"] * lossy
 
 
 @pytest.mark.parametrize(
     ("unacknowledged", "silence", "stalled"),
-    [(0, 100.0, False), (7, framed.STALLED - 0.01, False), (1, framed.STALLED, True)],
+    [(0, 100.0, False), (7, UNANSWERED - 0.01, False), (1, UNANSWERED, True)],
 )
-def test_when_a_connection_has_stalled(
+def test_when_a_connection_is_unanswered(
     scene: Scene, monkeypatch: pytest.MonkeyPatch, unacknowledged: int, silence: float, stalled: bool
 ) -> None:
     """What was sent stays unacknowledged: the path is cut, though the kernel takes more. An idle connection is silent, too."""
-    assert sampled(scene, monkeypatch, framed._Info(unacknowledged, 0, 1000, silence, 0.001)) == ["lossy"] * stalled
-    assert scene.ways.counters["tcp-stalled"] == stalled
+    assert sampled(scene, monkeypatch, Info(unacknowledged, 0, 1000, silence, 0.001)) == ["lossy"] * stalled
+    assert scene.ways.counters["tcp-unanswered"] == stalled
 
 
 def test_the_kernels_view_is_found_where_it_is(scene: Scene) -> None:
@@ -236,8 +237,8 @@ def test_the_kernels_view_is_found_where_it_is(scene: Scene) -> None:
         pytest.skip("this system tells nothing of a connection")
     handle = scene.port._connections[scene.target].transport.getHandle()
 
-    def info() -> framed._Info:
-        found = framed._info(handle.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, framed.TCP_INFO_LENGTH))
+    def info() -> Info:
+        found = kernel_tcp.read_info(handle.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, kernel_tcp.TCP_INFO_LENGTH))
         assert found is not None
         return found
 
@@ -252,4 +253,4 @@ def test_the_kernels_view_is_found_where_it_is(scene: Scene) -> None:
     assert 3 <= after.sent - before.sent < 20
     assert 0.2 < after.silence < 20
     assert 0 < after.rtt < 1
-    assert framed._info(b"short") is None
+    assert kernel_tcp.read_info(b"short") is None

@@ -46,8 +46,9 @@ READS_A_WAKEUP = 16
 up to 1 MiB, about a millisecond of work, so that timers and local sockets are not starved."""
 
 SHORT = 4096
-"""Bytes: after a buffer of no more than this there is likely nothing else, and if there is the reactor says so again; answers leave
-sooner without asking."""
+LULL = 0.002
+"""Bytes and seconds: when nothing came for so long, then a buffer of no more than so many bytes, there is likely nothing else, and if
+there is the reactor says so again: the answer leaves without asking. In a stream of datagrams it is worth asking."""
 
 RECEIVE_BUFFER = 4 * 1024 * 1024
 """Bytes asked for: 30 ms at 1 Gbit/s, the time that a busy process may be away from the socket."""
@@ -127,6 +128,7 @@ class DatagramPort:
         self._view = memoryview(self._memory)
         self._waiting: deque[tuple[Buffer, int, Any]] = deque()
         self._waiting_bytes = 0
+        self._woke = 0.0
         self._sources: dict[Any, Endpoint] = {}
         self._targets: dict[Endpoint, Any] = {}
         self._controls: dict[int, list[tuple[int, int, bytes]]] = {}
@@ -165,8 +167,11 @@ class DatagramPort:
     def doRead(self) -> None:
         """Read a bounded number of buffers, then let the cores act on them once."""
         try:
+            now = self._reactor.seconds()
+            least = SHORT if now - self._woke > LULL else 0
+            self._woke = now
             for _ in range(READS_A_WAKEUP):
-                if self._read_one() <= SHORT:
+                if self._read_one() <= least:
                     break
         finally:
             self._receiver.pump()

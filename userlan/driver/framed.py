@@ -11,7 +11,8 @@ to such an endpoint;
 both are the same from then on. States of a connection::
 
     accepted ── first frame is owned by a core ──► open ── nothing for IDLE_TIMEOUT ──► closed
-       └─ other first frame, or FIRST_FRAME_TIMEOUT ──► closed
+       └─ other first frame, or FIRST_FRAME_TIMEOUT ──► closed      either: a frame below LEAST_FRAME ──► closed
+    open ── takes nothing for STALLED_TIMEOUT ──► closed
     connecting ──► open        connecting ── refused, timed out ──► backing off (doubling) ──► forgotten
 
 There is TCP inside (and often this TCP is inside another's): nothing is retried here. What a connection does not take
@@ -27,10 +28,8 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-import sys
 from collections import Counter
-from math import inf
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from twisted.internet import tcp
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
@@ -41,6 +40,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer  # type: ignore[import-untyped]  # zope ships no types
 
 from userlan.driver.frames import LENGTH, FrameReader
+from userlan.driver.kernel_tcp import PathWatch, tune
 from userlan.driver.reactor import DelayedCall, Reactor
 from userlan.driver.reasons import cannot_listen
 from userlan.wire.endpoint import TCP, Endpoint, unmapped
@@ -65,6 +65,9 @@ the handshake's first message, which is one segment."""
 IDLE_TIMEOUT = 300.0
 """Seconds without a frame in either direction:
 above REJECT_AFTER_TIME (180 s, WireGuard white paper 6.1), so no live session is cut."""
+STALLED_TIMEOUT = 20.0
+"""Seconds for which a connection may take nothing: a middlebox forgot it, or the other end does not read. What would take it,
+bulk beside UDP above all, goes elsewhere or by a new one."""
 CONNECT_TIMEOUT = 10.0
 """Seconds for a connection to be established: three transmissions of a SYN (RFC 6298: 1 + 2 + 4 s) and some more."""
 BACK_OFF_FIRST = 1.0
@@ -74,28 +77,11 @@ BACK_OFF_LAST = 30.0
 QUEUE_BYTES = 512 * 1024
 """Bytes that wait for a connection whose socket is full: what a core gives in one call (256 KB and a super-packet, 8 KB of frames and
 seals), of which the first burst may have filled the socket, and as much again for what is sealed regardless (handshakes, echoes)."""
-USER_TIMEOUT = 10.0
-"""Seconds for which sent data may stay unacknowledged (TCP_USER_TIMEOUT, RFC 5482; a kernel's own limit is a quarter of an hour):
-shorter than the silence after which a node takes a peer for gone, so that the next attempt finds no dead connection."""
-NOT_SENT_LOW = 128 * 1024
-"""Bytes that the kernel keeps unsent (TCP_NOTSENT_LOWAT): beyond that they wait where they can still be dropped."""
-SAMPLE_INTERVAL = 0.25
-"""Seconds between two looks at the kernel's view of a connection in use."""
-STALLED = 0.5
-"""Seconds without an acknowledgement for what was sent: some of the kernel's retransmissions (from 0.2 s on) were not answered either."""
-LOSSY_INTERVAL = 1.0
-"""Seconds over which losses are counted."""
-LOSSY_LEAST = 3
-"""Retransmissions in that time that are chance, not a rate."""
-LOSSY_RATE = 500e6
-"""Bits a second: where a kernel's TCP can reach no more than this at the share of segments that it had to send again, it is no better
-than UDP. Mathis et al. 1997: rate = MSS / RTT × 1.22 / sqrt(share)."""
-MATHIS = 1.22 * 1448 * 8
-"""Bits: that formula's constant times an Ethernet MSS."""
-TCP_INFO_LENGTH = 152
-"""Bytes of Linux's tcp_info up to tcpi_min_rtt: the path's own round trip, without the queues of a busy computer."""
 MAX_PARTS = 1024
 """Buffers of one ``sendmsg`` (Linux: UIO_MAXIOV)."""
+LEAST_FRAME = 32
+"""Bytes of the shortest message of any core (an empty transport message, WireGuard white paper 5.4.6). A stream of shorter
+ones, which a datagram's headers would make dear to send, could only cost us the work for each."""
 READ_BYTES = 256 * 1024
 """Bytes read at once: four whole super-packets, about a third of a millisecond of work."""
 BURST_BYTES = 65507
@@ -137,15 +123,14 @@ class FramedConnection(TwistedProtocol):
         """The kernel's socket, where frames can be handed to it directly."""
         self._timer: DelayedCall | None = None
         self._last_use = 0.0
-        self._sample_at = 0.0
-        self._lossy_at = 0.0
-        self._sampled = (0, 0)
+        self._full_since = 0.0
+        self._watch = PathWatch()
 
     def connectionMade(self) -> None:
         self._full = False
         self.transport.setTcpNoDelay(True)
         self.transport.setTcpKeepAlive(True)
-        _tune(self.transport)
+        tune(self.transport)
         if isinstance(self.transport, tcp.Connection) and hasattr(socket.socket, "sendmsg"):
             self._handle = self.transport.getHandle()
             self.transport.bufferSize = READ_BYTES
@@ -153,7 +138,7 @@ class FramedConnection(TwistedProtocol):
         self.transport.registerProducer(self, self._handle is None)
         reactor = self._port.reactor
         self._last_use = reactor.seconds()
-        self._timer = reactor.callLater(IDLE_TIMEOUT if self._trusted else FIRST_FRAME_TIMEOUT, self._expire)
+        self._timer = reactor.callLater(STALLED_TIMEOUT if self._trusted else FIRST_FRAME_TIMEOUT, self._expire)
         self._port.opened(self)
         self._flush()
 
@@ -169,11 +154,14 @@ class FramedConnection(TwistedProtocol):
     def _expire(self) -> None:
         self._timer = None
         reactor = self._port.reactor
-        left = self._last_use + IDLE_TIMEOUT - reactor.seconds()
-        if self._trusted and left > 0:
-            self._timer = reactor.callLater(left, self._expire)
-            return
-        self._close("idle" if self._trusted else "silent")
+        now = reactor.seconds()
+        left = self._last_use + IDLE_TIMEOUT - now
+        if self._trusted and self._full and now - self._full_since >= STALLED_TIMEOUT:
+            self._close("stalled")
+        elif self._trusted and left > 0:
+            self._timer = reactor.callLater(min(left, STALLED_TIMEOUT), self._expire)
+        else:
+            self._close("idle" if self._trusted else "silent")
 
     def _close(self, reason: str) -> None:
         self._port.counters[f"tcp-{reason}"] += 1
@@ -194,8 +182,8 @@ class FramedConnection(TwistedProtocol):
         run_size = run_bytes = 0
         for frame in frames:
             size = len(frame)
-            if not size or not (self._trusted or self._prove(frame)):
-                self._close("unowned" if size else "empty-frame")
+            if size < LEAST_FRAME or not (self._trusted or self._prove(frame)):
+                self._close("unowned" if size >= LEAST_FRAME else "short-frame")
                 return
             if run and (size > run_size or len(run) * run_size > run_bytes or run_bytes + size > BURST_BYTES):
                 self._deliver(run, run_size)
@@ -211,7 +199,7 @@ class FramedConnection(TwistedProtocol):
         """Whether the first frame is for one of the cores, so that the connection may stay."""
         self._trusted = self._port.receiver.owns(frame)
         if self._trusted and self._timer is not None:
-            self._timer.reset(IDLE_TIMEOUT)
+            self._timer.reset(STALLED_TIMEOUT)
         return self._trusted
 
     def _deliver(self, run: list[memoryview], size: int) -> None:
@@ -249,8 +237,10 @@ class FramedConnection(TwistedProtocol):
         if self._handle is None:
             self.transport.write(b"".join(parts))
             return
-        if self._last_use >= self._sample_at:
-            self._sample(self._handle)
+        verdict = self._watch.look(self._handle, self._last_use)
+        if verdict:
+            self._port.counters[f"tcp-{verdict}"] += 1
+            self._port.receiver.way_lossy(self.endpoint)
         size = sum(map(len, parts))
         try:
             taken = self._handle.sendmsg(parts[:MAX_PARTS])
@@ -262,29 +252,6 @@ class FramedConnection(TwistedProtocol):
             self._set_full()
             self.transport.write(b"".join(parts)[taken:])
 
-    def _sample(self, handle: socket.socket) -> None:
-        """Ask the kernel now and then how the path is, where it says so."""
-        now = self._last_use
-        self._sample_at = now + SAMPLE_INTERVAL
-        try:
-            info = _info(handle.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO_LENGTH))
-        except (OSError, AttributeError):
-            info = None
-        if info is None:
-            self._sample_at = inf
-            return
-        if info.unacknowledged and info.silence >= STALLED:
-            self._port.counters["tcp-stalled"] += 1
-            self._port.receiver.way_lossy(self.endpoint)
-        if now < self._lossy_at:
-            return
-        self._lossy_at = now + LOSSY_INTERVAL
-        lost, of = info.retransmitted - self._sampled[0], info.sent - self._sampled[1]
-        self._sampled = (info.retransmitted, info.sent)
-        if lost >= LOSSY_LEAST and info.rtt**2 * lost > of * (MATHIS / LOSSY_RATE) ** 2:
-            self._port.counters["tcp-lossy"] += 1
-            self._port.receiver.way_lossy(self.endpoint)
-
     def _flush(self) -> None:
         while self._queue and not self._full:
             framed = self._queue.pop(0)
@@ -294,6 +261,7 @@ class FramedConnection(TwistedProtocol):
     def _set_full(self) -> None:
         if not self._full:
             self._full = True
+            self._full_since = self._port.reactor.seconds()
             self._port.receiver.hold(self.endpoint)
 
     def pauseProducing(self) -> None:
@@ -425,13 +393,15 @@ class FramedPort:
         return connection
 
     def opened(self, connection: FramedConnection) -> None:
-        """A connection is established."""
+        """A connection is established. One that was accepted does not take the place of another to the same endpoint: it
+        proved nothing yet, and comes perhaps from somebody else behind the same NAT."""
         endpoint = connection.endpoint
+        if connection.accepted and self._connections.get(endpoint) is not None:
+            self.counters["tcp-endpoint-taken"] += 1
+            connection.close()
+            return
         self._back_off.pop(endpoint, None)
-        replaced = self._connections.get(endpoint)
         self._connections[endpoint] = connection
-        if replaced is not None and replaced is not connection:
-            self.receiver.release(endpoint)
         self.receiver.way_opened(endpoint)
 
     def lost(self, connection: FramedConnection) -> None:
@@ -462,31 +432,3 @@ def _numeric(host: str) -> str:
     with contextlib.suppress(ValueError):
         return host if "%" in host else unmapped(host)
     return host
-
-
-class _Info(NamedTuple):
-    """Segments unacknowledged, sent again, and sent; seconds since the last acknowledgement, and the least round trip."""
-
-    unacknowledged: int
-    retransmitted: int
-    sent: int
-    silence: float
-    rtt: float
-
-
-def _info(info: bytes) -> _Info | None:
-    """tcpi_unacked, _total_retrans, _segs_out, _last_ack_recv, _min_rtt (Linux, include/uapi/linux/tcp.h); None: an older kernel."""
-    if len(info) < TCP_INFO_LENGTH:
-        return None
-    unacknowledged, retransmitted, sent, silence, rtt = (int.from_bytes(info[at : at + 4], sys.byteorder) for at in (24, 100, 136, 56, 148))
-    return _Info(unacknowledged, retransmitted, sent, silence / 1e3, rtt / 1e6)
-
-
-def _tune(transport: Any) -> None:
-    """Keep the kernel's queue short, and its patience, where it can be told."""
-    handle = getattr(transport, "getHandle", None)
-    if handle is None:
-        return
-    for name, value in (("TCP_NOTSENT_LOWAT", NOT_SENT_LOW), ("TCP_USER_TIMEOUT", int(USER_TIMEOUT * 1000))):
-        with contextlib.suppress(OSError, AttributeError):
-            handle().setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)

@@ -12,7 +12,8 @@ interactive stays on UDP and waits behind nothing::
 Who can make a node open a connection: a member to whom it sends much, for it is the own traffic that asks for a way, and
 only to the address at which that member's tunnel is (its port there is what the mediator named, or the tunnel's own);
 once in ten seconds, then less and less often. Who can make it use one: a member of that very address, by an authentic
-packet that is new; who can replay a datagram gains no way by it.
+packet that is new; who can hold back a datagram and send it by TCP gains a way by it only from there (the same computer,
+or behind the same NAT).
 
 It is tried only on short round trips: on long ones a kernel's TCP underneath adds its own recovery to the inner one's,
 and one loss stops all flows at once.
@@ -118,7 +119,7 @@ class BulkWays:
         if now < attempts.rest_until or peer.endpoint is None or peer.endpoint.host != endpoint.host:
             return
         peer.ways.use_bulk(endpoint)
-        attempts.not_before, attempts.pause, attempts.resting = 0.0, RETRY_FIRST, None
+        attempts.not_before, attempts.pause, attempts.resting = now + RETRY_FIRST, RETRY_FIRST, None
         self._device.knock(key, endpoint, now)
 
     def lossy(self, endpoint: Endpoint, now: float) -> None:

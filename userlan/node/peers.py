@@ -140,8 +140,9 @@ class PeerLink:
             self._retry_at = now if self._retries == 0 else min(self._retry_at or now, now + RETRY_FIRST)
 
     def session_established(self, now: float) -> None:
-        """The tunnel has a session: prove it by an echo at once."""
+        """The tunnel has a session: prove it by an echo at once. What an attempt would still send could only renew it."""
         self._last_heard = now
+        self.attempt = None
         if self.state is not PeerState.DIRECT:
             self._next_echo = now
 

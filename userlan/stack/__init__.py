@@ -43,7 +43,14 @@ out with its first fragment here: time exceeded, code 1.
 
 **Errors from others** are believed only as far as the packet that they quote can be ours: for TCP the quoted sequence
 number must be in flight (RFC 5927 4.1), for UDP a socket must be connected to that destination, for echo a request
-must be outstanding. Packet too big never brings the path MTU under 1280 (IPv6) or 576 (IPv4), nor above what was sent.
+must be outstanding. Packet too big never brings the path MTU under 1280 (IPv6) or 576 (IPv4), nor above what was sent;
+once a larger TCP segment was acknowledged it counts only when progress stalls (RFC 5927 7.2). What TCP finds out by
+itself (RFC 4821) is kept for other connections and for UDP, as a message is.
+
+**Memory.** All TCP connections buffer within ``HostConfig.tcp_memory``; each may hold what the others leave free
+(``tcp.memory``).
+
+**What goes on**: ``Host.tcp_connections`` has the numbers of each connection, as TCP_INFO does.
 
 **Timers.** Reassembly 60 s (IPv6, RFC 8200 4.5) and 30 s (IPv4, RFC 1122 3.3.2 allows 60 to 120; Linux takes 30); path
 MTU 10 min (RFC 8201 5.3); echo requests are forgotten after 60 s; TCP's are in ``userlan.stack.tcp``.

@@ -32,6 +32,11 @@ from userlan.wire.quote import Quote
 from userlan.wire.superpacket import SuperPacket
 from userlan.wire.tcp import Flags, Segment, build, parse_segment
 
+HOLE_TIME = 5.0
+"""Seconds: with less than an eighth of the memory free, what is out of order behind a hole that nobody filled for so long is
+given up (RFC 2018 8; its sender has it still). A loss is repaired sooner; a peer that never fills it would hold what others
+could use, without any program of ours that does not read."""
+
 Key = tuple[bytes, int, bytes, int]
 """Local address and port, remote address and port."""
 
@@ -67,6 +72,9 @@ class TcpDemux:
         self._touched_waits: dict[TimeWait, None] = {}
         self._deadlines: Deadlines[Connection | TimeWait] = Deadlines()
         self._now = 0.0
+        self._holes: dict[Connection, int] = {}
+        """Where those with a hole stood when memory was looked for last."""
+        self._holes_at = 0.0
         self._replies: list[SuperPacket] = []
         self._events: list[Event] = []
 
@@ -181,6 +189,11 @@ class TcpDemux:
             for wait in waits:
                 self._send(wait, wait.transmit(now), packets)
                 self._settle_wait(wait)
+        if self.memory.scarce:
+            if now >= self._holes_at:
+                self._reclaim(now)
+        elif self._holes:
+            self._holes.clear()
         return packets
 
     def events(self) -> list[Event]:
@@ -244,6 +257,19 @@ class TcpDemux:
         connection.use_memory(self.memory)
         self.touched[connection] = None
 
+    def _reclaim(self, now: float) -> None:
+        """Drop what is out of order of connections that did not move since the last time."""
+        before, self._holes = self._holes, {}
+        self._holes_at = now + HOLE_TIME
+        for entry in self._entries.values():
+            if type(entry) is Connection and (receiver := entry.receiver).reassembly:
+                if before.get(entry) == receiver.next:
+                    receiver.reassembly.clear()
+                    entry.recount()
+                    self._counters["tcp-out-of-order-dropped"] += 1
+                else:
+                    self._holes[entry] = receiver.next
+
     def _send(self, entry: Connection | TimeWait, segments: list[Segment], packets: list[SuperPacket]) -> None:
         local, remote, hop_limit = entry.local[0], entry.remote[0], self._config.hop_limit
         traffic_class = entry.traffic_class if type(entry) is Connection else 0
@@ -272,9 +298,11 @@ class TcpDemux:
         if connection.path.finding is not None:
             self._path_found(connection)
         if connection.time_wait is not None:
+            connection.leave_memory()
             self._deadlines.set(connection, None)
             self._enter_wait(key, connection.time_wait)
         elif connection.state is State.CLOSED:
+            connection.leave_memory()
             self._deadlines.set(connection, None)
             self._half_open.discard(connection)
             del self._entries[key]

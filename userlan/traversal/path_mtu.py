@@ -132,7 +132,7 @@ class PathMtuSearch:
         return self._next(now)
 
     def answered(self, sequence: int, now: float) -> tuple[int, int] | None:
-        """A probe was answered; the next one, if there is one."""
+        """A probe was answered, in whichever of its transmissions; the next one, if there is one."""
         probe = self._probe
         if probe is None or sequence - probe.first & 0xFFFF > probe.sequence - probe.first & 0xFFFF:
             return None

@@ -34,6 +34,10 @@ INTERVAL = 0.100
 QUEUES = 1024
 """Flows are hashed into so many queues (RFC 8290 5.2)."""
 
+KEPT = 8
+"""Queues that stay, with what CoDel knows of them, once nothing waits: about 8 KB for each peer. A peer could otherwise call
+forth packets of every flow (echo replies differ in their checksum) and leave a megabyte behind."""
+
 QUANTUM = 16_384
 """Octets a turn. RFC 8290 5.1 has one MTU, for packets of an MTU; here the unit is up to 64 KB, and a quarter of it
 lets sparse flows through without many empty rounds for the others."""
@@ -182,6 +186,10 @@ class FlowQueues:
 
     def take(self, now: float) -> SuperPacket | None:
         """The next packet; None: nothing waits."""
+        if not self.packets:
+            if len(self._flows) > KEPT:
+                self._forget()
+            return None
         while self.packets:
             flows = self._new or self._old
             flow = flows[0]
@@ -280,7 +288,7 @@ class FlowQueues:
         self.make_room(LIMIT_BYTES)
 
     def _forget(self) -> None:
-        """Nothing waits: an idle peer's flows cost nothing."""
+        """Nothing waits: the flows of a peer that had many cost nothing."""
         if self._flows:
             self._flows.clear()
             self._new.clear()

@@ -110,19 +110,15 @@ class Session:
             count = counter.to_bytes(8, byteorder)
             packet = packets[0] + bytes(short) if short else packets[0]
             return b"".join((head, count, encrypt(_NONCE_START + count, packet, None)))
-        parts: list[bytes] = []
-        append = parts.append
         filling = padding(len(packets[0]), mtu)
         if filling:
             filler = bytes(filling)
             packets = [packet + filler for packet in packets[:-1]] + [packets[-1] + bytes(short)]
         elif short:
             packets = [*packets[:-1], packets[-1] + bytes(short)]
-        for number, packet in enumerate(packets, counter):
-            count = number.to_bytes(8, byteorder)
-            append(head + count)
-            append(encrypt(_NONCE_START + count, packet, None))
-        return b"".join(parts)
+        counts = [number.to_bytes(8, byteorder) for number in range(counter, self.send_counter)]
+        sealed = [encrypt(_NONCE_START + count, packet, None) for count, packet in zip(counts, packets, strict=True)]
+        return b"".join([part for pair in zip(counts, sealed, strict=True) for part in (head, *pair)])
 
     def open_burst(self, data: Buffer, segment: int) -> list[bytes] | None:
         """The packets of a whole receive buffer of equal datagrams (the last may be shorter), at once.

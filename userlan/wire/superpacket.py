@@ -383,10 +383,16 @@ def _join_run(
     flags = header[offset + 13] & ~_CWR
     suffix = header[offset + 8 : offset + 13] + bytes((flags,)) + header[offset + 14 :]
     sequence = int.from_bytes(header[offset + 4 : offset + 8], "big")
-    unpack = struct.Struct(f"!{len(prefix)}sI{len(suffix)}s{size}s").unpack_from
+    layout = f"!{len(prefix)}sI{len(suffix)}s{size}s"
+    unpack = struct.Struct(layout).unpack_from
     end = len(packets)
     full_end = index - 1 + (MAX_LENGTH - length) // size
     parts: list[Buffer] = [first.payload]
+    if verified:
+        alike = _alike(packets[index : min(end, full_end)], layout, prefix, sequence + size, suffix)
+        parts += alike
+        index += len(alike)
+        sequence += size * len(alike)
     while index < end:
         buffer = packets[index]
         sequence = sequence + size & _SEQUENCE_MASK
@@ -414,6 +420,25 @@ def _join_run(
     network = _ip_part(first, len(joined), 0, False)
     whole = b"".join((network, header[offset : offset + 8], _tcp_tail(first, flags)))
     return index, SuperPacket(whole, joined, size, True)
+
+
+def _alike(packets: Sequence[Buffer], layout: str, prefix: bytes, sequence: int, suffix: bytes) -> Sequence[bytes]:
+    """The payloads of the packets at the beginning that have one length and all continue a run, looked at together; none
+    where any of them does not, or there are few: then each is looked at alone."""
+    if len(packets) < 3:
+        return ()
+    size = len(packets[0])
+    count = next((number for number, packet in enumerate(packets) if len(packet) != size), len(packets))
+    padding = size - struct.calcsize(layout)
+    if count < 2 or padding < 0:
+        return ()
+    rows = struct.iter_unpack(f"{layout}{padding}x", b"".join(packets[:count]))
+    starts, numbers, rests, payloads = zip(*rows, strict=True)
+    step = len(payloads[0])
+    right = starts.count(prefix) == rests.count(suffix) == count and numbers == tuple(
+        range(sequence, sequence + count * step, step)
+    )
+    return payloads if right else ()
 
 
 def _continues(first: SuperPacket, buffer: Buffer, sequence: int, verified: bool) -> SuperPacket | None:

@@ -218,3 +218,13 @@ def test_any_octets_are_read_without_an_exception(tails: list[bytes], kind: int,
     ]
     packets, others = packets_of(frames, Counter())
     assert len(packets) + len(others) <= len(frames)
+
+
+@pytest.mark.parametrize("length", [30, 39, 40, 41])
+def test_an_icmpv6_packet_without_its_type_raises_nothing(length: int) -> None:
+    """Whoever can send a raw packet towards the LAN (a container whose packets are forwarded) must not end the TAP."""
+    packet = b"\x60" + bytes(5) + b"\x3a\x40" + ALICE6 + BOB6 + b"\x80"
+    counters: Counter[str] = Counter()
+    packets, others = packets_of([frame(packet[:length])] * 2, counters)
+    assert others == []
+    assert len(packets) + counters.total() == 2

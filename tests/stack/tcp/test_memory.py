@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.sim.lan import Lan, LanHost, packed
@@ -10,7 +12,7 @@ from tests.sim.world import World
 from tests.stack.tcp.scene import established
 from userlan.stack import HostConfig, TcpAccepted, TcpEvent
 from userlan.stack.tcp import Connection, Memory, State
-from userlan.stack.tcp.memory import FLOOR
+from userlan.stack.tcp.memory import FLOOR, RANGE_COST
 
 MIB = 1 << 20
 
@@ -39,6 +41,34 @@ def test_one_connection_sends_half_of_what_is_free_at_most() -> None:
     scene.connection.sender.buffer.release(scene.connection.initial + 1 + 40_000)
     scene.connection.recount()
     assert scene.connection.send_room == 40_000
+
+
+def test_ranges_out_of_order_count_for_what_they_take() -> None:
+    """A range of one octet takes some hundred; a peer may make a thousand in each connection."""
+    scene = established()
+    memory = Memory(MIB)
+    scene.connection.use_memory(memory)
+    for at in range(1, 2001, 2):
+        scene.inject("A", b"x", at=at)
+    scene.connection.recount()
+    assert memory.used == 1000 + 1000 * RANGE_COST
+    scene.inject("A", bytes(2001))
+    scene.read()
+    scene.connection.recount()
+    assert memory.used == 0
+
+
+def test_the_end_of_a_segment_that_overlaps_does_not_hold_all_of_it() -> None:
+    """In order too: what is read late is held by what it is a part of."""
+    scene = established()
+    for end in range(5000, 50_000, 5000):
+        scene.inject("A", bytes(end))
+    buffer = scene.connection.receiver.buffer
+    chunks = buffer._chunks
+    assert chunks is not None
+    assert buffer.length == 45_000
+    owners: list[Any] = [chunk.obj if isinstance(chunk, memoryview) else chunk for chunk in chunks]
+    assert sum(map(len, owners)) <= 2 * buffer.length
 
 
 def test_a_told_window_is_not_taken_back() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -109,3 +110,29 @@ def test_blocks_are_always_ranges(pieces: list[tuple[int, int]], each: int) -> N
             for option in reassembly.blocks(each):
                 assert len(option) <= each
                 assert set(option) <= known
+
+
+def chunks(reassembly: Reassembly) -> list[bytes | bytearray | memoryview]:
+    return [chunk for kept in reassembly._ranges for chunk in kept.chunks]
+
+
+def test_octets_that_come_one_by_one_are_kept_together() -> None:
+    """Every second octet, and then those between: else each would be an object of its own, forty times as large."""
+    reassembly = Reassembly(1024)
+    for base in range(0, 20_000, 2_000):
+        for parity in (0, 1):
+            for position in range(base + parity, base + 2_000, 2):
+                assert reassembly.insert(position, bytes([position & 255]))
+    assert len(reassembly) == 1
+    assert len(chunks(reassembly)) == 1
+    assert b"".join(bytes(chunk) for chunk in reassembly.advance(0)) == bytes(i & 255 for i in range(20_000))
+
+
+def test_a_small_part_of_a_large_segment_does_not_hold_all_of_it() -> None:
+    """What overlaps is cut off; the rest must not keep the whole super-segment in memory, which nobody counts."""
+    reassembly = Reassembly(1024)
+    size, step = 60_000, 5_000
+    for start in range(0, 1_000_000, step):
+        assert reassembly.insert(start, bytes(size))
+    owners: list[Any] = [chunk.obj if isinstance(chunk, memoryview) else chunk for chunk in chunks(reassembly)]
+    assert sum({id(owner): len(owner) for owner in owners}.values()) <= 2 * reassembly.length

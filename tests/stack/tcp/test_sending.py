@@ -6,6 +6,7 @@ import pytest
 
 from tests.stack.tcp.scene import Scene, established
 from userlan.stack.tcp import Config, Connection, Events
+from userlan.stack.tcp.scoreboard import MAX_RUNS
 
 
 def sizes(scene: Scene) -> list[tuple[int, int]]:
@@ -243,3 +244,19 @@ def test_ipv6_headers_are_larger() -> None:
     scene.establish()
     scene.send(bytes(3000))
     assert scene.last[0].segment_size == 1420 - 60 - 12
+
+
+def test_a_peer_with_tiny_segments_does_not_make_the_scoreboard_long() -> None:
+    """Each ACK with a SACK block looks through the runs, so a peer could make 60 octets cost a millisecond."""
+    scene = established(Config(pacing=False, burst_segments=1), mss=88, scale=14, window=65_535)
+    sender = scene.connection.sender
+    scene.inject("A")
+    sender.congestion.window = 1 << 30
+    scene.send(bytes(1_000_000))
+    assert len(sender.board) == MAX_RUNS
+    taken = sender.nxt - sender.una
+    scene.inject("A", ack=taken // 2)
+    assert len(sender.board) == MAX_RUNS
+    for _ in range(10):
+        scene.inject("A", ack=sender.nxt - scene.our_isn - 1)
+    assert scene.connection.unsent == 0

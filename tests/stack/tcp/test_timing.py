@@ -72,6 +72,14 @@ def test_whatever_is_measured_the_timeout_stays_in_its_bounds(samples: list[floa
         assert 0.2 <= rtt.timeout <= 60.0
 
 
+def test_an_echo_of_long_ago_measures_nothing() -> None:
+    """The ACK of a retransmission that repeats a lost one echoes what was sent long before."""
+    rtt = estimator()
+    rtt.sample(0.1)
+    assert rtt.answers(0.6)
+    assert not rtt.answers(137.0)
+
+
 def test_a_lost_syn_makes_the_first_data_timeout_three_seconds() -> None:
     """RFC 6298 5.7."""
     rtt = estimator()
@@ -119,11 +127,13 @@ def test_there_is_no_limit_before_a_rate_is_known() -> None:
     assert FlightLimit(256 * KIB, 0.008).limit == inf
 
 
-def test_a_fast_path_keeps_a_queue_of_eight_milliseconds_at_most() -> None:
+def test_a_fast_path_keeps_a_queue_of_eight_milliseconds_and_twelve_in_a_trial() -> None:
     path = Path(rate=250e6, round_trip=0.0005)
     times = path.transfer(1.0, window=64e6)
     assert path.flight.rate == pytest.approx(250e6, rel=0.05)
-    assert max(times[len(times) // 2 :]) < 0.012
+    settled = sorted(times[len(times) // 2 :])
+    assert settled[len(settled) // 2] < 0.0095
+    assert settled[-1] < 0.0135
 
 
 def test_a_long_path_is_not_throttled() -> None:

@@ -37,6 +37,26 @@ def test_a_window_that_opens_lets_go_at_once() -> None:
     assert scene.inject("A", ack=5000, window=5000) == ["ACK seq=5000 ack=0 len=5000"]
 
 
+def test_a_window_that_flutters_makes_nothing_leave_again() -> None:
+    """Two ACKs of 40 octets each would else call forth the whole window, as often as the peer likes."""
+    scene = established(window=60_000)
+    scene.send(bytes(10_000))
+    for _ in range(10):
+        scene.now += 0.001
+        assert scene.inject("A", ack=0, window=0) == []
+        assert scene.inject("A", ack=0, window=60_000) == []
+    assert scene.wait(1.0)[0] == "PSH,ACK seq=9000 ack=0 len=1000"
+
+
+def test_what_was_in_flight_when_the_window_closed_for_long_leaves_again() -> None:
+    """The receiver had no room for it (RFC 9293 3.8.6): that it would come is not waited for any more."""
+    scene = established(window=60_000)
+    scene.send(bytes(10_000))
+    scene.inject("A", ack=0, window=0)
+    assert scene.until_next() == ["ACK seq=0 ack=0 len=1"]
+    assert scene.inject("A", ack=0, window=60_000) == ["PSH,ACK seq=0 ack=0 len=10000"]
+
+
 def test_a_probe_that_was_taken_counts() -> None:
     scene = blocked()
     scene.until_next()

@@ -79,7 +79,7 @@ def packets_of(frames: Sequence[bytes], counters: Counter[str]) -> tuple[list[Su
                     index, packet = _run6(frames, index, frame)
                     packets.append(packet)
                     continue
-            elif frame[START + 6] == PROTOCOL_ICMPV6 and frame[START + 40] in ndp.TYPES:
+            elif frame[START + 6] == PROTOCOL_ICMPV6 and len(frame) > START + 40 and frame[START + 40] in ndp.TYPES:
                 others.append(frame)
                 continue
             packets.append(parse(frame[START:], True))

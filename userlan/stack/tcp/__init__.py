@@ -74,9 +74,9 @@ octets, losses at random both ways, means of two seeds)::
 
     link                                    share of it used    queue at the start, and then
     100 Mbit/s, 2 ms, drop-tail of 50 ms    99.9 %              18 ms, 13 ms
-    100 Mbit/s, 20 ms, the same             99.9 %              21 ms, 8 ms
-    100 Mbit/s, 80 ms, the same             99.9 %              50 ms, 10 ms
-    1 Gbit/s, 100 ms, 32 MiB windows        99.9 %              50 ms (full), 12 ms
+    100 Mbit/s, 20 ms, the same             99.5 %              28 ms, 13 ms
+    100 Mbit/s, 80 ms, the same             99.9 %              50 ms (full), 14 ms
+    1 Gbit/s, 100 ms, 32 MiB windows        99.9 %              50 ms (full), 13 ms
 
 Theory is SMSS / RTT x max(1.22 / sqrt(p), 1.054 (RTT^3 / p^3)^(1/4)) (Mathis et al. 1997, RFC 9438 5.1). At these rates
 CUBIC lives in its Reno-friendly region; it gains on theory, and on a Linux that keeps the smaller alpha throughout,
@@ -87,11 +87,30 @@ what leaves in the round trip before the queue shows is already twice what the p
 loss probe (two round trips), reordering and pacing; delayed ACK (40 ms); keepalive (off unless configured); FIN-WAIT-2
 of an abandoned connection (60 s); TIME-WAIT (60 s); handshake (180 s active, 30 s passive).
 
-**Queues and their caps** (:class:`Config`): send buffer 1 to 8 MiB; receive window 1 to 8 MiB, which also bounds what
-is kept out of order, in 1024 ranges at most; 2048 runs on the scoreboard; half-open connections by the listener's
-backlog; challenge ACKs 5 a second. In flight is bounded by :mod:`.flight_limit`, which says why.
+**Queues and their caps** (:class:`Config`): send buffer 1 to 32 MiB; receive window 256 KiB to 32 MiB, which also bounds
+what is kept out of order, in 1024 ranges at most; both within what the host's budget for all connections leaves
+(:mod:`.memory`); 2048 runs on the scoreboard; half-open connections by the listener's backlog; challenge ACKs 5 a second.
+In flight is bounded by :mod:`.flight_limit`, which says why. An idle connection takes about 6 KB and no timer.
 
-**Not here**: TCP Fast Open, urgent data (its octets are data), accurate ECN (RFC 9768).
+**Segment sizes.** :mod:`.sizes`: the smallest of what both ends and the path take. The path's is known from the host
+(messages of routers, what other connections found), or found out by :mod:`.plpmtud`: black holes are survived, and
+messages that contradict what arrived are doubted (RFC 4821, RFC 5927 7).
+
+**Strangers.** A connection ends by a RST only at exactly RCV.NXT, never by a SYN; what is nearly right gets a challenge
+ACK (RFC 5961 3 to 5, 7: :mod:`.challenge`). Initial numbers, ports and timestamps cannot be guessed (:mod:`.isn`).
+TIME-WAIT ends by no RST (RFC 1337) and gives way only to a SYN that is newer (RFC 6191). ICMP errors end a connection
+only while it opens (RFC 5927 5.2). A flood of SYNs costs the flooder its own places (RFC 4987: :mod:`.listener`).
+
+**RFC 9293, appendix B.** Left out of its MUSTs: source routes from the application (MUST-51, MUST-52: RFC 7126 4.3 has
+them dropped), and advice to a layer below when R1 is reached (MUST-20 a: there is one way to each peer; but see
+:mod:`.plpmtud`, which looks there for a black hole). Beyond its letter: ``input`` takes the ACK of a segment that begins
+one octet before RCV.NXT, without which window probes and FINs that cross never end.
+
+**Not here**: TCP Fast Open, accurate ECN (RFC 9768).
+
+**How it is tested**: packet scripts (``tests/stack/tcp/scripts``), each the behaviour of one clause; every state with any
+segment; and a state machine that hypothesis plays over two hosts and a bad network, for as long as ``--fuzz-seconds``
+says.
 
 What the owner does: after any call of a connection, drain ``transmit``, then ``take_events``, then ask ``deadline``;
 ``touched`` tells which connections those are. On CLOSED, ``transmit`` once more (there may be a RST), then forget the

@@ -36,7 +36,7 @@ class Config:
     send_buffer_max: int = 32 * MIB
     """Octets that ``send`` takes before it says that it is full: at the start, and grown to twice what is in flight."""
     reassembly_ranges: int = 1024
-    """Separate ranges that are kept out of order; more than a lossy 8 MiB window of 64 KB units makes, and bounded
+    """Separate ranges that are kept out of order; more than a lossy 32 MiB window of 64 KB units makes, and bounded
     work."""
 
     # --- sending

@@ -26,7 +26,7 @@ from userlan.stack.tcp.config import Config
 from userlan.stack.tcp.ecn import Ecn
 from userlan.stack.tcp.info import ConnectionInfo, Limits, snapshot
 from userlan.stack.tcp.isn import Initial
-from userlan.stack.tcp.memory import UNBOUNDED, Memory
+from userlan.stack.tcp.memory import RANGE_COST, UNBOUNDED, Memory
 from userlan.stack.tcp.plpmtud import PathSearch
 from userlan.stack.tcp.receiver import Receiver
 from userlan.stack.tcp.send_buffer import SMALL, Buffer
@@ -417,10 +417,17 @@ class Connection:
         """Count what is buffered in the host's budget, and keep to it; the owner calls ``recount`` after each use."""
         self.memory = self.receiver.memory = memory
 
+    def leave_memory(self) -> None:
+        """The owner forgets the connection: what is still to be read is the application's own."""
+        self.memory.change(-self.held)
+        self.held = 0
+        self.use_memory(UNBOUNDED)
+
     def recount(self) -> None:
         """Bring the budget up to date with what this connection holds."""
         receiver, buffer = self.receiver, self.sender.buffer
-        held = receiver.buffer.length + receiver.reassembly.length + buffer.end - buffer.start
+        reassembly = receiver.reassembly
+        held = receiver.buffer.length + reassembly.length + RANGE_COST * len(reassembly) + buffer.end - buffer.start
         if held != self.held:
             self.memory.change(held - self.held)
             self.held = held

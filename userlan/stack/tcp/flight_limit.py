@@ -20,7 +20,11 @@ a rate that was found too low would stay so.
   8 ms, and an eighth of the round trip (12 ms at most) on a long path, more than the window of CUBIC or NewReno grows
   in a round trip, so that they are never held back on a path without a queue. It is twice the round trip's variation
   where that is more, since on a path with jitter (Wi-Fi) that much is under way without any queue; but not when
-  every sample of a round trip was longer than the shortest one by the queue time: that is a queue, and ours.
+  every sample of a round trip was longer than the shortest one by the queue time: that is a queue.
+- Whether the delay that stands is the queue of a full path, or the path's own (a radio that sends in bunches; another
+  flow's queue), the two cannot tell: in both the rate stays the same. So every eight round trips there is a **trial**
+  with 4 ms more than the mean round trip (as BBR's ProbeBW): on a full path nothing comes of it, else the rate grows,
+  and trial follows trial.
 - The **shortest round trip** is measured anew every 10 s: for one round trip the limit is half a product, so that our
   own standing queue drains and is not taken for the path (as BBR's ProbeRTT). A path that became longer is recognized
   the same way.
@@ -53,7 +57,9 @@ SHORTEST_LIFETIME = 10.0
 """Seconds after which the shortest round trip is measured anew (BBR: MinRTTFilterLen)."""
 
 PROBE_TIME = 0.010
-"""Seconds: the least duration of such a measurement."""
+LONGEST_PROBE = 1.0
+"""Seconds: the least and the greatest duration of such a measurement. What asks for one may be a sample of an outage (RFC 7323 gives one
+for whatever was acknowledged at last), and two of those at half a product would make its end as bad again."""
 
 SLOW_START_GAIN = 2.9
 """2/ln 2: the gain with which a window doubles each round trip (BBR: Startup)."""
@@ -80,6 +86,16 @@ SIGN_SHARE = 1 / 8
 LAST_SAMPLES = 4
 """Samples of which, and of as many before, the shortest tells of the present."""
 
+PROBE_QUEUE = 0.004
+"""Seconds of queue that are added for a trial whether the path carries more."""
+
+PROBE_PAUSE = 6
+PROBE_ROUNDS = 2
+"""Round trips between two trials, and of one: what it does shows in the second."""
+
+PROBE_GROWTH = 1.03
+"""A trial that made the rate grow so much is followed by another at once."""
+
 SAME = 0.001
 """Seconds: a round trip that is longer than the shortest by no more is the shortest one again."""
 
@@ -88,6 +104,7 @@ class FlightLimit:
     """Keeps the delivery rate (octets/s), the shortest round trip (s) and the limit (octets)."""
 
     __slots__ = (
+        "_cycle",
         "_delivered_at",
         "_first_sent_at",
         "_floor",
@@ -96,12 +113,17 @@ class FlightLimit:
         "_latest",
         "_low",
         "_low_before",
+        "_mean",
         "_probe_shortest",
         "_probe_until",
+        "_probing",
         "_queue_time",
+        "_rate_before",
         "_rates",
         "_round_delivered",
+        "_round_samples",
         "_round_shortest",
+        "_round_sum",
         "_samples",
         "_shortest_at",
         "_standing",
@@ -133,6 +155,13 @@ class FlightLimit:
         self._probe_until = 0.0
         self._probe_shortest = inf
         self._round_shortest = inf
+        self._mean = 0.0
+        """Seconds by which the samples of the last round trip were longer on average."""
+        self._round_sum = 0.0
+        self._round_samples = 0
+        self._cycle = 0
+        self._probing = False
+        self._rate_before = 0.0
         self._low = self._low_before = inf
         self._samples = 0
         self._standing = 0.0
@@ -188,6 +217,8 @@ class FlightLimit:
                 gain = CONSERVATIVE_GAIN
         if self._standing < queue_time and 2 * variation > queue_time:
             queue_time = min(2 * variation, MAX_QUEUE_TIME)
+        if self._probing:
+            queue_time = max(queue_time, min(self._mean, MAX_QUEUE_TIME)) + PROBE_QUEUE
         self.limit = max(floor, self.rate * (self.shortest + queue_time) * gain)
 
     def _sample(self, rate: float, application_limited: bool, now: float) -> None:
@@ -206,6 +237,15 @@ class FlightLimit:
         self._round_delivered = self.delivered
         self._standing = self._round_shortest - self.shortest if self._round_shortest < inf else 0.0
         self._round_shortest = inf
+        if self._round_samples:
+            self._mean = self._round_sum / self._round_samples - self.shortest
+            self._round_sum = 0.0
+            self._round_samples = 0
+        self._cycle += 1
+        if self._cycle == (PROBE_ROUNDS if self._probing else PROBE_PAUSE):
+            self._probing = not self._probing or self.rate >= self._rate_before * PROBE_GROWTH
+            self._rate_before = self.rate
+            self._cycle = 0
         if self.rate >= self._full_rate * FULL_PIPE_GROWTH:
             self._full_rate = self.rate
             self._full_rounds = 0
@@ -220,6 +260,8 @@ class FlightLimit:
         self._samples += 1
         if rtt < self._low:
             self._low = rtt
+        self._round_sum += rtt
+        self._round_samples += 1
         if rtt < self._round_shortest:
             self._round_shortest = rtt
         if rtt <= self.shortest + SAME:
@@ -235,4 +277,4 @@ class FlightLimit:
                 self._probe_until = 0.0
         elif now - self._shortest_at > SHORTEST_LIFETIME:
             self._probe_shortest = inf
-            self._probe_until = now + max(2 * rtt, PROBE_TIME)
+            self._probe_until = now + min(max(2 * rtt, PROBE_TIME), LONGEST_PROBE)

@@ -29,7 +29,7 @@ from userlan.wire.tcp import Flags, Segment
 if TYPE_CHECKING:
     from userlan.stack.tcp.connection import Connection
 
-FIN, SYN, RST, PSH, ACK, URG, ECE = Flags.FIN, Flags.SYN, Flags.RST, Flags.PSH, Flags.ACK, Flags.URG, Flags.ECE
+FIN, SYN, RST, PSH, ACK, URG = Flags.FIN, Flags.SYN, Flags.RST, Flags.PSH, Flags.ACK, Flags.URG
 
 MAX_DUPLICATES = 3
 """Duplicate ACKs for one batch, for a peer without SACK: as many as start a fast retransmit (RFC 5681 3.2)."""
@@ -95,7 +95,13 @@ def segment_arrived(connection: Connection, segment: Segment, now: float) -> Non
 def _sequence_is_right(
     connection: Connection, segment: Segment, seq: int, flags: int, size: int, now: float
 ) -> bool:
-    """Steps 0 and 1; False: the segment was dropped and answered as it should be."""
+    """Steps 0 and 1; False: the segment was dropped and answered as it should be.
+
+    One octet or none just before RCV.NXT is answered, and its ACK counts all the same: when both ends probe each other's
+    closed window at once, or their FINs cross in the same way, each has the other's octet while its own is not in its
+    SND.NXT, and they would refuse each other's ACKs for ever (draft-gont-tcpm-tcp-seq-validation, which RFC 9293
+    3.10.7.4 points to).
+    """
     receiver = connection.receiver
     length = size
     if flags & (FIN | SYN):
@@ -123,7 +129,7 @@ def _sequence_is_right(
         if size and seq < receiver.next:
             receiver.reassembly.duplicate = (seq, min(seq + size, receiver.next))
         _answer_unacceptable(connection, length, flags, now)
-    return False
+    return seq == receiver.next - 1 and length <= 1 and not flags & (RST | SYN)
 
 
 def _answer_unacceptable(connection: Connection, length: int, flags: int, now: float) -> None:

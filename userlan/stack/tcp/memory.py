@@ -14,14 +14,22 @@ taken back (RFC 9293 3.8.6), its right edge only does not move any more, and ``s
 all, every connection still has ``FLOOR``, so that none starves, and text beyond it that arrives in spite of that, since
 it was promised before, is dropped: what is out of order first, whose sender has to keep it (RFC 2018 8).
 
-What is counted lags behind by what one batch of segments brings, and the last super-segment within ``FLOOR`` may be as
-long as it is.
+What is out of order can be held by a peer alone, without a program that does not read: when memory is ``scarce``, the owner
+drops it where the hole in front of it stays (``TcpDemux``).
+
+Octets count for what holds them: a range out of order for ``RANGE_COST`` more, and a small part of a large segment is
+copied (:func:`.send_buffer.owned`). What is counted lags behind by what one batch of segments brings, and the last
+super-segment within ``FLOOR`` may be as long as it is.
 """
 
 from __future__ import annotations
 
 FLOOR = 16 * 1024
 """Octets that each connection may hold in each direction whatever others hold: a few segments, so that it moves."""
+
+
+RANGE_COST = 256
+"""Octets that a range out of order takes beside its own (objects of CPython): a peer could make ranges of one octet."""
 
 
 class Memory:
@@ -39,6 +47,11 @@ class Memory:
         self.used += octets
         free = self.limit - self.used
         self.share = free if free > FLOOR else FLOOR
+
+    @property
+    def scarce(self) -> bool:
+        """Less than an eighth is free."""
+        return self.used * 8 > self.limit * 7
 
     @property
     def exhausted(self) -> bool:

@@ -175,10 +175,14 @@ def _probe(connection: Connection, now: float) -> Segment:
 
 
 def _bare(connection: Connection, now: float) -> Segment:
-    """<SEQ=SND.NXT><ACK=RCV.NXT><CTL=ACK>. Within the peer's window, when it shrank, so that it is not refused."""
+    """<SEQ=SND.NXT><ACK=RCV.NXT><CTL=ACK>. Within the peer's window, when it shrank, so that it is not refused; behind our
+    FIN all the same, which may have filled the window to one octet beyond it: two ends of which each took the other's FIN
+    would else refuse each other's ACKs for ever."""
     sender = connection.sender
     receiver = connection.receiver
     edge = sender.una + sender.window
+    if sender.nxt > sender.buffer.end:
+        edge += 1
     segment = Segment(
         connection.local[1],
         connection.remote[1],

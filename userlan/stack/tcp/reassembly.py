@@ -16,7 +16,7 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from operator import attrgetter
 
-from userlan.stack.tcp.send_buffer import SMALL, Buffer
+from userlan.stack.tcp.send_buffer import SMALL, Buffer, owned
 
 MERGED = 65_536
 """Octets: small chunks of one range are merged into one up to this length."""
@@ -39,8 +39,18 @@ class Range:
         self.chunks: list[Buffer] = [data if end - start >= SMALL else bytearray(data)]
 
     def extend(self, data: Buffer) -> None:
-        """Put octets at the end; small ones are copied together."""
+        """Put octets at the end."""
         self.end += len(data)
+        self._put(data)
+
+    def join(self, following: Range) -> None:
+        """Put a range at the end that begins there."""
+        self.end = following.end
+        self._put(following.chunks[0])
+        self.chunks += following.chunks[1:]
+
+    def _put(self, data: Buffer) -> None:
+        """Small ones are copied together."""
         chunks = self.chunks
         if len(data) >= SMALL:
             chunks.append(data)
@@ -101,7 +111,7 @@ class Reassembly:
                 index += 1
                 continue
             stop = end if following is None else min(end, following.start)
-            piece = view if position == start and stop == end else view[position - start : stop - start]
+            piece = view if position == start and stop == end else owned(memoryview(data)[position - start : stop - start])
             previous = ranges[index - 1] if index else None
             if previous is not None and previous.end == position:
                 previous.extend(piece)
@@ -124,9 +134,7 @@ class Reassembly:
     def _merge(self, index: int) -> None:
         """Append the range at ``index`` to the one before it, which it touches."""
         following = self._ranges.pop(index)
-        previous = self._ranges[index - 1]
-        previous.end = following.end
-        previous.chunks.extend(following.chunks)
+        self._ranges[index - 1].join(following)
         following.start = following.end
         if following in self._recent:
             self._forget(following)

@@ -21,7 +21,7 @@ from userlan.stack.tcp.memory import FLOOR, UNBOUNDED
 from userlan.stack.tcp.reassembly import Reassembly
 from userlan.stack.tcp.receive_buffer import ReceiveBuffer
 from userlan.stack.tcp.receive_window import ReceiveWindow
-from userlan.stack.tcp.send_buffer import Buffer
+from userlan.stack.tcp.send_buffer import Buffer, owned
 
 MAX_WINDOW_FIELD = 65_535
 """The window field has 16 bits (RFC 9293 3.1)."""
@@ -164,7 +164,7 @@ class Receiver:
             size = len(data)
         elif size > self.advertised - following:
             size = self.advertised - following
-            data = memoryview(data)[:size]
+            data = owned(memoryview(data)[:size])
             self.ack_now = True
         if self.reassembly:
             self._fill(data, following + size)
@@ -188,7 +188,7 @@ class Receiver:
         while self.next < end:
             stop = min(end, reassembly.start) if reassembly else end
             following = view[len(view) - (end - self.next) :]
-            self.buffer.append(following[: stop - self.next])
+            self.buffer.append(owned(following[: stop - self.next]))
             self.next = stop
             for chunk in reassembly.advance(stop):
                 self.buffer.append(chunk)
@@ -209,10 +209,12 @@ class Receiver:
             start = following
         if end > self.advertised:
             view = view[: self.advertised - start]
+        if not len(view):
+            return None
+        part = owned(view) if len(view) < len(data) else data
         if start == following:
-            return (start, view) if len(view) else None
-        if len(view):
-            self.reassembly.insert(start, view if len(view) < len(data) else data)
+            return start, part
+        self.reassembly.insert(start, part)
         return None
 
     def note_fin(self, position: int) -> None:

@@ -119,10 +119,10 @@ class Recovery:
                 self._reordering()
             if board.newest is not None:
                 self.rack.delivered(board.newest, now)
-            if board.sacked or una < board.retransmitted_to:
-                lost = self._find(una, nxt, segment, base, now)
-            else:
+            if not board.sacked and una >= board.retransmitted_to:
                 self.rack.due = inf
+            elif delivered or self.rack.due <= now:
+                lost = self._find(una, nxt, segment, base, now)
         elif self.episode is Episode.FAST and advanced and not board.lost:
             lost = board.mark_first_lost(segment)
             self.force = True

@@ -10,6 +10,9 @@ BETA = 1 / 4
 K = 4
 """RFC 6298 2.2 and 2.3."""
 
+STALE_ECHO = 2
+"""Times the timeout, without back-off."""
+
 MAX_SAMPLE = 300.0
 """Seconds; a longer sample comes from a clock that stood still or an echo that is a lie."""
 
@@ -45,6 +48,12 @@ class RttEstimator:
         spread = K * self.variation
         base = self.smoothed + (spread if spread > GRANULARITY else GRANULARITY)
         self._base = min(max(base, self._minimum), self._maximum)
+
+    def answers(self, echo_age: float) -> bool:
+        """Whether what was echoed so late (s) measures the path. After a timeout the ACK of what was sent again may be
+        one that was lost, told later on with what was echoed then; that is no round trip (RFC 7323 4.1 does not see
+        it). A real one of that length shows in the samples of what was sent once."""
+        return echo_age <= STALE_ECHO * self._base
 
     @property
     def timeout(self) -> float:

@@ -27,8 +27,8 @@ DUPLICATE_THRESHOLD = 3
 """Segments (RFC 5681 3.2, RFC 6675 2, RFC 8985 5.4)."""
 
 MAX_RUNS = 2048
-"""Runs; SACK blocks that would split finer are ignored. 32 MiB in flight are 550 runs and two for each loss; a receiver
-such as ours keeps 1024 ranges, with a hole before each."""
+"""Runs; SACK blocks that would split finer are ignored, and no new octets are sent. 32 MiB in flight are 550 runs and two
+for each loss; a receiver such as ours keeps 1024 ranges, with a hole before each."""
 
 NOTHING = 1 << 62
 """A position beyond all."""

@@ -20,6 +20,11 @@ SMALL = 4096
 """Octets: chunks are merged up to this, so that a million writes of one octet are not a million objects."""
 
 
+def owned(part: memoryview) -> Buffer:
+    """``part`` of some buffer, for keeping: copied where it is less than half of it, all of which it would hold in memory."""
+    return part if 2 * part.nbytes >= len(part.obj) else bytes(part)  # type: ignore[arg-type]  # obj is a Buffer
+
+
 class SendBuffer:
     """Octets of the stream from ``start`` to ``end`` (positions, see :mod:`userlan.stack.tcp.seq`)."""
 

@@ -276,7 +276,7 @@ class Sender:
         if newest is not None:
             if not newest.retransmitted:
                 rtt = now - newest.sent_at
-            elif echo_age is not None:
+            elif echo_age is not None and estimator.answers(echo_age):
                 rtt = echo_age
             if rtt is not None:
                 estimator.sample(rtt, outstanding // delivered)
@@ -314,7 +314,11 @@ class Sender:
         self._sampled_at = now
 
     def update_window(self, seq: int, ack: int, field: int, now: float) -> None:
-        """The window of an acceptable ACK, unless a newer segment told a newer one (RFC 9293 3.10.7.4)."""
+        """The window of an acceptable ACK, unless a newer segment told a newer one (RFC 9293 3.10.7.4).
+
+        What was in flight when it closed found no room if it stayed closed until a probe: that leaves again when it opens.
+        Not so for one that was closed for a moment: two ACKs would call forth a whole window, again and again.
+        """
         if not (self.wl1 < seq or (self.wl1 == seq and self.wl2 <= ack)):
             return
         window = field << self.scale
@@ -328,11 +332,13 @@ class Sender:
             if not self.abandoned:
                 self.progress_at = now
         elif was_closed:
+            probed = self.rtt.backoffs > 0
             self.rtt.progress()
             self.timer_at = inf
             self.probe_due = False
-            self.board.mark_all_lost()
-            self.recovery.force = bool(self.board)
+            if probed:
+                self.board.mark_all_lost()
+                self.recovery.force = bool(self.board)
 
     def segment_shrank(self) -> None:
         """The path refused what is in flight for its size: send it again in smaller pieces, without a congestion

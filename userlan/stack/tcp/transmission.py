@@ -11,6 +11,8 @@ super-segments:
   then each lets a segment go (limited transmit, RFC 3042), which may bring the answer that decides;
 - a tail shorter than a segment waits while an earlier short one is not acknowledged (Nagle, RFC 9293 3.7.4,
   Minshall's variant), unless ``no_delay`` or a FIN follows;
+- nothing new while ``MAX_RUNS`` runs are in flight, so that the work of an ACK stays bounded for a peer with tiny segments
+  too; what waits then leaves in larger pieces;
 - into a peer's window smaller than a segment only half of its largest window at least (silly window, RFC 9293
   3.8.6.2.1); the timer overrides.
 """
@@ -20,7 +22,7 @@ from __future__ import annotations
 from math import inf
 
 from userlan.stack.tcp.recovery import Episode
-from userlan.stack.tcp.scoreboard import Run
+from userlan.stack.tcp.scoreboard import MAX_RUNS, Run
 from userlan.stack.tcp.sender import Sender
 
 NORMAL = Episode.NONE
@@ -61,7 +63,7 @@ def next_run(sender: Sender, now: float) -> Run | None:
     allowed = sender.una + sender.window - nxt
     usable = allowed if allowed < budget else budget
     sender.limited = free and budget <= allowed and budget < pending
-    if not unit:
+    if not unit or len(board) >= MAX_RUNS:
         return None
     length = _length(sender, pending, usable, allowed, in_flight, unit)
     if length <= 0:
