@@ -133,9 +133,9 @@ class Routed:
         net, length = ("10.98.{}.{}", 24) if version == 4 else ("2a00:98:{}::{}", 64)
         for number, (left, right) in enumerate(((self.one, self.first), (self.first, self.second), (self.second, self.two)), 1):
             ends = lab.wire(left, right)
-            for place, (space, interface) in enumerate(zip((left, right), ends, strict=True), 1):
+            for last, (space, interface) in enumerate(zip((left, right), ends, strict=True), 1):
                 extra = ("nodad",) if version == 6 else ()
-                space.ip("addr", "add", f"{net.format(number, place)}/{length}", "dev", interface, *extra)
+                space.ip("addr", "add", f"{net.format(number, last)}/{length}", "dev", interface, *extra)
             if number == 2:
                 self.narrow = ((left, ends[0]), (right, ends[1]))
         family = f"-{version}"

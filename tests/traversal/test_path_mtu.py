@@ -144,6 +144,9 @@ def test_an_answer_may_take_longer_than_the_timer() -> None:
     """A round trip of 1.7 s: the answer to the first probe comes after the second was sent, and counts."""
     path = heard(Path(LAN, delay=1.7), 20)
     assert path.search.mtu == LAN
+    path = heard(Path(LAN, delay=1.2), 20)
+    path.bulk = True
+    assert path.run(30).search.mtu == LAN, "nor do confirmations get lost by that"
 
 
 def test_answers_to_nothing_are_ignored() -> None:

@@ -19,17 +19,31 @@ The path of the data::
       │ owns · receive · datagrams · events · deadline · tick               │
       └─┬───────────────────────────────────────────────────────────────────┘
       Engine                                  engine.py         pump: events → transports, bursts → sockets, one timer
-        ├── DatagramPort (UDP, IPv4/IPv6)     datagram.py       GRO in, GSO out, bounded retry queue
-        └── FramedPort (TCP)                  framed.py         2-byte length + datagram, where UDP is blocked
+        ├── DatagramPort (UDP, IPv4/IPv6)     datagram.py       GRO in, GSO out, bounded retry queue, probes
+        └── FramedPort (TCP)                  framed.py         2-byte length + datagram, where UDP is blocked, and for bulk
+             └── PathWatch                    kernel_tcp.py     what the kernel is told and asked of a connection
 
 One turn of the reactor
 -----------------------
 1. A UDP socket is readable: at most ``READS_A_WAKEUP`` buffers of 64 KB are read, each handed to the core that owns it.
-2. The engine pumps once: ``core.events()`` go to their transports (these may read, write, open, close), then
-   ``core.datagrams()`` go to the sockets, then the one timer is set to the nearest ``core.deadline()``.
+2. The engine pumps once: ``core.answers()`` (echo replies) leave first, ``core.events()`` go to their transports (these may
+   read, write, open, close), then ``core.datagrams()`` go to the sockets, then the one timer is set to the nearest
+   ``core.deadline()``.
 3. An application's call outside a pump (a write from a local socket) marks the core; one pump follows at the end of
    the turn (``callLater(0)``), however many calls there were. A call inside a pump is carried by that very pump: it
    never re-enters.
+
+Full sockets
+------------
+What the kernel does not take must not wait here, where it waits in one line, but with the cores, where it waits by flow::
+
+    socket full ──▶ hold(way, now) ──▶ the core keeps what is for it         way: "udp" for all of UDP, or a framed TCP endpoint
+    it has drained ──▶ release(way) ──▶ the core gives more
+    connection established, ended, or bad ──▶ way_opened, way_lost, way_lossy(endpoint)
+
+Sockets are therefore kept short (``SEND_BUFFER``, ``NOT_SENT_LOW``), and their own queues have room for just what a core
+gives in one call. Such a call gives 256 KB at most; if there is more (``core.backlog``), the next one comes after the
+sockets have been read again, so that what arrives is not kept waiting by what leaves.
 
 Kernel and stack
 ----------------

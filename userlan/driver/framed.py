@@ -237,8 +237,9 @@ class FramedConnection(TwistedProtocol):
         if self._handle is None:
             self.transport.write(b"".join(parts))
             return
-        for trouble in self._watch.look(self._handle, self._last_use):
-            self._port.counters[trouble] += 1
+        verdict = self._watch.look(self._handle, self._last_use)
+        if verdict:
+            self._port.counters[f"tcp-{verdict}"] += 1
             self._port.receiver.way_lossy(self.endpoint)
         size = sum(map(len, parts))
         try:
@@ -395,15 +396,12 @@ class FramedPort:
         """A connection is established. One that was accepted does not take the place of another to the same endpoint: it
         proved nothing yet, and comes perhaps from somebody else behind the same NAT."""
         endpoint = connection.endpoint
-        replaced = self._connections.get(endpoint)
-        if connection.accepted and replaced is not None:
+        if connection.accepted and self._connections.get(endpoint) is not None:
             self.counters["tcp-endpoint-taken"] += 1
             connection.close()
             return
         self._back_off.pop(endpoint, None)
         self._connections[endpoint] = connection
-        if replaced is not None and replaced is not connection:
-            self.receiver.release(endpoint)
         self.receiver.way_opened(endpoint)
 
     def lost(self, connection: FramedConnection) -> None:

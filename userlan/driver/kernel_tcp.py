@@ -1,4 +1,9 @@
-"""What is asked of the kernel's TCP under framed TCP, and what it tells of the path, where it does (Linux)."""
+"""What is told to, and asked of, the kernel about a TCP connection that carries frames.
+
+A kernel's TCP bears a dead path for a quarter of an hour and a lossy one for ever; what is inside (``framed``) has
+better to do, where there is UDP beside it. So its patience is cut short, its queue, too, and it is asked now and then
+how the path is. All of this where the system has it (Linux); elsewhere connections end as that system thinks fit.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +20,7 @@ NOT_SENT_LOW = 128 * 1024
 """Bytes that the kernel keeps unsent (TCP_NOTSENT_LOWAT): beyond that they wait where they can still be dropped."""
 SAMPLE_INTERVAL = 0.25
 """Seconds between two looks at the kernel's view of a connection in use."""
-STALLED = 0.5
+UNANSWERED = 0.5
 """Seconds without an acknowledgement for what was sent: some of the kernel's retransmissions (from 0.2 s on) were not answered either."""
 LOSSY_INTERVAL = 1.0
 """Seconds over which losses are counted."""
@@ -40,12 +45,8 @@ class Info(NamedTuple):
     rtt: float
 
 
-def info_of(handle: socket.socket) -> Info | None:
-    """tcpi_unacked, _total_retrans, _segs_out, _last_ack_recv, _min_rtt (Linux, include/uapi/linux/tcp.h); None: not told."""
-    try:
-        info = handle.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO_LENGTH)
-    except (OSError, AttributeError):
-        return None
+def read_info(info: bytes) -> Info | None:
+    """tcpi_unacked, _total_retrans, _segs_out, _last_ack_recv, _min_rtt (Linux, include/uapi/linux/tcp.h); None: an older kernel."""
     if len(info) < TCP_INFO_LENGTH:
         return None
     unacknowledged, retransmitted, sent, silence, rtt = (int.from_bytes(info[at : at + 4], sys.byteorder) for at in (24, 100, 136, 56, 148))
@@ -53,7 +54,7 @@ def info_of(handle: socket.socket) -> Info | None:
 
 
 class PathWatch:
-    """Looks at one connection in use now and then."""
+    """Of one connection; asked before each write."""
 
     __slots__ = ("_lossy_at", "_sample_at", "_sampled")
 
@@ -62,23 +63,27 @@ class PathWatch:
         self._lossy_at = 0.0
         self._sampled = (0, 0)
 
-    def look(self, handle: socket.socket, now: float) -> tuple[str, ...]:
-        """What is wrong with the path, if it is time to ask: "tcp-stalled", "tcp-lossy"."""
+    def look(self, handle: socket.socket, now: float) -> str:
+        """What speaks against the path, if anything new does: "unanswered", "lossy", or nothing."""
         if now < self._sample_at:
-            return ()
+            return ""
         self._sample_at = now + SAMPLE_INTERVAL
-        info = info_of(handle)
+        try:
+            info = read_info(handle.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO_LENGTH))
+        except (OSError, AttributeError):
+            info = None
         if info is None:
             self._sample_at = inf
-            return ()
-        stalled = ("tcp-stalled",) if info.unacknowledged and info.silence >= STALLED else ()
+            return ""
+        if info.unacknowledged and info.silence >= UNANSWERED:
+            return "unanswered"
         if now < self._lossy_at:
-            return stalled
+            return ""
         self._lossy_at = now + LOSSY_INTERVAL
         lost, of = info.retransmitted - self._sampled[0], info.sent - self._sampled[1]
         self._sampled = (info.retransmitted, info.sent)
         lossy = lost >= LOSSY_LEAST and info.rtt**2 * lost > of * (MATHIS / LOSSY_RATE) ** 2
-        return (*stalled, "tcp-lossy") if lossy else stalled
+        return "lossy" if lossy else ""
 
 
 def tune(transport: Any) -> None:

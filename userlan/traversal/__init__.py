@@ -17,6 +17,14 @@ What is sent is the tunnel's own handshake initiation: it is authenticated, it c
 and the first one that passes is the tunnel. ``attempt`` holds the schedule of one introduction, ``candidates`` the
 rules for which addresses a client may be sent to at all, whatever a mediator says.
 
+Once the tunnel is there, ``path_mtu`` finds how large its datagrams may be, for each peer and direction: by probes that
+nobody may fragment, answered by the peer's stack (RFC 8899), without any word of a router's::
+
+    base (1280) ──▶ LAN's MTU ──▶ 8920 ──▶ 65,475        up as long as probes are answered, by halves below the first that is not
+         └── lost ──▶ 1024 ──▶ as much below 1280 as is carried, for TCP
+    large packets are sent: one confirmation in two seconds; three unanswered while the peer is heard ──▶ base, and search again
+
 Timers: an attempt sends at 0, 0.1, 0.25, 0.5, 1, 2 and 3.5 s and gives up after 5 s. Framed TCP joins at 2 s.
+A probe waits for 1 s, a confirmation for 0.5 s, three of each; larger sizes are tried again after 600 s.
 Limits: 12 candidates an attempt; each target host gets at most 20 packets a second over all attempts.
 """

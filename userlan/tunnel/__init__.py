@@ -4,15 +4,32 @@ Goals: interoperate with every WireGuard there is (white paper https://www.wireg
 behaviour of the kernel module and wireguard-go where the paper is silent), meet peers through NATs, and cost as
 little as possible a datagram.
 
-    Device.send ──► Peer ── no session ──► Staged ─┐ flushed once a session is there
+    Device.send ──► Ways ── no session ──► Staged ─┐ queued once a session is there
                      │ session                     │
                      ▼                             ▼
-           superpacket.cut ► Session.seal ► Outgoing ──► Device.datagrams   (one burst, up to 64 datagrams)
+              ┌── the flow's queue, of one of two ways (`flows.py`, `ways.py`) ──┐
+              │                                                                  │
+         own way: UDP, or framed TCP                              bulk way: framed TCP beside UDP
+              │ cut for the path's MTU                                           │ cut for a frame (64 KB)
+              └──────────────► Session.seal ► Outgoing ──► Device.datagrams ◄────┘   (bursts of up to 64 datagrams)
 
     Device.receive ──► index ──► Session.open_burst ► ReplayWindow ► superpacket.join ──► Inbound
                   ├──► initiation: mac1, load, cookie, then Diffie-Hellman ► response, a session in `next`
                   ├──► response: index, mac1, load ► session in `current`
                   └──► cookie reply: index ► CookieHolder
+
+Queues. A packet is sealed when it leaves, not when it comes, so that what waits does so by flow: a keystroke overtakes a
+transfer (FQ-CoDel, RFC 8290; the unit is the super-packet). `datagrams` gives 256 KB at most and says by `backlog` that
+there is more; a way whose socket is full (`hold`, `release`) keeps its own packets only.
+
+Two ways. While a peer's datagrams come by UDP, a connection of framed TCP beside it is a way for bulk flows alone, which
+the owner chooses (`WayHeard`, `Ways.use_bulk`): 64 KB a seal. A flow takes it from its first large packet until it has paused,
+with its small packets and with what it has waiting, so that nothing of a flow overtakes here. A way that ends (`way_lost`), or is full
+and takes nothing for half a second (`BulkStalled`), gives its packets back to the other. Once UDP has been silent for
+8 s the peer is where its TCP comes from; the next datagram brings it back.
+
+Sizes. TCP is cut as coarsely or finely as the path carries (`Ways.mtu`, which the owner has from `traversal.path_mtu`);
+everything else leaves as it was made. `probe` sends what nobody may fragment.
 
 Sessions. `Keyring` has the slots of the paper. An initiator uses a session as soon as the response is there, and
 confirms it by the first message, empty if need be; the responder uses it once that message came:

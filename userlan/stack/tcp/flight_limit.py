@@ -57,7 +57,9 @@ SHORTEST_LIFETIME = 10.0
 """Seconds after which the shortest round trip is measured anew (BBR: MinRTTFilterLen)."""
 
 PROBE_TIME = 0.010
-"""Seconds: the least duration of such a measurement."""
+LONGEST_PROBE = 1.0
+"""Seconds: the least and the greatest duration of such a measurement. What asks for one may be a sample of an outage (RFC 7323 gives one
+for whatever was acknowledged at last), and two of those at half a product would make its end as bad again."""
 
 SLOW_START_GAIN = 2.9
 """2/ln 2: the gain with which a window doubles each round trip (BBR: Startup)."""
@@ -275,4 +277,4 @@ class FlightLimit:
                 self._probe_until = 0.0
         elif now - self._shortest_at > SHORTEST_LIFETIME:
             self._probe_shortest = inf
-            self._probe_until = now + max(2 * rtt, PROBE_TIME)
+            self._probe_until = now + min(max(2 * rtt, PROBE_TIME), LONGEST_PROBE)
