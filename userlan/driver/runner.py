@@ -81,6 +81,8 @@ class Core(Protocol):
 class StreamOwner:
     """Base of what sits in ``Connection.context``: gets the flags of that connection's events."""
 
+    __slots__ = ()
+
     def stack_events(self, flags: int) -> None:
         """``flags`` as ``Connection.take_events``."""
         raise TypeError(f"{type(self).__name__} does not take a connection's events")

@@ -24,7 +24,6 @@ engine's next round.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -56,6 +55,25 @@ _UNACKNOWLEDGED_FIN = frozenset({State.FIN_WAIT_1, State.CLOSING, State.LAST_ACK
 class LanTransport(StreamOwner):
     """See the module. :meth:`attach` gives it its protocol, :meth:`start` lets it deliver."""
 
+    __slots__ = (
+        "_connection",
+        "_delivering",
+        "_ended",
+        "_keepalive",
+        "_over",
+        "_paused",
+        "_producer",
+        "_producer_paused",
+        "_protocol",
+        "_queue",
+        "_read_ended",
+        "_runner",
+        "_streaming",
+        "_write_ended",
+        "_write_ending",
+        "connected",
+        "disconnecting",
+    )
     _log = Logger()
 
     def __init__(
@@ -67,7 +85,7 @@ class LanTransport(StreamOwner):
         self._runner = runner
         self._connection = connection
         self._protocol: Any = None
-        self._queue: deque[Buffer] = deque()
+        self._queue: list[Buffer] = []
         self._producer: Any = None
         self._streaming = False
         self._producer_paused = False
@@ -298,7 +316,7 @@ class LanTransport(StreamOwner):
             if taken < len(data):
                 queue[0] = memoryview(data)[taken:]
                 return False
-            queue.popleft()
+            del queue[0]
         return True
 
     def _flush(self) -> None:

@@ -31,6 +31,10 @@ TOTAL_BURST = 8000.0
 """Initiations that may leave beyond that rate: 500 members with four addresses each come online at one moment."""
 
 
+PEERS_A_TICK = 64
+"""Peers whose turn comes in one call: their echoes take some ten milliseconds."""
+
+
 class PeerTable:
     """The peers by key. Lower layers are called; what the mediator must hear is in ``meets``, what changed in ``events``."""
 
@@ -69,7 +73,7 @@ class PeerTable:
             link = self.links.get(key)
             first = link is None
             if link is None:
-                link = self.links[key] = PeerLink(key, now, self._keepalive, self._host.mtu)
+                link = self.links[key] = PeerLink(key, now, self._keepalive, self._host.mtu, self._device.public_key > key)
                 link.cached = self._memory.endpoints_of(key_text(key))
             self._share(key, peer.networks)
             if first and key_text(key) in self._memory.ciphers:
@@ -191,9 +195,9 @@ class PeerTable:
         return None
 
     def tick(self, now: float) -> None:
-        """Do what is due, each peer once."""
+        """Do what is due, each peer once, a few at a time: what is left is due at once, after the sockets have been read."""
         due: dict[bytes, None] = {}
-        while self._due and self._due[0][0] <= now:
+        while self._due and self._due[0][0] <= now and len(due) < PEERS_A_TICK:
             at, key = heapq.heappop(self._due)
             if self._due_at.get(key) == at:
                 del self._due_at[key]
@@ -224,7 +228,8 @@ class PeerTable:
     def _tick(self, link: PeerLink, now: float) -> None:
         peer = self._device.peer(link.key)
         has_session = peer is not None and peer.has_session(now)
-        self._carry_out(link, link.tick(has_session, now), now)
+        beside = peer is not None and peer.ways.bulk is not None
+        self._carry_out(link, link.tick(has_session, now, beside), now)
 
     def _carry_out(self, link: PeerLink, effects: Sequence[PeerEffect], now: float) -> None:
         for effect in effects:

@@ -6,15 +6,30 @@ States (the words of ``status``)::
        ^                                            |                                    |
        +---- attempt failed, nobody says online ----+<--- silent for 12 s, was online ---+
 
-Liveness: an ICMP echo to the peer's own virtual address every 5 s carries bytes through every NAT on the way (some ignore empty
-packets), measures the round trip, and proves the whole path, stack to stack. After one unanswered echo they come every
-second; after 12 s without any authenticated packet the peer is gone. With 500 peers that is 100 echoes a second.
+Liveness: an ICMP echo to the peer's own virtual address after 5 s of silence carries bytes through every NAT on the way (some ignore
+empty packets), measures the round trip, and proves the whole path, stack to stack. After one unanswered echo they come every
+second; after 12 s without any authenticated packet, and three echoes that had their second, the peer is gone.
+
+An echo of the peer's is as good a sign of life as the answer to an own one, and its answer keeps the own NAT's mapping: so one side asks
+for both, and they take turns, for who was asked is the first to ask again (one rounds down to a quarter of a second, the other one up).
+Where both ask at the same moment, one of them leaves the next turn to the other::
+
+    A   ask ── 5 s ──▶            hears ── 5 s ──▶  ask
+    B         hears ── 5 s ──▶  ask ── 5.25 s ──▶       hears …
+
+Each side so measures the round trip every ten seconds, and every thirty where traffic says all the time that the peer is there. Beside
+a bulk way, by which much of that comes, UDP is asked as if nothing did. Echoes of many peers fall into the same quarter of a second, and
+cost one turn of the reactor instead of one each: with 500 peers 50 to 100 echoes a second, in four turns.
+
+A process that was not run for a while has asked nobody, and what came for it waits in its socket: silence counts only together with
+echoes that nobody answered.
 """
 
 from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
+from math import floor, inf
 from typing import NamedTuple
 
 from userlan.traversal.attempt import Attempt
@@ -26,6 +41,16 @@ ECHO_INTERVAL = 5.0
 """Seconds between echoes while they are answered, by default; well below the 30 s of the shortest NAT mappings."""
 ECHO_RETRY = 1.0
 """Seconds between echoes while one is unanswered."""
+FIRST_RETRY = 2.0
+"""Seconds that the first one has for its answer: three times an intercontinental mobile round trip."""
+YIELDED = 0.5
+"""Seconds for which one side leaves its turn to the other: longer than a packet takes."""
+ECHO_GRID = 0.25
+"""Seconds: echoes are due at multiples of it."""
+LEAST_ASKED = 3
+"""Echoes that must have gone unanswered for a peer to be gone, whatever the clock says."""
+RTT_INTERVAL = 30.0
+"""Seconds between measurements of the round trip, at most, while the peer is heard without being asked."""
 PATIENCE = 7.0
 """Seconds that an echo and those that repeat it may go unanswered; a path is dead after the interval and these."""
 SILENCE = ECHO_INTERVAL + PATIENCE
@@ -91,10 +116,12 @@ class PeerLink:
         "_echo_sequence",
         "_interval",
         "_last_heard",
+        "_measure_at",
         "_next_echo",
         "_retries",
         "_retry_at",
         "_silence",
+        "_turn",
         "_upgrade_at",
         "_wanted",
         "attempt",
@@ -108,10 +135,13 @@ class PeerLink:
         "state",
     )
 
-    def __init__(self, key: bytes, now: float, interval: float = ECHO_INTERVAL, mtu: int = BASE) -> None:
+    def __init__(self, key: bytes, now: float, interval: float = ECHO_INTERVAL, mtu: int = BASE, second: bool = False) -> None:
+        """``interval``: seconds of silence after which the peer is asked. ``mtu``: octets, of the LAN. ``second``: of the two, the one
+        that leaves its turn to the other."""
         self.key = key
         self.path_mtu = PathMtuSearch(mtu)
         self._interval = interval
+        self._turn = interval + (YIELDED if second else 0.0)
         self._silence = interval + PATIENCE
         self.state = PeerState.OFFLINE
         self.online = False                    # what the mediator says
@@ -122,6 +152,7 @@ class PeerLink:
         self._echo_sequence = 0
         self._echo_sent: dict[int, float] = {}
         self._next_echo = now
+        self._measure_at = now
         self._last_heard = now
         self._retry_at: float | None = None
         self._retries = 0
@@ -178,7 +209,8 @@ class PeerLink:
         self.state = PeerState.DIRECT
         self.attempt = None
         self._retry_at, self._retries, self._wanted = None, 0, False
-        self._next_echo = now if self.rtt is None or not self._echo_sent else self._next_echo
+        if self.rtt is None or not self._echo_sent:
+            self._next_echo = self._measure_at = now
         self.reached(endpoint, now)
         return True
 
@@ -204,7 +236,8 @@ class PeerLink:
         self._echo_sent = {number: at for number, at in self._echo_sent.items() if at > sent}
         sample = max(0.0, now - sent)
         self.rtt = sample if self.rtt is None else self.rtt + RTT_GAIN * (sample - self.rtt)
-        self._next_echo = max(self._next_echo, now + self._interval)
+        self._next_echo = max(self._next_echo, (floor((now + self._turn) / ECHO_GRID) + 1) * ECHO_GRID)
+        self._measure_at = now + max(RTT_INTERVAL, self._interval)
 
     def probe_answered(self, sequence: int, now: float) -> list[PeerEffect]:
         """The peer's stack answered a probe of the path's MTU; the next probe may be due."""
@@ -219,7 +252,7 @@ class PeerLink:
 
     def network_changed(self, now: float) -> None:
         """This computer's addresses changed: the path may be gone, so look at once."""
-        self._next_echo = now
+        self._next_echo = self._measure_at = now
         self._retries = 0
         if self.state is not PeerState.DIRECT and self.online:
             self._retry_at = now
@@ -234,16 +267,17 @@ class PeerLink:
         elif self._retry_at is not None:
             times.append(self._retry_at)
         if self.state is PeerState.DIRECT:
-            times += (self._next_echo, self._dead_at())
+            times += (self._next_echo, self._gone_at())
             search = self.path_mtu.deadline()
             times += (search,) if search is not None else ()
         return min(times, default=None)
 
-    def tick(self, has_session: bool, now: float) -> list[PeerEffect]:
-        """What is due. ``has_session``: the tunnel could carry a packet now."""
+    def tick(self, has_session: bool, now: float, beside: bool = False) -> list[PeerEffect]:
+        """What is due. ``has_session``: the tunnel could carry a packet now. ``beside``: packets come by another way than the peer's
+        own, too, and say nothing of it."""
         effects: list[PeerEffect] = []
         if self.state is PeerState.DIRECT:
-            self._watch(effects, now)
+            self._watch(effects, beside, now)
             probe = self.path_mtu.tick(self._last_heard, now)
             if probe is not None and now - self._last_heard > QUIET:
                 self._echo(effects, now)
@@ -260,8 +294,8 @@ class PeerLink:
             effects += (InitiateDue(udp), MeetDue())
         return effects
 
-    def _watch(self, effects: list[PeerEffect], now: float) -> None:
-        if now >= self._dead_at():
+    def _watch(self, effects: list[PeerEffect], beside: bool, now: float) -> None:
+        if now >= self._gone_at():
             self.state = PeerState.CONNECTING if self.online else PeerState.OFFLINE
             self.rtt = None
             self._doubted = None
@@ -270,15 +304,30 @@ class PeerLink:
             self._retries = 0
             self._retry_at = now
         elif now >= self._next_echo:
-            self._echo(effects, now)
+            quiet_until = floor((self._last_heard + self._interval) / ECHO_GRID) * ECHO_GRID
+            if beside or self._doubted is not None or now >= min(quiet_until, self._measure_at):
+                self._echo(effects, now, bool(self._echo_sent if beside else self._unanswered()) or now >= self._dead_at())
+            else:
+                self._next_echo = min(quiet_until, self._measure_at)
+
+    def _unanswered(self) -> list[float]:
+        """When echoes were sent since the last sign of life."""
+        heard = self._last_heard
+        return [at for at in self._echo_sent.values() if at >= heard] if self._echo_sent else []
+
+    def _gone_at(self) -> float:
+        """When the peer is gone, unless it is heard before."""
+        asked = self._unanswered()
+        return max(self._dead_at(), asked[LEAST_ASKED - 1] + ECHO_RETRY) if len(asked) >= LEAST_ASKED else inf
 
     def _dead_at(self) -> float:
         silent = self._last_heard + self._silence
         return silent if self._doubted is None else min(silent, self._doubted + DOUBT)
 
-    def _echo(self, effects: list[PeerEffect], now: float) -> None:
-        hurried = bool(self._echo_sent) or self.state is not PeerState.DIRECT or self._doubted is not None
-        self._next_echo = now + (ECHO_RETRY if hurried else self._interval / 2)      # unanswered by then: every second
+    def _echo(self, effects: list[PeerEffect], now: float, late: bool = False) -> None:
+        """``late``: an answer is overdue."""
+        hurried = late or self.state is not PeerState.DIRECT or self._doubted is not None
+        self._next_echo = now + (ECHO_RETRY if hurried else min(self._interval / 2, FIRST_RETRY))     # unanswered by then: every second
         self._echo_sent = {number: at for number, at in self._echo_sent.items() if now - at < self._silence}
         self._echo_sequence = (self._echo_sequence + 1) % 65536
         self._echo_sent[self._echo_sequence] = now

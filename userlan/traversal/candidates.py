@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable
+from functools import lru_cache
 from itertools import zip_longest
 
 from userlan.wire.endpoint import TCP, UDP, Endpoint, unmapped
@@ -35,6 +36,7 @@ PRIVATE = tuple(
 )
 
 
+@lru_cache(maxsize=1024)
 def is_private(host: str) -> bool:
     """Whether a numeric host is of this computer, this link or a private network: it means nothing elsewhere."""
     address = ipaddress.ip_address(host)

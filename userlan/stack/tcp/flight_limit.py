@@ -41,7 +41,6 @@ what CUBIC or NewReno and proportional rate reduction make it.
 
 from __future__ import annotations
 
-from collections import deque
 from math import inf
 
 from userlan.stack.tcp.scoreboard import Run
@@ -150,7 +149,7 @@ class FlightLimit:
         self._round_delivered = 0
         self._delivered_at = 0.0
         self._first_sent_at = 0.0
-        self._rates: deque[tuple[float, float]] = deque()
+        self._rates: list[tuple[float, float]] = []
         self._shortest_at = 0.0
         self._probe_until = 0.0
         self._probe_shortest = inf
@@ -230,7 +229,7 @@ class FlightLimit:
         rates.append((now, rate))
         oldest = now - max(RATE_ROUNDS * self._latest, MIN_RATE_WINDOW)
         while rates[0][0] < oldest:
-            rates.popleft()
+            del rates[0]
         self.rate = rates[0][1]
 
     def _next_round(self, application_limited: bool) -> None:

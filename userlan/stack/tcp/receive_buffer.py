@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
-
 from userlan.stack.tcp.send_buffer import SMALL, Buffer
 
 MERGED = 65_536
@@ -18,8 +16,8 @@ class ReceiveBuffer:
 
     def __init__(self) -> None:
         self.length = 0
-        self._chunks: deque[Buffer] | None = None
-        """None until something arrives: an empty deque takes 760 octets."""
+        self._chunks: list[Buffer] = []
+        """No deque: an empty one takes 760 octets, and to take the first of a full window's chunks costs no more than a microsecond."""
 
     def append(self, data: Buffer) -> None:
         """Put octets at the end."""
@@ -28,8 +26,6 @@ class ReceiveBuffer:
             return
         self.length += size
         chunks = self._chunks
-        if chunks is None:
-            chunks = self._chunks = deque()
         if size >= SMALL:
             chunks.append(data)
         elif chunks and type(chunks[-1]) is bytearray and len(chunks[-1]) < MERGED:
@@ -43,17 +39,18 @@ class ReceiveBuffer:
         chunks = self._chunks
         if not chunks or limit <= 0:
             return b""
-        chunk = chunks.popleft()
+        chunk = chunks[0]
         size = len(chunk)
         if size > limit:
             view = memoryview(chunk)
-            chunks.appendleft(view[limit:])
+            chunks[0] = view[limit:]
             self.length -= limit
             return view[:limit]
+        del chunks[0]
         self.length -= size
         return chunk
 
     def clear(self) -> None:
         """Forget everything."""
-        self._chunks = None
+        self._chunks = []
         self.length = 0
