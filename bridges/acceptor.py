@@ -44,6 +44,8 @@ class Acceptor(Factory):
         self._limit = limit
         self._pending: set[_Pending] = set()
         self._spliced: set[Splice] = set()
+        self._ended: Callable[[Splice], None] = self._spliced.discard
+        """One for all: a method that is bound for each would cost as much as the splice."""
 
     def buildProtocol(self, addr: IAddress | None) -> Leg | None:
         """A leg for whoever connects; none (closed at once) beyond the limit."""
@@ -63,7 +65,7 @@ class Acceptor(Factory):
         self._pending.discard(pending)
         if splice is not None and not splice.over:
             self._spliced.add(splice)
-            splice.on_end = self._spliced.discard
+            splice.on_end = self._ended
 
     def abort_all(self) -> None:
         """RST all streams of this port."""
@@ -75,6 +77,8 @@ class Acceptor(Factory):
 
 class _Pending:
     """Owner of an accepted leg until the far side is there."""
+
+    __slots__ = ("_acceptor", "_connecting", "near")
 
     def __init__(self, acceptor: Acceptor) -> None:
         self.near = Leg(self)

@@ -40,8 +40,14 @@ CLOSE_LIMIT = 300.0
 """Seconds one side may take to accept what is queued (at most some MiB) once the other is gone; then it is aborted."""
 
 
+_NOT_COUNTED = (0, 0.0)
+"""Where idle splices are kept for ever."""
+
+
 class Splice:
     """Two legs, joined. Made by :meth:`Splices.join`."""
+
+    __slots__ = ("_splices", "closing_since", "left", "on_end", "over", "right")
 
     def __init__(self, splices: Splices, left: Leg, right: Leg) -> None:
         self.left = left
@@ -141,7 +147,7 @@ class Splices:
         call."""
         splice = Splice(self, left, right)
         self.opened += 1
-        self._active[splice] = (splice.moved, self.now())
+        self._active[splice] = (splice.moved, self.now()) if self._idle else _NOT_COUNTED
         if not self._sweeper.running:
             self._sweeper.start(SWEEP_INTERVAL, now=False)
         splice.start()

@@ -213,7 +213,8 @@ class Connection:
 
     def keep_alive(self, idle: float | None, now: float) -> None:
         """Probe a peer that was silent for ``idle`` seconds (RFC 9293 3.8.4), or (None) not any more."""
-        self.config = replace(self.config, keepalive_idle=idle)
+        if idle != self.config.keepalive_idle:
+            self.config = replace(self.config, keepalive_idle=idle)
         if self.state is not State.CLOSED and self.state not in HANDSHAKE:
             self.keepalive_at = inf if idle is None else now + idle
             self.keepalive_sent = 0

@@ -243,6 +243,7 @@ class Sender:
                 self._grow(delivered, rtt, now)
         elif duplicate and board and not self.sack:
             recovery.duplicate(self.una, self.nxt, self.segment, self.base, now)
+        board.newest = None
 
     def _sacked(self, ack: int, blocks: tuple[tuple[int, int], ...]) -> tuple[int, tuple[int, int] | None]:
         """Put SACK blocks on the scoreboard, in ascending order; returns the octets that they deliver and the D-SACK.
