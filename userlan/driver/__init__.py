@@ -50,6 +50,21 @@ Kernel and stack
 A kernel can have the node's addresses beside the stack: ``link.py`` carries what is the kernel's, ``tap/`` is the device
 that it comes from.
 
+Where the time goes, and what was tried
+---------------------------------------
+For one unit of 61,560 octets and its ACKs, both ends, without the system calls (CPython 3.11, one core, one run): ChaCha20-Poly1305 in
+1,348-octet datagrams 580 microseconds, AES-256-GCM 390, AES-256-GCM in one datagram over framed TCP 135. So a transfer's price is the
+number of datagrams, and what pays is fewer of them: whole units over TCP, jumbo frames, the loopback's 64 KB.
+
+An echo costs 30 microseconds a hop when the interpreter is warm and four times as much after a pause of 50 ms, each function as much as
+any other: the caches have gone cold. Answering before events are told, and not asking the socket twice, gave a tenth; huge pages for the
+heap (``MADV_COLLAPSE``) less than one in twelve, within the noise, so they are not asked for.
+
+Nothing came of: ``encrypt_into`` a common buffer (slower below 4 KB: slicing costs more than the copy), a larger trim threshold of malloc,
+ACKs that wait 2 ms for an answer to ride on (a third fewer segments for a request, no less time). Not built: leaving the inner headers out
+of all datagrams of a unit but the first (an eighth of the work over UDP, but one loss would cost the whole unit), and sealing in several
+processes (units would be copied twice more).
+
 Limits
 ------
 Everything that a peer can fill is bounded where it lives: the sockets' retry queues, the frames of a TCP connection,
