@@ -9,6 +9,8 @@ from typing import Any
 from twisted.internet import error
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.internet.endpoints import HostnameEndpoint
+from twisted.internet.interfaces import IAddress
+from twisted.internet.protocol import ClientFactory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -100,6 +102,76 @@ def connect(endpoint: Any, host: str, port: int, owner: LegOwner) -> Deferred[Le
     connecting: Deferred[Any] = maybeDeferred(endpoint.connect, LegFactory(owner))
     connecting.addErrback(_explained, join_host_port(host, port))
     return connecting
+
+
+def connect_numeric(
+    reactor: Any, host: str, port: int, owner: LegOwner, timeout: float, bind: tuple[str, int] | None = None
+) -> Deferred[Leg]:
+    """As :func:`connect`, to a numeric address, where there is nothing to resolve."""
+    connecting = LegConnector(owner)
+    done = connecting.done
+    reactor.connectTCP(host, port, connecting, timeout, bind)
+    done.addErrback(_explained, join_host_port(host, port))
+    return done
+
+
+class LegConnector(ClientFactory):
+    """Opens one connection from the kernel.
+
+    Why not Twisted's endpoint: it keeps a wrapper around the protocol, through which all data goes, a factory and a Deferred for as long
+    as the connection lives, half a kilobyte together, and declares the wrapper's interfaces anew for each.
+    """
+
+    noisy = False
+
+    def __init__(self, owner: LegOwner) -> None:
+        self.done: Deferred[Leg] = Deferred(self._cancelled)
+        self._owner: LegOwner | None = owner
+        self._connector: Any = None
+
+    def startedConnecting(self, connector: Any) -> None:
+        self._connector = connector
+
+    def buildProtocol(self, addr: IAddress | None) -> Leg | None:
+        """Its leg, which says here that it is connected."""
+        return Leg(self) if self._owner is not None else None
+
+    def clientConnectionFailed(self, connector: Any, reason: Failure) -> None:
+        owner, self._owner, self._connector = self._owner, None, None
+        if owner is not None:
+            self.done.errback(reason)
+
+    def _cancelled(self, deferred: Deferred[Leg]) -> None:
+        connector, self._owner, self._connector = self._connector, None, None
+        deferred.errback(error.ConnectingCancelledError(connector.getDestination()))  # type: ignore[no-untyped-call]
+        connector.stopConnecting()
+
+    # LegOwner, until the leg is connected
+
+    def leg_made(self, leg: Leg) -> None:
+        """It is: from here on it is its owner's."""
+        owner, done = self._owner, self.done
+        self._owner = self._connector = None
+        del self.done
+        if owner is not None:
+            leg.owner = owner
+            owner.leg_made(leg)
+            done.callback(leg)
+
+    def leg_data(self, leg: Leg, data: bytes) -> None:
+        """It is born paused."""
+
+    def leg_ended(self, leg: Leg) -> None:
+        """As above."""
+
+    def leg_lost(self, leg: Leg, reason: Failure) -> None:
+        """As above."""
+
+    def leg_congested(self, leg: Leg) -> None:
+        """Nothing was written."""
+
+    def leg_drained(self, leg: Leg) -> None:
+        """Nothing was written."""
 
 
 def is_loopback(host: str) -> bool:

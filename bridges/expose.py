@@ -24,13 +24,13 @@ from typing import Any, ClassVar
 
 import msgspec
 from twisted.internet.defer import Deferred, DeferredList, fail, maybeDeferred, succeed
-from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint
+from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from bridges.acceptor import Acceptor
-from bridges.dial import Cause, DialError, connect, is_loopback
+from bridges.dial import Cause, DialError, connect, connect_numeric, is_loopback
 from bridges.leg import Leg, LegOwner
 from bridges.rules import MAX_RULES, ExposeRule, suffix
 from bridges.splice import Splices
@@ -188,15 +188,12 @@ class Exposed:
 
     def _to(self, host: str, peer: PeerInfo, owner: LegOwner) -> Deferred[Leg]:
         reactor, port = self._lan.reactor, self.rule.service_port
-        endpoint: Any
         if ":" in host:
-            endpoint = TCP6ClientEndpoint(reactor, host, port, SERVICE_TIMEOUT)  # type: ignore[no-untyped-call]
-        elif is_loopback(host):
+            return connect_numeric(reactor, host, port, owner, SERVICE_TIMEOUT)
+        if is_loopback(host):
             bind = (peer.loopback_alias, 0) if self._aliases and peer.loopback_alias else None
-            endpoint = TCP4ClientEndpoint(reactor, host, port, SERVICE_TIMEOUT, bind)
-        else:
-            endpoint = HostnameEndpoint(reactor, host, port, SERVICE_TIMEOUT)
-        return connect(endpoint, host, port, owner)
+            return connect_numeric(reactor, host, port, owner, SERVICE_TIMEOUT, bind)
+        return connect(HostnameEndpoint(reactor, host, port, SERVICE_TIMEOUT), host, port, owner)
 
 
 class ExposeBridge:
