@@ -21,6 +21,7 @@ from userlan.tunnel.constants import (
 )
 from userlan.tunnel.endpoint import Burst
 from userlan.tunnel.events import BulkStalled, BulkTraffic, LargeSent, Roamed, WayHeard
+from userlan.tunnel.flows import BULK_TIME
 from userlan.wire import tcp, udp
 from userlan.wire.endpoint import TCP, UDP, Endpoint
 from userlan.wire.superpacket import SuperPacket
