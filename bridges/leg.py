@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from twisted.internet import tcp
 from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol, IPushProducer, ITCPTransport
@@ -23,6 +23,8 @@ from twisted.internet.protocol import Factory, connectionDone
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer  # type: ignore[import-untyped]
+
+Buffer: TypeAlias = "bytes | bytearray | memoryview"
 
 WIDE_READ = 128 * 1024
 """Bytes read at once between two kernel sockets: measured 1.4 times as fast a core as 64 KB, larger ones give
@@ -40,7 +42,8 @@ class LegOwner(Protocol):
         """The leg is connected (and paused)."""
 
     def leg_data(self, leg: Leg, data: bytes) -> None:
-        """Bytes arrived: at most 64 KB a call, ``WIDE_READ`` where :meth:`Leg.widen` was called."""
+        """Bytes arrived (any buffer, once an owner that can do with it has set ``takes_views``): at most 64 KB a call, more
+        where :meth:`Leg.widen` was called."""
 
     def leg_ended(self, leg: Leg) -> None:
         """The far side will send no more (FIN); writing to it may go on."""
@@ -74,6 +77,8 @@ class Leg(TwistedProtocol):
         self.lost = False
         self.congested = False
         self.paused = True
+        self.takes_views = False
+        """The owner takes whatever buffer comes, and is spared a copy of it."""
         self.direct = False
         """Whether the far side is a kernel socket of Twisted's own, without TLS."""
 
@@ -93,7 +98,7 @@ class Leg(TwistedProtocol):
             if not (self.ended or self.lost):
                 self.transport.pauseProducing()
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: Buffer) -> None:
         """Hand ``data`` over for the far side. It is never refused; a caller that goes on while ``congested`` is
         buffered."""
         if self.lost or self.finished or not data:
@@ -101,7 +106,7 @@ class Leg(TwistedProtocol):
         size = len(data)
         self.sent += size
         if not self.direct or self.congested:
-            self.transport.write(data)
+            self.transport.write(data if self.unit else bytes(data))
         else:
             taken = self.transport.writeSomeData(data)
             if taken == size:
@@ -109,7 +114,7 @@ class Leg(TwistedProtocol):
             if not isinstance(taken, int):
                 taken = 0  # the socket is broken: the reactor finds out by itself, and then tells connectionLost
             self.congested = True
-            self.transport.write(bytes(memoryview(data)[taken:]) if taken else data)
+            self.transport.write(bytes(memoryview(data)[taken:]))
             self.owner.leg_congested(self)
 
     def finish(self) -> None:

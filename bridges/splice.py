@@ -31,7 +31,7 @@ from twisted.internet.error import ConnectionDone
 from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
 
-from bridges.leg import Leg
+from bridges.leg import Buffer, Leg
 
 SWEEP_INTERVAL = 5.0
 """Seconds between two looks at paused sockets: one system call each."""
@@ -71,6 +71,7 @@ class Splice:
                 other.finish()
         for leg, other in ((self.left, self.right), (self.right, self.left)):
             leg.widen(other)
+            leg.takes_views = True
             if other.congested:
                 leg.pause()
             else:
@@ -95,7 +96,7 @@ class Splice:
     def leg_made(self, leg: Leg) -> None:
         """Legs are connected before they are joined."""
 
-    def leg_data(self, leg: Leg, data: bytes) -> None:
+    def leg_data(self, leg: Leg, data: Buffer) -> None:
         (self.right if leg is self.left else self.left).write(data)
 
     def leg_ended(self, leg: Leg) -> None:

@@ -18,6 +18,9 @@ Closing, as Twisted's TCP does it:
   (ConnectionDone) for any other protocol, after which what it has written still leaves.
 - RST, silence: ConnectionLost, at once even while paused.
 
+A protocol with a true attribute ``takes_views`` gets what arrived as it is, which may be a memoryview or a bytearray, and is spared a copy
+of every unit; all others get bytes, as Twisted promises.
+
 Nothing is called inside a call of the application: ``resumeProducing`` and ``loseConnection`` take effect in the
 engine's next round.
 """
@@ -171,7 +174,8 @@ class LanTransport(StreamOwner):
                 return True
             data = connection.receive(UNIT)
             self._runner.touch()
-            self._protocol.dataReceived(data if type(data) is bytes else bytes(data))
+            as_is = type(data) is bytes or getattr(self._protocol, "takes_views", False)
+            self._protocol.dataReceived(data if as_is else bytes(data))
         return not connection.readable
 
     def _deliver_end(self) -> None:

@@ -57,7 +57,7 @@ BULK_PAUSE = 0.1
 any path on which the bulk way is used."""
 
 BULK_RATE = 16e6
-BULK_TIME = 0.25
+BULK_TIME = 0.1
 """Octets a second over so many seconds (128 Mbit/s): from there on the cost of each datagram counts."""
 
 BULK_SILENCE = 1.0
