@@ -7,6 +7,7 @@ from collections import Counter
 from typing import Any
 
 from tests.driver.memory import Member, packed
+from tests.driver.ways import DeviceWays
 from userlan.driver.engine import Engine
 from userlan.driver.lan import Lan
 from userlan.driver.runner import CoreRunner
@@ -18,7 +19,7 @@ from userlan.wire.endpoint import Endpoint
 from userlan.wire.numbers import Buffer
 
 
-class TunnelCore:
+class TunnelCore(DeviceWays):
     """One device, one host; every peer may use the addresses that it was added with."""
 
     def __init__(self, name: str, ipv4: str, now: float) -> None:
@@ -40,29 +41,6 @@ class TunnelCore:
         self._peers[other.own.ipv4] = self._peers[other.own.ipv6] = other.own
 
     # --- Core
-
-    @property
-    def backlog(self) -> bool:
-        return self.device.backlog
-
-    def answers(self, now: float) -> list[Any]:
-        """What does not wait for events: nothing."""
-        return []
-
-    def hold(self, way: Endpoint | str, now: float) -> None:
-        self.device.hold(way, now)
-
-    def release(self, way: Endpoint | str) -> None:
-        self.device.release(way)
-
-    def way_opened(self, endpoint: Endpoint) -> None:
-        """Nothing was waiting for it."""
-
-    def way_lost(self, endpoint: Endpoint) -> None:
-        self.device.way_lost(endpoint)
-
-    def way_lossy(self, endpoint: Endpoint) -> None:
-        """There is no other way."""
 
     def owns(self, data: Buffer) -> bool:
         return self.device.owns(data)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from userlan.tunnel.device import Device
 from userlan.wire.endpoint import Endpoint
 
 
@@ -30,3 +31,32 @@ class NothingKept:
 
     def way_lossy(self, endpoint: Endpoint) -> None:
         """Nor has it any to choose from."""
+
+
+class DeviceWays:
+    """A core whose packets wait in its device."""
+
+    device: Device
+
+    @property
+    def backlog(self) -> bool:
+        return self.device.backlog
+
+    def answers(self, now: float) -> list[Any]:
+        """What does not wait for events: nothing."""
+        return []
+
+    def hold(self, way: Endpoint | str, now: float) -> None:
+        self.device.hold(way, now)
+
+    def release(self, way: Endpoint | str) -> None:
+        self.device.release(way)
+
+    def way_opened(self, endpoint: Endpoint) -> None:
+        """Nothing was waiting for it."""
+
+    def way_lost(self, endpoint: Endpoint) -> None:
+        self.device.way_lost(endpoint)
+
+    def way_lossy(self, endpoint: Endpoint) -> None:
+        """There is no other way."""

@@ -6,6 +6,7 @@ from pathlib import Path
 from random import Random
 from typing import Any, TypeVar
 
+from tests.driver.ways import DeviceWays
 from tests.sim.internet import Attachment, Internet
 from tests.sim.link import PERFECT, LinkProfile
 from tests.sim.world import World
@@ -50,7 +51,7 @@ MEDIATOR_ADDRESS = "192.0.2.1"
 M = TypeVar("M", bound=Message)
 
 
-class Client:
+class Client(DeviceWays):
     """One member without anything around it: it greets, answers pings and keeps every message with its time."""
 
     def __init__(self, world: World, mediator_key: bytes, name: str, server: Endpoint, private_key: bytes) -> None:
@@ -79,29 +80,6 @@ class Client:
         self._request = 0
 
     # --- the core interface ------------------------------------------------------------------------------------------
-
-    @property
-    def backlog(self) -> bool:
-        return self.device.backlog
-
-    def answers(self, now: float) -> list[Any]:
-        """What does not wait for events: nothing."""
-        return []
-
-    def hold(self, way: Endpoint | str, now: float) -> None:
-        self.device.hold(way, now)
-
-    def release(self, way: Endpoint | str) -> None:
-        self.device.release(way)
-
-    def way_opened(self, endpoint: Endpoint) -> None:
-        """Nothing was waiting for it."""
-
-    def way_lost(self, endpoint: Endpoint) -> None:
-        self.device.way_lost(endpoint)
-
-    def way_lossy(self, endpoint: Endpoint) -> None:
-        """There is no other way."""
 
     def owns(self, data: Any) -> bool:
         return True
