@@ -15,9 +15,11 @@ class Burst(NamedTuple):
 
     At most BURST_SEGMENTS datagrams and BURST_BYTES bytes: what one UDP GSO call takes. whole: a single datagram that
     nobody may fragment, since its size is what is asked about. Without data: a connection of framed TCP is to be opened.
+    ttl: hops after which the datagrams are dropped (RFC 791 3.2), 0: as the system does it.
     """
 
     data: Buffer
     segment: int
     endpoint: Endpoint
     whole: bool = False
+    ttl: int = 0

@@ -11,14 +11,21 @@ from typing import Final, NamedTuple
 UDP: Final = "udp"
 TCP: Final = "tcp"
 """The same datagrams, length-prefixed over a TCP connection with that remote address (where UDP cannot pass)."""
+RELAY: Final = "relay"
+"""The same datagrams, each behind a channel's header, by way of the relay with that address (``userlan.relay``)."""
 
 
 class Endpoint(NamedTuple):
-    """One outer address. ``host`` is a numeric IPv4 or IPv6 literal without brackets; ``port`` is 1 to 65535."""
+    """One outer address. ``host`` is a numeric IPv4 or IPv6 literal without brackets; ``port`` is 1 to 65535.
+
+    ``via`` is the number of the own socket by which it is reached, 0: the main one. Behind a NAT each socket has a mapping of its own,
+    so that the same remote address by another socket is another path. With ``relay`` it is the number of the channel.
+    """
 
     transport: str
     host: str
     port: int
+    via: int = 0
 
     def __str__(self) -> str:
         return f"{self.transport} {host_port(self.host, self.port)}"
