@@ -19,6 +19,7 @@ from userlan.control.frames import (
     node_framer,
     peer_framer,
 )
+from userlan.control.meeting import Introduce
 from userlan.control.messages import (
     Bye,
     Candidate,
@@ -27,7 +28,6 @@ from userlan.control.messages import (
     Done,
     EvictionNotice,
     Hello,
-    Introduce,
     Join,
     MemberChanged,
     MemberState,

@@ -19,7 +19,6 @@ from userlan.control.messages import (
     Create,
     Done,
     Evict,
-    FromMediator,
     Hello,
     Join,
     Message,
@@ -30,6 +29,7 @@ from userlan.control.messages import (
     Refused,
     Welcome,
 )
+from userlan.control.vocabulary import FromMediator
 from userlan.lan.addresses import ipv6_of
 from userlan.lan.eviction import Eviction
 from userlan.lan.secrets import NetworkSecret, OwnerSigning

@@ -11,13 +11,13 @@ from tests.mediator.harness import MEDIATOR_ADDRESS, WALL_OFFSET, Client, Lab, s
 from tests.sim.link import Link, LinkProfile
 from tests.sim.nat import Nat
 from userlan.control import refusals
+from userlan.control.meeting import Introduce
 from userlan.control.messages import (
     Bye,
     Candidate,
     Candidates,
     Challenge,
     Done,
-    Introduce,
     Join,
     Meet,
     MemberChanged,

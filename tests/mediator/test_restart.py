@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.mediator.harness import Lab, states
-from userlan.control.messages import Done, Introduce, MemberChanged
+from userlan.control.meeting import Introduce
+from userlan.control.messages import Done, MemberChanged
 from userlan.lan.secrets import NetworkSecret
 
 SECRET = NetworkSecret(b"s" * 16)

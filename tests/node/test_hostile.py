@@ -10,11 +10,11 @@ from tests.node.lan import MEDIATOR_HOST, Sink, VirtualLan
 from tests.node.test_network import two_homes
 from tests.sim.nat import Nat
 from userlan.control.frames import encode
+from userlan.control.meeting import Introduce
 from userlan.control.messages import (
     CONTROL_PORT,
     Bye,
     Candidate,
-    Introduce,
     Join,
     MemberChanged,
     MemberGone,

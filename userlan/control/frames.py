@@ -6,7 +6,8 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
 
-from userlan.control.messages import FromMediator, FromNode, FromPeer, Message
+from userlan.control.messages import Message
+from userlan.control.vocabulary import FromMediator, FromNode, FromPeer
 
 #: Bytes of the greatest message: a full ``NetworkState`` or an eviction document fits three times.
 MAX_FRAME = 1024 * 1024

@@ -20,7 +20,8 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from userlan.control.messages import Candidate, Introduce
+from userlan.control.meeting import Introduce
+from userlan.control.messages import Candidate
 from userlan.mediator.limits import TokenBucket
 from userlan.mediator.reach import Sight, named
 from userlan.wire.endpoint import Endpoint

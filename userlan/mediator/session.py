@@ -6,7 +6,8 @@ import enum
 from typing import NamedTuple
 
 from userlan.control.frames import Undecodable, encode, mediator_framer
-from userlan.control.messages import MAX_DOCUMENT, FromNode, Message
+from userlan.control.messages import MAX_DOCUMENT, Message
+from userlan.control.vocabulary import FromNode
 from userlan.mediator.limits import Limits, TokenBucket
 from userlan.stack.tcp.connection import Connection
 

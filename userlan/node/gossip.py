@@ -22,7 +22,8 @@ from typing import NamedTuple
 import attrs
 
 from userlan.control.frames import ControlError, Framer, Undecodable, encode, peer_framer
-from userlan.control.messages import CONTROL_PORT, PROTOCOL_VERSION, EvictionNotice, FromPeer, PeerHello
+from userlan.control.messages import CONTROL_PORT, PROTOCOL_VERSION, EvictionNotice, PeerHello
+from userlan.control.vocabulary import FromPeer
 from userlan.lan.roster import Roster
 from userlan.node.keyring import Keyring
 from userlan.stack.errors import StackError

@@ -18,7 +18,8 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from userlan.control.frames import ControlError, Framer, Undecodable, encode, node_framer
-from userlan.control.messages import CONTROL_PORT, Bye, FromMediator, Hello, Message, Ping, Pong, Refused, Welcome
+from userlan.control.messages import CONTROL_PORT, Bye, Hello, Message, Ping, Pong, Refused, Welcome
+from userlan.control.vocabulary import FromMediator
 from userlan.lan.addresses import ipv6_of
 from userlan.stack.errors import StackError
 from userlan.stack.host import Host

@@ -18,7 +18,6 @@ from userlan.control.messages import (
     Done,
     Evict,
     EvictionNotice,
-    FromMediator,
     Join,
     Leave,
     MemberChanged,
@@ -33,6 +32,7 @@ from userlan.control.messages import (
     Refused,
     Welcome,
 )
+from userlan.control.vocabulary import FromMediator
 from userlan.lan.eviction import Eviction
 from userlan.lan.roster import Changes, Roster
 from userlan.lan.secrets import NetworkSecret

@@ -22,17 +22,8 @@ from collections.abc import Callable, Iterable
 from math import inf
 from typing import Protocol
 
-from userlan.control.messages import (
-    MAX_CANDIDATES,
-    PROTOCOL_VERSION,
-    Candidate,
-    Candidates,
-    Hello,
-    Introduce,
-    Meet,
-    Message,
-    Welcome,
-)
+from userlan.control.meeting import Introduce
+from userlan.control.messages import MAX_CANDIDATES, PROTOCOL_VERSION, Candidate, Candidates, Hello, Meet, Message, Welcome
 from userlan.lan.addresses import AddressRange, ipv6_of
 from userlan.lan.invite import Invite
 from userlan.lan.roster import Changes, Peer, Roster

@@ -6,7 +6,7 @@ import heapq
 import ipaddress
 from collections.abc import Sequence
 
-from userlan.control.messages import Introduce
+from userlan.control.meeting import Introduce
 from userlan.lan.addresses import key_text
 from userlan.lan.roster import Changes, Roster
 from userlan.node.events import NodeEvent, PeerChanged
