@@ -21,6 +21,7 @@ Parts
 ``mediation``   one mediator: reach, greet, watch, come back with back-off (timers there)
 ``mediators``   which mediators are used, and which one's address counts
 ``membership``  requests, the roster's changes, evictions
+``conductor``   what happened in one part is carried to the others
 ``peers``       one pair's state: introduction, liveness by echo, latency
 ``peer_table``  all of them; budget for each target address
 ``bulk``        a TCP connection beside UDP, for bulk alone

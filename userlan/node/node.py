@@ -22,35 +22,32 @@ from collections.abc import Callable, Iterable
 from math import inf
 from typing import Protocol
 
-from userlan.control.meeting import Introduce
-from userlan.control.messages import MAX_CANDIDATES, PROTOCOL_VERSION, Candidate, Candidates, Hello, Meet, Message, Welcome
+from userlan.control.messages import MAX_CANDIDATES, PROTOCOL_VERSION, Candidate, Candidates, Hello, Message
 from userlan.lan.addresses import AddressRange, ipv6_of
 from userlan.lan.invite import Invite
-from userlan.lan.roster import Changes, Peer, Roster
+from userlan.lan.roster import Changes, Roster
 from userlan.lan.secrets import NetworkSecret
 from userlan.lan.switch import Switch
 from userlan.node.bulk import BulkWays
-from userlan.node.events import LinkChanged, MemoryChanged, NodeEvent, PeerChanged, Ready, TimestampReserved
+from userlan.node.conductor import Conductor
+from userlan.node.events import MemoryChanged, NodeEvent
 from userlan.node.gossip import Gossip
 from userlan.node.keyring import Keyring
 from userlan.node.lookup import Lookup
-from userlan.node.mediation import Failed, LinkState, Lost, MediatorLink, Received
+from userlan.node.mediation import LinkState
 from userlan.node.mediators import Mediators
 from userlan.node.membership import Membership
 from userlan.node.memory import Memory
-from userlan.node.peer_table import ECHO_IDENTIFIER, PROBE_IDENTIFIER, PeerTable
+from userlan.node.peer_table import PeerTable
 from userlan.stack.config import HostConfig
-from userlan.stack.events import EchoReply, Event, TcpAccepted, TcpEvent
+from userlan.stack.events import Event
 from userlan.stack.host import Host
 from userlan.stack.tcp.config import Config as TcpConfig
 from userlan.tunnel.device import Device
 from userlan.tunnel.endpoint import Buffer, Burst
-from userlan.tunnel.events import BulkStalled, BulkTraffic, LargeSent, Roamed, SessionEstablished, TimestampAdvanced, WayHeard
 from userlan.wire.endpoint import TCP, UDP, Endpoint
 from userlan.wire.superpacket import SuperPacket
 
-MAX_LOOPS = 16
-"""Rounds in which the host may answer itself within one call; a node that talks to itself goes on at the next one."""
 LAN_TCP = TcpConfig(user_timeout=120.0, keepalive_idle=60.0, keepalive_interval=15.0, keepalive_probes=4)
 """Connections of the LAN wait two minutes for a silent peer, whichever side is waiting (RFC 5482; RFC 1122, 4.2.3.6): a session survives a
 router's restart or a tunnel ride, and a program whose peer is gone for good is told before its user gives up."""
@@ -110,7 +107,8 @@ class Node:
         self._timed: tuple[Timed, ...] = (self.host, self.device, self.peers, self.gossip, self.membership.requests)
         self._agent = agent
         self._candidates: tuple[Candidate, ...] = ()
-        self._events: list[NodeEvent | Event] = []
+        self.pending: list[NodeEvent | Event] = []
+        self._conductor = Conductor(self)
         self._now = now
         self._stirred = False
         self._restore(now)
@@ -199,12 +197,12 @@ class Node:
         self.peers.tick(now)
         self.gossip.tick(now)
         self.membership.tick(now)
-        self._process(now)
+        self._carry_on(now)
 
     def events(self) -> list[NodeEvent | Event]:
         """The node's own events, and those of the host that are none of its own connections'. Drained."""
-        self._process(self._now)
-        events, self._events = self._events, []
+        self._carry_on(self._now)
+        events, self.pending = self.pending, []
         return events
 
     # --- what people ask for -----------------------------------------------------------------------------------------
@@ -245,7 +243,7 @@ class Node:
         self.name = self.memory.name = self.lookup.wanted_name = name
         if self.roster.own_name:
             self.roster.set_own(name, self.roster.own_ipv4)
-        self._events.append(MemoryChanged())
+        self.pending.append(MemoryChanged())
 
     def set_local_endpoints(self, endpoints: Iterable[Endpoint], now: float) -> None:
         """This computer's own outer addresses with the ports that are listened on; told to mediators when they change."""
@@ -267,7 +265,7 @@ class Node:
     def start(self, now: float) -> None:
         """Reach for the peers where they were last, without waiting for a mediator."""
         self.peers.start(now)
-        self._process(now)
+        self._carry_on(now)
 
     def stop(self, now: float) -> None:
         """Say goodbye to the mediators (the peers hear it from them)."""
@@ -328,7 +326,7 @@ class Node:
             else:
                 self.roster_changed(changes, now)
 
-    def _hello(self, mediator: bytes) -> Hello:
+    def hello(self, mediator: bytes) -> Hello:
         """The greeting for one mediator, which hears of its own networks only."""
         return Hello(PROTOCOL_VERSION, self.name, self._agent, self._candidates, evictions=self.keyring.serials(mediator))
 
@@ -353,130 +351,6 @@ class Node:
                 return
         self.device.send(key, packet, now)
 
-    def _process(self, now: float) -> None:
-        """Carry what happened in one part to the others, until nothing happens."""
-        for _ in range(MAX_LOOPS):
-            happened = self._tunnel_events(now)
-            happened |= self._stack_events(now)
-            happened |= self._link_events(now)
-            for notice in self.gossip.notices():
-                self.membership.eviction_notice(notice.message, self, now)
-            for key in self.gossip.proven():
-                self.membership.reseal(key, now)
-                self._events.append(MemoryChanged())
-            if self.gossip.learnt():
-                self._events.append(MemoryChanged())
-            for key in self.peers.meets():
-                self._meet(key, now)
-            for event in (*self.membership.events(), *self.peers.events()):
-                self._events.append(event)
-                if isinstance(event, PeerChanged) and event.state == "direct":
-                    self._events.append(MemoryChanged())
-                    self._proved_by_tunnel(event.key, now)
-            if not happened:
-                return
+    def _carry_on(self, now: float) -> None:
+        if self._conductor.process(now):
             self._stirred = True
-
-    def _tunnel_events(self, now: float) -> bool:
-        events = self.device.events()
-        for event in events:
-            if isinstance(event, SessionEstablished):
-                link = self.links.get(event.public_key)
-                if link is not None:
-                    link.hello = self._hello(link.key)
-                    link.session_established(now)
-                self.peers.session_established(event.public_key, now)
-            elif isinstance(event, Roamed):
-                self.peers.roamed(event.public_key, event.new, now)
-            elif isinstance(event, LargeSent):
-                self.peers.large_sent(event.public_key, now)
-            elif isinstance(event, BulkTraffic | BulkStalled | WayHeard):
-                self.bulk.happened(event, now)
-            elif isinstance(event, TimestampAdvanced):
-                self.memory.timestamp = event.value
-                self._events.append(TimestampReserved())
-        return bool(events)
-
-    def _stack_events(self, now: float) -> bool:
-        events = self.host.events()
-        for event in events:
-            if isinstance(event, TcpEvent) and isinstance(event.connection.context, MediatorLink):
-                event.connection.context.tcp_event(event.connection, event.flags, now)
-            elif isinstance(event, TcpEvent) and event.connection.context is self.gossip:
-                self.gossip.tcp_event(event.connection, event.flags, now)
-            elif isinstance(event, TcpAccepted) and self.gossip.accepted(event, now):
-                continue
-            elif isinstance(event, EchoReply) and event.identifier == ECHO_IDENTIFIER:
-                self.peers.echo_reply(event.source, event.sequence, now)
-            elif isinstance(event, EchoReply) and event.identifier == PROBE_IDENTIFIER:
-                self.peers.probe_answered(event.source, event.sequence, now)
-            else:
-                self._events.append(event)
-        return bool(events)
-
-    def _link_events(self, now: float) -> bool:
-        happened = False
-        for key, link in list(self.links.items()):
-            for event in link.events():
-                happened = True
-                if isinstance(event, Received):
-                    self._mediator_said(key, link, event, now)
-                elif isinstance(event, Lost | Failed):
-                    self.membership.requests.resend(key)
-                    if isinstance(event, Failed):
-                        self.membership.give_up(key, "unreachable", event.reason, now)
-                    else:
-                        self._presence_unknown(now)
-                    self._events.append(LinkChanged(key, False, event.reason))
-        return happened
-
-    def _presence_unknown(self, now: float) -> None:
-        if not any(link.state is LinkState.READY for link in self.links.values()):
-            self.roster_changed(self.roster.all_offline(), now)
-
-    def _mediator_said(self, key: bytes, link: MediatorLink, event: Received, now: float) -> None:
-        message = event.message
-        if isinstance(message, Introduce):
-            if not self.membership.introduces(key, message.peer):
-                self.counters["introduction-refused"] += 1
-                return
-            peer = self.device.peer(key)
-            host = peer.endpoint.host if peer is not None and peer.endpoint is not None else None
-            self.peers.introduce(message, self.membership.observed.get(key), host, now)
-            return
-        if isinstance(message, Welcome):
-            self._welcomed(key, message)
-        self.membership.received(key, message, self, now)
-        if isinstance(message, Welcome):
-            self.membership.link_ready(key, self, now)
-
-    def _welcomed(self, key: bytes, message: Welcome) -> None:
-        if not self.roster.own_ipv4 or self.mediators.primary() == key:
-            before = self.roster.own_ipv4
-            self.roster.set_own(message.name, message.ipv4)     # by the roster's rules: no address of the Internet's or of a member's
-            if before and before != self.roster.own_ipv4:
-                self.host.remove_address(before)
-            if self.roster.own_ipv4:
-                self.host.add_address(self.roster.own_ipv4)
-        ready = Ready(self.roster.own_name, self.roster.own_ipv4)
-        self._events += (LinkChanged(key, True, ""), ready, MemoryChanged())
-
-    def _proved_by_tunnel(self, key: bytes, now: float) -> None:
-        """A tunnel came up with a pre-shared key: of their one common network, where there is only one; else ``gossip`` asks for proofs."""
-        peer = self.roster.peers.get(key)
-        if peer is not None and len(peer.networks) == 1 and self.peers.links[key].session_networks == peer.networks:
-            held = self.keyring.get(peer.networks[0])
-            if held is not None:
-                held.proven.add(key)
-            self.membership.reseal(key, now)
-
-    def _meet(self, key: bytes, now: float) -> None:
-        """Ask the mediators of the common networks for an introduction."""
-        peer: Peer | None = self.roster.peers.get(key)
-        asked: set[bytes] = set()
-        for network in peer.networks if peer is not None else ():
-            held = self.keyring.get(network)
-            link = self.links.get(held.mediator) if held is not None else None
-            if link is not None and link.key not in asked and link.state is LinkState.READY:
-                asked.add(link.key)
-                link.send(Meet(key), now)

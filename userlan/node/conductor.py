@@ -1,0 +1,164 @@
+"""What happened in one part of a node is carried to the others: the one place that knows who must hear of what.
+
+::
+
+    device ── session, moved, bulk … ──┐                      ┌──▶ peers, bulk, gossip
+    host ──── TCP, echo replies ───────┼──▶ Conductor.process ┼──▶ membership, memory
+    mediators ── messages, lost ───────┘    until quiet       └──▶ the node's own events, for the program
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from userlan.control.meeting import Introduce
+from userlan.control.messages import Meet, Welcome
+from userlan.lan.roster import Peer
+from userlan.node.events import LinkChanged, MemoryChanged, PeerChanged, Ready, TimestampReserved
+from userlan.node.mediation import Failed, LinkState, Lost, MediatorLink, Received
+from userlan.node.peer_table import ECHO_IDENTIFIER, PROBE_IDENTIFIER
+from userlan.stack.events import EchoReply, TcpAccepted, TcpEvent
+from userlan.tunnel.events import BulkStalled, BulkTraffic, LargeSent, Roamed, SessionEstablished, TimestampAdvanced, WayHeard
+
+if TYPE_CHECKING:
+    from userlan.node.node import Node
+
+MAX_LOOPS = 16
+"""Rounds in which the host may answer itself within one call; a node that talks to itself goes on at the next one."""
+
+
+class Conductor:
+    """Of one node."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+
+    def process(self, now: float) -> bool:
+        """Carry what happened in one part to the others, until nothing happens. Whether anything did."""
+        stirred = False
+        for _ in range(MAX_LOOPS):
+            happened = self._tunnel_events(now)
+            happened |= self._stack_events(now)
+            happened |= self._link_events(now)
+            for notice in self._node.gossip.notices():
+                self._node.membership.eviction_notice(notice.message, self._node, now)
+            for key in self._node.gossip.proven():
+                self._node.membership.reseal(key, now)
+                self._node.pending.append(MemoryChanged())
+            if self._node.gossip.learnt():
+                self._node.pending.append(MemoryChanged())
+            for key in self._node.peers.meets():
+                self._meet(key, now)
+            for event in (*self._node.membership.events(), *self._node.peers.events()):
+                self._node.pending.append(event)
+                if isinstance(event, PeerChanged) and event.state == "direct":
+                    self._node.pending.append(MemoryChanged())
+                    self._proved_by_tunnel(event.key, now)
+            if not happened:
+                break
+            stirred = True
+        return stirred
+
+    def _tunnel_events(self, now: float) -> bool:
+        events = self._node.device.events()
+        for event in events:
+            if isinstance(event, SessionEstablished):
+                link = self._node.links.get(event.public_key)
+                if link is not None:
+                    link.hello = self._node.hello(link.key)
+                    link.session_established(now)
+                self._node.peers.session_established(event.public_key, now)
+            elif isinstance(event, Roamed):
+                self._node.peers.roamed(event.public_key, event.new, now)
+            elif isinstance(event, LargeSent):
+                self._node.peers.large_sent(event.public_key, now)
+            elif isinstance(event, BulkTraffic | BulkStalled | WayHeard):
+                self._node.bulk.happened(event, now)
+            elif isinstance(event, TimestampAdvanced):
+                self._node.memory.timestamp = event.value
+                self._node.pending.append(TimestampReserved())
+        return bool(events)
+
+    def _stack_events(self, now: float) -> bool:
+        events = self._node.host.events()
+        for event in events:
+            if isinstance(event, TcpEvent) and isinstance(event.connection.context, MediatorLink):
+                event.connection.context.tcp_event(event.connection, event.flags, now)
+            elif isinstance(event, TcpEvent) and event.connection.context is self._node.gossip:
+                self._node.gossip.tcp_event(event.connection, event.flags, now)
+            elif isinstance(event, TcpAccepted) and self._node.gossip.accepted(event, now):
+                continue
+            elif isinstance(event, EchoReply) and event.identifier == ECHO_IDENTIFIER:
+                self._node.peers.echo_reply(event.source, event.sequence, now)
+            elif isinstance(event, EchoReply) and event.identifier == PROBE_IDENTIFIER:
+                self._node.peers.probe_answered(event.source, event.sequence, now)
+            else:
+                self._node.pending.append(event)
+        return bool(events)
+
+    def _link_events(self, now: float) -> bool:
+        happened = False
+        for key, link in list(self._node.links.items()):
+            for event in link.events():
+                happened = True
+                if isinstance(event, Received):
+                    self._mediator_said(key, link, event, now)
+                elif isinstance(event, Lost | Failed):
+                    self._node.membership.requests.resend(key)
+                    if isinstance(event, Failed):
+                        self._node.membership.give_up(key, "unreachable", event.reason, now)
+                    else:
+                        self._presence_unknown(now)
+                    self._node.pending.append(LinkChanged(key, False, event.reason))
+        return happened
+
+    def _presence_unknown(self, now: float) -> None:
+        if not any(link.state is LinkState.READY for link in self._node.links.values()):
+            self._node.roster_changed(self._node.roster.all_offline(), now)
+
+    def _mediator_said(self, key: bytes, link: MediatorLink, event: Received, now: float) -> None:
+        message = event.message
+        if isinstance(message, Introduce):
+            if not self._node.membership.introduces(key, message.peer):
+                self._node.counters["introduction-refused"] += 1
+                return
+            peer = self._node.device.peer(key)
+            host = peer.endpoint.host if peer is not None and peer.endpoint is not None else None
+            self._node.peers.introduce(message, self._node.membership.observed.get(key), host, now)
+            return
+        if isinstance(message, Welcome):
+            self._welcomed(key, message)
+        self._node.membership.received(key, message, self._node, now)
+        if isinstance(message, Welcome):
+            self._node.membership.link_ready(key, self._node, now)
+
+    def _welcomed(self, key: bytes, message: Welcome) -> None:
+        if not self._node.roster.own_ipv4 or self._node.mediators.primary() == key:
+            before = self._node.roster.own_ipv4
+            self._node.roster.set_own(message.name, message.ipv4)     # by the roster's rules: no address of the Internet's or of a member's
+            if before and before != self._node.roster.own_ipv4:
+                self._node.host.remove_address(before)
+            if self._node.roster.own_ipv4:
+                self._node.host.add_address(self._node.roster.own_ipv4)
+        ready = Ready(self._node.roster.own_name, self._node.roster.own_ipv4)
+        self._node.pending += (LinkChanged(key, True, ""), ready, MemoryChanged())
+
+    def _proved_by_tunnel(self, key: bytes, now: float) -> None:
+        """A tunnel came up with a pre-shared key: of their one common network, where there is only one; else ``gossip`` asks for proofs."""
+        peer = self._node.roster.peers.get(key)
+        if peer is not None and len(peer.networks) == 1 and self._node.peers.links[key].session_networks == peer.networks:
+            held = self._node.keyring.get(peer.networks[0])
+            if held is not None:
+                held.proven.add(key)
+            self._node.membership.reseal(key, now)
+
+    def _meet(self, key: bytes, now: float) -> None:
+        """Ask the mediators of the common networks for an introduction."""
+        peer: Peer | None = self._node.roster.peers.get(key)
+        asked: set[bytes] = set()
+        for network in peer.networks if peer is not None else ():
+            held = self._node.keyring.get(network)
+            link = self._node.links.get(held.mediator) if held is not None else None
+            if link is not None and link.key not in asked and link.state is LinkState.READY:
+                asked.add(link.key)
+                link.send(Meet(key), now)
