@@ -89,7 +89,7 @@ def test_a_mediator_cannot_give_an_address_that_is_not_the_nodes(lan: VirtualLan
     lan.network(anna, ben)
     own = anna.roster.own_ipv4
     given = ben.roster.own_ipv4 if isinstance(address, str) else address
-    anna._welcomed(lan.mediator.public_key, Welcome(1, "anna", given, "25.0.0.0/8", Candidate("198.51.100.1", 5)))
+    anna.conductor.welcomed(lan.mediator.public_key, Welcome(1, "anna", given, "25.0.0.0/8", Candidate("198.51.100.1", 5)))
     assert anna.roster.own_ipv4 == own
     assert given not in anna.host.addresses
     assert own in anna.host.addresses
@@ -219,8 +219,8 @@ def test_a_mediator_hears_of_its_own_networks_only(lan: VirtualLan) -> None:
     anna, ben = two_homes(lan)
     lan.network(anna, ben)
     other = anna.mediators.add(Invite((("192.0.2.9", 1),), bytes(range(32))), lan.world.now)
-    assert anna._hello(lan.mediator.public_key).evictions == {"home": 0}
-    assert anna._hello(other).evictions == {}
+    assert anna.hello(lan.mediator.public_key).evictions == {"home": 0}
+    assert anna.hello(other).evictions == {}
 
 
 def test_greetings_without_end_do_not_fill_the_memory(lan: VirtualLan) -> None:

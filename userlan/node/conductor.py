@@ -127,12 +127,13 @@ class Conductor:
             self._node.peers.introduce(message, self._node.membership.observed.get(key), host, now)
             return
         if isinstance(message, Welcome):
-            self._welcomed(key, message)
+            self.welcomed(key, message)
         self._node.membership.received(key, message, self._node, now)
         if isinstance(message, Welcome):
             self._node.membership.link_ready(key, self._node, now)
 
-    def _welcomed(self, key: bytes, message: Welcome) -> None:
+    def welcomed(self, key: bytes, message: Welcome) -> None:
+        """A mediator has taken the greeting: it gave an address."""
         if not self._node.roster.own_ipv4 or self._node.mediators.primary() == key:
             before = self._node.roster.own_ipv4
             self._node.roster.set_own(message.name, message.ipv4)     # by the roster's rules: no address of the Internet's or of a member's

@@ -108,7 +108,7 @@ class Node:
         self._agent = agent
         self._candidates: tuple[Candidate, ...] = ()
         self.pending: list[NodeEvent | Event] = []
-        self._conductor = Conductor(self)
+        self.conductor = Conductor(self)
         self._now = now
         self._stirred = False
         self._restore(now)
@@ -352,5 +352,5 @@ class Node:
         self.device.send(key, packet, now)
 
     def _carry_on(self, now: float) -> None:
-        if self._conductor.process(now):
+        if self.conductor.process(now):
             self._stirred = True
