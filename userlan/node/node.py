@@ -107,6 +107,9 @@ class Node:
         self._timed: tuple[Timed, ...] = (self.host, self.device, self.peers, self.gossip, self.membership.requests)
         self._agent = agent
         self._candidates: tuple[Candidate, ...] = ()
+        self.sockets: dict[tuple[int, str], int] = {}
+        """Local ports of the numbered sockets that were opened, by number and transport."""
+        self._dismissed: list[int] = []
         self.pending: list[NodeEvent | Event] = []
         self.conductor = Conductor(self)
         self._now = now
@@ -171,6 +174,21 @@ class Node:
     def way_lossy(self, endpoint: Endpoint) -> None:
         """The kernel has to retransmit on a framed TCP connection."""
         self.bulk.lossy(endpoint, self._now)
+
+    def socket_opened(self, via: int, transport: str, port: int) -> None:
+        """A numbered socket of this node's was opened at a local port."""
+        self.sockets[via, transport] = port
+
+    def dismiss(self, via: int) -> None:
+        """The sockets and connections with a number are needed no more."""
+        self._dismissed.append(via)
+        for transport in (UDP, TCP):
+            self.sockets.pop((via, transport), None)
+
+    def dismissed(self) -> list[int]:
+        """Numbers of sockets to be closed. Drained."""
+        dismissed, self._dismissed = self._dismissed, []
+        return dismissed
 
     def deadline(self) -> float | None:
         """When ``tick`` has something to do; now where parts have acted and nothing was sent since."""
