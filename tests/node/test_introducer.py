@@ -78,7 +78,7 @@ def test_a_restarted_node_is_introduced_by_a_member_to_one_that_has_moved(lan: V
 
 
 def test_who_shares_no_network_is_not_introduced(lan: VirtualLan) -> None:
-    anna, ben, carl = three(lan)
+    anna, _ben, carl = three(lan)
     assert not anna.introducer.ask(b"\7" * 32, lan.world.now)
     carl.introducer._introduce(anna.key, b"\7" * 32, lan.world.now)
     carl.introducer._introduce(anna.key, anna.key, lan.world.now)
