@@ -19,9 +19,9 @@ Experience = Mapping[str, float]
 
 
 class Sighting(NamedTuple):
-    """One measured socket: its ``index`` in the order of sending, where it was seen from, and when (seconds, of the mediator's clock)."""
+    """One measured socket: its ``number`` in the order of sending, where it was seen from, and when (seconds, of the mediator's clock)."""
 
-    index: int
+    number: int
     host: str
     port: int
     at: float
@@ -60,7 +60,7 @@ class Verdict(NamedTuple):
 
 
 def make_plans(a: Side, b: Side, *, start: float = 0.0, experience: Experience | None = None) -> Verdict:
-    """The plans of both sides. ``start``: the common start, seconds of the clock of ``Sighting.at`` (both sides' first packets leave then)."""
+    """The plans of both sides. ``start``: the common start, seconds of the clock of ``Sighting.at``."""
     del start, experience
     known = a.nat.udp.passes and b.nat.udp.passes
     return Verdict((Plan(), Plan()), transport="udp" if known else "tcp")
