@@ -18,8 +18,7 @@ inner source is the peer's own, ``host`` takes it. The mediator is a peer with o
 
 Parts
 -----
-``mediation``   one mediator: reach, greet, watch, come back with back-off (timers there)
-``mediators``   which mediators are used, and which one's address counts
+``mediators``   which mediators are used (a link to each: ``userlan.control.mediation``), and which one's address counts
 ``membership``  requests, the roster's changes, evictions
 ``conductor``   what happened in one part is carried to the others
 ``peers``       one pair's state: introduction, liveness by echo, latency

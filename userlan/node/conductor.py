@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from userlan.control.mediation import Failed, LinkState, Lost, MediatorLink, Received
 from userlan.control.meeting import Introduce
 from userlan.control.messages import Meet, Welcome
 from userlan.lan.roster import Peer
 from userlan.node.events import LinkChanged, MemoryChanged, PeerChanged, Ready, TimestampReserved
-from userlan.node.mediation import Failed, LinkState, Lost, MediatorLink, Received
 from userlan.node.peer_table import ECHO_IDENTIFIER, PROBE_IDENTIFIER
 from userlan.stack.events import EchoReply, TcpAccepted, TcpEvent, UdpReadable
 from userlan.tunnel.events import BulkStalled, BulkTraffic, LargeSent, Roamed, SessionEstablished, TimestampAdvanced, WayHeard

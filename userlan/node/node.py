@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterable
 from math import inf
 from typing import Protocol
 
+from userlan.control.mediation import LinkState
 from userlan.control.messages import MAX_CANDIDATES, PROTOCOL_VERSION, Candidate, Candidates, Hello, Message
 from userlan.lan.addresses import AddressRange, ipv6_of
 from userlan.lan.invite import Invite
@@ -35,7 +36,6 @@ from userlan.node.gossip import Gossip
 from userlan.node.introducer import Introducer
 from userlan.node.keyring import Keyring
 from userlan.node.lookup import Lookup
-from userlan.node.mediation import LinkState
 from userlan.node.mediators import Mediators
 from userlan.node.membership import Membership
 from userlan.node.memory import Memory
