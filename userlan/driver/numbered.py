@@ -26,9 +26,9 @@ from userlan.driver.reactor import Reactor
 from userlan.driver.runner import CoreRunner
 from userlan.wire.endpoint import UDP, Endpoint
 
-MAX_SOCKETS = 512
-"""Sockets opened by bursts: two many-socket searches of 256 at once. A process may usually have 1,024 descriptors; beyond these the
-others are needed for connections."""
+MAX_SOCKETS = 768
+"""Sockets opened by bursts: two many-socket searches of 256 at once, and those of paths. A process may usually have 1,024 descriptors
+(setrlimit(2)); the others are needed for connections."""
 
 
 class Opener(Receiver, Protocol):

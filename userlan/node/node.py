@@ -40,6 +40,7 @@ from userlan.node.mediators import Mediators
 from userlan.node.membership import Membership
 from userlan.node.memory import Memory
 from userlan.node.peer_table import PeerTable
+from userlan.node.sockets import Sockets
 from userlan.stack.config import HostConfig
 from userlan.stack.events import Event
 from userlan.stack.host import Host
@@ -109,9 +110,7 @@ class Node:
         self._timed: tuple[Timed, ...] = (self.host, self.device, self.peers, self.gossip, self.membership.requests)
         self._agent = agent
         self._candidates: tuple[Candidate, ...] = ()
-        self.sockets: dict[tuple[int, str], int] = {}
-        """Local ports of the numbered sockets that were opened, by number and transport."""
-        self._dismissed: list[int] = []
+        self.sockets = Sockets()
         self.pending: list[NodeEvent | Event] = []
         self.conductor = Conductor(self)
         self._now = now
@@ -179,18 +178,11 @@ class Node:
 
     def socket_opened(self, via: int, transport: str, port: int) -> None:
         """A numbered socket of this node's was opened at a local port."""
-        self.sockets[via, transport] = port
-
-    def dismiss(self, via: int) -> None:
-        """The sockets and connections with a number are needed no more."""
-        self._dismissed.append(via)
-        for transport in (UDP, TCP):
-            self.sockets.pop((via, transport), None)
+        self.sockets.opened(via, transport, port)
 
     def dismissed(self) -> list[int]:
         """Numbers of sockets to be closed. Drained."""
-        dismissed, self._dismissed = self._dismissed, []
-        return dismissed
+        return self.sockets.dismissed()
 
     def deadline(self) -> float | None:
         """When ``tick`` has something to do; now where parts have acted and nothing was sent since."""
