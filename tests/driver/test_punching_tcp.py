@@ -82,7 +82,8 @@ def scene(loop: Loop) -> Iterator[Scene]:
 
 
 def endpoint_of(server: socket.socket, via: int = 1) -> Endpoint:
-    return Endpoint(TCP, *server.getsockname()[:2], via)
+    host, port = server.getsockname()[:2]
+    return Endpoint(TCP, host, port, via)
 
 
 def free_port() -> int:
@@ -192,9 +193,10 @@ def test_both_families_may_have_a_number(scene: Scene) -> None:
     except OSError:
         pytest.skip("this computer has no IPv6")
     other = scene.server()
-    for target in (endpoint_of(server), endpoint_of(other)):
+    targets = {endpoint_of(server), endpoint_of(other)}
+    for target in targets:
         scene.punch(target)
-        scene.loop.until(lambda target=target: ("opened", target) in scene.ways.said)
+    scene.loop.until(lambda: {note[1] for note in scene.ways.said if note[0] == "opened"} == targets)
     assert [note[0] for note in scene.ways.said].count("socket") == 2
 
 

@@ -95,7 +95,7 @@ def behind_nats(lab: Lab, folder: Path, verdict: str) -> tuple[End, End]:
 
 
 def meet(ends: tuple[End, End], skew: float, spread: int = 0) -> list[float]:
-    """Both are told to begin, the second later by ``skew``; the times that they took. ``spread``: wrong ports named beside the right one."""
+    """Both are told to begin, the second later by ``skew``; how long they took. ``spread``: wrong ports named, too."""
     ports = [end.start() for end in ends]
     at = time.monotonic() + SLACK
     for number, (end, other) in enumerate(zip(ends, reversed(ends), strict=True)):
@@ -107,7 +107,7 @@ def meet(ends: tuple[End, End], skew: float, spread: int = 0) -> list[float]:
 
 def test_two_firewalls_on_one_link(lab: Lab, tmp_path: Path) -> None:
     """Neither lets a connection in that it did not begin; both begin one."""
-    spaces = [lab.namespace(name) for name in ("one", "two")]
+    spaces = (lab.namespace("one"), lab.namespace("two"))
     names = lab.wire(*spaces)
     ends = []
     for number, (space, name) in enumerate(zip(spaces, names, strict=True), 1):
