@@ -33,7 +33,7 @@ class Attachment(Actor):
         self.segment: Network | None = None
         self.addresses: tuple[str, ...] = ()
         self.sockets = Sockets(port, crc32(b"%d %d" % (world.seed, len(world.actors))))
-        self.kernel = Kernel(world.clock, self)
+        self.kernel = Kernel(world.clock, self, self.sockets.random)
         self._inbox: list[tuple[Packet, Socket | None, int]] = []
 
     @property

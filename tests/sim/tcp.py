@@ -10,7 +10,7 @@
 
 A way is named by its endpoint. ``via`` 0: an outgoing connection from a port of its own, or an accepted one. Of a group
 (``via`` > 0) all connections share the group's port; an attempt that is refused is made again ``RETRY`` later, as the driver
-does. Once established, frames arrive in order and without loss; what waits until then is kept.
+does it. Once established, frames arrive in order and without loss; what waits until then is kept.
 
 Where the member's own segment blocks TCP, all vanishes without a word: a connection then takes ``KERNEL_ROOM`` and is full
 (``hold``), is told to be bad when more is sent after ``STALLED`` (``way_lossy``), and ends after ``USER_TIMEOUT``.
@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from random import Random
 from typing import Protocol
 
 from tests.sim.clock import Clock
@@ -38,8 +39,9 @@ CONNECT_TIMEOUT = 10.0
 BACK_OFF_FIRST, BACK_OFF_LAST = 1.0, 30.0
 """Seconds between failed attempts to one endpoint, doubling (``userlan.driver.framed``); a group's do not wait."""
 
-RETRY = 0.1
-"""Seconds after which a refused attempt of a group is made again (``userlan.driver``)."""
+RETRY = (0.05, 0.15)
+"""Seconds after which a refused attempt of a group is made again (``userlan.driver``). Were it the same on both sides, two whose SYNs
+did not cross once would go on in lockstep for ever."""
 
 KERNEL_ROOM = 256 * 1024
 """Octets that a kernel takes for a connection whose far end does not answer."""
@@ -83,12 +85,13 @@ class Connection:
 class Kernel:
     """All connections of a member."""
 
-    def __init__(self, clock: Clock, owner: Owner) -> None:
+    def __init__(self, clock: Clock, owner: Owner, random: Random) -> None:
         self.ways: dict[Endpoint, Connection] = {}
         self.syns = 0
         """SYNs sent for connections of groups: what punching costs."""
         self._clock = clock
         self._owner = owner
+        self._random = random
         self._by_tuple: dict[tuple[Address, Address], Connection] = {}
         self._opened = 0
         self._back_off: dict[Endpoint, tuple[float, float]] = {}
@@ -222,7 +225,7 @@ class Kernel:
         connection.state = CLOSED
         connection.since = -1.0
         del self._by_tuple[connection.local, connection.remote]
-        self._clock.call_later(RETRY, partial(self._retry, connection))
+        self._clock.call_later(self._random.uniform(*RETRY), partial(self._retry, connection))
 
     def _retry(self, connection: Connection) -> None:
         if self.ways.get(connection.endpoint) is connection and connection.state == CLOSED:

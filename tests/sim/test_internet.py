@@ -2,64 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import pytest
 
 from tests.sim.internet import Attachment, Internet
 from tests.sim.link import LinkProfile
 from tests.sim.nat import ADDRESS, ADDRESS_AND_PORT, ENDPOINT_INDEPENDENT, Nat, NatBehaviour
 from tests.sim.nat_behaviour import INCREMENTAL
+from tests.sim.talker import Talker, udp
 from tests.sim.world import World
 from userlan.wire.endpoint import Endpoint
-
-
-class Burst(NamedTuple):
-    data: bytes
-    segment: int
-    endpoint: Endpoint
-
-
-class Talker:
-    """A core that remembers what it got and sends what it was told to; ``mark``: the first byte of what it owns."""
-
-    def __init__(self, mark: bytes = b"", repeat_every: float = 0.0) -> None:
-        self.mark = mark
-        self.got: list[tuple[bytes, int, Endpoint, float]] = []
-        self.outgoing: list[Burst] = []
-        self.period = repeat_every
-        self.ticks: list[float] = []
-        self._next: float | None = 1000.0 + repeat_every if repeat_every else None
-
-    def say(self, data: bytes, endpoint: Endpoint, segment: int = 0) -> None:
-        self.outgoing.append(Burst(data, segment or len(data), endpoint))
-
-    def texts(self) -> list[bytes]:
-        return [entry[0] for entry in self.got]
-
-    def owns(self, data: bytes) -> bool:
-        return data.startswith(self.mark)
-
-    def receive(self, data: bytes, segment: int, source: Endpoint, now: float) -> None:
-        self.got.append((data, segment, source, now))
-
-    def datagrams(self, now: float) -> list[Burst]:
-        outgoing, self.outgoing = self.outgoing, []
-        return outgoing
-
-    def events(self) -> list[object]:
-        return []
-
-    def deadline(self) -> float | None:
-        return self._next
-
-    def tick(self, now: float) -> None:
-        self.ticks.append(now)
-        self._next = now + self.period
-
-
-def udp(host: str, port: int = 41414) -> Endpoint:
-    return Endpoint("udp", host, port)
 
 
 def test_bursts_are_cut_and_joined_and_take_the_delay_of_both_links() -> None:
