@@ -70,7 +70,5 @@ class Sockets:
 
     def dismissed(self) -> list[int]:
         """The numbers whose sockets are to be closed. Drained by the driver."""
-        if not self._dismissed:
-            return self._dismissed
         dismissed, self._dismissed = self._dismissed, []
         return dismissed
