@@ -41,7 +41,7 @@ _RATE_LIMIT: Final = 2**32 - 1
 
 
 class Grant(NamedTuple):
-    """What a grant says. ``rate``: octets a second for the pair, 0: the relay's own rule. ``tags``: of both ends, in order of their keys."""
+    """What a grant says. ``rate``: octets a second for the pair, 0: the relay's own rule. ``tags``: of both ends, lower key first."""
 
     key_id: bytes
     expiry: float
@@ -86,10 +86,9 @@ def seal(key: bytes, one: bytes, other: bytes, expiry: float, rate: int = 0) -> 
     """A grant for two public keys, in either order. ValueError where they are the same."""
     if one == other:
         raise ValueError("a grant is for two ends")
-    body = b"".join(
-        (key_id(key), int(expiry).to_bytes(8, "big"), min(max(rate, 0), _RATE_LIMIT).to_bytes(4, "big"))
-        + tuple(tag(key, end) for end in sorted((one, other)))
-    )
+    lower, higher = sorted((one, other))
+    numbers = int(expiry).to_bytes(8, "big") + min(max(rate, 0), _RATE_LIMIT).to_bytes(4, "big")
+    body = key_id(key) + numbers + tag(key, lower) + tag(key, higher)
     return body + _hash(key, b"seal", body, size=SEAL_SIZE)
 
 
