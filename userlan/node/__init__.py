@@ -24,6 +24,7 @@ Parts
 ``peers``       one pair's state: introduction, liveness by echo, latency
 ``peer_table``  all of them; budget for each target address
 ``bulk``        a TCP connection beside UDP, for bulk alone
+``introducer``  members introduce members, where no mediator is there
 ``gossip``      what members tell each other: evictions, proofs, the ciphers that they take
 ``keyring``     secrets of networks, pre-shared keys, who proved to know them
 ``lookup``      who is who, for bridges and embedding programs

@@ -33,6 +33,7 @@ from userlan.node.bulk import BulkWays
 from userlan.node.conductor import Conductor
 from userlan.node.events import MemoryChanged, NodeEvent
 from userlan.node.gossip import Gossip
+from userlan.node.introducer import Introducer
 from userlan.node.keyring import Keyring
 from userlan.node.lookup import Lookup
 from userlan.node.mediators import Mediators
@@ -102,6 +103,7 @@ class Node:
         self.peers = PeerTable(self.device, self.host, self.roster, self.keyring, memory, keepalive)
         self.bulk = BulkWays(self.device, self.peers.links, bulk_over_tcp)
         self.gossip = Gossip(self.host, self.roster, self.keyring, self.device)
+        self.introducer = Introducer(self.host, self.roster, self.device, self.peers.links, entropy)
         self.mediators = Mediators(self.device, self.host, self.roster, self.keyring, memory, self.counters, entropy)
         self.links = self.mediators.links
         self._timed: tuple[Timed, ...] = (self.host, self.device, self.peers, self.gossip, self.membership.requests)
@@ -254,6 +256,7 @@ class Node:
         first = not self._candidates
         self._candidates = candidates
         self.peers.own_endpoints = frozenset(own)
+        self.introducer.candidates = candidates
         for link in self.links.values():
             if link.state is LinkState.READY:
                 link.send(Candidates(candidates), now)
@@ -261,6 +264,7 @@ class Node:
                 link.network_changed(now)
         if not first:
             self.peers.network_changed(now)
+            self.introducer.tell_all(now)
 
     def start(self, now: float) -> None:
         """Reach for the peers where they were last, without waiting for a mediator."""
@@ -291,6 +295,7 @@ class Node:
         self.peers.follow(changes, now)
         for key in changes.removed:
             self.bulk.forget(key)
+            self.introducer.forget(key)
         for address in self.roster.own_addresses:
             self.host.add_address(address)
 

@@ -48,8 +48,13 @@ class Step(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One side's. ``technique`` is for people and for learning; ``give_up``: seconds after the start when it has failed."""
+    """One side's. ``technique`` is for people and for learning; ``give_up``: seconds after the start when it has failed.
+
+    ``hold``: seconds after the start at which the candidates get their first packet: later than the steps, where each packet to a new
+    endpoint would move the next outside port, or where it must not come before the other side's own.
+    """
 
     technique: Text = "candidates"
     steps: Annotated[tuple[Step, ...], Meta(max_length=MAX_STEPS)] = ()
     give_up: Seconds = 5.0
+    hold: Seconds = 0.0
