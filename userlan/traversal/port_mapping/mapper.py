@@ -191,7 +191,7 @@ class PortMapper:
             self.state = State.MAPPED
             shortest = min(grant.lifetime for grant in chosen.granted.values())
             self._at = now + max(LEAST_RENEWAL, min(shortest / 2, LONGEST_RENEWAL))
-        if chosen.granted:
+        if chosen.granted and not chosen.asking:
             endpoints = (Endpoint(transport, grant.host, grant.port) for transport, grant in sorted(chosen.granted.items(), reverse=True))
             self._tell(Mapped(chosen.name, tuple(endpoints)))
 
