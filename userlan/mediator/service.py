@@ -162,6 +162,13 @@ class Mediator:
     def way_lossy(self, endpoint: Endpoint) -> None:
         """Nothing else would be better: clients come by framed TCP where UDP is blocked."""
 
+    def socket_opened(self, via: int, transport: str, port: int) -> None:
+        """It opens none: those that it is given are listened on."""
+
+    def dismissed(self) -> list[int]:
+        """Nor does it close any."""
+        return []
+
     def deadline(self) -> float | None:
         """When ``tick`` has something to do."""
         times = [
