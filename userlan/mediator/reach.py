@@ -14,9 +14,12 @@ the observed
 ``local``, private        where both have one public address, or either is seen on a private address: one LAN
 ``local``, loopback       where both are seen on loopback
 ``local``, public         never: nobody saw it
+``mapped``                where its host is that of the observed, whatever the port: a router maps it to the member (RFC 6887, UPnP)
 ``colocated``             where the member sits at the mediator's own address: the other puts in the address by which
                           it reaches the mediator
 ========================  ==========================================================================================
+
+A mapping is only the member's word for what its router said: at another host than the observed it could be anybody's.
 
 A session that comes by framed TCP has an observed port at which nothing listens, so that endpoint is not named.
 """
@@ -26,7 +29,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Collection, Iterable
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from userlan.control.messages import MAX_CANDIDATES, Candidate
 from userlan.traversal.candidates import is_private
@@ -91,18 +94,20 @@ def _in_order(member: Sight, reader: Sight) -> Iterable[Candidate]:
     one_site = site(seen.host) == site(reader_seen.host)
     one_lan = one_site or "private" in (own, other) or "loopback" in (own, other)
     both_loopback = own == other == "loopback"
-    if seen.transport == UDP and (
-        own == "public" or both_loopback or (own == "private" and (one_site or other in ("private", "loopback")))
-    ):
+    means_the_same = own == "public" or (own == "private" and (one_site or other in ("private", "loopback")))
+    if seen.transport == UDP and (means_the_same or both_loopback):
         yield Candidate(seen.host, seen.port, "udp", "observed")
     if member.colocated:
         if seen.transport == UDP:
             yield Candidate("", seen.port, "udp", "colocated")
-        for candidate in member.offered:
+        for candidate in (one for one in member.offered if one.kind != "mapped"):
             yield Candidate("", candidate.port, candidate.transport, "colocated")
     for candidate in member.offered:
         kind = scope(candidate.host)
-        if (
+        if candidate.kind == "mapped":
+            if candidate.host == seen.host and means_the_same:
+                yield candidate
+        elif (
             (candidate.host == seen.host and kind == "public")
             or (kind == "private" and one_lan)
             or (kind == "loopback" and both_loopback)
@@ -111,9 +116,10 @@ def _in_order(member: Sight, reader: Sight) -> Iterable[Candidate]:
 
 
 def accepted(offered: Iterable[Candidate]) -> tuple[Candidate, ...]:
-    """What is kept of a node's own endpoints: numeric usable hosts in their plain form, each once, all ``local``."""
+    """What is kept of a node's own endpoints: numeric usable hosts in their plain form, each once, all ``local`` or ``mapped``."""
     kept: dict[Candidate, None] = {}
     for candidate in offered:
         if candidate.transport in (UDP, TCP) and scope(candidate.host) != "unusable":
-            kept[Candidate(unmapped(candidate.host), candidate.port, candidate.transport, "local")] = None
+            kind: Literal["local", "mapped"] = "mapped" if candidate.kind == "mapped" else "local"
+            kept[Candidate(unmapped(candidate.host), candidate.port, candidate.transport, kind)] = None
     return tuple(kept)[:MAX_CANDIDATES]
