@@ -60,7 +60,8 @@ def classify(seen: Evidence) -> Classification:
     """What the NAT does, as far as the evidence goes; what it does not tell is ``unknown`` or None."""
     udp, tcp = seen.of(UDP), seen.of(TCP)
     mapping, tcp_mapping = mapping_of(udp), mapping_of(tcp)
-    ports, tcp_ports = estimate(_mapped(udp)), estimate(_mapped(tcp))
+    ports = estimate(_mapped(udp), _made(seen, UDP, mapping.dependence))
+    tcp_ports = estimate(_mapped(tcp), _made(seen, TCP, tcp_mapping.dependence))
     translated = _translated(seen)
     filtering = _filtering(seen)
     passes, tcp_passes = _passes(seen, UDP), _passes(seen, TCP)
@@ -139,6 +140,16 @@ def _mapped(sightings: list[Sighting]) -> list[Mapped]:
     for one in sightings:
         found.setdefault((one.via, one.seen), Mapped(one.inside, *one.seen, one.at))
     return list(found.values())
+
+
+def _made(seen: Evidence, transport: str, mapping: Dependence) -> list[float]:
+    """When each of the own mappings was made, whether it was seen or not."""
+    fields = {"endpoint-independent": 0, "address-dependent": 1}.get(mapping, 2)
+    made: dict[tuple[object, ...], float] = {}
+    for (sent, via, *target), at in seen.sent.items():
+        if sent == transport and ":" not in str(target[0]):
+            made.setdefault((via, *target[:fields]), at)
+    return list(made.values())
 
 
 def _mapping_lines(sightings: list[Sighting], mapping: MappingFound) -> tuple[str, ...]:
@@ -237,9 +248,10 @@ def _nested(seen: Evidence) -> Finding[bool | None]:
     if seen.external and outside:
         line = f"the router calls {seen.external} its outside address; seen as {', '.join(sorted(outside))}"
         return Finding(seen.external not in outside or is_private(seen.external), (line,))
-    if seen.shallow is True:
+    tells = seen.other_port is False        # else the way in was open anyway
+    if tells and seen.shallow is True:
         return Finding(False, ("what the first router alone had let out opened the whole way in",))
-    if seen.shallow is False:
+    if tells and seen.shallow is False:
         return Finding(True, ("what the first router alone had let out did not open the way in; what went further did",))
     return Finding(None, ("the router names no outside address, and the filter tells nothing of the way",))
 
