@@ -36,7 +36,7 @@ class Question:
     """One question by own socket ``via``. ``purpose`` is the asker's own word for it.
 
     ``tries`` and ``interval`` (0: from the round trips) bound it. ``opener``: before each packet of it another one goes from the same
-    socket to that endpoint, dropped after ``ttl`` hops, whose answer is of no interest. ``reply`` comes from ``source``.
+    socket to that endpoint, dropped after ``ttl`` hops, whose answer is of no interest. ``hears``: the own socket that is answered, where it is another one.
     """
 
     point: Point
@@ -50,6 +50,7 @@ class Question:
     interval: float = 0.0
     opener: Point | None = None
     ttl: int = 0
+    hears: int = -1
     transaction: bytes = b""
     order: int = 0
     first_at: float = 0.0
@@ -108,7 +109,7 @@ class Asking:
         """The question that a datagram answers; None where it answers none that is open."""
         transaction = bytes(data[24:32])        # of a reply (``observation``); nothing is believed before the MAC is checked
         question = self._open.get(transaction)
-        if question is None or source.via != question.via:
+        if question is None or source.via != (question.via if question.hears < 0 else question.hears):
             return None
         question.reply = self._seal(question.point.key).read_reply(data)
         if question.reply is None:

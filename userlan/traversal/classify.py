@@ -168,7 +168,7 @@ def _allocation_lines(sightings: list[Sighting], ports: Estimate) -> tuple[str, 
         return (f"{len(mapped)} mappings are too few to tell",)
     first = {
         "preserving": f"{ports.fit:.0%} of {len(mapped)} mappings have the port that the socket has",
-        "incremental": f"each of {len(mapped)} mappings is {ports.step:+d} from the one before, but for {ports.rate:.0f} a second of others",
+        "incremental": f"each of {len(mapped)} mappings is {ports.step:+d} from the one before, others make {ports.rate:.0f} a second",
         "chunked": f"all {len(mapped)} mappings lie within ports {ports.low} to {ports.high}, in no order",
         "random": f"{len(mapped)} mappings lie in no order, within ports {ports.low} to {ports.high}",
     }[ports.kind]

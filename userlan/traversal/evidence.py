@@ -10,7 +10,10 @@ from userlan.wire.endpoint import host_port
 
 
 class Sighting(NamedTuple):
-    """Own socket ``via`` (local ``inside`` port, 0: unknown) asked ``target`` at time ``at`` and was seen at ``seen``; ``order`` among those of one time."""
+    """Own socket ``via`` (local ``inside`` port, 0: unknown) asked ``target`` at time ``at`` and was seen at ``seen``.
+
+    ``order`` is its place among those of one time.
+    """
 
     transport: str
     via: int
@@ -32,6 +35,9 @@ class Asked(NamedTuple):
     answered: int = 0
 
 
+NOBODY = Asked()
+
+
 @dataclass
 class Evidence:
     """``None`` is: not tried, or not to be told. ``udp`` and ``tcp`` are of IPv4.
@@ -46,9 +52,9 @@ class Evidence:
     sightings: list[Sighting] = field(default_factory=list)
     sent: dict[tuple[str, int, str, int], float] = field(default_factory=dict)
     """When the first packet left, for each transport, own socket, far address and port: each may have made a mapping."""
-    udp: Asked = Asked()
-    udp6: Asked = Asked()
-    tcp: Asked = Asked()
+    udp: Asked = NOBODY
+    udp6: Asked = NOBODY
+    tcp: Asked = NOBODY
     other_host: bool | None = None
     other_port: bool | None = None
     other_host6: bool | None = None

@@ -58,8 +58,10 @@ class Seen(NamedTuple):
 
 
 class Netcheck:
-    """One measurement. ``points`` are the vantages' endpoints, the preferred vantage's first; ``others`` are the keys of those vantages that
-    can have another host answer; ``sockets`` are ``SOCKETS`` fresh numbers. It ends by itself: ``done``.
+    """One measurement; it ends by itself: ``done``.
+
+    ``points`` are the vantages' endpoints, the preferred vantage's first; ``others`` are the keys of those vantages that can have another
+    host answer; ``sockets`` are ``SOCKETS`` fresh numbers.
     """
 
     def __init__(
