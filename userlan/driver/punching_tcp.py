@@ -22,6 +22,7 @@ several of the peer's ports can be tried from one mapping, and servers asked how
 from __future__ import annotations
 
 import errno
+import random
 import socket
 from collections import Counter
 from collections.abc import Callable
@@ -39,8 +40,10 @@ if TYPE_CHECKING:
     from userlan.driver.framed import FramedConnection
 
 RETRY_INTERVAL = 0.1
-"""Seconds between attempts that are answered by RST or ICMP: each is a new chance for the SYNs to cross, which they do within a one-way
-delay (tens of milliseconds) once both ends try."""
+"""Seconds between attempts that are answered by RST or ICMP, on average: each is a new chance for the SYNs to cross, for which they must
+leave within a one-way delay of each other."""
+RETRY_SPREAD = 0.5
+"""Share by which each interval is longer or shorter: two ends that always waited alike would miss each other for ever."""
 PUNCH_TIMEOUT = 20.0
 """Seconds after which an endpoint is given up, whether or not the core has remembered to: a kernel's fourth SYN leaves after 15 s."""
 MAX_GROUPS = 64
@@ -210,7 +213,8 @@ class _Punch:
 
     def _again(self) -> None:
         self._drop()
-        self._retry = self._reactor.callLater(RETRY_INTERVAL, self._connect)
+        wait = RETRY_INTERVAL * random.uniform(1 - RETRY_SPREAD, 1 + RETRY_SPREAD)
+        self._retry = self._reactor.callLater(wait, self._connect)
 
     def _drop(self) -> None:
         current, self._socket = self._socket, None
