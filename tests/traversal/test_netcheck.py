@@ -75,7 +75,7 @@ def test_one_address_alone_tells_what_it_can_and_says_what_it_assumes(name: str)
     if box.mapping == ENDPOINT_INDEPENDENT:
         assert "only one address was asked" in found.evidence["mapping"][0]
         assert found.nat.confidence < 0.9
-        filtering = {ENDPOINT_INDEPENDENT: ADDRESS}.get(box.filtering, box.filtering)
+        filtering = ADDRESS if box.filtering == ENDPOINT_INDEPENDENT else box.filtering
         assert found.nat.udp.filtering == filtering
     if name == "full cone":
         assert "it may be endpoint-independent" in found.evidence["filtering"][1]
