@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable
 
 from userlan.control import refusals
 from userlan.control.frames import Undecodable, encode
+from userlan.control.meeting import Outcome, Reachability
 from userlan.control.messages import (
     PROTOCOL_VERSION,
     Bye,
@@ -31,7 +32,7 @@ from userlan.control.messages import (
 from userlan.mediator.accounts import Account, Accounts
 from userlan.mediator.effects import Effect, Entered, Parted, Publish, RefusalError, Tell
 from userlan.mediator.events import MediatorEvent, NodeOffline, NodeOnline, StoreFailed
-from userlan.mediator.limits import source_name
+from userlan.mediator.limits import Buckets, Limits, source_name
 from userlan.mediator.matchmaker import Matchmaker
 from userlan.mediator.presence import PING_INTERVAL, Presence
 from userlan.mediator.reach import accepted, is_colocated
@@ -57,6 +58,7 @@ class Desk:
         matchmaker: Matchmaker,
         own_hosts: Collection[str],
         agent: str,
+        limits: Limits,
     ) -> None:
         self._accounts = accounts
         self._requests = requests
@@ -65,6 +67,7 @@ class Desk:
         self._matchmaker = matchmaker
         self._own_hosts = own_hosts
         self._agent = agent
+        self._reachabilities = Buckets(limits.reachability_rate, limits.reachability_burst, limits.remembered)
         self._written: dict[Session, None] = {}
         self._members: dict[bytes, None] = {}
         self._events: list[MediatorEvent] = []
@@ -117,6 +120,13 @@ class Desk:
                 if not self._matchmaker.meet(session.key, message.peer, now):
                     self.counters["meetings-refused"] += 1
                     self._refuse(session, refusals.NO_SUCH_PEER, "no such peer is online in your networks")
+            case Reachability():
+                if self._reachabilities.take(session.key, now):
+                    self._matchmaker.classified(session.key, message.nat, now)
+                else:
+                    self.counters["reachability-limited"] += 1
+            case Outcome():
+                self._matchmaker.outcome(session.key, message, now)
             case Create() | Join() | Prove() | Leave() | Nick() | Lock() | Evict():
                 self._apply(self._requests.handle(account, message, now), now)
         return ""
@@ -153,7 +163,7 @@ class Desk:
         self._send(session, Ping(self._token))
 
     def introduce(self, now: float) -> None:
-        """Sends the introductions that are due."""
+        """Sends the introductions and measurements that are due."""
         for introduction in self._matchmaker.due(now):
             session = self._sessions.ready(introduction.key)
             if session is not None:

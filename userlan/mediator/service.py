@@ -103,7 +103,7 @@ class Mediator:
         accounts = Accounts(directory, self._presence, limits, address_range, wall_offset)
         requests = Requests(accounts, self.public_key, entropy)
         self._desk = Desk(
-            accounts, requests, self._sessions, self._presence, self._matchmaker, frozenset(own_hosts), agent
+            accounts, requests, self._sessions, self._presence, self._matchmaker, frozenset(own_hosts), agent, limits
         )
         self._keys: dict[bytes, bytes] = {}  # inner address → key, of the device's peers
         self._openings = Buckets(limits.opening_rate, limits.opening_burst, limits.remembered)
@@ -219,6 +219,7 @@ class Mediator:
             "sessions": len(self._sessions),
             "online": len(self._presence),
             "waiting": sum(session.waiting for session in self._sessions),
+            "introductions": self._matchmaker.status(),
             "counters": dict(sorted((self.counters + self._desk.counters + self._matchmaker.counters).items())),
         }
 
