@@ -44,7 +44,7 @@ class Backoff:
         """A punch failed; returns the seconds until the next may be."""
         before = self._failures.pop(pair, None)
         number = before.number + 1 if before is not None and before.circumstances == circumstances else 1
-        pause = BASE * min(LONGEST, 2 ** min(number - 1, 16))
+        pause = BASE * float(min(LONGEST, 1 << min(number - 1, 16)))
         self._failures[pair] = _Failure(number, now + pause, circumstances)
         if len(self._failures) > MAX_PAIRS:
             self._failures.popitem(last=False)
