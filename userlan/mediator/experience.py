@@ -1,6 +1,7 @@
 """What came of the punches so far: which technique works between which kinds of NAT.
 
-A kind is a NAT's behaviour reduced to what plans depend on; a pair of kinds has no order. For each such pair and
+A kind is a NAT's behaviour reduced to what plans depend on; a pair of kinds has no order, and those behind one public
+address are apart from the others. For each such pair and
 technique there are two counts, of punches that met and of punches that failed; both halve every ``HALF_LIFE`` seconds,
 so that what was learned under other circumstances wears off. ``of`` makes of them what ``make_plans`` takes: -1 never,
 1 always, near 0 where little is known.
@@ -28,7 +29,7 @@ MAX_ENTRIES = 4096
 REPORTS = 4.0
 #: Public addresses whose reports are counted apart, for one entry. Further ones count as one.
 MAX_WITNESSES = 32
-#: Public addresses, on the side that has fewer, of which failures must come before a technique is called hopeless.
+#: Public addresses from which reports must have come before a technique is called hopeless.
 WITNESSES = 4
 #: Failures, less what has worn off, from which on a technique without any success is hopeless.
 HOPELESS = 8.0
@@ -38,18 +39,18 @@ DOUBT = 2.0
 EXPLORE = 16
 
 Kind = tuple[str, ...]
-KindPair = tuple[Kind, Kind]
+KindPair = tuple[Kind, Kind, bool]
 
 
 def kind(nat: NatBehaviour) -> Kind:
     """A NAT reduced to what decides how it is met: two members with equal kinds are punched alike."""
-    return (*_policy(nat.udp), *_policy(nat.tcp), nat.pooling, nat.early)
+    return (*_policy(nat.udp), *_policy(nat.tcp), nat.pooling, nat.early, f"{nat.hairpin} {nat.nested} {nat.ipv6}")
 
 
-def kinds(a: NatBehaviour, b: NatBehaviour) -> KindPair:
-    """The kinds of a pair, without order."""
+def kinds(a: NatBehaviour, b: NatBehaviour, together: bool) -> KindPair:
+    """The kinds of a pair, without order. ``together``: behind one public address, where other techniques work."""
     one, other = kind(a), kind(b)
-    return (one, other) if one <= other else (other, one)
+    return (one, other, together) if one <= other else (other, one, together)
 
 
 def _policy(policy: Policy) -> tuple[str, ...]:
@@ -93,7 +94,7 @@ class _Entry:
     @property
     def hopeless(self) -> bool:
         """Whether it has never worked in all that is remembered, for enough who tried."""
-        return self.met < 1 / 8 and self.failed >= HOPELESS and len(self.sites) > WITNESSES
+        return self.met < 1 / 8 and self.failed >= HOPELESS and len(self.sites) >= WITNESSES
 
     @property
     def score(self) -> float:

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from userlan.control.meeting import Introduce, Measure
 from userlan.mediator.backoff import Pair
+from userlan.mediator.experience import KindPair, kinds
 from userlan.mediator.member import Member
 from userlan.mediator.reach import site
 from userlan.traversal.nat import UNKNOWN, NatBehaviour, Policy
@@ -58,6 +59,16 @@ class Negotiation:
     def sites(self) -> tuple[bytes, bytes]:
         """Both sides' public addresses."""
         return (self.members[0].site, self.members[1].site)
+
+    @property
+    def together(self) -> bool:
+        """Whether both are behind one public address."""
+        return self.members[0].site == self.members[1].site
+
+    @property
+    def kinds(self) -> KindPair:
+        """What is learned is learned of these."""
+        return kinds(*self.nats, self.together)
 
     @property
     def costly(self) -> bool:

@@ -35,7 +35,7 @@ from typing import Protocol
 from userlan.control.meeting import MAX_MEASURED, EndpointList, Introduce, Measure, OfferList, Outcome
 from userlan.mediator.background import Background
 from userlan.mediator.backoff import Backoff, Pair
-from userlan.mediator.experience import Experience, kinds
+from userlan.mediator.experience import Experience
 from userlan.mediator.member import Member
 from userlan.mediator.negotiation import (
     Introduction,
@@ -224,7 +224,7 @@ class Negotiations:
     # --- inside ------------------------------------------------------------------------------------------------------
 
     def _prepare(self, negotiation: Negotiation, now: float) -> tuple[list[Introduction], bool]:
-        negotiation.experience = self.experience.of(kinds(*negotiation.nats), now)
+        negotiation.experience = self.experience.of(negotiation.kinds, now)
         verdict = self._plan(negotiation, now)
         needs = self._needs(negotiation, verdict)
         taken = self._locks.take(negotiation, needs, now + MAX_HOLD) if needs else True
@@ -294,11 +294,9 @@ class Negotiations:
         verdict = self._planner(*sides, start=now + max(ways) + SLACK, experience=negotiation.experience)
         plans = tuple(permitted(plan, sides[1 - number].host) for number, plan in enumerate(verdict.plans))
         negotiation.verdict = verdict = verdict._replace(plans=(plans[0], plans[1]))
-        one_site = negotiation.sites[0] == negotiation.sites[1]
-        negotiation.sockets = (
-            0 if one_site or not sides[0].host else min(verdict.measure[0], MAX_MEASURED),
-            0 if one_site or not sides[1].host else min(verdict.measure[1], MAX_MEASURED),
-        )
+        unseen = [negotiation.together or not side.host for side in sides]
+        wanted = [0 if blind else min(sockets, MAX_MEASURED) for blind, sockets in zip(unseen, verdict.measure, strict=True)]
+        negotiation.sockets = (wanted[0], wanted[1])
         return verdict
 
     def _needs(self, negotiation: Negotiation, verdict: Verdict) -> list[tuple[bytes, bytes]]:
@@ -377,20 +375,17 @@ class Negotiations:
         self._end(negotiation)
 
     def _learn(self, negotiation: Negotiation, verdict: Verdict, one: str, other: str, now: float) -> None:
-        """Both sides' words: they count where they agree, and the NATs were between the two."""
+        """Both sides' words: they count where they agree."""
         if bool(one) != bool(other):
             self.counters["outcomes-contrary"] += 1
             return
-        sites = negotiation.sites
-        if sites[0] == sites[1]:
-            return
         by_plan = not one or verdict.technique in (one, other)
         technique = verdict.technique if by_plan else "candidates"
-        self.experience.record(kinds(*negotiation.nats), technique, bool(one), sites, now)
+        self.experience.record(negotiation.kinds, technique, bool(one), negotiation.sites, now)
         if not one:
             for number, member in enumerate(negotiation.members):
                 if negotiation.sockets[number]:
-                    member.doubt(sites[1 - number])
+                    member.doubt(negotiation.sites[1 - number])
 
     def _supersede(self, negotiation: Negotiation) -> None:
         """The pair begins anew; what comes of the earlier introduction may still be told."""
