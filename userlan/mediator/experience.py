@@ -27,7 +27,7 @@ HALF_LIFE = 86_400.0
 MAX_ENTRIES = 4096
 #: Punches of one public address that count for one entry in one half-life.
 REPORTS = 4.0
-#: Public addresses whose reports are counted apart, for one entry. Further ones count as one.
+#: Public addresses whose reports are counted apart, for one entry. Further ones are one, that counts as much as all these.
 MAX_WITNESSES = 32
 #: Public addresses from which reports must have come before a technique is called hopeless.
 WITNESSES = 4
@@ -82,7 +82,7 @@ class _Entry:
     def admits(self, sites: tuple[bytes, bytes]) -> bool:
         """Whether a report of two addresses still counts; it is counted then."""
         names = {self._name(site) for site in sites}
-        if any(self.sites.get(name, 0.0) + 1.0 > REPORTS for name in names):
+        if any(self.sites.get(name, 0.0) + 1.0 > (REPORTS if name else REPORTS * MAX_WITNESSES) for name in names):
             return False
         for name in names:
             self.sites[name] = self.sites.get(name, 0.0) + 1.0
