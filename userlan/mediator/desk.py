@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 
-import msgspec
-
 from userlan.control import refusals
 from userlan.control.frames import Undecodable, encode
-from userlan.control.meeting import PoolKey, RelayDelays, Serve, Vantages
+from userlan.control.meeting import Outcome, PoolKey, Reachability, RelayDelays, Serve, Vantages
 from userlan.control.messages import (
     PROTOCOL_VERSION,
     Bye,
@@ -34,7 +32,7 @@ from userlan.control.messages import (
 from userlan.mediator.accounts import Account, Accounts
 from userlan.mediator.effects import Effect, Entered, Parted, Publish, RefusalError, Tell
 from userlan.mediator.events import MediatorEvent, NodeOffline, NodeOnline, RelayGone, RelayJoined, StoreFailed
-from userlan.mediator.limits import source_name
+from userlan.mediator.limits import Buckets, Limits, source_name
 from userlan.mediator.matchmaker import Matchmaker
 from userlan.mediator.presence import PING_INTERVAL, Presence
 from userlan.mediator.reach import accepted, is_colocated
@@ -64,6 +62,7 @@ class Desk:
         relays: Relays,
         own_hosts: Collection[str],
         agent: str,
+        limits: Limits,
     ) -> None:
         self._accounts = accounts
         self._requests = requests
@@ -73,6 +72,7 @@ class Desk:
         self._relays = relays
         self._own_hosts = own_hosts
         self._agent = agent
+        self._reachabilities = Buckets(limits.reachability_rate, limits.reachability_burst, limits.remembered)
         self._written: dict[Session, None] = {}
         self._members: dict[bytes, None] = {}
         self._events: list[MediatorEvent] = []
@@ -133,6 +133,13 @@ class Desk:
                 if not self._matchmaker.meet(session.key, message.peer, now):
                     self.counters["meetings-refused"] += 1
                     self._refuse(session, refusals.NO_SUCH_PEER, "no such peer is online in your networks")
+            case Reachability():
+                if self._reachabilities.take(session.key, now):
+                    self._matchmaker.classified(session.key, message.nat, now)
+                else:
+                    self.counters["reachability-limited"] += 1
+            case Outcome():
+                self._matchmaker.outcome(session.key, message, now)
             case Create() | Join() | Prove() | Leave() | Nick() | Lock() | Evict():
                 self._apply(self._requests.handle(account, message, now), now)
         return ""
@@ -175,12 +182,11 @@ class Desk:
             self._send(session, message)
 
     def introduce(self, now: float) -> None:
-        """Sends the introductions that are due."""
+        """Sends the introductions and measurements that are due."""
         for introduction in self._matchmaker.due(now):
-            session, message = self._sessions.ready(introduction.key), introduction.message
+            session = self._sessions.ready(introduction.key)
             if session is not None:
-                offers, _ = self._relays.offers_for(introduction.key, message.peer, now)
-                self._send(session, msgspec.structs.replace(message, relays=offers))
+                self._send(session, introduction.message)
         for key, told in self._relays.due(now):
             session = self._sessions.ready(key)
             if session is not None:

@@ -105,13 +105,21 @@ class Mediator:
         self._directory = directory
         self._limits = limits
         self._presence = Presence(wall_offset, now)
-        self._matchmaker = Matchmaker(entropy=entropy, now=now)
         self._relays = Relays(grants.secret_from(private_key), relay_keys, own_hosts, wall_offset, now)
+        self._matchmaker = Matchmaker(entropy=entropy, now=now, offers=self._relays.offers_for)
         self._sessions = Sessions(limits)
         accounts = Accounts(directory, self._presence, limits, address_range, wall_offset)
         requests = Requests(accounts, self.public_key, entropy)
         self._desk = Desk(
-            accounts, requests, self._sessions, self._presence, self._matchmaker, self._relays, frozenset(own_hosts), agent
+            accounts,
+            requests,
+            self._sessions,
+            self._presence,
+            self._matchmaker,
+            self._relays,
+            frozenset(own_hosts),
+            agent,
+            limits,
         )
         self._points = VantagePoints(self.public_key, self._relays, entropy)
         self._desk.vantages = self._points.message
@@ -242,11 +250,13 @@ class Mediator:
 
     def status(self) -> dict[str, object]:
         """Figures for a person who looks after the mediator, fit for JSON."""
+        counters = self.counters + self._desk.counters + self._matchmaker.counters + self._points.counters
         return {
             "sessions": len(self._sessions),
             "online": len(self._presence),
             "waiting": sum(session.waiting for session in self._sessions),
-            "counters": dict(sorted((self.counters + self._desk.counters + self._matchmaker.counters + self._points.counters).items())),
+            "introductions": self._matchmaker.status(),
+            "counters": dict(sorted(counters.items())),
         }
 
     def _asked(self, part: Part, source: Endpoint, now: float) -> None:

@@ -36,7 +36,8 @@ class Question:
     """One question by own socket ``via``. ``purpose`` is the asker's own word for it.
 
     ``tries`` and ``interval`` (0: from the round trips) bound it. ``opener``: before each packet of it another one goes from the same
-    socket to that endpoint, dropped after ``ttl`` hops, whose answer is of no interest. ``hears``: the own socket that is answered, where it is another one.
+    socket to that endpoint, dropped after ``ttl`` hops, whose answer is of no interest. ``hears``: the
+    own socket that is answered, where it is another one.
     """
 
     point: Point
