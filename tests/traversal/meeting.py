@@ -8,11 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from msgspec import convert
+from msgspec.structs import replace
+
 from tests.sim.attachment import Attachment
 from tests.sim.internet import Internet
 from tests.sim.link import LinkProfile
 from tests.sim.nat import Nat
-from tests.sim.nat_behaviour import CHUNKED, MOVES
+from tests.sim.nat_behaviour import MOVES
 from tests.sim.nat_behaviour import NatBehaviour as Box
 from tests.sim.world import World
 from userlan.control.meeting import Introduce, Measure, ServerEndpoint
@@ -20,7 +23,7 @@ from userlan.control.messages import Candidate
 from userlan.node.punching import Punching, PunchingEvent
 from userlan.node.sockets import Sockets
 from userlan.traversal.nat import NatBehaviour, Policy
-from userlan.traversal.observation import Request, Seal, tag_of
+from userlan.traversal.observation import Request, Seal
 from userlan.traversal.plans import Side, Sighting, Verdict, make_plans
 from userlan.traversal.punch import PathAnswered
 from userlan.traversal.vantage import Observation, Vantage
@@ -128,17 +131,19 @@ def behaviour(box: Box) -> NatBehaviour:
     def policy(transport: str) -> Policy:
         of = box.of(transport)
         allocation = {"overloaded": "preserving"}.get(of.allocation, of.allocation)
-        wide = allocation in ("random",)
-        return Policy(
-            passes=transport not in box.blocked and not (transport == "tcp" and box.tcp_ports),
-            mapping=of.mapping, filtering=of.filtering, allocation=allocation,
-            step=of.step if allocation == "incremental" else 0,
-            low=of.low if wide else 0, high=of.high if wide else 0,
-            rate=of.load if allocation == "incremental" else 0.0,
-        )  # fmt: skip
+        wide = allocation == "random"
+        words = {
+            "passes": transport not in box.blocked and not (transport == "tcp" and box.tcp_ports),
+            "mapping": of.mapping, "filtering": of.filtering, "allocation": allocation,
+            "step": of.step if allocation == "incremental" else 0,
+            "low": of.low if wide else 0, "high": of.high if wide else 0,
+            "rate": of.load if allocation == "incremental" else 0.0,
+        }  # fmt: skip
+        return convert(words, Policy)
 
     early = "moves" if box.early == MOVES else "harmless"
-    return NatBehaviour(policy("udp"), policy("tcp"), True, box.pooling, box.hairpin, False, early)
+    words = {"translated": True, "pooling": box.pooling, "hairpin": box.hairpin, "nested": False, "early": early}
+    return replace(convert(words, NatBehaviour), udp=policy("udp"), tcp=policy("tcp"))
 
 
 @dataclass
@@ -225,11 +230,10 @@ class Pair:
         self.world.run(self.one_way)
         before = len(self.watcher.seen)
         vantage = ServerEndpoint(self.server.host, self.server.port, verdict.transport)
-        tokens = []
-        for number, (end, count) in enumerate(zip(self.ends, verdict.measure, strict=True)):
-            tokens.append(tag_of(self.token))
+        for end, count in zip(self.ends, verdict.measure, strict=True):
             if count:
-                end.punching.measure(Measure(self.token, count, (vantage,), verdict.transport), MEDIATOR_KEY, (self.server,), self.world.now)
+                message = Measure(self.token, count, (vantage,), verdict.transport)
+                end.punching.measure(message, MEDIATOR_KEY, (self.server,), self.world.now)
         end_at = self.world.now + MEASURED_WITHIN
         hosts = [nat.addresses for nat in self.nats]
         wanted = list(verdict.measure)
@@ -243,8 +247,3 @@ class Pair:
             sightings = [Sighting(one.index, one.endpoint.host, one.endpoint.port, one.at) for one in seen[number].values()]
             done.append(side._replace(measured=tuple(sorted(sightings))))
         return done[0], done[1]
-
-
-def chunk_of(box: Box) -> int:
-    """Ports that a box draws from."""
-    return box.chunk if box.allocation == CHUNKED else box.high - box.low + 1
