@@ -40,6 +40,7 @@ from userlan.node.mediators import Mediators
 from userlan.node.membership import Membership
 from userlan.node.memory import Memory
 from userlan.node.peer_table import PeerTable
+from userlan.node.sockets import Sockets
 from userlan.stack.config import HostConfig
 from userlan.stack.events import Event
 from userlan.stack.host import Host
@@ -109,6 +110,7 @@ class Node:
         self._timed: tuple[Timed, ...] = (self.host, self.device, self.peers, self.gossip, self.membership.requests)
         self._agent = agent
         self._candidates: tuple[Candidate, ...] = ()
+        self.sockets = Sockets()
         self.pending: list[NodeEvent | Event] = []
         self.conductor = Conductor(self)
         self._now = now
@@ -173,6 +175,14 @@ class Node:
     def way_lossy(self, endpoint: Endpoint) -> None:
         """The kernel has to retransmit on a framed TCP connection."""
         self.bulk.lossy(endpoint, self._now)
+
+    def socket_opened(self, via: int, transport: str, port: int) -> None:
+        """A numbered socket of this node's was opened at a local port."""
+        self.sockets.opened(via, transport, port)
+
+    def dismissed(self) -> list[int]:
+        """Numbers of sockets to be closed. Drained."""
+        return self.sockets.dismissed()
 
     def deadline(self) -> float | None:
         """When ``tick`` has something to do; now where parts have acted and nothing was sent since."""
