@@ -179,6 +179,11 @@ class Relay:
         events, self._events = self._events, []
         return events
 
+    @property
+    def pool_keys(self) -> dict[bytes, bytes]:
+        """The keys of grants by mediator's key, for the next run."""
+        return {mediator: self.allocations.keys[name] for name, mediator in self._pools.items()}
+
     # --- besides -----------------------------------------------------------------------------------------------------
 
     def set_endpoints(self, endpoints: Iterable[ServerEndpoint], now: float) -> None:
