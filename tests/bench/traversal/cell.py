@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,36 +55,47 @@ class Result:
 
 
 class Clocked:
-    """When the mediator learnt what makes a pair due, and by which technique it was introduced."""
+    """Hears at the mediator's matchmaker what makes a pair due."""
 
     def __init__(self) -> None:
         self.joined: dict[bytes, float] = {}
         self.classified: dict[bytes, float] = {}
         self.arrived: dict[bytes, float] = {}
+        self.told: list[float] = []
 
     def due(self, first: bytes, second: bytes, otherwise: float) -> float:
-        """Both online, in one network, and both classified or old enough."""
-        known = [
+        """Both online, in one network, and both classified or old enough; but no later than the mediator in fact began with them."""
+        joined = self.joined.get(second, otherwise)
+        ready = [
             min(self.classified.get(key, float("inf")), self.arrived.get(key, otherwise) + OLD_ENOUGH) for key in (first, second)
         ]
-        return max(*known, self.joined.get(second, otherwise))
+        began = next((time for time in self.told if time >= joined), otherwise)
+        return min(max(joined, *ready), began)
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Listen at the matchmaker's door."""
-        with patch.object(Matchmaker, "joined", self._first(Matchmaker.joined, self.joined)), \
-             patch.object(Matchmaker, "arrived", self._first(Matchmaker.arrived, self.arrived)):
-            if not hasattr(Matchmaker, "classified"):
-                yield
-                return
-            with patch.object(Matchmaker, "classified", self._first(Matchmaker.classified, self.classified)):
-                yield
+        """Listen."""
+        with ExitStack() as stack:
+            for name in ("joined", "classified", "arrived"):
+                if method := getattr(Matchmaker, name, None):
+                    stack.enter_context(patch.object(Matchmaker, name, self._first(method, getattr(self, name))))
+            stack.enter_context(patch.object(Matchmaker, "due", self._telling(Matchmaker.due)))
+            yield
 
     @staticmethod
     def _first(method: Callable[..., Any], times: dict[bytes, float]) -> Callable[..., Any]:
         def listening(matchmaker: Matchmaker, key: bytes, *arguments: Any) -> Any:
             times.setdefault(key, arguments[-1])
             return method(matchmaker, key, *arguments)
+
+        return listening
+
+    def _telling(self, method: Callable[..., Any]) -> Callable[..., Any]:
+        def listening(matchmaker: Matchmaker, now: float) -> Any:
+            told = list(method(matchmaker, now))
+            if told:
+                self.told.append(now)
+            return told
 
         return listening
 

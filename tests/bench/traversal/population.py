@@ -57,7 +57,7 @@ SHARES: dict[str, Share] = {
         "R for the existence: a sixth of the access networks put a CGN on top of the home's NAT (Richter et al.). E for the number of "
         "members there, and that most of these behave as RFC 6888 asks"
     )),
-    "SI1": Share(3.0, "S for the sum of the symmetric kinds, 14 %: Ford's 18 %, less what RFC 4787 has changed since. E: a fifth counts up"),
+    "SI1": Share(3.0, "S for the sum of the symmetric kinds, 14 %: Ford's 18 %, less what RFC 4787 changed since. E: a fifth counts up"),
     "SI2": Share(1.0, "E. rarer than counting by one"),
     "SIB": Share(0.5, "E. Klinec and Matyáš met such; large ones draw at random today (RFC 6056)"),
     "CHK": Share(3.0, "E. Richter et al.: CGNs with blocks of ports, those of them with a symmetric mapping; cellular more than others"),
@@ -120,6 +120,6 @@ def report(rates: Rates) -> str:
     """A paragraph."""
     losses = ", ".join(f"{name} {100 * loss:.2f}" for name, loss in rates.losses if loss > 0.0005)
     return (
-        f"over the population: {100 * rates.direct:.1f} % direct, {100 * rates.theory:.1f} % in theory, {100 * plain_rate():.1f} % by plain "
-        f"hole punching alone\nlost most, in per cent of all pairs: {losses or 'nothing'}"
+        f"over the population: {100 * rates.direct:.1f} % direct, {100 * rates.theory:.1f} % in theory, {100 * plain_rate():.1f} % by "
+        f"plain hole punching alone\nlost most, in per cent of all pairs: {losses or 'nothing'}"
     )
