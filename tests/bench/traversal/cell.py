@@ -1,7 +1,4 @@
-"""One run of one cell: two nodes, their boxes, a mediator; whether and when they meet, and what it costs.
-
-Time goes on in slices of ``SLICE``, so that is how exact the figures are.
-"""
+"""One run of one cell: two nodes, their boxes, a mediator; whether and when they meet, and what it costs."""
 
 from __future__ import annotations
 
@@ -37,7 +34,6 @@ PATIENCE = 12.0
 """Seconds from the moment when the pair is due; a plan gives up after a third of it."""
 AFTERMATH = 1.0
 """Seconds after the success in which packets are counted still: what was under way or planned."""
-SLICE = 0.002
 INITIATION = b"\x01\0\0\0"
 """How a handshake's first message starts (WireGuard white paper, 5.4.2)."""
 
@@ -137,16 +133,6 @@ class Meeting:
         self.lan.attachments[name].tap = self.meter.saw
         return node
 
-    def until(self, condition: Callable[[], bool], seconds: float) -> bool:
-        """Let time go on in slices."""
-        world = self.lan.world
-        end = world.now + seconds
-        while not condition():
-            if world.now >= end:
-                return False
-            world.run(SLICE)
-        return True
-
     def both_direct(self, anna: Node, ben: Node) -> bool:
         """Whether each shows the other as direct."""
         return all(
@@ -170,17 +156,17 @@ def run(first: Kind, second: Kind, seed: int, tcp_only: bool = False) -> Result:
 def _run(meeting: Meeting, clocked: Clocked) -> Result:
     lan, world = meeting.lan, meeting.lan.world
     anna = meeting.node("anna", 0)
-    if not meeting.until(lambda: bool(anna.roster.own_ipv4), 15):
+    if not world.reaches(lambda: bool(anna.roster.own_ipv4), 15):
         return Result(False, path="not welcome")
     secret: NetworkSecret = lan.network(anna)
     world.run(CLASSIFYING)
     meeting.meter.counting = True
     started = world.now
     ben = meeting.node("ben", 1)
-    if not meeting.until(lambda: bool(ben.roster.own_ipv4), 15):
+    if not world.reaches(lambda: bool(ben.roster.own_ipv4), 15):
         return Result(False, path="not welcome")
     ben.join("home", lan.mediator.public_key, secret, world.now)
-    direct = meeting.until(lambda: meeting.both_direct(anna, ben), PATIENCE)
+    direct = world.reaches(lambda: meeting.both_direct(anna, ben), PATIENCE)
     met = world.now
     path = anna.peers.shown(ben.key)[1] if ben.key in anna.peers.links else ""
     world.run(AFTERMATH)
