@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 from zlib import crc32
 
@@ -31,6 +32,8 @@ class Attachment(Actor):
         self.down = Link(world.clock, world.random, profile)
         self.counters: Counter[str] = Counter()
         self.segment: Network | None = None
+        self.tap: Callable[[Packet], None] | None = None
+        """Sees every packet that leaves."""
         self.addresses: tuple[str, ...] = ()
         self.sockets = Sockets(port, crc32(b"%d %d" % (world.seed, len(world.actors))))
         self.kernel = Kernel(world.clock, self, self.sockets.random)
@@ -90,10 +93,12 @@ class Attachment(Actor):
     # the kernel's side
 
     def deliver(self, packet: Packet, via: int) -> None:
-        self._inbox.append((packet, self.sockets.get(TCP, via), via))
+        self._inbox.append((packet, self.sockets.at(TCP, packet.destination), via))
         self.world.touch(self)
 
     def transmit(self, packet: Packet) -> None:
+        if self.tap is not None:
+            self.tap(packet)
         if self.segment is not None:
             carry(self.up, packet, self.segment.forward)
 
@@ -135,18 +140,18 @@ class Attachment(Actor):
                 if not getattr(core, "backlog", False):
                     break
             if (dismissed := getattr(core, "dismissed", None)) is not None:
-                self._close(dismissed())
+                self._close(dismissed(), core)
             events.extend(core.events())
         return events
 
-    def _close(self, numbers: list[int]) -> None:
+    def _close(self, numbers: list[int], core: Any) -> None:
         for via in numbers:
-            for socket in self.sockets.close(via):
+            for socket in self.sockets.close(via, core):
                 if socket.transport == TCP:
                     self.kernel.close_group(via)
 
     def _socket(self, transport: str, via: int, core: Any) -> Socket | None:
-        socket = self.sockets.get(transport, via)
+        socket = self.sockets.get(transport, via, core)
         if socket is None:
             socket = self.sockets.open(transport, via, core)
             if socket is None:
@@ -172,8 +177,7 @@ class Attachment(Actor):
             self.kernel.send(endpoint._replace(host=host), pieces, (local, 0 if socket.listens else socket.port), ttl)
             return
         for piece in pieces:
-            packet = Packet(endpoint.transport, (local, socket.port), (host, endpoint.port), piece, "", ttl or INITIAL_TTL)
-            carry(self.up, packet, self.segment.forward)
+            self.transmit(Packet(endpoint.transport, (local, socket.port), (host, endpoint.port), piece, "", ttl or INITIAL_TTL))
 
 
 def _coalesced(inbox: list[tuple[Packet, Socket | None, int]]) -> list[tuple[Endpoint, bytes, int, Any]]:

@@ -2,7 +2,7 @@
 
 As with the driver: a core uses a number, and the socket is there, with a port of the system's choice, told to the core by
 ``socket_opened`` before anything arrives on it; ``dismissed`` closes it. UDP sockets and groups of TCP connections have
-numbers of their own.
+numbers of their own, and so has each core; what is listened with is all cores'.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Sockets:
 
     def __init__(self, port: int, seed: int) -> None:
         self.random = Random(seed)
-        self._by_number: dict[tuple[str, int], Socket] = {}
+        self._by_number: dict[tuple[str, int, Any], Socket] = {}
         self._by_port: dict[tuple[str, str, int], Socket] = {}
         self._opened = 0
         for transport in ("udp", "tcp"):
@@ -43,13 +43,14 @@ class Sockets:
 
     def add(self, socket: Socket) -> Socket:
         assert (socket.transport, socket.address, socket.port) not in self._by_port, f"{socket.port} is taken"
-        assert (socket.transport, socket.via) not in self._by_number, f"{socket.via} is taken"
-        self._by_number[socket.transport, socket.via] = socket
+        assert (socket.transport, socket.via, socket.core) not in self._by_number, f"{socket.via} is taken"
+        self._by_number[socket.transport, socket.via, socket.core] = socket
         self._by_port[socket.transport, socket.address, socket.port] = socket
         return socket
 
-    def get(self, transport: str, via: int) -> Socket | None:
-        return self._by_number.get((transport, via))
+    def get(self, transport: str, via: int, core: Any = None) -> Socket | None:
+        """A core's socket of that number, or one that is listened with."""
+        return self._by_number.get((transport, via, None)) or self._by_number.get((transport, via, core))
 
     def at(self, transport: str, address: Address) -> Socket | None:
         """Whose packets to this address are."""
@@ -71,12 +72,12 @@ class Sockets:
             port = self.random.randint(*EPHEMERAL)
         return self.add(Socket(transport, via, "", port, core))
 
-    def close(self, via: int) -> list[Socket]:
+    def close(self, via: int, core: Any) -> list[Socket]:
         """Close what a core opened under this number."""
-        closed = [socket for transport in ("udp", "tcp") if (socket := self.get(transport, via)) is not None and socket.core is not None]
+        keys = [key for transport in ("udp", "tcp") if (key := (transport, via, core)) in self._by_number]
+        closed = [self._by_number.pop(key) for key in keys]
         for socket in closed:
             self._opened -= 1
-            del self._by_number[socket.transport, via]
             del self._by_port[socket.transport, "", socket.port]
         return closed
 

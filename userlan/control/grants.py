@@ -62,6 +62,11 @@ def _hash(key: bytes, what: bytes, *parts: bytes, size: int) -> bytes:
     return blake2s(b"".join(parts), key=key, person=what, digest_size=size).digest()
 
 
+def secret_from(private_key: bytes) -> bytes:
+    """The secret from which a mediator's pool keys follow; ``private_key``: its own, 32 octets."""
+    return _hash(private_key, b"relays", size=KEY_SIZE)
+
+
 def pool_key(secret: bytes, relay: bytes) -> bytes:
     """The key that a mediator shares with one relay; ``secret``: 32 octets of the mediator's own, ``relay``: its public key."""
     return _hash(secret, b"pool", relay, size=KEY_SIZE)
