@@ -80,6 +80,22 @@ def is_colocated(observed: Endpoint, own_hosts: Collection[str]) -> bool:
     return scope(observed.host) == "loopback" or observed.host in own_hosts
 
 
+def target_host(member: Sight, reader: Sight) -> str:
+    """The only host at which ``reader`` is let send packets of a plan for ``member``, by whatever transport; "": none.
+
+    It is where the member's authenticated session comes from. A port that is predicted or measured lies on that host;
+    on another one it would be anybody's.
+    """
+    own, other = scope(member.observed.host), scope(reader.observed.host)
+    both_loopback = own == other == "loopback"
+    if member.colocated and not both_loopback:
+        return ""
+    private = own == "private" and (
+        site(member.observed.host) == site(reader.observed.host) or other in ("private", "loopback")
+    )
+    return member.observed.host if own == "public" or both_loopback or private else ""
+
+
 def named(member: Sight, reader: Sight) -> tuple[Candidate, ...]:
     """The endpoints of ``member`` that ``reader`` is told, the most promising first, at most ``MAX_CANDIDATES``."""
     chosen: dict[tuple[str, int, str], Candidate] = {}
@@ -116,7 +132,10 @@ def _in_order(member: Sight, reader: Sight) -> Iterable[Candidate]:
 
 
 def accepted(offered: Iterable[Candidate]) -> tuple[Candidate, ...]:
-    """What is kept of a node's own endpoints: numeric usable hosts in their plain form, each once, all ``local`` or ``mapped``."""
+    """What is kept of a node's own endpoints: numeric usable hosts in their plain form, each once.
+
+    All are ``local``, or ``mapped`` where the node says that its router gave it that port.
+    """
     kept: dict[Candidate, None] = {}
     for candidate in offered:
         if candidate.transport in (UDP, TCP) and scope(candidate.host) != "unusable":
