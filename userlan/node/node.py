@@ -39,6 +39,7 @@ from userlan.node.lookup import Lookup
 from userlan.node.mediators import Mediators
 from userlan.node.membership import Membership
 from userlan.node.memory import Memory
+from userlan.node.neighbours import Neighbours
 from userlan.node.peer_table import PeerTable
 from userlan.node.relays import Relays
 from userlan.node.sockets import Sockets
@@ -121,6 +122,7 @@ class Node:
         self.port_mapping: PortMapping = ""
         """By which protocol a router maps this node's port; empty: none does."""
         self.sockets = Sockets()
+        self.neighbours = Neighbours(self.key, self.roster, self.keyring, entropy)
         self.pending: list[NodeEvent | Event] = []
         self.conductor = Conductor(self)
         self._now = now
@@ -302,6 +304,11 @@ class Node:
             self._mapped = mapped
             self._offer(now)
             self.introducer.tell_all(now)
+
+    def neighbour_found(self, key: bytes, endpoints: Iterable[Endpoint], now: float) -> None:
+        """A member was recognised on the own link (``neighbours``): it is tried there, with no mediator's help."""
+        self.peers.neighbour(key, endpoints, now)
+        self._carry_on(now)
 
     @property
     def _offered(self) -> tuple[Candidate, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from userlan.control.meeting import Introduce
 from userlan.lan.addresses import key_text
@@ -14,7 +14,7 @@ from userlan.node.keyring import Keyring
 from userlan.node.memory import Memory
 from userlan.node.peers import ECHO_INTERVAL, EchoDue, InitiateDue, MeetDue, PeerEffect, PeerLink, PeerState, ProbeDue, path_of
 from userlan.stack.host import Host
-from userlan.traversal.candidates import TargetBudget, select
+from userlan.traversal.candidates import TargetBudget, is_private, select
 from userlan.tunnel.device import Device
 from userlan.wire.endpoint import RELAY, Endpoint, unmapped
 
@@ -104,6 +104,16 @@ class PeerTable:
         usable = select(endpoints, observed, peer_observed, self.own_endpoints)
         link.introduce(usable, message.delay, now)
         self._settle(link, now)
+
+    def neighbour(self, key: bytes, endpoints: Iterable[Endpoint], now: float) -> None:
+        """A peer was seen on the own link; one that is reached there already is left alone. Private addresses only."""
+        link = self.links.get(key)
+        here = [one for one in endpoints if is_private(one.host) and not is_loopback(one.host)]
+        usable = select(here, None, None, self.own_endpoints)
+        if link is None or not usable or self.shown(key)[1] == "lan":
+            return
+        link.nearby(usable, now)
+        self._tick(link, now)
 
     def heard(self, key: bytes, now: float) -> bool:
         """An authenticated packet came from a peer; True when it is DIRECT by this."""
