@@ -14,6 +14,7 @@ from userlan.driver.neighbours import Neighbourhood
 from userlan.driver.port_mapping import PortMapping
 from userlan.driver.runner import CoreRunner
 from userlan.node.config import Traversal
+from userlan.node.neighbours import Announcement
 from userlan.node.node import Node
 from userlan.traversal.port_mapping.mapper import Mapped
 from userlan.wire.endpoint import Endpoint
@@ -30,7 +31,7 @@ class Surroundings:
         self._node = node
         self._known: frozenset[bytes] = frozenset()
         self._mapping = PortMapping(reactor, os.urandom, port, self._mapped) if options.port_mapping else None
-        self._neighbourhood = Neighbourhood(reactor, port, node.neighbours.announcement, self._heard) if options.lan_discovery else None
+        self._neighbourhood = Neighbourhood(reactor, port, self._announcement, self._heard) if options.lan_discovery else None
 
     def look(self, hosts: Sequence[str]) -> None:
         """The node listens at ``hosts``; what has changed is followed. To be called now and then."""
@@ -38,8 +39,8 @@ class Surroundings:
         if self._mapping is not None and outside:
             self._mapping.look(outside)
         neighbours = self._node.neighbours
-        if self._neighbourhood is not None and self._neighbourhood.look(outside, neighbours.revision):
-            neighbours.forget()
+        if self._neighbourhood is not None:
+            self._neighbourhood.look(outside, neighbours.revision)
         known = frozenset(self._node.roster.peers)
         if known != self._known:
             self._known = known
@@ -55,6 +56,11 @@ class Surroundings:
             self._log.info("the router lets peers in at {ends}, by {method}", ends=ends, method=mapped.method)
         self._node.set_mapped_endpoints(mapped.endpoints, self._reactor.seconds(), mapped.method)
         self._runner.touch()
+
+    def _announcement(self) -> Announcement:
+        """Another network, or other memberships: what was seen so far is seen again where it is still there."""
+        self._node.neighbours.forget()
+        return self._node.neighbours.announcement()
 
     def _heard(self, name: str, properties: Mapping[bytes, bytes | None], endpoints: Sequence[Endpoint]) -> None:
         self._found(self._node.neighbours.seen(name, properties, endpoints))

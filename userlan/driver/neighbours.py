@@ -91,24 +91,20 @@ class Neighbourhood:
         self._patience: DelayedCall | None = None
         self._stopped = False
 
-    def look(self, hosts: Sequence[str], revision: Hashable) -> bool:
-        """The node listens at ``hosts``; ``revision`` changes when there is something else to announce. Whether a new run begins."""
+    def look(self, hosts: Sequence[str], revision: Hashable) -> None:
+        """The node listens at ``hosts``; ``revision`` changes when there is something else to announce."""
         if self._stopped:
-            return False
+            return
         usable = tuple(sorted(host for host in hosts if not ipaddress.ip_address(host).is_loopback))
         wanted = (usable, revision)
-        resting = self._failed_at is None or self._reactor.seconds() - self._failed_at < RETRY_INTERVAL
-        if wanted == self._wanted and (self._run is not None or resting):
-            return False
-        self._wanted = wanted
-        if self._run is not None:
-            self._run.stop()        # the next look finds it ended, and begins anew
-            self._wanted = None
-            return False
-        if not usable:
-            return False
-        self._begin(usable)
-        return True
+        if wanted != self._wanted:
+            self._wanted = wanted
+            if self._run is not None:
+                self._run.stop()        # another one begins when this one has ended
+            else:
+                self._begin()
+        elif self._failed_at is not None and self._reactor.seconds() - self._failed_at >= RETRY_INTERVAL:
+            self._begin()
 
     def stop(self) -> Deferred[None]:
         """Say goodbye and end the thread. Idempotent."""
@@ -123,21 +119,25 @@ class Neighbourhood:
 
     # -- in the reactor's thread
 
-    def _begin(self, hosts: tuple[str, ...]) -> None:
-        name, properties = self._announcement()
+    def _begin(self) -> None:
         self._failed_at = None
-        self._run = _Run(hosts, name, properties, own_links())
+        if self._wanted is None or not self._wanted[0]:
+            return
+        name, properties = self._announcement()
+        self._run = _Run(self._wanted[0], name, properties, own_links())
         threading.Thread(target=self._work, args=(self._run,), name="userlan neighbours", daemon=True).start()
 
     def _over(self, run: _Run, failure: str) -> None:
-        """A run has ended."""
-        if self._run is run:
-            self._run = None
-        if failure:
+        """A run has ended, by itself only where it failed."""
+        self._run = None
+        if self._stopped:
+            self._finished()
+        elif run.stopped:
+            self._begin()
+        else:
             self._failed_at = self._reactor.seconds()
             self.counters["failed"] += 1
             self._log.debug("no discovery on the local network: {failure}", failure=failure)
-        self._finished()
 
     def _finished(self) -> None:
         if self._patience is not None and self._patience.active():

@@ -106,11 +106,13 @@ class PeerTable:
         self._settle(link, now)
 
     def neighbour(self, key: bytes, endpoints: Iterable[Endpoint], now: float) -> None:
-        """A peer was seen on the own link; one that is reached there already is left alone. Private addresses only."""
-        link = self.links.get(key)
+        """A peer was seen on the own link; one that is reached just there is left alone. Private addresses only."""
+        link, peer = self.links.get(key), self._device.peer(key)
         here = [one for one in endpoints if is_private(one.host) and not is_loopback(one.host)]
         usable = select(here, None, None, self.own_endpoints)
-        if link is None or not usable or self.shown(key)[1] == "lan":
+        if link is None or not usable:
+            return
+        if link.state is PeerState.DIRECT and peer is not None and peer.endpoint in usable:
             return
         link.nearby(usable, now)
         self._tick(link, now)
