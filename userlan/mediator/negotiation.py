@@ -13,9 +13,15 @@ from userlan.mediator.backoff import Pair
 from userlan.mediator.experience import KindPair, kinds
 from userlan.mediator.member import Member
 from userlan.mediator.reach import site
+from userlan.mediator.site_locks import Need
 from userlan.traversal.nat import UNKNOWN, NatBehaviour, Policy
 from userlan.traversal.plans import Sighting, Verdict
 from userlan.traversal.step import Plan
+
+#: New mappings from which on a plan has its side's address for itself, where the outside ports follow each other.
+DISTURBING = 8
+#: The plan of a pair that failed a short while ago: its candidates, a few packets.
+CHEAP = Plan("candidates", give_up=2.0)
 
 
 class Introduction(NamedTuple):
@@ -37,7 +43,20 @@ class State(enum.Enum):
 class Negotiation:
     """One pair's, from the first verdict to the outcome."""
 
-    __slots__ = ("circumstances", "deadline", "directs", "experience", "members", "pair", "seen", "sockets", "state", "token", "verdict")
+    __slots__ = (
+        "cheap",
+        "circumstances",
+        "deadline",
+        "directs",
+        "experience",
+        "members",
+        "pair",
+        "seen",
+        "sockets",
+        "state",
+        "token",
+        "verdict",
+    )
 
     def __init__(self, members: tuple[Member, Member], token: bytes) -> None:
         self.members = members
@@ -46,6 +65,7 @@ class Negotiation:
         self.state = State.WAITING
         #: None: nothing but candidates and relays, so nothing is learned from it.
         self.verdict: Verdict | None = None
+        self.cheap = False
         self.experience: dict[str, float] = {}
         self.sockets = (0, 0)
         self.seen: tuple[dict[int, Sighting], dict[int, Sighting]] = ({}, {})
@@ -74,6 +94,22 @@ class Negotiation:
     def costly(self) -> bool:
         """Whether more than the candidates is tried."""
         return self.verdict is not None and any(plan.steps for plan in self.verdict.plans)
+
+    @property
+    def plans(self) -> tuple[Plan, Plan]:
+        """Both sides', as far as they are made."""
+        return (CHEAP, CHEAP) if self.verdict is None else self.verdict.plans
+
+    @property
+    def needs(self) -> tuple[Need, ...]:
+        """The locks without which somebody's prediction would go wrong."""
+        needs: dict[bytes, Need] = {}
+        for number, member in enumerate(self.members):
+            moves = sequential(self.policy(number))
+            alone = bool(self.sockets[number]) or (moves and mappings(self.plans[number]) > DISTURBING)
+            if alone or (moves and member.site not in needs):
+                needs[member.site] = Need(member.site, member.key, shared=not alone)
+        return tuple(needs.values())
 
     @property
     def nats(self) -> tuple[NatBehaviour, NatBehaviour]:
