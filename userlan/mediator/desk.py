@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from userlan.control import refusals
 from userlan.control.frames import Undecodable, encode
-from userlan.control.meeting import Outcome, PoolKey, Reachability, RelayDelays, Serve
+from userlan.control.meeting import Outcome, PoolKey, Reachability, RelayDelays, Serve, Vantages
 from userlan.control.messages import (
     PROTOCOL_VERSION,
     Bye,
@@ -77,6 +77,8 @@ class Desk:
         self._members: dict[bytes, None] = {}
         self._events: list[MediatorEvent] = []
         self._token = 0
+        self.vantages: Callable[[], Vantages] | None = None
+        """What members are told, after ``Welcome``, of where they can ask from where they are seen."""
         self.counters: Counter[str] = Counter()
 
     # --- drained by the service --------------------------------------------------------------------------------------
@@ -172,6 +174,12 @@ class Desk:
         self._token = self._token % (2**32 - 1) + 1
         session.ping_token, session.ping_sent = self._token, now
         self._send(session, Ping(self._token))
+
+    def tell(self, key: bytes, message: Message) -> None:
+        """A message for whoever has a session under a key."""
+        session = self._sessions.ready(key)
+        if session is not None:
+            self._send(session, message)
 
     def introduce(self, now: float) -> None:
         """Sends the introductions and measurements that are due."""
@@ -275,6 +283,8 @@ class Desk:
         )
         self._send(session, welcome)
         self.ping(session.key, now)
+        if self.vantages is not None:
+            self._send(session, self.vantages())
 
     def _no_login(self, session: Session, error: Exception) -> str:
         if isinstance(error, RefusalError):
