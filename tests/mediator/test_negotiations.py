@@ -267,7 +267,7 @@ def test_who_has_to_wait_is_given_its_relays_first() -> None:
 def failing(a: Side, b: Side, *, start: float = 0.0, experience: Experience | None = None) -> Verdict:
     """A port that is not the right one."""
     del start, experience
-    plans = [Plan("prediction", (Step(side.host, 7),), give_up=1.0) for side in (b, a)]
+    plans = [Plan("prediction", (Step(side.host, 7, 20),), give_up=1.0) for side in (b, a)]
     return Verdict((plans[0], plans[1]), technique="prediction")
 
 
@@ -472,3 +472,23 @@ def test_everything_ends() -> None:
     assert (status["waiting"], status["measuring"], status["introduced"]) == (0, 0, 0)
     assert street.core.deadline() is None
     assert PAIR_INTERVAL < 300.0
+
+
+def test_measuring_a_nat_that_does_not_count_takes_no_lock() -> None:
+    """A carrier's NAT whose block is looked for: neighbours do not move its ports."""
+    random = msgspec.structs.replace(
+        INCREMENTAL, udp=msgspec.structs.replace(INCREMENTAL.udp, allocation="random", step=0)
+    )
+
+    def planner(a: Side, b: Side, *, start: float = 0.0, experience: Experience | None = None) -> Verdict:
+        wanted = [2 * (side.nat.udp.allocation == "random" and not side.measured) for side in (a, b)]
+        return Verdict((Plan("chunked"), Plan("chunked")), (wanted[0], wanted[1]), technique="chunked")
+
+    street = Street(planner)
+    router = Router("198.18.2.1", random)
+    inside = [street.move_in(1 + n, router) for n in range(5)]
+    outside = street.move_in(90, cone(90))
+    street.ready(outside, *inside)
+    street.run(0.2)
+    assert [len(resident.asked) for resident in inside] == [1] * 5
+    assert street.core.counters["locks-waited-for"] == 0

@@ -18,8 +18,8 @@ from userlan.traversal.nat import UNKNOWN, NatBehaviour, Policy
 from userlan.traversal.plans import Sighting, Verdict
 from userlan.traversal.step import Plan
 
-#: New mappings from which on a plan has its side's address for itself, where the outside ports follow each other.
-DISTURBING = 8
+#: New mappings up to which a plan costs little, and does not disturb a neighbour's prediction for longer than a moment.
+FEW = 8
 #: The plan of a pair that failed a short while ago: its candidates, a few packets.
 CHEAP = Plan("candidates", give_up=2.0)
 
@@ -63,8 +63,8 @@ class Negotiation:
         self.pair: Pair = (members[0].key, members[1].key)
         self.token = token
         self.state = State.WAITING
-        #: None: nothing but candidates and relays, so nothing is learned from it.
         self.verdict: Verdict | None = None
+        #: Nothing but the candidates is tried, since the verdict's plans failed a short while ago; nothing is learned from it.
         self.cheap = False
         self.experience: dict[str, float] = {}
         self.sockets = (0, 0)
@@ -92,13 +92,13 @@ class Negotiation:
 
     @property
     def costly(self) -> bool:
-        """Whether more than the candidates is tried."""
-        return self.verdict is not None and any(plan.steps for plan in self.verdict.plans)
+        """Whether more is tried than the candidates, and perhaps a packet to open the own NAT with."""
+        return self.sockets != (0, 0) or any(mappings(plan) > FEW for plan in self.plans)
 
     @property
     def plans(self) -> tuple[Plan, Plan]:
         """Both sides', as far as they are made."""
-        return (CHEAP, CHEAP) if self.verdict is None else self.verdict.plans
+        return (CHEAP, CHEAP) if self.cheap or self.verdict is None else self.verdict.plans
 
     @property
     def needs(self) -> tuple[Need, ...]:
@@ -106,7 +106,7 @@ class Negotiation:
         needs: dict[bytes, Need] = {}
         for number, member in enumerate(self.members):
             moves = sequential(self.policy(number))
-            alone = bool(self.sockets[number]) or (moves and mappings(self.plans[number]) > DISTURBING)
+            alone = moves and (self.sockets[number] > 0 or mappings(self.plans[number]) > FEW)
             if alone or (moves and member.site not in needs):
                 needs[member.site] = Need(member.site, member.key, shared=not alone)
         return tuple(needs.values())
@@ -147,8 +147,9 @@ def circumstances(members: Sequence[Member]) -> int:
 
 
 def sequential(policy: Policy) -> bool:
-    """Whether the next mapping's port follows from the one before, whosever that is."""
-    return policy.allocation == "incremental" and policy.mapping != "endpoint-independent"
+    """Whether the next mapping's port follows from the one before, whosever that is; as far as one knows."""
+    dependent = policy.mapping in ("address-dependent", "address-and-port-dependent")
+    return dependent and policy.allocation in ("incremental", "unknown")
 
 
 def mappings(plan: Plan) -> int:

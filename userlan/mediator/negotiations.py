@@ -140,12 +140,12 @@ class Negotiations:
         self._pairs[negotiation.pair] = negotiation
         for member, other in zip(members, members[::-1], strict=True):
             member.talks.add(other.key)
-        negotiation.cheap = self._backoff.waits(negotiation.pair, negotiation.circumstances, now)
-        if negotiation.cheap:
+        negotiation.experience = self.experience.of(negotiation.kinds, now)
+        self._plan(negotiation, now)
+        if negotiation.costly and self._backoff.waits(negotiation.pair, negotiation.circumstances, now):
             self.counters["introductions-cheap"] += 1
-        else:
-            negotiation.experience = self.experience.of(negotiation.kinds, now)
-            self._plan(negotiation, now)
+            negotiation.cheap = True
+            negotiation.sockets = (0, 0)
         return self._prepare(negotiation, now)
 
     def observed(self, observation: Observation) -> None:
@@ -359,9 +359,9 @@ class Negotiations:
         else:
             first.met.discard(second.key)
             second.met.discard(first.key)
-            if negotiation.verdict is not None:
+            if not negotiation.cheap:
                 self._backoff.failed(negotiation.pair, negotiation.circumstances, now)
-        if len(said) == 2 and negotiation.verdict is not None:
+        if len(said) == 2 and not negotiation.cheap and negotiation.verdict is not None and negotiation.verdict.possible:
             self._learn(negotiation, negotiation.verdict, said[0], said[1], now)
         self._end(negotiation)
 
