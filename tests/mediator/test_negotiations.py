@@ -257,6 +257,8 @@ def test_who_has_to_wait_is_given_its_relays_first() -> None:
         assert relayed.token != introduced.token
         assert relayed.relays[0].secret == introduced.relays[0].secret == resident.key
         assert carol.key in resident.met
+        street.core.outcome(resident.key, Outcome(carol.key, relayed.token, "none"), street.now)
+    assert street.core.counters["outcomes-unknown"] == 0
     together = [message for _, message in ann.told if message.peer == bob.key]
     assert all(message.relays for message in together)
 
@@ -309,9 +311,23 @@ def test_a_pair_that_has_met_is_not_disturbed_by_a_new_word_on_a_nat() -> None:
     street.core.classified(ann.key, INCREMENTAL, street.now)
     street.run(5.0)
     assert len(ann.told) == 1
+    street.core.located(bob.key, Endpoint("udp", bob.router.host, 5002), False, street.now)
+    street.run(0.01)
+    assert len(ann.told) == 1, "the same address"
     street.core.located(ann.key, Endpoint("udp", "198.18.2.9", 4000), False, street.now)
     street.run(5.0)
     assert len(ann.told) == 2, "a new address is another matter"
+
+
+def test_a_word_on_a_nat_that_comes_before_the_outcome_does_not_disturb_the_pair_either() -> None:
+    street = Street()
+    ann, bob = street.move_in(1, cone(1)), street.move_in(2, cone(2))
+    street.ready(ann, bob)
+    street.run(0.1)
+    street.core.classified(ann.key, INCREMENTAL, street.now)
+    street.run(10.0)
+    assert bob.key in ann.met
+    assert len(ann.told) == 1
 
 
 def test_asking_while_it_is_under_way_changes_nothing() -> None:

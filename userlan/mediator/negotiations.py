@@ -101,6 +101,7 @@ class Negotiations:
         self._open: OrderedDict[bytes, Negotiation] = OrderedDict()  # by token
         self._pairs: dict[Pair, Negotiation] = {}
         self._tags: dict[bytes, Negotiation] = {}  # those that measure
+        self._relayed: OrderedDict[bytes, None] = OrderedDict()  # tokens that named relays alone: nothing can come of those
         self._timers: list[tuple[float, int, Negotiation]] = []
         self._count = 0
         self.counters: Counter[str] = Counter()
@@ -169,6 +170,8 @@ class Negotiations:
     def outcome(self, key: bytes, outcome: Outcome, now: float) -> None:
         """A member says what came of an introduction."""
         negotiation = self._open.get(outcome.token)
+        if outcome.token in self._relayed:
+            return
         if negotiation is None or (key, outcome.peer) not in (negotiation.pair, negotiation.pair[::-1]):
             self.counters["outcomes-unknown"] += 1
             return
@@ -320,6 +323,9 @@ class Negotiations:
         if offers == ((), ()):
             return []
         token = self._entropy(TOKEN_SIZE)
+        self._relayed[token] = None
+        if len(self._relayed) > MAX_OPEN:
+            self._relayed.popitem(last=False)
         return self._tell(negotiation, token, (RELAYS_FIRST, RELAYS_FIRST), (0.0, 0.0), offers, bare=True)
 
     def _relays(self, negotiation: Negotiation, now: float) -> tuple[OfferList, OfferList]:
