@@ -36,6 +36,7 @@ class MediatorProgram(Foreground):
         listen: tuple[tuple[str, int], ...] | None,
         store: str | None,
         public: tuple[tuple[str, int], ...] | None,
+        relay_keys: tuple[bytes, ...] = (),
     ) -> None:
         super().__init__(reactor)
         self.folder = folder
@@ -56,6 +57,7 @@ class MediatorProgram(Foreground):
                 address_range=str(config.lan.range),
                 own_hosts=local_addresses(),
                 agent=f"userlan {__version__}",
+                relay_keys=relay_keys,
             )
         except DirectoryError as error:
             raise StartError(str(error)) from None

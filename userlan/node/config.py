@@ -61,6 +61,17 @@ class LanSection(msgspec.Struct, frozen=True):
     range: AddressRange = AddressRange.parse(DEFAULT_RANGE)
 
 
+class RelaySection(msgspec.Struct, frozen=True):
+    """Section ``relay``: of ``userlan relay``."""
+
+    #: Where it is, as its owner names it (``eu-west``): an estimate for those who have not measured it yet.
+    region: Annotated[str, Meta(max_length=40)] = ""
+    #: Mbit/s that count as a full load: pairs are spread by it.
+    capacity: Annotated[int, Meta(ge=1, le=1_000_000)] = 1000
+    #: Mbit/s for each client and each pair; 0: no limit.
+    client_rate: Annotated[int, Meta(ge=0, le=1_000_000)] = 200
+
+
 class Log(msgspec.Struct, frozen=True):
     """Section ``log``."""
 
@@ -84,6 +95,7 @@ class Keys(msgspec.Struct, frozen=True):
     embedded_mediator: Literal["auto", "never"] = "auto"
     tunnel: Tunnel = Tunnel()
     lan: LanSection = LanSection()
+    relay: RelaySection = RelaySection()
     log: Log = Log()
 
 
