@@ -16,7 +16,6 @@ import json
 import secrets
 import socket
 import struct
-import sys
 import time
 
 from userlan.control import grants
@@ -144,4 +143,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
