@@ -67,6 +67,7 @@ class Commands(click.Group):
         "nc": "reach",
         "tap": "tap",
         "mediator": "up",
+        "relay": "up",
         "config": "configuration",
     }
 
