@@ -19,10 +19,8 @@ from userlan.mediator.matchmaker import Matchmaker
 from userlan.node.node import Node
 from userlan.traversal.kinds import OBSERVE_REQUEST, PROBE, PROBE_ANSWER
 
-ONE_WAY = 0.040
-"""Seconds between the two members."""
-HALF = LinkProfile(delay=ONE_WAY / 2, jitter=0.002)
-"""Each member's line; some jitter, as lines have it."""
+JITTER = 0.002
+"""Seconds that a packet takes longer at most on a member's line."""
 MEDIATOR_LINE = LinkProfile(delay=0.010, jitter=0.001)
 HOPS = 8
 """Routers between two boxes; a packet that shall not reach the other box must die before."""
@@ -36,6 +34,23 @@ AFTERMATH = 1.0
 """Seconds after the success in which packets are counted still: what was under way or planned."""
 INITIATION = b"\x01\0\0\0"
 """How a handshake's first message starts (WireGuard white paper, 5.4.2)."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What holds for all cells of a run of the program.
+
+    ``one_way``: seconds between the two members; ``loss``: share of the packets that each of the lines between them loses.
+    """
+
+    tcp_only: bool = False
+    one_way: float = 0.040
+    loss: float = 0.0
+
+    @property
+    def line(self) -> LinkProfile:
+        """Of each member: half of the way."""
+        return LinkProfile(delay=self.one_way / 2, jitter=JITTER, loss=self.loss)
 
 
 @dataclass(frozen=True)
@@ -118,17 +133,18 @@ class Meter:
 class Meeting:
     """The stage of one run."""
 
-    def __init__(self, folder: Path, first: Kind, second: Kind, seed: int, tcp_only: bool) -> None:
+    def __init__(self, folder: Path, first: Kind, second: Kind, seed: int, setting: Setting) -> None:
+        self.setting = setting
         self.lan = VirtualLan(folder, seed, MEDIATOR_LINE)
         self.lan.internet.hops = HOPS
-        if tcp_only:
+        if setting.tcp_only:
             self.lan.internet.blocked.add("udp")
         self.meter = Meter()
         self.kinds = first, second
 
     def node(self, name: str, number: int) -> Node:
         """A member behind its box."""
-        segment, host, profile = self.kinds[number].build(self.lan.internet, number, HALF)
+        segment, host, profile = self.kinds[number].build(self.lan.internet, number, self.setting.line)
         node = self.lan.node(name, segment, host, profile=profile)
         self.lan.attachments[name].tap = self.meter.saw
         return node
@@ -140,13 +156,13 @@ class Meeting:
         )
 
 
-def run(first: Kind, second: Kind, seed: int, tcp_only: bool = False) -> Result:
+def run(first: Kind, second: Kind, seed: int, setting: Setting = Setting()) -> Result:  # noqa: B008 - immutable
     """Both kinds in both roles, by the seed's parity: who was there first makes a difference in no theory, but perhaps in the code."""
     if seed % 2:
         first, second = second, first
     clocked = Clocked()
     with tempfile.TemporaryDirectory() as folder, clocked.watching():
-        meeting = Meeting(Path(folder), first, second, seed, tcp_only)
+        meeting = Meeting(Path(folder), first, second, seed, setting)
         try:
             return _run(meeting, clocked)
         finally:
