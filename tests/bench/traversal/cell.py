@@ -156,7 +156,7 @@ class Meeting:
         )
 
 
-def run(first: Kind, second: Kind, seed: int, setting: Setting = Setting()) -> Result:  # noqa: B008 - immutable
+def run(first: Kind, second: Kind, seed: int, setting: Setting = Setting()) -> Result:
     """Both kinds in both roles, by the seed's parity: who was there first makes a difference in no theory, but perhaps in the code."""
     if seed % 2:
         first, second = second, first
