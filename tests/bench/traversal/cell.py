@@ -11,7 +11,8 @@ from typing import Any
 from unittest.mock import patch
 
 from tests.bench.traversal.kinds import Kind
-from tests.node.lan import MEDIATOR_HOST, VirtualLan
+from tests.node.lan import MEDIATOR_HOST, PORT
+from tests.relay.lan import RelayedLan
 from tests.sim.link import LinkProfile
 from tests.sim.packet import SYN, Packet
 from userlan.lan.secrets import NetworkSecret
@@ -21,7 +22,13 @@ from userlan.traversal.kinds import OBSERVE_REQUEST, PROBE, PROBE_ANSWER
 
 JITTER = 0.002
 """Seconds that a packet takes longer at most on a member's line."""
-MEDIATOR_LINE = LinkProfile(delay=0.010, jitter=0.001)
+SERVER_LINE = LinkProfile(delay=0.010, jitter=0.001)
+"""Of the mediator and the relay."""
+RELAY_HOST = "203.0.113.9"
+SERVERS = frozenset((MEDIATOR_HOST, RELAY_HOST))
+PORTS = {1: PORT + 1, 2: 443}
+"""Further ports of the mediator, by the number of their sockets. It has one address; the relay is the other host that a node's filter is
+tested with."""
 HOPS = 8
 """Routers between two boxes; a packet that shall not reach the other box must die before."""
 CLASSIFYING = 6.0
@@ -124,23 +131,31 @@ class Meter:
         kind = packet.data[:4]
         if (
             kind in (PROBE, PROBE_ANSWER, OBSERVE_REQUEST)
-            or (packet.kind == SYN and packet.destination[0] != MEDIATOR_HOST)
-            or (kind == INITIATION and packet.destination[0] != MEDIATOR_HOST)
+            or (packet.kind == SYN and packet.destination[0] not in SERVERS)
+            or (kind == INITIATION and packet.destination[0] not in SERVERS)
         ):
             self.packets += 1
 
 
 class Meeting:
-    """The stage of one run."""
+    """The stage of one run: a mediator at one address with several ports, one relay, two members."""
 
     def __init__(self, folder: Path, first: Kind, second: Kind, seed: int, setting: Setting) -> None:
         self.setting = setting
-        self.lan = VirtualLan(folder, seed, MEDIATOR_LINE)
-        self.lan.internet.hops = HOPS
+        self.lan = lan = RelayedLan(folder, seed)
+        lan.internet.hops = HOPS
         if setting.tcp_only:
-            self.lan.internet.blocked.add("udp")
+            lan.internet.blocked.add("udp")
         self.meter = Meter()
         self.kinds = first, second
+        lan.mediator.listening(0, MEDIATOR_HOST, PORT)
+        for via, port in PORTS.items():
+            lan.mediator_attachment.listen(port, via)
+            lan.mediator.listening(via, MEDIATOR_HOST, port)
+        lan.relay("relay", RELAY_HOST)
+        for attachment in (lan.mediator_attachment, lan.relays["relay"][1]):
+            attachment.up.profile = attachment.down.profile = SERVER_LINE
+        lan.world.run(2.0)
 
     def node(self, name: str, number: int) -> Node:
         """A member behind its box."""
