@@ -12,8 +12,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from userlan.control.mediation import Failed, LinkState, Lost, MediatorLink, Received
-from userlan.control.meeting import Introduce
-from userlan.control.messages import Meet, Welcome
+from userlan.control.meeting import Introduce, Reachability, RelayPool, Vantages
+from userlan.control.messages import Meet, Observed, Welcome
 from userlan.lan.roster import Peer
 from userlan.node.events import LinkChanged, MemoryChanged, PeerChanged, Ready, TimestampReserved
 from userlan.node.peer_table import ECHO_IDENTIFIER, PROBE_IDENTIFIER
@@ -40,6 +40,8 @@ class Conductor:
             happened = self._tunnel_events(now)
             happened |= self._stack_events(now)
             happened |= self._link_events(now)
+            for mediator, nat in self._node.reachability.messages():
+                self._node.send_to_mediator(mediator, Reachability(nat), now)
             for notice in self._node.gossip.notices():
                 self._node.membership.eviction_notice(notice.message, self._node, now)
             for key in self._node.gossip.proven():
@@ -131,6 +133,13 @@ class Conductor:
             host = peer.endpoint.host if peer is not None and peer.endpoint is not None else None
             self._node.peers.introduce(message, self._node.membership.observed.get(key), host, now)
             return
+        if isinstance(message, Vantages):
+            self._node.reachability.vantages(key, message, now)
+            return
+        if isinstance(message, Welcome | Observed):
+            self._node.reachability.observed(key, message.observed.host, now)
+        if isinstance(message, RelayPool):
+            self._node.reachability.relay_pool(key, message, now)
         if isinstance(message, Welcome):
             self.welcomed(key, message)
         self._node.membership.received(key, message, self._node, now)

@@ -40,11 +40,14 @@ from userlan.node.mediators import Mediators
 from userlan.node.membership import Membership
 from userlan.node.memory import Memory
 from userlan.node.peer_table import PeerTable
+from userlan.node.reachability import Reachability
 from userlan.node.sockets import Sockets
 from userlan.stack.config import HostConfig
 from userlan.stack.events import Event
 from userlan.stack.host import Host
 from userlan.stack.tcp.config import Config as TcpConfig
+from userlan.traversal.kinds import OBSERVE_REPLY, OBSERVE_REQUEST
+from userlan.traversal.sorting import TUNNEL, parts
 from userlan.tunnel.device import Device
 from userlan.tunnel.endpoint import Buffer, Burst
 from userlan.wire.endpoint import TCP, UDP, Endpoint
@@ -107,10 +110,13 @@ class Node:
         self.introducer = Introducer(self.host, self.roster, self.device, self.peers.links, entropy)
         self.mediators = Mediators(self.device, self.host, self.roster, self.keyring, memory, self.counters, entropy)
         self.links = self.mediators.links
-        self._timed: tuple[Timed, ...] = (self.host, self.device, self.peers, self.gossip, self.membership.requests)
+        self.sockets = Sockets()
+        self.reachability = Reachability(self.links, self.device, self.sockets, entropy, now)
+        self._timed: tuple[Timed, ...] = (
+            self.host, self.device, self.peers, self.gossip, self.membership.requests, self.reachability,
+        )  # fmt: skip
         self._agent = agent
         self._candidates: tuple[Candidate, ...] = ()
-        self.sockets = Sockets()
         self.pending: list[NodeEvent | Event] = []
         self.conductor = Conductor(self)
         self._now = now
@@ -120,12 +126,25 @@ class Node:
     # --- what the driver feeds ---------------------------------------------------------------------------------------
 
     def owns(self, data: Buffer) -> bool:
-        """Whether a datagram is for this node's device."""
-        return self.device.owns(data)
+        """Whether a datagram is for this node: its device, or an answer to its questions."""
+        return self.device.owns(data) or self.reachability.owns(data)
 
     def receive(self, data: Buffer, segment: int, source: Endpoint, now: float) -> None:
         """Datagrams of ``segment`` octets back to back from one endpoint."""
         self._now = now
+        for kind, run, size in parts(data, segment):
+            if kind == TUNNEL:
+                self._tunnelled(run, size, source, now)
+            elif kind in (OBSERVE_REPLY, OBSERVE_REQUEST):
+                for start in range(0, len(run), size):
+                    self._observed(run[start : start + size], source, now)
+
+    def _observed(self, data: Buffer, source: Endpoint, now: float) -> None:
+        """A vantage's answer, or an own question that came back."""
+        if self.reachability.owns(data):
+            self.reachability.receive(data, source, now)
+
+    def _tunnelled(self, data: Buffer, segment: int, source: Endpoint, now: float) -> None:
         for inbound in self.device.receive(data, segment, source, now):
             key = inbound.peer.public_key
             if self.peers.heard(key, now):
@@ -140,7 +159,7 @@ class Node:
         self._stirred = False
         for packet in self.host.packets(now):
             self._route(packet, now)
-        return self.device.datagrams(now)
+        return self.reachability.datagrams(now) + self.device.datagrams(now)
 
     def answers(self, now: float) -> list[Burst]:
         """Echo replies alone: they leave before what happened is carried on."""
@@ -166,10 +185,12 @@ class Node:
     def way_opened(self, endpoint: Endpoint) -> None:
         """A framed TCP connection is established."""
         self.bulk.opened(endpoint, self._now)
+        self.reachability.way_opened(endpoint, self._now)
 
     def way_lost(self, endpoint: Endpoint) -> None:
         """A framed TCP connection has ended."""
         self.bulk.lost(endpoint, self._now)
+        self.reachability.way_lost(endpoint)
         self.device.way_lost(endpoint)
 
     def way_lossy(self, endpoint: Endpoint) -> None:
@@ -208,6 +229,7 @@ class Node:
             link.tick(now)
         self.peers.tick(now)
         self.gossip.tick(now)
+        self.reachability.tick(now)
         self.membership.tick(now)
         self._carry_on(now)
 
@@ -267,6 +289,7 @@ class Node:
         self._candidates = candidates
         self.peers.own_endpoints = frozenset(own)
         self.introducer.candidates = candidates
+        self.reachability.own_endpoints(own)
         for link in self.links.values():
             if link.state is LinkState.READY:
                 link.send(Candidates(candidates), now)
@@ -274,6 +297,7 @@ class Node:
                 link.network_changed(now)
         if not first:
             self.peers.network_changed(now)
+            self.reachability.network_changed(now)
             self.introducer.tell_all(now)
 
     def start(self, now: float) -> None:
