@@ -211,9 +211,9 @@ class Reachability:
         self._due = min(self._due, at)
 
     def _start(self, now: float) -> None:
-        for known in (self._vantages, self._relays, self._told, self._seen):
-            for gone in known.keys() - self._mediators.keys():
-                del known[gone]
+        for gone in (self._vantages.keys() | self._seen.keys()) - self._mediators.keys():
+            for of_mediator in (self._vantages, self._relays, self._told, self._seen):
+                of_mediator.pop(gone, None)
         points = self._points()
         self._due = now + EVERY
         if not points:
