@@ -31,6 +31,7 @@ from userlan.lan.secrets import NetworkSecret
 from userlan.lan.switch import Switch
 from userlan.node.bulk import BulkWays
 from userlan.node.conductor import Conductor
+from userlan.node.encounters import Encounters
 from userlan.node.events import MemoryChanged, NodeEvent
 from userlan.node.gossip import Gossip
 from userlan.node.introducer import Introducer
@@ -40,11 +41,13 @@ from userlan.node.mediators import Mediators
 from userlan.node.membership import Membership
 from userlan.node.memory import Memory
 from userlan.node.peer_table import PeerTable
+from userlan.node.punching import PUNCHING_KINDS, Punching
 from userlan.node.sockets import Sockets
 from userlan.stack.config import HostConfig
 from userlan.stack.events import Event
 from userlan.stack.host import Host
 from userlan.stack.tcp.config import Config as TcpConfig
+from userlan.traversal.sorting import TUNNEL, parts
 from userlan.tunnel.device import Device
 from userlan.tunnel.endpoint import Buffer, Burst
 from userlan.wire.endpoint import TCP, UDP, Endpoint
@@ -107,10 +110,14 @@ class Node:
         self.introducer = Introducer(self.host, self.roster, self.device, self.peers.links, entropy)
         self.mediators = Mediators(self.device, self.host, self.roster, self.keyring, memory, self.counters, entropy)
         self.links = self.mediators.links
-        self._timed: tuple[Timed, ...] = (self.host, self.device, self.peers, self.gossip, self.membership.requests)
+        self.sockets = Sockets()
+        self.punching = Punching(self.key, entropy, self.sockets)
+        self.encounters = Encounters(self.device, self.punching)
+        self._timed: tuple[Timed, ...] = (
+            self.host, self.device, self.peers, self.gossip, self.membership.requests, self.punching, self.encounters,
+        )  # fmt: skip
         self._agent = agent
         self._candidates: tuple[Candidate, ...] = ()
-        self.sockets = Sockets()
         self.pending: list[NodeEvent | Event] = []
         self.conductor = Conductor(self)
         self._now = now
@@ -120,12 +127,20 @@ class Node:
     # --- what the driver feeds ---------------------------------------------------------------------------------------
 
     def owns(self, data: Buffer) -> bool:
-        """Whether a datagram is for this node's device."""
-        return self.device.owns(data)
+        """Whether a datagram is for this node: its device, or its probes."""
+        return self.device.owns(data) or self.punching.owns(data)
 
     def receive(self, data: Buffer, segment: int, source: Endpoint, now: float) -> None:
         """Datagrams of ``segment`` octets back to back from one endpoint."""
         self._now = now
+        for kind, run, size in parts(data, segment):
+            if kind == TUNNEL:
+                self._tunnelled(run, size, source, now)
+            elif kind in PUNCHING_KINDS:
+                for start in range(0, len(run), size):
+                    self.punching.receive(run[start : start + size], source, now)
+
+    def _tunnelled(self, data: Buffer, segment: int, source: Endpoint, now: float) -> None:
         for inbound in self.device.receive(data, segment, source, now):
             key = inbound.peer.public_key
             if self.peers.heard(key, now):
@@ -140,7 +155,7 @@ class Node:
         self._stirred = False
         for packet in self.host.packets(now):
             self._route(packet, now)
-        return self.device.datagrams(now)
+        return self.punching.datagrams(now) + self.device.datagrams(now)
 
     def answers(self, now: float) -> list[Burst]:
         """Echo replies alone: they leave before what happened is carried on."""
@@ -166,6 +181,7 @@ class Node:
     def way_opened(self, endpoint: Endpoint) -> None:
         """A framed TCP connection is established."""
         self.bulk.opened(endpoint, self._now)
+        self.punching.way_opened(endpoint, self._now)
 
     def way_lost(self, endpoint: Endpoint) -> None:
         """A framed TCP connection has ended."""
@@ -208,6 +224,8 @@ class Node:
             link.tick(now)
         self.peers.tick(now)
         self.gossip.tick(now)
+        self.encounters.tick(now)
+        self.punching.tick(now)
         self.membership.tick(now)
         self._carry_on(now)
 
