@@ -31,7 +31,6 @@ from userlan.control.meeting import Introduce, Measure
 from userlan.node.measuring import Measuring
 from userlan.node.sockets import Sockets
 from userlan.traversal.candidates import TargetBudget
-from userlan.traversal.kinds import OBSERVE_REPLY, PROBE, PROBE_ANSWER
 from userlan.traversal.probe import attempt_of, is_probe
 from userlan.traversal.punch import BURST, TICK, PathAnswered, PathHeard, Punch, cost, sockets_of
 from userlan.traversal.step import Plan, Step
@@ -59,8 +58,6 @@ FEW_PORTS = 16
 """Ports of a host that may be tried by any step; more is searching."""
 FEW_PACKETS = 1024
 """Packets to so few ports by one step: 256 sockets, four rounds."""
-PUNCHING_KINDS = (PROBE, PROBE_ANSWER, OBSERVE_REPLY)
-"""First octets of the datagrams that may be for it."""
 FEW_CONNECTIONS = 64
 """TCP connection attempts of one step: each is a kernel's socket."""
 MAX_KEPT = 256
