@@ -14,6 +14,7 @@ from userlan.mediator.relays import Relays
 from userlan.mediator.service import Mediator
 from userlan.mediator.vantage_points import VantagePoints
 from userlan.traversal.observation import OTHER_HOST, Reply, Request, Seal, Wanted, tag_of
+from userlan.traversal.vantage import Observation
 from userlan.wire.burst import Burst
 from userlan.wire.endpoint import UDP, Endpoint
 
@@ -98,7 +99,7 @@ def test_each_of_its_sockets_answers(lab: Lab, wanted: Wanted, source: tuple[str
 
 
 def test_what_is_seen_is_the_matchmakers_too(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = []
+    seen: list[Observation] = []
     monkeypatch.setattr(lab.mediator._matchmaker, "observed", seen.append)
     socket, _ = asker(lab)
     socket.ask(Endpoint(UDP, MEDIATOR_ADDRESS, 41415), tag=tag_of(b"t" * 16))

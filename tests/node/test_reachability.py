@@ -11,9 +11,9 @@ from tests.node.lan import MEDIATOR_HOST, PORT, VirtualLan
 from tests.sim.nat import Nat
 from tests.sim.nat_behaviour import FULL_CONE, HOME_ROUTER, INCREMENTAL_SYMMETRIC, WITHOUT_UDP, NatBehaviour
 from userlan.control.mediation import LinkState
-from userlan.control.meeting import ServerEndpoint, Vantages
+from userlan.control.meeting import Measure, ServerEndpoint, Vantages
 from userlan.node.node import Node
-from userlan.node.reachability import EVERY, LEAST_BETWEEN, MAX_POINTS, placed
+from userlan.node.reachability import DOUBTED_BETWEEN, EVERY, LEAST_BETWEEN, MAX_POINTS, placed
 from userlan.wire.endpoint import TCP, UDP, Endpoint
 
 SECOND = "192.0.2.2"
@@ -49,7 +49,7 @@ def measured(lan: Lan, node: Node, seconds: float = 10) -> None:
     lan.world.run_until(lambda: node.reachability.at not in (None, before), seconds)
 
 
-def told(lan: Lan, node: Node) -> list[object]:
+def told(lan: Lan, node: Node) -> object:
     """What the mediator knows of the node's NAT."""
     return lan.mediator._matchmaker._members[node.key].nat
 
@@ -96,7 +96,7 @@ def test_a_changed_network_is_measured_at_once(lan: Lan) -> None:
 def test_a_punch_that_contradicts_lowers_the_confidence_and_measures_again(lan: Lan) -> None:
     node, _ = at_home(lan)
     measured(lan, node)
-    lan.world.run(LEAST_BETWEEN)
+    lan.world.run(DOUBTED_BETWEEN)
     before = node.reachability.nat.confidence
     node.reachability.contradicted(lan.world.now)
     assert node.reachability.nat.confidence == pytest.approx(before / 2)
@@ -111,6 +111,7 @@ def test_nobody_makes_it_measure_oftener(lan: Lan) -> None:
     assert first is not None
     for _ in range(100):
         node.reachability.contradicted(lan.world.now)
+        node.reachability.measure(lan.world.now)
         lan.world.run(0.02)
     assert node.reachability.at == first
     measured(lan, node, LEAST_BETWEEN + 3)
@@ -161,3 +162,11 @@ def test_a_wildcard_stands_for_where_the_mediator_is_reached() -> None:
     listed = (ServerEndpoint("0.0.0.0", 41414), ServerEndpoint("::", 41415), ServerEndpoint("192.0.2.9", 7, "tcp"))
     found = placed(listed, ("198.51.100.3", "203.0.113.1"))
     assert found == [Endpoint(UDP, "198.51.100.3", 41414), Endpoint(TCP, "192.0.2.9", 7)]
+
+
+def test_an_order_to_measure_names_the_mediator_by_where_it_is_reached(lan: Lan) -> None:
+    node, _ = at_home(lan)
+    measured(lan, node)
+    (key,) = node.links
+    order = Measure(b"t" * 16, 4, (ServerEndpoint("0.0.0.0", PORT + 1),))
+    assert node.reachability.placed(key, order).vantages == (ServerEndpoint(MEDIATOR_HOST, PORT + 1),)

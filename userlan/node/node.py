@@ -31,6 +31,7 @@ from userlan.lan.secrets import NetworkSecret
 from userlan.lan.switch import Switch
 from userlan.node.bulk import BulkWays
 from userlan.node.conductor import Conductor
+from userlan.node.encounters import Encounters
 from userlan.node.events import MemoryChanged, NodeEvent
 from userlan.node.gossip import Gossip
 from userlan.node.introducer import Introducer
@@ -40,13 +41,15 @@ from userlan.node.mediators import Mediators
 from userlan.node.membership import Membership
 from userlan.node.memory import Memory
 from userlan.node.peer_table import PeerTable
+from userlan.node.punching import Punching
 from userlan.node.reachability import Reachability
+from userlan.node.relays import Relays
 from userlan.node.sockets import Sockets
 from userlan.stack.config import HostConfig
 from userlan.stack.events import Event
 from userlan.stack.host import Host
 from userlan.stack.tcp.config import Config as TcpConfig
-from userlan.traversal.kinds import OBSERVE_REPLY, OBSERVE_REQUEST
+from userlan.traversal.kinds import RELAY_BOUND, RELAY_DATA
 from userlan.traversal.sorting import TUNNEL, parts
 from userlan.tunnel.device import Device
 from userlan.tunnel.endpoint import Buffer, Burst
@@ -110,10 +113,14 @@ class Node:
         self.introducer = Introducer(self.host, self.roster, self.device, self.peers.links, entropy)
         self.mediators = Mediators(self.device, self.host, self.roster, self.keyring, memory, self.counters, entropy)
         self.links = self.mediators.links
+        self.relays = Relays(self.key, entropy, wall_offset)
         self.sockets = Sockets()
         self.reachability = Reachability(self.links, self.device, self.sockets, entropy, now)
+        self.punching = Punching(self.key, entropy, self.sockets)
+        self.encounters = Encounters(self.device, self.punching)
         self._timed: tuple[Timed, ...] = (
-            self.host, self.device, self.peers, self.gossip, self.membership.requests, self.reachability,
+            self.host, self.device, self.peers, self.gossip, self.membership.requests, self.relays, self.reachability, self.punching,
+            self.encounters,
         )  # fmt: skip
         self._agent = agent
         self._candidates: tuple[Candidate, ...] = ()
@@ -126,25 +133,33 @@ class Node:
     # --- what the driver feeds ---------------------------------------------------------------------------------------
 
     def owns(self, data: Buffer) -> bool:
-        """Whether a datagram is for this node: its device, or an answer to its questions."""
-        return self.device.owns(data) or self.reachability.owns(data)
+        """Whether a datagram is for this node: its device, its relays' client, its probes, an answer to its questions."""
+        parts_of_it = (self.device, self.relays, self.punching, self.reachability)
+        return any(part.owns(data) for part in parts_of_it)
 
     def receive(self, data: Buffer, segment: int, source: Endpoint, now: float) -> None:
         """Datagrams of ``segment`` octets back to back from one endpoint."""
         self._now = now
         for kind, run, size in parts(data, segment):
             if kind == TUNNEL:
-                self._tunnelled(run, size, source, now)
-            elif kind in (OBSERVE_REPLY, OBSERVE_REQUEST):
+                self._receive(run, size, source, now)
+            elif kind in (RELAY_DATA, RELAY_BOUND):
+                for unwrapped in self.relays.receive(run, size, source, now) or ():
+                    self._receive(unwrapped.data, unwrapped.segment, unwrapped.source, now)
+            else:
                 for start in range(0, len(run), size):
-                    self._observed(run[start : start + size], source, now)
+                    self._answered(run[start : start + size], source, now)
 
-    def _observed(self, data: Buffer, source: Endpoint, now: float) -> None:
-        """A vantage's answer, or an own question that came back."""
-        if self.reachability.owns(data):
-            self.reachability.receive(data, source, now)
+    def _answered(self, datagram: Buffer, source: Endpoint, now: float) -> None:
+        """A probe, or an answer to something that a part of this node has asked."""
+        if self.punching.owns(datagram):
+            self.punching.receive(datagram, source, now)
+        elif self.reachability.owns(datagram):
+            self.reachability.receive(datagram, source, now)
+        else:
+            self.relays.receive(datagram, len(datagram), source, now)
 
-    def _tunnelled(self, data: Buffer, segment: int, source: Endpoint, now: float) -> None:
+    def _receive(self, data: Buffer, segment: int, source: Endpoint, now: float) -> None:
         for inbound in self.device.receive(data, segment, source, now):
             key = inbound.peer.public_key
             if self.peers.heard(key, now):
@@ -159,7 +174,8 @@ class Node:
         self._stirred = False
         for packet in self.host.packets(now):
             self._route(packet, now)
-        return self.reachability.datagrams(now) + self.device.datagrams(now)
+        bursts = self.relays.outward(self.device.datagrams(now), now) + self.relays.datagrams(now)
+        return self.punching.datagrams(now) + self.reachability.datagrams(now) + bursts
 
     def answers(self, now: float) -> list[Burst]:
         """Echo replies alone: they leave before what happened is carried on."""
@@ -167,7 +183,7 @@ class Node:
             return []
         for packet in self.host.answers(now):
             self._route(packet, now)
-        return self.device.datagrams(now)
+        return self.relays.outward(self.device.datagrams(now), now)
 
     @property
     def backlog(self) -> bool:
@@ -176,22 +192,26 @@ class Node:
 
     def hold(self, way: Endpoint | str, now: float) -> None:
         """A way out is full: what is for it waits, by flow."""
-        self.device.hold(way, now)
+        for one in (way, *self.relays.client.by_way(way)):
+            self.device.hold(one, now)
 
     def release(self, way: Endpoint | str) -> None:
         """It has room again."""
-        self.device.release(way)
+        for one in (way, *self.relays.client.by_way(way)):
+            self.device.release(one)
 
     def way_opened(self, endpoint: Endpoint) -> None:
         """A framed TCP connection is established."""
         self.bulk.opened(endpoint, self._now)
         self.reachability.way_opened(endpoint, self._now)
+        self.punching.way_opened(endpoint, self._now)
 
     def way_lost(self, endpoint: Endpoint) -> None:
         """A framed TCP connection has ended."""
         self.bulk.lost(endpoint, self._now)
         self.reachability.way_lost(endpoint)
         self.device.way_lost(endpoint)
+        self.relays.client.way_lost(endpoint, self._now)
 
     def way_lossy(self, endpoint: Endpoint) -> None:
         """The kernel has to retransmit on a framed TCP connection."""
@@ -227,9 +247,12 @@ class Node:
         self.host.tick(now)
         for link in list(self.links.values()):
             link.tick(now)
+        self.relays.tick(now)
         self.peers.tick(now)
         self.gossip.tick(now)
         self.reachability.tick(now)
+        self.encounters.tick(now)
+        self.punching.tick(now)
         self.membership.tick(now)
         self._carry_on(now)
 
@@ -296,6 +319,7 @@ class Node:
             if not first:
                 link.network_changed(now)
         if not first:
+            self.relays.network_changed(now)
             self.peers.network_changed(now)
             self.reachability.network_changed(now)
             self.introducer.tell_all(now)
@@ -303,6 +327,7 @@ class Node:
     def start(self, now: float) -> None:
         """Reach for the peers where they were last, without waiting for a mediator."""
         self.peers.start(now)
+        self.relays.start((key for key, link in self.peers.links.items() if not link.cached), now)
         self._carry_on(now)
 
     def stop(self, now: float) -> None:
@@ -319,6 +344,7 @@ class Node:
         memory.roster = self.roster.snapshot()
         memory.endpoints = self.peers.save_endpoints()
         memory.ciphers = self.peers.save_ciphers()
+        self.relays.save(memory)
         return memory
 
     # --- Effects for membership --------------------------------------------------------------------------------------
@@ -330,6 +356,7 @@ class Node:
         for key in changes.removed:
             self.bulk.forget(key)
             self.introducer.forget(key)
+            self.relays.client.forget(key)
         for address in self.roster.own_addresses:
             self.host.add_address(address)
 
@@ -352,6 +379,7 @@ class Node:
     # --- inside ------------------------------------------------------------------------------------------------------
 
     def _restore(self, now: float) -> None:
+        self.relays.restore(self.memory)
         for saved in list(self.memory.mediators):
             try:
                 self.mediators.add(Invite.parse(saved.url), now, saved.embedded)

@@ -16,7 +16,7 @@ from userlan.node.peers import ECHO_INTERVAL, EchoDue, InitiateDue, MeetDue, Pee
 from userlan.stack.host import Host
 from userlan.traversal.candidates import TargetBudget, select
 from userlan.tunnel.device import Device
-from userlan.wire.endpoint import Endpoint, unmapped
+from userlan.wire.endpoint import RELAY, Endpoint, unmapped
 
 ECHO_IDENTIFIER = 0x756C
 """ICMP identifier of the node's own echoes ("ul"); programs that ping through the node get others."""
@@ -87,11 +87,11 @@ class PeerTable:
             if network in peer.networks and key in self.links:
                 self._share(key, peer.networks)
 
-    def introduce(self, message: Introduce, observed: str | None, mediator_host: str | None, now: float) -> None:
-        """The mediator names a peer's candidates; only those that the client's own rules allow are used."""
+    def introduce(self, message: Introduce, observed: str | None, mediator_host: str | None, now: float) -> tuple[Endpoint, ...]:
+        """The mediator names a peer's candidates; only those that the client's own rules allow are used: those, and where it was last."""
         link = self.links.get(message.peer)
         if link is None:
-            return
+            return ()
         peer_observed = next((candidate.host for candidate in message.candidates if candidate.kind == "observed"), None)
         endpoints = []
         for candidate in message.candidates:
@@ -102,8 +102,9 @@ class PeerTable:
         if mediator_host is None or not is_loopback(mediator_host):
             endpoints = [one for one in endpoints if not is_loopback(one.host)]     # only who is on this computer knows of it
         usable = select(endpoints, observed, peer_observed, self.own_endpoints)
-        link.introduce(usable, message.delay, now)
+        link.introduce(usable, message.delay, now, punched=True)
         self._settle(link, now)
+        return tuple(dict.fromkeys((*usable, *link.cached)))
 
     def heard(self, key: bytes, now: float) -> bool:
         """An authenticated packet came from a peer; True when it is DIRECT by this."""
@@ -131,6 +132,19 @@ class PeerTable:
         if link is not None:
             link.reached(endpoint, now)
             self._settle(link, now)
+
+    def relay_bound(self, key: bytes, endpoint: Endpoint, now: float) -> None:
+        """A relay carries datagrams to a peer: where there is no tunnel yet it begins by it."""
+        peer = self._device.peer(key)
+        if peer is not None and not peer.has_session(now) and self._total.allow("", now):
+            self._device.initiate(key, [endpoint], now)
+
+    def relay_lost(self, key: bytes, endpoint: Endpoint, others: Sequence[Endpoint], now: float) -> None:
+        """A relay does so no more: who went by it goes by the next one."""
+        peer = self._device.peer(key)
+        if peer is not None and peer.endpoint == endpoint and others:
+            peer.endpoint_configured(others[0], now)
+            self._device.knock(key, others[0], now)
 
     def probe_answered(self, source: bytes, sequence: int, now: float) -> None:
         """A probe of the path's MTU was answered."""
@@ -221,6 +235,8 @@ class PeerTable:
         """State and path of a peer, in the words of ``status``."""
         link = self.links[key]
         peer = self._device.peer(key)
+        if peer is not None and peer.endpoint is not None and peer.endpoint.transport == RELAY and link.state is PeerState.DIRECT:
+            return PeerState.RELAYED.value, RELAY
         return link.state.value, path_of(peer.endpoint if peer is not None else None, link.state)
 
     # --- inside ------------------------------------------------------------------------------------------------------
@@ -299,7 +315,8 @@ class PeerTable:
 
     def save_endpoints(self) -> dict[str, list[tuple[str, str, int]]]:
         """Where each peer was reached, for the node's memory."""
-        return {key_text(key): [(e.transport, e.host, e.port) for e in link.cached] for key, link in self.links.items() if link.cached}
+        reached = {key: [one for one in link.cached if one.transport != RELAY and not one.via] for key, link in self.links.items()}
+        return {key_text(key): [endpoint[:3] for endpoint in endpoints] for key, endpoints in reached.items() if endpoints}
 
     def save_ciphers(self) -> dict[str, list[str]]:
         """What each peer said that it takes, for the node's memory."""

@@ -21,7 +21,7 @@ from typing import Final, Protocol
 import msgspec
 
 from userlan.control.mediation import LinkState, MediatorLink
-from userlan.control.meeting import MAX_RELAYS, RelayInfo, RelayPool, ServerEndpoint, Vantages
+from userlan.control.meeting import MAX_RELAYS, Measure, RelayInfo, RelayPool, ServerEndpoint, Vantages
 from userlan.node.sockets import Sockets
 from userlan.traversal.asking import Point
 from userlan.traversal.candidates import is_private, usable
@@ -43,6 +43,8 @@ CHANGED: Final = 0.2
 """Seconds after a change of the network: addresses come one by one."""
 CONTRADICTED: Final = 0.5
 """Confidence is lowered to so much of itself by a punch that showed another behaviour."""
+DOUBTED_BETWEEN: Final = 60.0
+"""Seconds after a measurement for which a punch's end does not put it into doubt: a peer that is gone fails again and again."""
 MAX_POINTS: Final = 24
 """Endpoints that one measurement may ask."""
 MAX_RELAY_POINTS: Final = 3
@@ -134,8 +136,17 @@ class Reachability:
             self._external = (kind, external)
             self._conclude(msgspec.structs.replace(self.nat, port_mapping=kind))
 
+    def placed(self, mediator: bytes, message: Measure) -> Measure:
+        """A mediator's order to measure, its wildcard hosts replaced by those by which it is reached."""
+        link = self._mediators.get(mediator)
+        hosts = self._hosts(mediator, link) if link is not None else ()
+        vantages = (ServerEndpoint(one.host, one.port, "tcp" if one.transport == TCP else "udp") for one in placed(message.vantages, hosts))
+        return msgspec.structs.replace(message, vantages=tuple(vantages))
+
     def contradicted(self, now: float) -> None:
-        """A punch showed that the NAT does not behave as it was measured."""
+        """A punch ended otherwise than the NAT's behaviour made likely: this NAT's, the other one's, or the peer is gone."""
+        if now - self._began < DOUBTED_BETWEEN:
+            return
         self.counters["nat-contradicted"] += 1
         self._conclude(msgspec.structs.replace(self.nat, confidence=self.nat.confidence * CONTRADICTED))
         self._want(now)
