@@ -91,6 +91,7 @@ class Reachability:
         self._numbers: tuple[int, ...] = ()
         self._ways: set[Endpoint] = set()
         self._due = inf
+        self._asked = False
         self._began = -inf
         self._told: dict[bytes, NatBehaviour] = {}
         self._hosts_asked = 0
@@ -151,14 +152,18 @@ class Reachability:
         self._conclude(msgspec.structs.replace(self.nat, confidence=self.nat.confidence * CONTRADICTED))
         self._want(now)
 
-    def measure(self, now: float) -> None:
-        """Measure as soon as it may be."""
+    def measure(self, now: float, at_once: bool = False) -> bool:
+        """Measure as soon as it may be, or now where the node's owner asks; whether there is anybody to ask."""
+        if at_once and self._check is None:
+            self._began = -inf
         self._want(now)
+        self._asked = bool(self._points())
+        return self._asked
 
     @property
     def measuring(self) -> bool:
-        """Whether a measurement is under way, or will be soon."""
-        return self._check is not None or (bool(self._points()) and self._due < self._began + EVERY)
+        """Whether a measurement is under way, or due as soon as may be."""
+        return self._check is not None or self._asked
 
     # ------------------------------------------------------------------ what the driver feeds
 
@@ -227,6 +232,7 @@ class Reachability:
                 of_mediator.pop(gone, None)
         points = self._points()
         self._due = now + EVERY
+        self._asked = False
         if not points:
             return
         self._numbers = self._sockets.take(SOCKETS)
