@@ -382,7 +382,7 @@ class NodeProgram(Foreground):
             try:
                 socket.inet_pton(socket.AF_INET6 if ":" in host else socket.AF_INET, host)
             except OSError:
-                answer = deferToThread(_lookup, host)
+                answer = deferToThread(look_up, host)
                 answer.addCallback(self._name_resolved, link, host)
             else:
                 link.resolved(host, (host,), now)
@@ -421,7 +421,8 @@ class NodeProgram(Foreground):
         return chosen or sorted(listened - {"0.0.0.0", "::"}) or ["127.0.0.1"]
 
 
-def _lookup(host: str) -> tuple[str, ...]:
+def look_up(host: str) -> tuple[str, ...]:
+    """The numeric addresses of a host; none where it does not resolve. Blocks: for a thread."""
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_DGRAM)
     except OSError:

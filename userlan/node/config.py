@@ -70,6 +70,17 @@ class LanSection(msgspec.Struct, frozen=True):
     range: AddressRange = AddressRange.parse(DEFAULT_RANGE)
 
 
+class RelaySection(msgspec.Struct, frozen=True):
+    """Section ``relay``: of ``userlan relay``."""
+
+    #: Where it is, as its owner names it (``eu-west``): an estimate for those who have not measured it yet.
+    region: Annotated[str, Meta(max_length=40)] = ""
+    #: Mbit/s that count as a full load: pairs are spread by it.
+    capacity: Annotated[int, Meta(ge=1, le=1_000_000)] = 1000
+    #: Mbit/s for each client and each pair; 0: no limit.
+    client_rate: Annotated[int, Meta(ge=0, le=1_000_000)] = 200
+
+
 class Log(msgspec.Struct, frozen=True):
     """Section ``log``."""
 
@@ -94,6 +105,7 @@ class Keys(msgspec.Struct, frozen=True):
     tunnel: Tunnel = Tunnel()
     traversal: Traversal = Traversal()
     lan: LanSection = LanSection()
+    relay: RelaySection = RelaySection()
     log: Log = Log()
 
 
