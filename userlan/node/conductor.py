@@ -12,11 +12,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from userlan.control.mediation import Failed, LinkState, Lost, MediatorLink, Received
-from userlan.control.meeting import Introduce, Measure, RelayOffers, RelayPool
-from userlan.control.messages import Meet, Welcome
+from userlan.control.meeting import Introduce, Measure, Reachability, RelayOffers, RelayPool, Vantages
+from userlan.control.messages import Meet, Observed, Welcome
 from userlan.lan.roster import Peer
 from userlan.node.events import LinkChanged, MemoryChanged, PeerChanged, Ready, TimestampReserved
 from userlan.node.peer_table import ECHO_IDENTIFIER, PROBE_IDENTIFIER
+from userlan.node.punching import PunchEnded
 from userlan.relay.client import RelayBound
 from userlan.stack.events import EchoReply, TcpAccepted, TcpEvent, UdpReadable
 from userlan.tunnel.events import BulkStalled, BulkTraffic, LargeSent, Roamed, SessionEstablished, TimestampAdvanced, WayHeard
@@ -42,6 +43,8 @@ class Conductor:
             happened = self._tunnel_events(now)
             happened |= self._stack_events(now)
             happened |= self._link_events(now)
+            for mediator, nat in self._node.reachability.messages():
+                self._node.send_to_mediator(mediator, Reachability(nat), now)
             self._relay_events(now)
             for notice in self._node.gossip.notices():
                 self._node.membership.eviction_notice(notice.message, self._node, now)
@@ -155,10 +158,18 @@ class Conductor:
             return
         if isinstance(message, RelayPool) or (isinstance(message, RelayOffers) and self._node.membership.introduces(key, message.peer)):
             self._relays_named(key, message, now)
+            if isinstance(message, RelayPool):
+                self._node.reachability.relay_pool(key, message, now)
             return
         if isinstance(message, Measure):
+            message = self._node.reachability.placed(key, message)
             self._node.punching.measure(message, key, (*link.endpoints(UDP), *link.endpoints(TCP)), now)
             return
+        if isinstance(message, Vantages):
+            self._node.reachability.vantages(key, message, now)
+            return
+        if isinstance(message, Welcome | Observed):
+            self._node.reachability.observed(key, message.observed.host, now)
         if isinstance(message, Welcome):
             self.welcomed(key, message)
         self._node.membership.received(key, message, self._node, now)
@@ -175,6 +186,8 @@ class Conductor:
         """What probes found is for the tunnel to try; what came of it is for the mediator to know."""
         for event in self._node.punching.events():
             known = event.peer in self._node.peers.links
+            if isinstance(event, PunchEnded) and not event.met:
+                self._node.reachability.contradicted(now)
             self._node.encounters.happened(event, self._node.peers.shown(event.peer)[1] if known else "none", now)
         for report in self._node.encounters.reports():
             link = self._node.links.get(report.mediator)
