@@ -70,7 +70,9 @@ class Forecast(NamedTuple):
         """Where the first new mapping is ``seconds`` after the measurement; ``own``: mappings that this computer may make before it."""
         each = 1 + self.noise
         mean = self.rate * seconds * each
-        deviation = SIGMAS * sqrt(mean * each + self.doubt * (seconds * each) ** 2)
+        left_out = self.noise * each                # variance of the slots that one mapping leaves out: geometric, as is the rest
+        variance = mean * (1 + 2 * self.noise) + (own + 1) * left_out + self.doubt * (seconds * each) ** 2
+        deviation = SIGMAS * sqrt(variance)
         return Window(1 + max(0, int(mean - deviation)), ceil(mean + deviation + (own + 1) * each))
 
     def pace(self, spacing: float) -> float:
@@ -177,7 +179,7 @@ def comb(window: Window, sockets: int, noise: float = 0.0) -> list[int]:
 
     Two of them hit where the row is whole; with ``noise`` each one misses now and then, so that it takes more.
     """
-    teeth = 2 if noise < 1 / 16 else min(12, ceil(log(MISSED) / log(noise / (1 + noise))) + 1)
+    teeth = 2 if noise < 1 / 16 else min(max(2, sockets), ceil(log(MISSED) / log(noise / (1 + noise))) * 2)
     stride = max(1, int(sockets * (1 + noise)) // teeth)
     return list(range(window.first + stride - 1, window.last + stride, stride))
 
