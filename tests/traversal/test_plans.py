@@ -11,10 +11,12 @@ from userlan.traversal.ends import achievable, kind, meets, reduce, technique_fo
 from userlan.traversal.nat import NatBehaviour, Policy
 from userlan.traversal.plans import Side, Sighting, make_plans
 from userlan.traversal.punch import MAX_PROBES, cost
+from userlan.traversal.sides import Transport
 from userlan.traversal.step import MAX_SOCKETS, Plan
 
 LEVELS = ("endpoint-independent", "address-dependent", "address-and-port-dependent")
 HOSTS = ("203.0.113.1", "198.51.100.7")
+TRANSPORTS: tuple[Transport, ...] = ("udp", "tcp")
 HANDFUL = 500
 """Packets that a hopeless pair may cost, both sides."""
 
@@ -65,9 +67,9 @@ def test_the_birthday_is_what_the_formula_says() -> None:
 
 def test_what_is_achievable_is_symmetrical_and_none_for_the_hopeless() -> None:
     for a, b, technique in MATRIX:
-        for transport in ("udp", "tcp"):
-            rate = achievable(a, b, transport)  # type: ignore[arg-type]
-            assert rate == pytest.approx(achievable(b, a, transport))  # type: ignore[arg-type]
+        for transport in TRANSPORTS:
+            rate = achievable(a, b, transport)
+            assert rate == pytest.approx(achievable(b, a, transport))
             assert 0.0 <= rate <= 1.0
         assert (achievable(a, b) == 0.0) is (technique == "relay" or NO_UDP in (a, b))
     assert achievable(AMR_ADF, SR) > 0.999

@@ -14,7 +14,6 @@ from userlan.traversal.prediction import (
     FIRST_PORT,
     LAST_PORT,
     Forecast,
-    Sighting,
     Window,
     block,
     comb,
@@ -23,6 +22,7 @@ from userlan.traversal.prediction import (
     step_of,
     walk,
 )
+from userlan.traversal.sides import Sighting
 
 
 def sightings(*ports: int, spacing: float = 0.0001) -> list[Sighting]:
