@@ -16,7 +16,7 @@ from userlan.node.peers import ECHO_INTERVAL, EchoDue, InitiateDue, MeetDue, Pee
 from userlan.stack.host import Host
 from userlan.traversal.candidates import TargetBudget, is_private, select
 from userlan.tunnel.device import Device
-from userlan.wire.endpoint import RELAY, Endpoint, unmapped
+from userlan.wire.endpoint import RELAY, TCP, UDP, Endpoint, unmapped
 
 ECHO_IDENTIFIER = 0x756C
 """ICMP identifier of the node's own echoes ("ul"); programs that ping through the node get others."""
@@ -104,7 +104,7 @@ class PeerTable:
         usable = select(endpoints, observed, peer_observed, self.own_endpoints)
         link.introduce(usable, message.delay, now, punched=True)
         self._settle(link, now)
-        return tuple(dict.fromkeys((*usable, *link.cached)))
+        return tuple(dict.fromkeys((*usable, *(one for one in link.cached if one.transport in (UDP, TCP) and not one.via))))
 
     def neighbour(self, key: bytes, endpoints: Iterable[Endpoint], now: float) -> None:
         """A peer was seen on the own link; one that is reached just there is left alone. Private addresses only."""
