@@ -25,7 +25,7 @@ from userlan.relay.datagrams import NO_COOKIE, Bind, Bound
 from userlan.tunnel.endpoint import Burst
 from userlan.wire.endpoint import RELAY, TCP, UDP, Endpoint
 
-BIND_OFFSETS = (0.0, 0.25, 0.6, 1.2, 2.0, 3.0)
+BIND_OFFSETS = (0.0, 0.25, 0.6, 1.0, 1.5, 2.2, 3.0)
 """Seconds after the start at which a BIND leaves."""
 STREAM_FROM = 1.0
 """Seconds after which framed TCP is tried beside UDP, as with a mediator."""
@@ -70,8 +70,17 @@ class BindingState(enum.Enum):
 class Binding:
     """One pair's channel at one relay. ``number``: what ``via`` of its endpoint is. ``heard``: when the other end's data came last."""
 
-    def __init__(self, peer: bytes, number: int, role: int, offer: RelayOffer, wall_offset: float, blocked: Callable[[], bool]) -> None:
-        """``blocked``: whether UDP is known to be of no use here."""
+    def __init__(
+        self,
+        peer: bytes,
+        number: int,
+        role: int,
+        offer: RelayOffer,
+        wall_offset: float,
+        blocked: Callable[[], bool],
+        outgoing: list[Burst],
+    ) -> None:
+        """``blocked``: whether UDP is known to be of no use here; ``outgoing``: where BINDs are put."""
         self.peer = peer
         self.number = number
         self.offer = offer
@@ -100,7 +109,7 @@ class Binding:
         self._alive = float("-inf")
         self._unanswered = 0
         self._udp_at = float("inf")
-        self._outgoing: list[Burst] = []
+        self._outgoing = outgoing
 
     @property
     def endpoint(self) -> Endpoint:
@@ -131,7 +140,6 @@ class Binding:
         self.state = BindingState.RESTING
         self.present = False
         self.address = None
-        self._outgoing.clear()
 
     def network_changed(self, now: float) -> None:
         """This computer is elsewhere: say so by a BIND from there, at once."""
@@ -223,11 +231,6 @@ class Binding:
             for endpoint in self._endpoints(UDP):
                 self._bind(endpoint, now)
         return False
-
-    def datagrams(self) -> list[Burst]:
-        """Drained."""
-        outgoing, self._outgoing = self._outgoing, []
-        return outgoing
 
     # --- inside ------------------------------------------------------------------------------------------------------
 

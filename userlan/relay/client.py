@@ -97,6 +97,8 @@ class RelayClient:
         self._next_number = 1
         self._budget = TargetBudget(BIND_RATE, BIND_BURST)
         self._events: list[ClientEvent] = []
+        self._outgoing: list[Burst] = []
+        """Shared by all bindings, so that it costs nothing to see that there is none."""
         self._udp_works: bool | None = None
         self._deadline: float | None = None
         self._stale = True
@@ -224,11 +226,11 @@ class RelayClient:
 
     def datagrams(self, now: float) -> list[Burst]:
         """BINDs that are due. Drained."""
-        if not self._stale:
+        if not self._outgoing:
             return []
-        bursts = [burst for binding in self._numbers.values() for burst in binding.datagrams()]
-        allowed = [burst for burst in bursts if self._budget.allow(burst.endpoint.host, now)]
-        self.counters["binds-over-budget"] += len(bursts) - len(allowed)
+        allowed = [burst for burst in self._outgoing if self._budget.allow(burst.endpoint.host, now)]
+        self.counters["binds-over-budget"] += len(self._outgoing) - len(allowed)
+        self._outgoing.clear()
         return allowed
 
     # --- what it knows -----------------------------------------------------------------------------------------------
@@ -322,7 +324,8 @@ class RelayClient:
 
     def _make(self, peer: bytes, offer: RelayOffer) -> Binding:
         number, self._next_number = self._next_number, self._next_number + 1
-        binding = Binding(peer, number, role_of(self._key, peer), offer, self._wall_offset, lambda: self._udp_works is False)
+        role = role_of(self._key, peer)
+        binding = Binding(peer, number, role, offer, self._wall_offset, lambda: self._udp_works is False, self._outgoing)
         self._numbers[number] = binding
         return binding
 
