@@ -59,6 +59,7 @@ class Commands(click.Group):
         "nick": "manage",
         "status": "show",
         "ping": "show",
+        "netcheck": "netcheck",
         "proxy": "show",
         "expose": "reach",
         "unexpose": "reach",

@@ -54,6 +54,15 @@ class Tunnel(msgspec.Struct, frozen=True):
     cipher: Literal["auto", "chacha20"] = "auto"
 
 
+class Traversal(msgspec.Struct, frozen=True):
+    """Section ``traversal``."""
+
+    #: Whether the router is asked to let peers in, by PCP, NAT-PMP or UPnP.
+    port_mapping: bool = True
+    #: Whether members on the same local network find each other by themselves, by multicast DNS.
+    lan_discovery: bool = True
+
+
 class LanSection(msgspec.Struct, frozen=True):
     """Section ``lan``."""
 
@@ -94,6 +103,7 @@ class Keys(msgspec.Struct, frozen=True):
     #: ``auto``: a node that knows no mediator runs one itself; ``never``: it waits for a ``join``.
     embedded_mediator: Literal["auto", "never"] = "auto"
     tunnel: Tunnel = Tunnel()
+    traversal: Traversal = Traversal()
     lan: LanSection = LanSection()
     relay: RelaySection = RelaySection()
     log: Log = Log()

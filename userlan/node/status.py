@@ -11,6 +11,7 @@ from typing import Any
 from userlan.control.mediation import LinkState
 from userlan.lan.addresses import key_text, text
 from userlan.lan.roster import Network, Peer
+from userlan.node.nat_report import short
 from userlan.node.node import Node
 from userlan.stack.tcp import ConnectionInfo
 from userlan.wire.endpoint import host_port
@@ -55,14 +56,12 @@ def _connections(node: Node, told: list[ConnectionInfo]) -> list[dict[str, Any]]
 
 def _self(node: Node) -> dict[str, Any]:
     own = node.lookup.own_info()
-    key = node.mediators.primary()
-    observed = node.membership.observed.get(key) if key is not None else None
     return {
         "name": own.name,
         "ipv4": text(own.ipv4) if own.ipv4 else None,
         "ipv6": text(own.ipv6),
         "key": key_text(node.key),
-        "nat": {"observed": observed},
+        "nat": short(node),
     }
 
 
