@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 
@@ -161,7 +162,7 @@ def test_the_keepalive_follows_a_mapping_that_lives_shortly() -> None:
     wire.binds.clear()
     wire.run(60.0)
     asked = [at for at, _ in wire.binds]
-    gaps = sorted(later - earlier for earlier, later in zip(asked, asked[1:], strict=False))
+    gaps = sorted(later - earlier for earlier, later in pairwise(asked))
     assert gaps[len(gaps) // 2] <= wire.lifetime
     assert len(asked) <= 2 * 60 / KEEPALIVE_LEAST
 
@@ -297,3 +298,14 @@ def test_a_mediator_cannot_fill_the_memory_or_make_the_node_a_weapon() -> None:
     assert wire.client.counters["offers-refused"] >= 100
     assert len(wire.client.datagrams(wire.now)) <= 60
     assert wire.client.counters["binds-over-budget"] > 3_000
+
+
+def test_a_relay_with_several_ports_is_bound_at_one_of_them() -> None:
+    wire = Wire(relays=1)
+    places = tuple(ServerEndpoint("203.0.113.1", port, UDP) for port in (443, 41414))
+    offer = wire.offers()[0]
+    named = RelayOffer(RelayInfo(offer.relay.key, "r0", places), offer.grant, offer.channel, offer.secret)
+    wire.client.offer(BEN, [named], wire.now)
+    wire.run(5.0)
+    assert {endpoint.port for _, endpoint in wire.binds} == {443}
+    assert len(wire.binds) <= 3
