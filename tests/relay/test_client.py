@@ -12,7 +12,7 @@ from userlan.control import grants
 from userlan.control.meeting import RelayInfo, RelayOffer, ServerEndpoint
 from userlan.relay import datagrams
 from userlan.relay.binding import KEEPALIVE_LEAST, KEEPALIVE_MOST
-from userlan.relay.client import MAX_PEERS, REST_AFTER, UNHEARD, RelayBound, RelayClient, RelayLost
+from userlan.relay.client import MAX_PEERS, MAX_RESTING, REST_AFTER, UNHEARD, RelayBound, RelayClient, RelayLost
 from userlan.tunnel.constants import BURST_BYTES, BURST_SEGMENTS
 from userlan.wire.burst import Burst
 from userlan.wire.endpoint import RELAY, TCP, UDP, Endpoint
@@ -204,21 +204,36 @@ def test_when_the_network_changes_the_relays_hear_of_it_at_once() -> None:
     assert channel.ends[0].endpoint == wire.source
 
 
-def test_rest_keeps_the_offers_and_want_binds_again() -> None:
+def test_a_peer_at_rest_keeps_its_best_binding_and_want_binds_the_second_again() -> None:
     wire = Wire()
     wire.client.offer(BEN, wire.offers(), wire.now)
     wire.run(1.0)
     wire.client.rest(BEN, wire.now)
     wire.run(REST_AFTER / 2)
     assert wire.names() == ["r0", "r1"]
+    wire.events.clear()
     wire.run(REST_AFTER)
-    assert wire.names() == []
-    wire.binds.clear()
-    wire.run(120.0)
-    assert wire.binds == []
+    assert wire.names() == ["r0"]
+    assert [type(event) for event in wire.events] == [RelayLost]
     wire.client.want(BEN, wire.now)
     wire.run(0.2)
     assert wire.names() == ["r0", "r1"]
+
+
+def test_of_many_peers_at_rest_those_that_rest_for_longest_cost_nothing() -> None:
+    wire = Wire(relays=1)
+    peers = [bytes([3, number]) * 16 for number in range(MAX_RESTING + 10)]
+    for peer in peers:
+        wire.client.offer(peer, wire.offers(peer=peer), wire.now)
+        wire.run(0.1)
+    for peer in peers:
+        wire.client.rest(peer, wire.now)
+    wire.run(3.0)
+    bound = [bool(wire.client.endpoints(peer)) for peer in peers]
+    assert bound == [False] * 10 + [True] * MAX_RESTING
+    wire.client.want(peers[0], wire.now)
+    wire.run(0.2)
+    assert wire.client.endpoints(peers[0])
 
 
 def test_offers_that_were_saved_are_bound_after_a_restart_though_the_clock_went_back() -> None:
