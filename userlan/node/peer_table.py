@@ -87,11 +87,11 @@ class PeerTable:
             if network in peer.networks and key in self.links:
                 self._share(key, peer.networks)
 
-    def introduce(self, message: Introduce, observed: str | None, mediator_host: str | None, now: float) -> None:
-        """The mediator names a peer's candidates; only those that the client's own rules allow are used."""
+    def introduce(self, message: Introduce, observed: str | None, mediator_host: str | None, now: float) -> tuple[Endpoint, ...]:
+        """The mediator names a peer's candidates; only those that the client's own rules allow are used: those, and where it was last."""
         link = self.links.get(message.peer)
         if link is None:
-            return
+            return ()
         peer_observed = next((candidate.host for candidate in message.candidates if candidate.kind == "observed"), None)
         endpoints = []
         for candidate in message.candidates:
@@ -102,8 +102,9 @@ class PeerTable:
         if mediator_host is None or not is_loopback(mediator_host):
             endpoints = [one for one in endpoints if not is_loopback(one.host)]     # only who is on this computer knows of it
         usable = select(endpoints, observed, peer_observed, self.own_endpoints)
-        link.introduce(usable, message.delay, now)
+        link.introduce(usable, message.delay, now, punched=True)
         self._settle(link, now)
+        return tuple(dict.fromkeys((*usable, *link.cached)))
 
     def heard(self, key: bytes, now: float) -> bool:
         """An authenticated packet came from a peer; True when it is DIRECT by this."""

@@ -175,11 +175,12 @@ class PeerLink:
         if not online and self.state is PeerState.CONNECTING and self.attempt is None:
             self.state = PeerState.OFFLINE
 
-    def introduce(self, endpoints: Sequence[Endpoint], delay: float, now: float) -> None:
-        """The mediator names the peer's candidates and when to send."""
+    def introduce(self, endpoints: Sequence[Endpoint], delay: float, now: float, punched: bool = False) -> None:
+        """The mediator names the peer's candidates and when to send. ``punched``: probes go before (``punching``), and tell where an
+        initiation is worth it."""
         self.candidates = tuple(endpoints)
         self.online = True
-        self._start(now, delay)
+        self._start(now, delay, punched)
 
     def try_cached(self, now: float) -> None:
         """Try where the peer was last, with no mediator's help (at start, or while it is away)."""
@@ -333,8 +334,8 @@ class PeerLink:
         self._echo_sent[self._echo_sequence] = now
         effects.append(EchoDue(self._echo_sequence, hurried))
 
-    def _start(self, now: float, delay: float) -> None:
-        endpoints = tuple(dict.fromkeys((*self.candidates, *self.cached)))
+    def _start(self, now: float, delay: float, punched: bool = False) -> None:
+        endpoints = () if punched else tuple(dict.fromkeys((*self.candidates, *self.cached)))
         self.attempt = Attempt(endpoints, now, delay)
         if self.online and self.state is PeerState.OFFLINE:
             self.state = PeerState.CONNECTING
