@@ -21,7 +21,7 @@ pytestmark = [
     pytest.mark.skipif(shutil.which("nft") is None, reason="the program nft is missing"),
 ]
 
-AT_ONCE = 3
+AT_ONCE = 8
 """Netchecks at one time: their packets are to leave when they want."""
 
 
