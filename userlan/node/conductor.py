@@ -18,7 +18,17 @@ from userlan.node.events import LinkChanged, MemoryChanged, PeerChanged, Ready, 
 from userlan.node.mediation import Failed, LinkState, Lost, MediatorLink, Received
 from userlan.node.peer_table import ECHO_IDENTIFIER, PROBE_IDENTIFIER
 from userlan.stack.events import EchoReply, TcpAccepted, TcpEvent
-from userlan.tunnel.events import BulkStalled, BulkTraffic, LargeSent, Roamed, SessionEstablished, TimestampAdvanced, WayHeard
+from userlan.tunnel.events import (
+    BulkStalled,
+    BulkTraffic,
+    LargeSent,
+    PathSilent,
+    Roamed,
+    SessionEstablished,
+    TimestampAdvanced,
+    WayHeard,
+)
+from userlan.wire.endpoint import TCP
 
 if TYPE_CHECKING:
     from userlan.node.node import Node
@@ -51,7 +61,7 @@ class Conductor:
                 self._meet(key, now)
             for event in (*self._node.membership.events(), *self._node.peers.events()):
                 self._node.pending.append(event)
-                if isinstance(event, PeerChanged) and event.state == "direct":
+                if isinstance(event, PeerChanged) and event.state in ("direct", "relayed"):
                     self._node.pending.append(MemoryChanged())
                     self._proved_by_tunnel(event.key, now)
             if not happened:
@@ -67,13 +77,17 @@ class Conductor:
                 if link is not None:
                     link.hello = self._node.hello(link.key)
                     link.session_established(now)
-                self._node.peers.session_established(event.public_key, now)
+                self._node.peers.session_established(event.public_key, event.endpoint, now)
             elif isinstance(event, Roamed):
-                self._node.peers.roamed(event.public_key, event.new, now)
+                self._node.peers.roamed(event.public_key, event.old, event.new, now)
+            elif isinstance(event, PathSilent):
+                self._node.peers.path_silent(event.public_key, now)
             elif isinstance(event, LargeSent):
                 self._node.peers.large_sent(event.public_key, now)
             elif isinstance(event, BulkTraffic | BulkStalled | WayHeard):
                 self._node.bulk.happened(event, now)
+                if isinstance(event, WayHeard) and (event.endpoint.transport != TCP or self._node.bulk.enabled):
+                    self._node.peers.way_heard(event.public_key, event.endpoint, now)
             elif isinstance(event, TimestampAdvanced):
                 self._node.memory.timestamp = event.value
                 self._node.pending.append(TimestampReserved())

@@ -46,6 +46,7 @@ from userlan.stack.tcp.config import Config as TcpConfig
 from userlan.tunnel.device import Device
 from userlan.tunnel.endpoint import Buffer, Burst
 from userlan.wire.endpoint import TCP, UDP, Endpoint
+from userlan.wire.numbers import PROTOCOL_ICMPV6
 from userlan.wire.superpacket import SuperPacket
 
 LAN_TCP = TcpConfig(user_timeout=120.0, keepalive_idle=60.0, keepalive_interval=15.0, keepalive_probes=4)
@@ -127,7 +128,9 @@ class Node:
             if self.peers.heard(key, now):
                 self.gossip.tell(key, now)
             for packet in inbound.packets:
-                if self._permitted(key, packet):
+                if not self._permitted(key, packet):
+                    continue
+                if packet.protocol != PROTOCOL_ICMPV6 or not self.peers.path_echo(key, packet, source, now):
                     self.host.receive(packet, now)
 
     def datagrams(self, now: float) -> list[Burst]:
@@ -167,6 +170,7 @@ class Node:
         """A framed TCP connection has ended."""
         self.bulk.lost(endpoint, self._now)
         self.device.way_lost(endpoint)
+        self.peers.way_lost(endpoint, self._now)
 
     def way_lossy(self, endpoint: Endpoint) -> None:
         """The kernel has to retransmit on a framed TCP connection."""
@@ -307,7 +311,7 @@ class Node:
     def eviction_learnt(self, network: str, now: float) -> None:
         """Tell the members that can be reached."""
         for key, peer in self.roster.peers.items():
-            if network in peer.networks and self.peers.shown(key)[0] == "direct":
+            if network in peer.networks and self.peers.links[key].up:
                 self.gossip.tell(key, now)
 
     # --- inside ------------------------------------------------------------------------------------------------------

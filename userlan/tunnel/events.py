@@ -67,9 +67,16 @@ class BulkStalled(NamedTuple):
     endpoint: Endpoint
 
 
+class PathSilent(NamedTuple):
+    """Data left for a steered peer, not as the answer to a packet just before, and nothing came back by the endpoint in use for half a
+    second (once in that time at most)."""
+
+    public_key: bytes
+
+
 class WayHeard(NamedTuple):
-    """Authenticated packets of the peer came by framed TCP while its datagrams come by UDP, and that connection is not in
-    use: a way for bulk (once a second at most)."""
+    """Authenticated packets of the peer came by another way than the one in use (once a second at most): one that the owner knows,
+    or framed TCP while its datagrams come by UDP, a way for bulk."""
 
     public_key: bytes
     endpoint: Endpoint
@@ -85,5 +92,6 @@ TunnelEvent = (
     | BulkTraffic
     | BulkStalled
     | LargeSent
+    | PathSilent
     | WayHeard
 )
