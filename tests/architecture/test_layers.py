@@ -26,7 +26,7 @@ LAYERS = (
 )
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 
-PURE = ("wire", "stack", "tunnel", "traversal", "lan", "control", "mediator", "node")
+PURE = ("wire", "stack", "tunnel", "traversal", "lan", "control", "mediator", "relay", "node")
 """Packages without clock, chance, sockets or Twisted."""
 
 IMPURE_MODULES = ("userlan.mediator.directory",)

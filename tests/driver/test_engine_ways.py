@@ -8,6 +8,7 @@ import pytest
 from twisted.internet.task import Clock
 
 from tests.driver.memory import entropy_of
+from tests.driver.ways import Unnumbered
 from userlan.driver.engine import Engine
 from userlan.stack import Host
 from userlan.tunnel.endpoint import Burst
@@ -17,7 +18,7 @@ FAR = Endpoint(UDP, "192.0.2.1", 1000)
 WAY = Endpoint(TCP, "192.0.2.1", 1000)
 
 
-class Core:
+class Core(Unnumbered):
     """Notes in ``calls`` what happens when."""
 
     def __init__(self) -> None:
@@ -77,12 +78,14 @@ class Socket:
     """A datagram port of the engine's that is as full as the test says."""
 
     version = 4
+    via = 0
+    owner = None
     full = False
 
     def __init__(self, calls: list[Any]) -> None:
         self.calls = calls
 
-    def send(self, data: Any, segment: int, endpoint: Endpoint, whole: bool = False) -> None:
+    def send(self, data: Any, segment: int, endpoint: Endpoint, whole: bool = False, ttl: int = 0) -> None:
         self.calls.append((bytes(data), whole))
 
 

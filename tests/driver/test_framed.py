@@ -50,6 +50,9 @@ class Receiver:
     def way_lossy(self, endpoint: Endpoint) -> None:
         self.lost.append(endpoint)
 
+    def socket_opened(self, via: int, transport: str, port: int) -> None:
+        raise AssertionError("no endpoint here has a number")
+
     def received(self, data: memoryview, segment: int, source: Endpoint, port: None) -> None:
         self.bursts.append((bytes(data), segment, source))
 

@@ -8,7 +8,33 @@ from userlan.tunnel.device import Device
 from userlan.wire.endpoint import Endpoint
 
 
-class NothingKept:
+class Numbered:
+    """What a core has to say about numbered sockets: notes those that were opened, dismisses what the test says."""
+
+    def __init__(self) -> None:
+        self.opened: list[tuple[int, str, int]] = []
+        self.to_dismiss: list[int] = []
+
+    def socket_opened(self, via: int, transport: str, port: int) -> None:
+        self.opened.append((via, transport, port))
+
+    def dismissed(self) -> list[int]:
+        dismissed, self.to_dismiss = self.to_dismiss, []
+        return dismissed
+
+
+class Unnumbered:
+    """A core with the main socket only."""
+
+    def socket_opened(self, via: int, transport: str, port: int) -> None:
+        raise AssertionError("it never asked for one")
+
+    def dismissed(self) -> list[int]:
+        """Nothing was opened."""
+        return []
+
+
+class NothingKept(Unnumbered):
     """A core that gives all it has in one ``datagrams``."""
 
     backlog = False
@@ -33,7 +59,7 @@ class NothingKept:
         """Nor has it any to choose from."""
 
 
-class DeviceWays:
+class DeviceWays(Unnumbered):
     """A core whose packets wait in its device."""
 
     device: Device

@@ -120,6 +120,11 @@ class Lab:
         self.namespaces.append(namespace)
         return namespace
 
+    def number(self) -> int:
+        """One that no other link has."""
+        self._links += 1
+        return self._links
+
     def wire(self, one: Namespace, two: Namespace, name_one: str = "", name_two: str = "", mtu: int = 1500) -> tuple[str, str]:
         """A veth pair between two namespaces, both ends up; the interface names are returned."""
         self._links += 1
@@ -152,6 +157,9 @@ class Lab:
         """End every process that the lab started, then the namespaces."""
         for process in reversed(self.processes):
             end(process)
+            for pipe in (process.stdin, process.stdout, process.stderr):
+                if pipe is not None:
+                    pipe.close()
         for namespace in self.namespaces:
             namespace.close()
         if self._holder is not None:

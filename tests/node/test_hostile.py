@@ -10,6 +10,7 @@ from tests.node.lan import MEDIATOR_HOST, Sink, VirtualLan
 from tests.node.test_network import two_homes
 from tests.sim.nat import Nat
 from userlan.control.frames import encode
+from userlan.control.mediation import LinkState
 from userlan.control.meeting import Introduce
 from userlan.control.messages import (
     CONTROL_PORT,
@@ -28,7 +29,6 @@ from userlan.control.messages import (
     Welcome,
 )
 from userlan.lan.invite import Invite
-from userlan.node.mediation import LinkState
 from userlan.node.memory import Memory
 from userlan.node.node import Node
 from userlan.node.peer_table import TOTAL_BURST, TOTAL_RATE

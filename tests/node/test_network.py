@@ -10,10 +10,10 @@ import pytest
 from tests.node.lan import MEDIATOR_HOST, Sink, Source, VirtualLan, counters
 from tests.sim.link import LinkProfile
 from tests.sim.nat import Nat, NatBehaviour
+from userlan.control.mediation import LinkState
 from userlan.lan.addresses import ipv6_of
 from userlan.lan.secrets import NetworkSecret
 from userlan.node.events import NetworkLost, RequestRefused
-from userlan.node.mediation import LinkState
 from userlan.node.memory import Memory
 from userlan.node.node import Node
 from userlan.node.status import connections, snapshot

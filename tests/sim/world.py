@@ -90,6 +90,7 @@ class World:
 
     def __init__(self, seed: int = 1) -> None:
         self.clock = Clock()
+        self.seed = seed
         self.random = Random(seed)
         self.actors: list[Actor] = []
         self._touched: dict[Actor, None] = {}

@@ -137,6 +137,19 @@ _from_mediator: msgspec.msgpack.Decoder[FromMediator] = msgspec.msgpack.Decoder(
 _from_peer: msgspec.msgpack.Decoder[FromPeer] = msgspec.msgpack.Decoder(FromPeer)
 
 
+def encode_datagram(message: Message) -> bytes:
+    """A message by itself, for members' datagrams: these need no frame."""
+    return encode(message)[LENGTH_SIZE:]
+
+
+def decode_datagram(data: bytes) -> FromPeer | None:
+    """What a member's datagram says; None where it says nothing."""
+    try:
+        return _from_peer.decode(data)
+    except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError):
+        return None
+
+
 def mediator_framer(limit: int = MAX_FRAME) -> Framer[FromNode]:
     """The mediator's: reads what nodes send to it."""
     return Framer(_from_node, limit)

@@ -19,9 +19,11 @@ The path of the data::
       │ owns · receive · datagrams · events · deadline · tick               │
       └─┬───────────────────────────────────────────────────────────────────┘
       Engine                                  engine.py         pump: events → transports, bursts → sockets, one timer
-        ├── DatagramPort (UDP, IPv4/IPv6)     datagram.py       GRO in, GSO out, bounded retry queue, probes
+        ├── DatagramPort (UDP, IPv4/IPv6)     datagram.py       GRO in, GSO out, bounded retry queue, probes, times to live
+        ├── NumberedPorts (UDP)               numbered.py       more of them: of a search for a path, or a server's other ports
         └── FramedPort (TCP)                  framed.py         2-byte length + datagram, where UDP is blocked, and for bulk
-             └── PathWatch                    kernel_tcp.py     what the kernel is told and asked of a connection
+             ├── PathWatch                    kernel_tcp.py     what the kernel is told and asked of a connection
+             └── Punches                      punching_tcp.py   both ends connect at once, from ports with a number
 
 One turn of the reactor
 -----------------------
@@ -44,6 +46,14 @@ What the kernel does not take must not wait here, where it waits in one line, bu
 Sockets are therefore kept short (``SEND_BUFFER``, ``NOT_SENT_LOW``), and their own queues have room for just what a core
 gives in one call. Such a call gives 256 KB at most; if there is more (``core.backlog``), the next one comes after the
 sockets have been read again, so that what arrives is not kept waiting by what leaves.
+
+Numbered sockets
+----------------
+Behind a NAT each socket has a mapping of its own, so endpoints name the own socket by which they are reached (``Endpoint.via``; 0: the
+main one)::
+
+    burst for via k > 0 ──▶ opened where new ──▶ socket_opened(k, transport, port) ──▶ sent; answers come with source.via = k
+    core.dismissed(), asked in each round ──▶ what is behind these numbers is closed
 
 Kernel and stack
 ----------------

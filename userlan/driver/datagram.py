@@ -8,6 +8,12 @@ leaves datagram by datagram.
 What the kernel does not take at once waits in a bounded queue for the socket to become writable; what does not fit
 there is dropped and counted, as any router would. ICMP errors that the kernel reports on the socket say nothing about
 the sessions behind it and are counted only.
+
+A burst with a time to live of its own (RFC 791 3.2, RFC 8200 3: it opens the own NAT and dies on its way) leaves datagram by datagram,
+each with it as a control message; where the kernel takes none, the socket's is changed for that moment.
+
+A port with a number (``via``) is one of many: it says so in what it hands over, shares its memory for reading with the others, and is
+small until it carries more than probes.
 """
 
 from __future__ import annotations
@@ -25,6 +31,7 @@ from zope.interface import implementer  # type: ignore[import-untyped]  # zope s
 
 from userlan.driver.reactor import Reactor
 from userlan.driver.reasons import cannot_listen
+from userlan.driver.runner import CoreRunner
 from userlan.wire.endpoint import UDP, Endpoint
 
 Buffer = bytes | bytearray | memoryview
@@ -52,6 +59,10 @@ there is the reactor says so again: the answer leaves without asking. In a strea
 
 RECEIVE_BUFFER = 4 * 1024 * 1024
 """Bytes asked for: 30 ms at 1 Gbit/s, the time that a busy process may be away from the socket."""
+
+SMALL_BUFFER = 128 * 1024
+"""Bytes asked for in either direction as long as a numbered socket carries only probes: some hundred, with what the kernel keeps
+beside each (skb->truesize), so that hundreds of sockets that are flooded hold tens of megabytes and not gigabytes."""
 
 SEND_BUFFER = 512 * 1024
 """Bytes asked for: what waits in the kernel waits behind everything else, what waits with the cores waits by flow. It holds two whole
@@ -85,6 +96,12 @@ sent: their answer would only tell that fragments arrive."""
 _WHOLE = -1
 """Segment size of what waits as a probe."""
 
+_TTL = {
+    4: (getattr(socket, "IPPROTO_IP", 0), getattr(socket, "IP_TTL", 2), getattr(socket, "IP_TTL", 2)),
+    6: (getattr(socket, "IPPROTO_IPV6", 41), getattr(socket, "IPV6_HOPLIMIT", 52), getattr(socket, "IPV6_UNICAST_HOPS", 16)),
+}
+"""By family: level, control message, socket option (ip(7); RFC 3542 6.3 and RFC 3493 5.1)."""
+
 _ANCILLARY = socket.CMSG_SPACE(4) if hasattr(socket, "CMSG_SPACE") else 0
 _LINUX = hasattr(socket, "AF_NETLINK")
 _DONT_WAIT = getattr(socket, "MSG_DONTWAIT", 0)
@@ -94,6 +111,10 @@ _NO_SEGMENTATION_EVER = frozenset({errno.EIO, errno.ENOTSUP, errno.EOPNOTSUPP, e
 """The socket's device cannot sum checksums (EIO) or the kernel knows no segmentation: it is not asked again."""
 _NO_SEGMENTATION_HERE = frozenset({errno.EINVAL, errno.EMSGSIZE})
 """The burst does not fit this path (a segment above its MTU, which then goes out in fragments): others may."""
+
+
+_NO_CONTROL = frozenset({errno.EINVAL, errno.ENOPROTOOPT, errno.EOPNOTSUPP, errno.ENOTSUP})
+"""The kernel knows no such control message."""
 
 
 class Receiver(Protocol):
@@ -109,22 +130,39 @@ class Receiver(Protocol):
 
 @implementer(IReadWriteDescriptor)
 class DatagramPort:
-    """A bound UDP socket; ``version`` is 4 or 6, ``port`` its number."""
+    """A bound UDP socket; ``version`` is 4 or 6, ``port`` its number, ``via`` how endpoints name it."""
 
-    def __init__(self, receiver: Receiver, reactor: Reactor, host: str, port: int) -> None:
-        """Bind; raises CannotListenError. ``host`` is numeric. Nothing is read before :meth:`start`."""
+    def __init__(
+        self,
+        receiver: Receiver,
+        reactor: Reactor,
+        host: str,
+        port: int,
+        via: int = 0,
+        memory: bytearray | None = None,
+        owner: CoreRunner | None = None,
+    ) -> None:
+        """Bind; raises CannotListenError. ``host`` is numeric. Nothing is read before :meth:`start`.
+
+        ``memory``: BUFFER_SIZE octets to read into, where ports share them; such a port begins small. ``owner``: whose alone it is.
+        """
         self.version = 6 if ":" in host else 4
         self.host = host
+        self.via = via
+        self.owner = owner
         self._receiver = receiver
         self._counters = receiver.counters
         self._reactor = reactor
-        self._socket = _bound(host, port)
+        self._small = memory is not None
+        self._socket = _bound(host, port, self._small)
         self.port = int(self._socket.getsockname()[1])
         self.segmentation = hasattr(self._socket, "sendmsg") and _takes(self._socket, UDP_SEGMENT, 0)
         """Whether bursts are given to the kernel whole. It turns False when the device refuses them."""
         self.coalescing = hasattr(self._socket, "recvmsg_into") and _takes(self._socket, UDP_GRO, 1)
         """Whether the kernel may deliver bursts."""
-        self._memory = bytearray(BUFFER_SIZE)
+        self.controls = hasattr(self._socket, "sendmsg")
+        """Whether a datagram's time to live is given to the kernel as a control message. It turns False when that is refused."""
+        self._memory = bytearray(BUFFER_SIZE) if memory is None else memory
         self._view = memoryview(self._memory)
         self._waiting: deque[tuple[Buffer, int, Any]] = deque()
         self._waiting_bytes = 0
@@ -148,9 +186,12 @@ class DatagramPort:
             return
         self._reactor.removeReader(self)
         self._reactor.removeWriter(self)
+        full = self.full
         self._waiting.clear()
         self._waiting_bytes = 0
         self._socket.close()
+        if full:
+            self._receiver.release(UDP)
 
     # -- IReadWriteDescriptor
 
@@ -200,6 +241,8 @@ class DatagramPort:
         for level, kind, value in ancillary:
             if level == SOL_UDP and kind == UDP_GRO and len(value) >= 2:
                 segment = int.from_bytes(value[:4], sys.byteorder)
+        if self._small and size > segment:
+            self._grow()
         source = self._sources.get(address) or self._source(address)
         self._receiver.received(self._view[:size], segment, source, self)
         return size
@@ -220,13 +263,19 @@ class DatagramPort:
 
     # -- sending
 
-    def send(self, data: Buffer, segment: int, endpoint: Endpoint, whole: bool = False) -> None:
+    def send(self, data: Buffer, segment: int, endpoint: Endpoint, whole: bool = False, ttl: int = 0) -> None:
         """Send one burst. It is kept by reference until it has left; it must not be changed any more.
 
-        ``whole``: a datagram that nobody may fragment.
+        ``whole``: a datagram that nobody may fragment. ``ttl``: hops that it may go, 1 to 255; 0: the system's default. What has one is
+        sent now or never: it is about a moment.
         """
-        segment = _WHOLE if whole else segment
         address = self._targets.get(endpoint) or self._target(endpoint)
+        if ttl:
+            self._transmit_near(data, segment, address, min(ttl, 255))
+            return
+        if self._small and len(data) > segment > 0:
+            self._grow()
+        segment = _WHOLE if whole else segment
         rest: Buffer | None = data
         if not self._waiting:
             rest = self._transmit(data, segment, address)
@@ -251,6 +300,38 @@ class DatagramPort:
             if _LINUX:
                 self._socket.setsockopt(level, option, usual)
         return None
+
+    def _transmit_near(self, data: Buffer, segment: int, address: Any, ttl: int) -> None:
+        """Datagrams with a time to live of their own."""
+        view = memoryview(data)
+        for offset in range(0, len(view), segment if segment > 0 else max(1, len(view))):
+            part = view[offset : offset + segment] if segment > 0 else view
+            try:
+                self._send_near(part, address, ttl)
+            except OSError as error:
+                self._counters["udp-send-full" if error.errno in _FULL else f"udp-send-{_name(error)}"] += 1
+
+    def _send_near(self, datagram: memoryview, address: Any, ttl: int) -> None:
+        level, control, option = _TTL[self.version]
+        if self.controls:
+            try:
+                self._socket.sendmsg((datagram,), [(level, control, struct.pack("=i", ttl))], _DONT_WAIT, address)
+                return
+            except OSError as error:
+                if error.errno not in _NO_CONTROL:
+                    raise
+                self.controls = False
+        usual = self._socket.getsockopt(level, option)
+        self._socket.setsockopt(level, option, ttl)
+        try:
+            self._socket.sendto(datagram, _DONT_WAIT, address)
+        finally:
+            self._socket.setsockopt(level, option, usual)
+
+    def _grow(self) -> None:
+        """More than probes passes here: the socket is part of a path, and gets the buffers of one."""
+        self._small = False
+        _enlarge(self._socket)
 
     def _wait(self, data: Buffer, segment: int, address: Any) -> None:
         if self._waiting_bytes + len(data) > RETRY_BYTES or len(self._waiting) >= RETRY_BURSTS:
@@ -310,7 +391,7 @@ class DatagramPort:
     def _source(self, address: Any) -> Endpoint:
         if len(self._sources) >= MAX_ADDRESSES:
             self._sources.clear()
-        endpoint = self._sources[address] = endpoint_of(address)
+        endpoint = self._sources[address] = endpoint_of(address, self.via)
         return endpoint
 
     def _target(self, endpoint: Endpoint) -> Any:
@@ -320,12 +401,12 @@ class DatagramPort:
         return address
 
 
-def endpoint_of(address: Any) -> Endpoint:
+def endpoint_of(address: Any, via: int = 0) -> Endpoint:
     """A socket's address as an endpoint; a link-local one keeps its interface as a numeric zone (RFC 4007, 11)."""
     host = str(address[0])
     if len(address) == 4 and address[3]:
         host = f"{host.partition('%')[0]}%{address[3]}"
-    return Endpoint(UDP, host, int(address[1]))
+    return Endpoint(UDP, host, int(address[1]), via)
 
 
 def address_of(endpoint: Endpoint) -> Any:
@@ -349,8 +430,8 @@ def _takes(sock: socket.socket, option: int, value: int) -> bool:
     return True
 
 
-def _bound(host: str, port: int) -> socket.socket:
-    """A non-blocking UDP socket with large buffers; an IPv6 one takes IPv6 only, since IPv4 has a socket of its own."""
+def _bound(host: str, port: int, small: bool) -> socket.socket:
+    """A non-blocking UDP socket, with large buffers or small ones; an IPv6 one takes IPv6 only, since IPv4 has a socket of its own."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         sock = socket.socket(family, socket.SOCK_DGRAM)
@@ -360,9 +441,11 @@ def _bound(host: str, port: int) -> socket.socket:
         sock.setblocking(False)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        _enlarge(sock)
-        with contextlib.suppress(OSError):
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+        if small:
+            for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+                sock.setsockopt(socket.SOL_SOCKET, option, SMALL_BUFFER)
+        else:
+            _enlarge(sock)
         if _LINUX:
             level, option, _, usual = _DISCOVERY[6 if family == socket.AF_INET6 else 4]
             sock.setsockopt(level, option, usual)
@@ -375,6 +458,8 @@ def _bound(host: str, port: int) -> socket.socket:
 
 def _enlarge(sock: socket.socket) -> None:
     """Ask for a large receive buffer: within the system's limit, and beyond it where the process may (CAP_NET_ADMIN)."""
+    with contextlib.suppress(OSError):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
     with contextlib.suppress(OSError):
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
     if _LINUX:

@@ -27,9 +27,10 @@ from twisted.logger import Logger
 
 from userlan.driver.datagram import DatagramPort
 from userlan.driver.framed import FramedPort
+from userlan.driver.numbered import NumberedPorts
 from userlan.driver.reactor import DelayedCall, Reactor
 from userlan.driver.runner import Buffer, Burst, Core, CoreRunner
-from userlan.wire.endpoint import UDP, Endpoint
+from userlan.wire.endpoint import TCP, UDP, Endpoint
 
 MAX_ROUNDS = 16
 """Rounds of one pump: enough for a chain of effects (data in, answer out, connection closed), and the reactor is
@@ -60,7 +61,9 @@ class Engine:
         self.counters: Counter[str] = Counter()
         """Datagrams and connections that were dropped, by reason, beside what is counted in the cores."""
         self.datagram_ports: list[DatagramPort] = []
-        self.framed = FramedPort(self, reactor)
+        """The main sockets, by which endpoints without a number are reached."""
+        self.framed = FramedPort(self, reactor, self._local_host)
+        self.numbered = NumberedPorts(self, reactor, self._local_host)
         self._routes: dict[Endpoint, DatagramPort] = {}
         self._runners: list[CoreRunner] = []
         self._dirty: list[CoreRunner] = []
@@ -87,36 +90,42 @@ class Engine:
         """Feed a core no longer; its streams stay as they are. Idempotent."""
         if runner in self._runners:
             self._runners.remove(runner)
+            self.numbered.forget(runner)
 
     # -- sockets
 
-    def listen(self, host: str, port: int) -> int:
+    def listen(self, host: str, port: int, via: int = 0, owner: CoreRunner | None = None) -> int:
         """Open UDP and framed TCP on a numeric ``host`` and one port number (0: a free one), which is returned.
 
+        ``via``: the number that sources and targets there have, for servers with several ports; each family may have one socket of that
+        number. ``owner``: the core whose alone the number is, needed where another one in this process numbers sockets, too.
         Raises CannotListenError, one clear line, when either is in use.
         """
         for _ in range(PORT_ATTEMPTS - 1 if port == 0 else 0):
             with contextlib.suppress(CannotListenError):
-                return self._listen(host, port)
-        return self._listen(host, port)
+                return self._listen(host, port, via, owner)
+        return self._listen(host, port, via, owner)
 
-    def _listen(self, host: str, port: int) -> int:
-        datagrams = DatagramPort(self, self.reactor, host, port)
+    def _listen(self, host: str, port: int, via: int, owner: CoreRunner | None) -> int:
+        datagrams = DatagramPort(self, self.reactor, host, port, via, owner=owner)
         try:
-            self.framed.listen(host, datagrams.port)
+            self.framed.listen(host, datagrams.port, via)
         except CannotListenError:
             datagrams.close()
             raise
         datagrams.start()
-        self.datagram_ports.append(datagrams)
+        if via:
+            self.numbered.add(datagrams)
+        else:
+            self.datagram_ports.append(datagrams)
         return datagrams.port
 
-    def listen_dual(self, port: int) -> int:
+    def listen_dual(self, port: int, via: int = 0, owner: CoreRunner | None = None) -> int:
         """:meth:`listen` on all IPv4 and all IPv6 addresses under one number;
         a computer without IPv6 listens on IPv4 only."""
-        number = self.listen("0.0.0.0", port)
+        number = self.listen("0.0.0.0", port, via, owner)
         try:
-            self.listen("::", number)
+            self.listen("::", number, via, owner)
         except CannotListenError as error:
             self._log.debug("no IPv6: {error}", error=str(error.socketError))
         return number
@@ -129,11 +138,16 @@ class Engine:
         """Datagrams of ``segment`` bytes back to back from a socket, which calls :meth:`pump` once it has handed
         over its batch."""
         self._batch = True
-        if port is not None and len(self.datagram_ports) > 1 and self._routes.get(source) is not port:
-            if len(self._routes) >= MAX_ROUTES:
-                self._routes.clear()
-            self._routes[source] = port
         now = self.reactor.seconds()
+        if port is not None:
+            if port.owner is not None:
+                if port.owner in self._runners:
+                    port.owner.receive(data, segment, source, now)
+                return
+            if not port.via and len(self.datagram_ports) > 1 and self._routes.get(source) is not port:
+                if len(self._routes) >= MAX_ROUTES:
+                    self._routes.clear()
+                self._routes[source] = port
         if len(self._runners) == 1:
             self._runners[0].receive(data, segment, source, now)
             return
@@ -171,25 +185,30 @@ class Engine:
                 return runner
         return None
 
-    def _send_one(self, burst: Burst) -> None:
+    def _send_one(self, burst: Burst, runner: CoreRunner) -> None:
         """An endpoint that the system does not take costs its own datagrams and nothing else: an exception here would
         end in the reactor, which then closes the socket that was being read."""
         try:
-            self._send(burst)
+            self._send(burst, runner)
         except Exception:
             self.counters["send-failed"] += 1
             self._log.failure("a burst to {endpoint} could not be sent", endpoint=burst.endpoint)
 
-    def _send(self, burst: Burst) -> None:
+    def _send(self, burst: Burst, runner: CoreRunner) -> None:
         endpoint = burst.endpoint
-        if endpoint.transport != UDP:
+        port: DatagramPort | None = None
+        if endpoint.transport == TCP:
             self.framed.send(burst.data, burst.segment, endpoint)
             return
-        port = self._routes.get(endpoint) or self._first_port(endpoint)
+        if endpoint.transport == UDP:
+            if endpoint.via:
+                port = self.numbered.port_for(endpoint, runner)
+            else:
+                port = self._routes.get(endpoint) or self._first_port(endpoint)
         if port is None:
             self.counters["no-socket"] += 1
         else:
-            port.send(burst.data, burst.segment, endpoint, burst.whole)
+            port.send(burst.data, burst.segment, endpoint, burst.whole, burst.ttl)
 
     def _first_port(self, endpoint: Endpoint) -> DatagramPort | None:
         version = 6 if ":" in endpoint.host else 4
@@ -198,7 +217,24 @@ class Engine:
                 return port
         return None
 
+    def _local_host(self, version: int) -> str:
+        """The host at which further sockets of a family are bound: that of the main one; all addresses where there is none."""
+        for port in self.datagram_ports:
+            if port.version == version:
+                return port.host
+        return "::" if version == 6 else "0.0.0.0"
+
     # -- ways out
+
+    def socket_opened(self, via: int, transport: str, port: int, runner: CoreRunner | None = None) -> None:
+        """A numbered socket was opened at a local port; told to one core or to all."""
+        for told in self._runners if runner is None else (runner,):
+            told.tell(lambda core: core.socket_opened(via, transport, port))
+
+    def _dismiss(self, runner: CoreRunner) -> None:
+        for via in runner.dismissed():
+            self.numbered.dismiss(via, runner)
+            self.framed.punches.dismiss(via)
 
     def hold(self, way: Endpoint | str) -> None:
         """A socket is full: the cores are to keep what is for it."""
@@ -208,7 +244,7 @@ class Engine:
 
     def release(self, way: Endpoint | str) -> None:
         """It has room again: "udp" once no socket of it is full."""
-        if way == UDP and any(port.full for port in self.datagram_ports):
+        if way == UDP and (self.numbered.full or any(port.full for port in self.datagram_ports)):
             return
         for runner in self._runners:
             runner.tell(lambda core: core.release(way))
@@ -284,12 +320,13 @@ class Engine:
         now = self.reactor.seconds()
         for runner in dirty:
             for burst in runner.answers(now):
-                self._send_one(burst)
+                self._send_one(burst, runner)
             runner.dispatch()
             # What the events' handlers did goes out with the datagrams that follow: it needs no round of its own.
             runner.dirty = False
             for burst in runner.datagrams(now):
-                self._send_one(burst)
+                self._send_one(burst, runner)
+            self._dismiss(runner)
             if runner.dispatch():
                 runner.touch()
             elif runner.core.backlog:
@@ -348,4 +385,5 @@ class Engine:
         for port in self.datagram_ports:
             port.close()
         self.datagram_ports.clear()
+        self.numbered.close()
         self.framed.stop().addBoth(lambda _: finished.callback(None))

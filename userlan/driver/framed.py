@@ -7,8 +7,8 @@
     └────────┴──────────────┴────────┴──────────────┴ ─ ─
 
 A remote is ``Endpoint("tcp", host, port)``. Connections are accepted on the node's port and opened by the first burst
-to such an endpoint;
-both are the same from then on. States of a connection::
+to such an endpoint; both are the same from then on. One that is accepted at a port with a number, or opened from a local port with a
+number (``punching_tcp``), has it as its endpoint's ``via``. States of a connection::
 
     accepted ── first frame is owned by a core ──► open ── nothing for IDLE_TIMEOUT ──► closed
        └─ other first frame, or FIRST_FRAME_TIMEOUT ──► closed      either: a frame below LEAST_FRAME ──► closed
@@ -29,6 +29,7 @@ import contextlib
 import os
 import socket
 from collections import Counter
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from twisted.internet import tcp
@@ -41,6 +42,7 @@ from zope.interface import implementer  # type: ignore[import-untyped]  # zope s
 
 from userlan.driver.frames import LENGTH, FrameReader
 from userlan.driver.kernel_tcp import PathWatch, tune
+from userlan.driver.punching_tcp import Punches
 from userlan.driver.reactor import DelayedCall, Reactor
 from userlan.driver.reasons import cannot_listen
 from userlan.wire.endpoint import TCP, Endpoint, unmapped
@@ -101,6 +103,7 @@ class Receiver(Protocol):
     def way_opened(self, endpoint: Endpoint) -> None: ...
     def way_lost(self, endpoint: Endpoint) -> None: ...
     def way_lossy(self, endpoint: Endpoint) -> None: ...
+    def socket_opened(self, via: int, transport: str, port: int) -> None: ...
 
 
 @implementer(IPushProducer)
@@ -291,11 +294,12 @@ class FramedConnection(TwistedProtocol):
 class _Accepting(ServerFactory):
     noisy = False
 
-    def __init__(self, port: FramedPort) -> None:
+    def __init__(self, port: FramedPort, via: int) -> None:
         self._port = port
+        self._via = via
 
     def buildProtocol(self, addr: IAddress | None) -> FramedConnection | None:
-        return self._port.accept(addr)
+        return self._port.accept(addr, self._via)
 
 
 class _Opening(ClientFactory):
@@ -315,10 +319,12 @@ class _Opening(ClientFactory):
 class FramedPort:
     """All framed connections of the process."""
 
-    def __init__(self, receiver: Receiver, reactor: Reactor) -> None:
+    def __init__(self, receiver: Receiver, reactor: Reactor, host: Callable[[int], str] | None = None) -> None:
+        """``host`` gives the numeric address at which connections with a number are bound, by family (4 or 6); None: all addresses."""
         self.receiver = receiver
         self.reactor = reactor
         self.counters = receiver.counters
+        self.punches = Punches(self, host or (lambda version: "::" if version == 6 else "0.0.0.0"))
         self._listening: list[Any] = []
         self._connections: dict[Endpoint, FramedConnection] = {}
         self._connectors: dict[Endpoint, Any] = {}
@@ -326,14 +332,14 @@ class FramedPort:
         self._back_off: dict[Endpoint, tuple[float, float]] = {}
         """Endpoint -> (not before, seconds to wait after the next failure)."""
 
-    def listen(self, host: str, port: int) -> None:
+    def listen(self, host: str, port: int, via: int = 0) -> None:
         """Accept on a numeric host and port; raises CannotListenError."""
         if ":" in host:
-            self._listening.append(self._listen_ipv6(host, port))
+            self._listening.append(self._listen_ipv6(host, port, via))
         else:
-            self._listening.append(self.reactor.listenTCP(port, _Accepting(self), interface=host))
+            self._listening.append(self.reactor.listenTCP(port, _Accepting(self, via), interface=host))
 
-    def _listen_ipv6(self, host: str, port: int) -> Any:
+    def _listen_ipv6(self, host: str, port: int, via: int) -> Any:
         """Twisted's own port would take IPv4 too, and so collide with the one beside it (RFC 3493, 5.3)."""
         with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as listening:
             try:
@@ -345,12 +351,13 @@ class FramedPort:
                 listening.listen(BACKLOG)
             except OSError as error:
                 raise cannot_listen(host, port, error) from error
-            return self.reactor.adoptStreamPort(listening.fileno(), socket.AF_INET6, _Accepting(self))
+            return self.reactor.adoptStreamPort(listening.fileno(), socket.AF_INET6, _Accepting(self, via))
 
     def stop(self) -> Deferred[None]:
         """Close all."""
         closing = [maybeDeferred(port.stopListening) for port in self._listening]
         self._listening.clear()
+        self.punches.close()
         for connector in list(self._connectors.values()):
             connector.disconnect()
         for connection in list(self._connections.values()):
@@ -358,12 +365,23 @@ class FramedPort:
         return gatherResults(closing).addBoth(lambda _: None)
 
     def send(self, data: Buffer, segment: int, endpoint: Endpoint) -> None:
-        """Send a burst to ``endpoint``, opening a connection where there is none."""
-        connection = self._connections.get(endpoint) or self._open(endpoint)
+        """Send a burst to ``endpoint``, opening a connection where there is none; from a port with a number only when asked to by an
+        empty one: a path that is lost is not punched again by what was meant for it."""
+        connection = self._connections.get(endpoint)
+        if connection is None and not endpoint.via:
+            connection = self._open(endpoint)
         if connection is not None:
             connection.send(data, segment)
+        elif endpoint.via and not data:
+            self.punches.punch(endpoint)
+        elif endpoint.via:
+            self.counters["tcp-not-connected"] += 1
 
-    def accept(self, addr: IAddress | None) -> FramedConnection | None:
+    def punched(self, endpoint: Endpoint) -> FramedConnection:
+        """The connection for a way that was punched open."""
+        return FramedConnection(self, endpoint, trusted=True)
+
+    def accept(self, addr: IAddress | None, via: int = 0) -> FramedConnection | None:
         """A connection for a new remote, or None when there are too many."""
         remote: Any = addr
         host = _numeric(str(remote.host))
@@ -374,7 +392,7 @@ class FramedPort:
             self.counters["tcp-too-many"] += 1
             return None
         self._accepted_from[host] += 1
-        return FramedConnection(self, Endpoint(TCP, host, int(remote.port)), trusted=False)
+        return FramedConnection(self, Endpoint(TCP, host, int(remote.port), via), trusted=False)
 
     def _open(self, endpoint: Endpoint) -> FramedConnection | None:
         not_before, _ = self._back_off.get(endpoint, (0.0, 0.0))
@@ -416,6 +434,8 @@ class FramedPort:
             self.receiver.way_lost(endpoint)
         if not connection.accepted:
             self._connectors.pop(endpoint, None)
+        if endpoint.via:
+            self.punches.lost(connection)
 
     def failed(self, connection: FramedConnection) -> None:
         """A connection could not be established: wait before the next attempt."""

@@ -31,6 +31,8 @@ class Burst(Protocol):
     def endpoint(self) -> Endpoint: ...
     @property
     def whole(self) -> bool: ...
+    @property
+    def ttl(self) -> int: ...
 
 
 class Core(Protocol):
@@ -72,6 +74,15 @@ class Core(Protocol):
 
     def way_lossy(self, endpoint: Endpoint) -> None:
         """The kernel has to retransmit much on a framed TCP connection, or hears no acknowledgement."""
+
+    def socket_opened(self, via: int, transport: str, port: int) -> None:
+        """The socket with number ``via`` (of framed TCP: the group of connections) was opened, since a burst named it, at a local port.
+
+        Said before anything that arrives there. Both families may have a socket under one number.
+        """
+
+    def dismissed(self) -> list[int]:
+        """Numbers whose sockets and connections are needed no more. Drained."""
 
     def deadline(self) -> float | None: ...
     def tick(self, now: float) -> None: ...
@@ -203,6 +214,14 @@ class CoreRunner:
             return self.core.answers(now)
         except Exception:
             self._failed("answers")
+            return ()
+
+    def dismissed(self) -> Any:
+        """The numbers of the sockets to be closed."""
+        try:
+            return self.core.dismissed()
+        except Exception:
+            self._failed("dismissed")
             return ()
 
     def dispatch(self) -> bool:

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable
 
+import msgspec
+
 from userlan.control import refusals
 from userlan.control.frames import Undecodable, encode
+from userlan.control.meeting import PoolKey, RelayDelays, Serve
 from userlan.control.messages import (
     PROTOCOL_VERSION,
     Bye,
@@ -30,12 +33,13 @@ from userlan.control.messages import (
 )
 from userlan.mediator.accounts import Account, Accounts
 from userlan.mediator.effects import Effect, Entered, Parted, Publish, RefusalError, Tell
-from userlan.mediator.events import MediatorEvent, NodeOffline, NodeOnline, StoreFailed
+from userlan.mediator.events import MediatorEvent, NodeOffline, NodeOnline, RelayGone, RelayJoined, StoreFailed
 from userlan.mediator.limits import source_name
 from userlan.mediator.matchmaker import Matchmaker
 from userlan.mediator.presence import PING_INTERVAL, Presence
 from userlan.mediator.reach import accepted, is_colocated
 from userlan.mediator.records import DirectoryError
+from userlan.mediator.relays import Relays
 from userlan.mediator.requests import Requests
 from userlan.mediator.session import Phase, Session
 from userlan.mediator.sessions import Sessions
@@ -43,6 +47,8 @@ from userlan.wire.endpoint import TCP, Endpoint, unmapped
 
 #: The oldest protocol that is still spoken.
 OLDEST_PROTOCOL = 1
+#: What a relay is told as its address: it has none (RFC 1122, 3.2.1.3 a).
+NO_ADDRESS = bytes(4)
 
 
 class Desk:
@@ -55,6 +61,7 @@ class Desk:
         sessions: Sessions,
         presence: Presence,
         matchmaker: Matchmaker,
+        relays: Relays,
         own_hosts: Collection[str],
         agent: str,
     ) -> None:
@@ -63,6 +70,7 @@ class Desk:
         self._sessions = sessions
         self._presence = presence
         self._matchmaker = matchmaker
+        self._relays = relays
         self._own_hosts = own_hosts
         self._agent = agent
         self._written: dict[Session, None] = {}
@@ -105,7 +113,11 @@ class Desk:
             case Bye():
                 return "it said goodbye"
             case Hello():
-                return self._hello(session, message, endpoint, now)
+                greet = self._relay_hello if message.kind == "relay" else self._hello
+                return greet(session, message, endpoint, now)
+            case Serve() if session.key in self._relays:
+                self._relays.serve(session.key, message, now)
+                return ""
         account = self._accounts.get(session.key) if session.phase is Phase.READY else None
         if account is None:
             self._refuse(session, refusals.OUT_OF_ORDER, "the first message of a session must be Hello")
@@ -113,6 +125,8 @@ class Desk:
         match message:
             case Candidates():
                 self._matchmaker.offers(session.key, accepted(message.candidates), now)
+            case RelayDelays():
+                self._relays.measured(session.key, message)
             case Meet():
                 if not self._matchmaker.meet(session.key, message.peer, now):
                     self.counters["meetings-refused"] += 1
@@ -123,10 +137,10 @@ class Desk:
 
     def roamed(self, key: bytes, endpoint: Endpoint, now: float) -> None:
         """A peer's datagrams come from another endpoint now."""
-        session, account = self._sessions.ready(key), self._accounts.get(key)
+        session, account, seen = self._sessions.ready(key), self._accounts.get(key), _plain(endpoint)
+        self._relays.moved(key, seen, now)
         if session is None or account is None:
             return
-        seen = _plain(endpoint)
         account.source = source_name(seen.host)
         self._matchmaker.located(key, seen, is_colocated(seen, self._own_hosts), now)
         self._send(session, Observed(_observed(seen)))
@@ -155,16 +169,26 @@ class Desk:
     def introduce(self, now: float) -> None:
         """Sends the introductions that are due."""
         for introduction in self._matchmaker.due(now):
-            session = self._sessions.ready(introduction.key)
+            session, message = self._sessions.ready(introduction.key), introduction.message
             if session is not None:
-                self._send(session, introduction.message)
+                offers, _ = self._relays.offers_for(introduction.key, message.peer, now)
+                self._send(session, msgspec.structs.replace(message, relays=offers))
+        for key, told in self._relays.due(now):
+            session = self._sessions.ready(key)
+            if session is not None:
+                self._send(session, told)
 
     def ended(self, key: bytes, reason: str, now: float) -> None:
         """A key's live session ended."""
         account = self._accounts.get(key)
+        if key in self._relays:
+            self._presence.departed(key, now)
+            self._relays.left(key, now)
+            self._events.append(RelayGone(key, reason))
         if account is None:
             return
         self._presence.departed(key, now)
+        self._relays.departed(key)
         self._matchmaker.departed(key)
         self._apply(self._accounts.logout(key), now)
         self._events.append(NodeOffline(key, account.name, reason))
@@ -172,7 +196,7 @@ class Desk:
     # --- inside ------------------------------------------------------------------------------------------------------
 
     def _hello(self, session: Session, hello: Hello, endpoint: Endpoint, now: float) -> str:
-        if session.phase is not Phase.GREETING:
+        if session.phase is not Phase.GREETING or session.key in self._relays:
             self._refuse(session, refusals.OUT_OF_ORDER, "this session has greeted already")
             return ""
         version, text = _negotiate(hello)
@@ -201,10 +225,34 @@ class Desk:
             now,
         )
         session.untold = untold[::-1]
+        self._relays.arrived(session.key)
         self._apply(effects, now)
         self._mark(account)
         if not was_online:
             self._events.append(NodeOnline(session.key, account.name, account.ipv4, seen, len(account.memberships)))
+        return ""
+
+    def _relay_hello(self, session: Session, hello: Hello, endpoint: Endpoint, now: float) -> str:
+        """A relay greets: it gets no account, no address and no network."""
+        version, text = _negotiate(hello)
+        refusal = self._relays.refusal(session.key)
+        if session.phase is not Phase.GREETING or self._accounts.get(session.key) is not None:
+            refusal = "this key has greeted already, or is a node's"
+        if text or refusal:
+            self._refuse(session, refusals.PROTOCOL_VERSION if text else refusals.FULL, text or refusal)
+            return f"the relay was refused: {text or refusal}"
+        seen = _plain(endpoint)
+        self._presence.arrived(session.key, now)
+        self._sessions.greeted(session)
+        session.greeted()
+        self._sessions.set_member(session.key, True)
+        self._members[session.key] = None
+        self._relays.joined(session.key, hello.name, seen, now)
+        wall, where = self._accounts.wall(now), str(self._accounts.range)
+        self._send(session, Welcome(version, hello.name, NO_ADDRESS, where, _observed(seen), wall, agent=self._agent))
+        self._send(session, PoolKey(self._relays.pool_key(session.key)))
+        self.ping(session.key, now)
+        self._events.append(RelayJoined(session.key, hello.name, seen))
         return ""
 
     def _welcome(self, session: Session, account: Account, version: int, seen: Endpoint, now: float) -> None:

@@ -31,4 +31,19 @@ class StoreFailed(NamedTuple):
     text: str
 
 
-MediatorEvent = NodeOnline | NodeOffline | StoreFailed
+class RelayJoined(NamedTuple):
+    """A relay came into the pool, seen at ``endpoint``."""
+
+    key: bytes
+    name: str
+    endpoint: Endpoint
+
+
+class RelayGone(NamedTuple):
+    """A relay's session ended. ``reason``: one line for people."""
+
+    key: bytes
+    reason: str
+
+
+MediatorEvent = NodeOnline | NodeOffline | RelayJoined | RelayGone | StoreFailed

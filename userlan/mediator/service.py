@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Collection
 
+from userlan.control import grants
 from userlan.control.frames import ControlError, Undecodable
 from userlan.control.messages import CONTROL_PORT, Bye, Message
 from userlan.lan.addresses import DEFAULT_RANGE, ipv6_of
@@ -15,6 +16,7 @@ from userlan.mediator.limits import Buckets, Limits
 from userlan.mediator.matchmaker import Matchmaker
 from userlan.mediator.presence import Presence
 from userlan.mediator.records import DirectoryError, DirectoryStore
+from userlan.mediator.relays import Relays
 from userlan.mediator.requests import Requests
 from userlan.mediator.session import Phase, Session
 from userlan.mediator.sessions import Sessions
@@ -59,6 +61,7 @@ class Mediator:
 
     ``directory`` is the only I/O. ``own_hosts`` are the numeric addresses of the computer that it runs on: a member
     seen at one of them (or on loopback) is ``colocated``. Times are monotonic seconds, wall = now + ``wall_offset``.
+    ``relay_keys``: the relays that may join the pool, none named: any.
 
     Raises:
         DirectoryError: the directory cannot be read or written, or has addresses of another range.
@@ -77,6 +80,7 @@ class Mediator:
         own_hosts: Collection[str] = (),
         limits: Limits = Limits(),  # noqa: B008 - immutable
         agent: str = "",
+        relay_keys: Collection[bytes] = (),
     ) -> None:
         floor = directory.note(TIMESTAMP_NOTE) or b""
         self._device = Device(
@@ -99,11 +103,12 @@ class Mediator:
         self._limits = limits
         self._presence = Presence(wall_offset, now)
         self._matchmaker = Matchmaker(entropy=entropy, now=now)
+        self._relays = Relays(grants.secret_from(private_key), relay_keys, own_hosts, wall_offset, now)
         self._sessions = Sessions(limits)
         accounts = Accounts(directory, self._presence, limits, address_range, wall_offset)
         requests = Requests(accounts, self.public_key, entropy)
         self._desk = Desk(
-            accounts, requests, self._sessions, self._presence, self._matchmaker, frozenset(own_hosts), agent
+            accounts, requests, self._sessions, self._presence, self._matchmaker, self._relays, frozenset(own_hosts), agent
         )
         self._keys: dict[bytes, bytes] = {}  # inner address → key, of the device's peers
         self._openings = Buckets(limits.opening_rate, limits.opening_burst, limits.remembered)
@@ -162,6 +167,13 @@ class Mediator:
     def way_lossy(self, endpoint: Endpoint) -> None:
         """Nothing else would be better: clients come by framed TCP where UDP is blocked."""
 
+    def socket_opened(self, via: int, transport: str, port: int) -> None:
+        """It opens none: those that it is given are listened on."""
+
+    def dismissed(self) -> list[int]:
+        """Nor does it close any."""
+        return []
+
     def deadline(self) -> float | None:
         """When ``tick`` has something to do."""
         times = [
@@ -169,6 +181,7 @@ class Mediator:
             self.host.deadline(),
             self._presence.deadline(),
             self._matchmaker.deadline(),
+            self._relays.deadline(),
             self._sessions.deadline(),
             next(iter(self._visits.values()), None),
         ]

@@ -18,13 +18,13 @@ inner source is the peer's own, ``host`` takes it. The mediator is a peer with o
 
 Parts
 -----
-``mediation``   one mediator: reach, greet, watch, come back with back-off (timers there)
-``mediators``   which mediators are used, and which one's address counts
+``mediators``   which mediators are used (a link to each: ``userlan.control.mediation``), and which one's address counts
 ``membership``  requests, the roster's changes, evictions
 ``conductor``   what happened in one part is carried to the others
 ``peers``       one pair's state: introduction, liveness by echo, latency
 ``peer_table``  all of them; budget for each target address
 ``bulk``        a TCP connection beside UDP, for bulk alone
+``introducer``  members introduce members, where no mediator is there
 ``gossip``      what members tell each other: evictions, proofs, the ciphers that they take
 ``keyring``     secrets of networks, pre-shared keys, who proved to know them
 ``lookup``      who is who, for bridges and embedding programs

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from userlan.control.mediation import Failed, LinkState, Lost, MediatorLink, Received
 from userlan.control.meeting import Introduce
 from userlan.control.messages import Meet, Welcome
 from userlan.lan.roster import Peer
 from userlan.node.events import LinkChanged, MemoryChanged, PeerChanged, Ready, TimestampReserved
-from userlan.node.mediation import Failed, LinkState, Lost, MediatorLink, Received
 from userlan.node.peer_table import ECHO_IDENTIFIER, PROBE_IDENTIFIER
-from userlan.stack.events import EchoReply, TcpAccepted, TcpEvent
+from userlan.stack.events import EchoReply, TcpAccepted, TcpEvent, UdpReadable
 from userlan.tunnel.events import (
     BulkStalled,
     BulkTraffic,
@@ -57,6 +57,8 @@ class Conductor:
                 self._node.pending.append(MemoryChanged())
             if self._node.gossip.learnt():
                 self._node.pending.append(MemoryChanged())
+            for introduced in self._node.introducer.introduced():
+                self._node.peers.introduce(introduced.message, introduced.observed, None, now)
             for key in self._node.peers.meets():
                 self._meet(key, now)
             for event in (*self._node.membership.events(), *self._node.peers.events()):
@@ -64,6 +66,7 @@ class Conductor:
                 if isinstance(event, PeerChanged) and event.state in ("direct", "relayed"):
                     self._node.pending.append(MemoryChanged())
                     self._proved_by_tunnel(event.key, now)
+                    self._node.introducer.tell(event.key, now)
             if not happened:
                 break
             stirred = True
@@ -102,6 +105,8 @@ class Conductor:
                 self._node.gossip.tcp_event(event.connection, event.flags, now)
             elif isinstance(event, TcpAccepted) and self._node.gossip.accepted(event, now):
                 continue
+            elif isinstance(event, UdpReadable) and self._node.introducer.owns(event.socket):
+                self._node.introducer.readable(now)
             elif isinstance(event, EchoReply) and event.identifier == ECHO_IDENTIFIER:
                 self._node.peers.echo_reply(event.source, event.sequence, now)
             elif isinstance(event, EchoReply) and event.identifier == PROBE_IDENTIFIER:
@@ -168,7 +173,7 @@ class Conductor:
             self._node.membership.reseal(key, now)
 
     def _meet(self, key: bytes, now: float) -> None:
-        """Ask the mediators of the common networks for an introduction."""
+        """Ask the mediators of the common networks for an introduction, or members where none of those is there."""
         peer: Peer | None = self._node.roster.peers.get(key)
         asked: set[bytes] = set()
         for network in peer.networks if peer is not None else ():
@@ -177,3 +182,5 @@ class Conductor:
             if link is not None and link.key not in asked and link.state is LinkState.READY:
                 asked.add(link.key)
                 link.send(Meet(key), now)
+        if not asked:
+            self._node.introducer.ask(key, now)

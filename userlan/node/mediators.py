@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
+from userlan.control.mediation import MediatorLink, of_control_service
 from userlan.control.messages import MAX_CANDIDATES
 from userlan.lan.invite import Invite
 from userlan.lan.roster import Roster
 from userlan.node.keyring import Keyring
-from userlan.node.mediation import MediatorLink, of_control_service
 from userlan.node.membership import RefusalError
 from userlan.node.memory import Memory, SavedMediator
 from userlan.stack.host import Host

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from userlan.control import refusals
+from userlan.control.mediation import printable
 from userlan.control.messages import (
     Candidate,
     Challenge,
@@ -38,7 +39,6 @@ from userlan.lan.roster import Changes, Roster
 from userlan.lan.secrets import NetworkSecret
 from userlan.node.events import MemoryChanged, NetworkLost, NodeEvent, RequestDone, RequestRefused
 from userlan.node.keyring import Keyring
-from userlan.node.mediation import printable
 from userlan.node.requests import PATIENCE, Asked, Pending, Requests
 from userlan.wire.endpoint import unmapped
 

@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterable
 from math import inf
 from typing import Protocol
 
+from userlan.control.mediation import LinkState
 from userlan.control.messages import MAX_CANDIDATES, PROTOCOL_VERSION, Candidate, Candidates, Hello, Message
 from userlan.lan.addresses import AddressRange, ipv6_of
 from userlan.lan.invite import Invite
@@ -32,13 +33,14 @@ from userlan.node.bulk import BulkWays
 from userlan.node.conductor import Conductor
 from userlan.node.events import MemoryChanged, NodeEvent
 from userlan.node.gossip import Gossip
+from userlan.node.introducer import Introducer
 from userlan.node.keyring import Keyring
 from userlan.node.lookup import Lookup
-from userlan.node.mediation import LinkState
 from userlan.node.mediators import Mediators
 from userlan.node.membership import Membership
 from userlan.node.memory import Memory
 from userlan.node.peer_table import PeerTable
+from userlan.node.sockets import Sockets
 from userlan.stack.config import HostConfig
 from userlan.stack.events import Event
 from userlan.stack.host import Host
@@ -103,11 +105,13 @@ class Node:
         self.peers = PeerTable(self.device, self.host, self.roster, self.keyring, memory, keepalive)
         self.bulk = BulkWays(self.device, self.peers.links, bulk_over_tcp)
         self.gossip = Gossip(self.host, self.roster, self.keyring, self.device)
+        self.introducer = Introducer(self.host, self.roster, self.device, self.peers.links, entropy)
         self.mediators = Mediators(self.device, self.host, self.roster, self.keyring, memory, self.counters, entropy)
         self.links = self.mediators.links
         self._timed: tuple[Timed, ...] = (self.host, self.device, self.peers, self.gossip, self.membership.requests)
         self._agent = agent
         self._candidates: tuple[Candidate, ...] = ()
+        self.sockets = Sockets()
         self.pending: list[NodeEvent | Event] = []
         self.conductor = Conductor(self)
         self._now = now
@@ -175,6 +179,14 @@ class Node:
     def way_lossy(self, endpoint: Endpoint) -> None:
         """The kernel has to retransmit on a framed TCP connection."""
         self.bulk.lossy(endpoint, self._now)
+
+    def socket_opened(self, via: int, transport: str, port: int) -> None:
+        """A numbered socket of this node's was opened at a local port."""
+        self.sockets.opened(via, transport, port)
+
+    def dismissed(self) -> list[int]:
+        """Numbers of sockets to be closed. Drained."""
+        return self.sockets.dismissed()
 
     def deadline(self) -> float | None:
         """When ``tick`` has something to do; now where parts have acted and nothing was sent since."""
@@ -258,6 +270,7 @@ class Node:
         first = not self._candidates
         self._candidates = candidates
         self.peers.own_endpoints = frozenset(own)
+        self.introducer.candidates = candidates
         for link in self.links.values():
             if link.state is LinkState.READY:
                 link.send(Candidates(candidates), now)
@@ -265,6 +278,7 @@ class Node:
                 link.network_changed(now)
         if not first:
             self.peers.network_changed(now)
+            self.introducer.tell_all(now)
 
     def start(self, now: float) -> None:
         """Reach for the peers where they were last, without waiting for a mediator."""
@@ -295,6 +309,7 @@ class Node:
         self.peers.follow(changes, now)
         for key in changes.removed:
             self.bulk.forget(key)
+            self.introducer.forget(key)
         for address in self.roster.own_addresses:
             self.host.add_address(address)
 

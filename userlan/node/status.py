@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from userlan.control.mediation import LinkState
 from userlan.lan.addresses import key_text, text
 from userlan.lan.roster import Network, Peer
-from userlan.node.mediation import LinkState
 from userlan.node.node import Node
 from userlan.stack.tcp import ConnectionInfo
 from userlan.wire.endpoint import host_port

@@ -11,6 +11,8 @@ MAX_STEPS = 12
 """Steps of one side's plan."""
 MAX_PORTS = 2048
 """Different ports of one step: with 256 sockets on the other side 99.97 % of all birthdays meet."""
+MAX_STRIDE = 4096
+"""Between neighbouring ports of one step, either way."""
 MAX_SOCKETS = 256
 """Own sockets of one plan."""
 
@@ -22,9 +24,10 @@ Text = Annotated[str, Meta(max_length=40)]
 class Step(msgspec.Struct, frozen=True, omit_defaults=True):
     """Packets of one side to ``count`` ports of one host.
 
-    The ports are ``first``, ``first + stride`` …; with ``scattered`` they are drawn at random from ``first`` to ``last`` by the sender.
-    ``sockets``: own sockets that each send all of it, 0: the main one; ``fresh``: they are those that were measured for this introduction
-    (``Measure``), in their order; otherwise new ones. ``spread``: each socket takes its own share of the ports instead of all.
+    The ports are ``first``, ``first + stride`` …; with ``scattered`` they are drawn at random from ``first`` to ``last`` by the sender,
+    others in each round as long as there are any. ``sockets``: own sockets that each send all of it, one after the other, 0: the main one;
+    ``fresh``: they are those that were measured for this introduction (``Measure``), in their order; otherwise new ones. ``spread``: each
+    socket takes its own share of the ports instead of all.
     ``start``: seconds after the common start; ``spacing`` between packets; the whole is done ``rounds`` times, ``interval`` apart.
     ``ttl``: 0, or hops after which the packets shall be dropped: they open the own NAT without reaching the other. Over ``tcp`` each
     packet is a connection attempt that stays open for simultaneous open (RFC 9293 3.5).
@@ -33,7 +36,7 @@ class Step(msgspec.Struct, frozen=True, omit_defaults=True):
     host: Host
     first: Annotated[int, Meta(ge=1, le=65535)]
     count: Annotated[int, Meta(ge=1, le=MAX_PORTS)] = 1
-    stride: Annotated[int, Meta(ge=-4096, le=4096)] = 1
+    stride: Annotated[int, Meta(ge=-MAX_STRIDE, le=MAX_STRIDE)] = 1
     last: Annotated[int, Meta(ge=0, le=65535)] = 0
     scattered: bool = False
     transport: Literal["udp", "tcp"] = "udp"
@@ -48,8 +51,13 @@ class Step(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One side's. ``technique`` is for people and for learning; ``give_up``: seconds after the start when it has failed."""
+    """One side's. ``technique`` is for people and for learning; ``give_up``: seconds after the start when it has failed.
+
+    ``hold``: seconds after the start at which the candidates get their first packet: later than the steps, where each packet to a new
+    endpoint would move the next outside port, or where it must not come before the other side's own.
+    """
 
     technique: Text = "candidates"
     steps: Annotated[tuple[Step, ...], Meta(max_length=MAX_STEPS)] = ()
     give_up: Seconds = 5.0
+    hold: Seconds = 0.0

@@ -1,4 +1,6 @@
-"""The node's link to one mediator: handshake, control connection, greeting, liveness, reconnection.
+"""The link of a node or a relay to one mediator: handshake, control connection, greeting, liveness, reconnection.
+
+It lies with the conversation that it carries, since both a node and a relay (which know nothing of each other) are clients of it.
 
 States of a link::
 
@@ -82,7 +84,6 @@ class Failed(NamedTuple):
 LinkEvent = Received | Lost | Failed
 
 
-
 def of_control_service(packet: SuperPacket) -> bool:
     """Whether a mediator's packet belongs to the control connection, which this node opens: a mediator is no member of the LAN."""
     offset, header = packet.transport_offset, packet.header
@@ -127,7 +128,7 @@ class MediatorLink:
         self._token = 0
         device.add_peer(key)
 
-    # --- what the node tells it --------------------------------------------------------------------------------------
+    # --- what its owner tells it --------------------------------------------------------------------------------------
 
     def resolved(self, host: str, numbers: Sequence[str], now: float) -> None:
         """Name resolution's answer for one of ``addresses``' hosts (an empty one keeps what was known)."""

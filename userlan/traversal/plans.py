@@ -1,0 +1,167 @@
+"""Two sides' NATs in, two plans out: what each side sends so that they meet. Pure; the mediator calls it for each pair.
+
+It is called twice. The first verdict says how many fresh sockets are to be ``Measure``d on each side right before (0: none); with what was
+seen of them (``Side.measured``) the second one's plans are for those sockets. Where nothing has to be measured the first is the last.
+
+The candidates that an introduction names are probed by both sides whatever the plan says: that is all that most pairs need. Steps come on
+top for the pairs that need more, as ``ends`` tells them apart. Where two techniques would do, the cheaper one comes first, unless it is
+known to have failed for such a pair before (``experience``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from userlan.traversal import techniques
+from userlan.traversal.ends import End, reduce, technique_for
+from userlan.traversal.sides import Side, Sighting, Transport, Verdict
+from userlan.traversal.step import Plan, Step
+from userlan.traversal.techniques import Ends, sockets_for
+
+__all__ = ["Experience", "Side", "Sighting", "Verdict", "make_plans"]
+
+Experience = Mapping[str, float]
+"""By technique: what became of it for such a pair of NATs (``ends.kind`` of both), from -1 (it never met) to 1 (always); 0: unknown."""
+
+FAILED = -0.5
+"""An experience below which a technique is not tried first, and the dear ones not at all."""
+BLOCK_SOCKETS = 8
+"""Sockets that are measured to see which block a carrier's NAT gives right now."""
+OPENING_TTL, NESTED_TTL = 2, 5
+"""Hops: through the own NAT and no further; with a carrier's NAT behind it that is at most so far away."""
+LEAST_HOLD, MOST_HOLD = 0.010, 0.060
+"""Seconds by which a side holds back what must not come to the other NAT before the other side's own first packet."""
+DOUBTFUL_SKEW = 0.020
+"""Seconds of possible skew beyond which a NAT of which it is not known is taken for one that moves the port."""
+RELAY_GIVE_UP = 2.0
+"""Seconds after which a hopeless pair stops: four packets to each candidate."""
+
+
+def make_plans(a: Side, b: Side, *, start: float = 0.0, experience: Experience | None = None) -> Verdict:
+    """The plans of both sides. ``start``: the common start, seconds of the clock of ``Sighting.at``."""
+    learnt = experience or {}
+    simple = _simple(a, b, learnt)
+    if simple is not None:
+        return simple
+    transport = transport_for(a, b)
+    if transport is None:
+        return _relay("udp")
+    ends = reduce(a.nat, transport, bool(a.mapped)), reduce(b.nat, transport, bool(b.mapped))
+    technique, swapped = technique_for(*ends, transport)
+    if transport == "tcp" and technique == "simultaneous":
+        return _tcp_simultaneous(a, b, ends)
+    if technique in ("simultaneous", "one-first"):
+        return Verdict(_gentle(a, b, technique), technique=technique)
+    if technique == "prediction" and transport == "udp" and learnt.get(technique, 0.0) < FAILED:
+        technique = "birthday"
+    if technique == "relay" or learnt.get(technique, 0.0) < FAILED:
+        return _relay(transport)
+    measure = _measure(technique, swapped, (a, b), ends, transport)
+    if any(wanted and not side.measured for wanted, side in zip(measure, (a, b), strict=True)):
+        return Verdict((_waiting(technique), _waiting(technique)), measure, transport, technique)
+    plans = _plans(technique, swapped, Ends(a, ends[0]), Ends(b, ends[1]), start, transport)
+    if plans is None:               # the measurement does not bear out what was thought of the NAT
+        return _relay(transport) if transport == "tcp" else _unpredictable(swapped, Ends(a, ends[0]), Ends(b, ends[1]))
+    return Verdict(plans, transport=transport, technique=plans[0].technique)
+
+
+def transport_for(a: Side, b: Side) -> Transport | None:
+    """UDP where it passes on both sides, else TCP, else None."""
+    if a.nat.udp.passes and b.nat.udp.passes:
+        return "udp"
+    return "tcp" if a.nat.tcp.passes and b.nat.tcp.passes else None
+
+
+def _simple(a: Side, b: Side, learnt: Experience) -> Verdict | None:
+    """What the candidates alone do."""
+    if a.ipv6 and b.ipv6 and learnt.get("ipv6", 0.0) >= FAILED:
+        return Verdict((Plan("ipv6"), Plan("ipv6")), technique="ipv6")
+    if a.host and a.host == b.host:
+        turns = a.nat.hairpin is True and b.nat.hairpin is True
+        if not turns:
+            return Verdict((Plan("lan"), Plan("lan")), technique="lan")
+        if learnt.get("lan", 0.0) >= FAILED and reduce(a.nat).drawn == reduce(b.nat).drawn == "known":
+            return Verdict((Plan("hairpin"), Plan("hairpin")), technique="hairpin")
+    if _open(a) or _open(b):
+        name = "port-mapping" if a.mapped or b.mapped else "reversal"
+        transport = transport_for(a, b)
+        return Verdict((Plan(name), Plan(name)), transport=transport or "tcp", technique=name) if transport else None
+    return None
+
+
+def _open(side: Side) -> bool:
+    """Whether anybody can reach it unasked, at an endpoint that is among its candidates."""
+    policy = side.nat.udp if side.nat.udp.passes else side.nat.tcp
+    return bool(side.mapped) or (side.nat.translated is False and policy.filtering == "endpoint-independent")
+
+
+def _measure(
+    technique: str, swapped: bool, sides: tuple[Side, Side], ends: tuple[End, End], transport: Transport
+) -> tuple[int, int]:
+    """Fresh sockets to be measured on both sides."""
+    rates = [getattr(side.nat, transport).rate for side in sides]
+    if technique == "both-incremental":
+        return sockets_for(rates[0], transport), sockets_for(rates[1], transport)
+    if technique == "birthday":
+        return 0, 0
+    wanted = BLOCK_SOCKETS if technique == "chunked" else sockets_for(rates[0 if swapped else 1], transport)
+    other = 1 if transport == "tcp" else 0
+    return (wanted, other) if swapped else (other, wanted)
+
+
+def _plans(technique: str, swapped: bool, a: Ends, b: Ends, start: float, transport: Transport) -> tuple[Plan, Plan] | None:
+    """The technique carried out, in the order (a, b)."""
+    if technique == "both-incremental":
+        return techniques.both_incremental(a, b, start, transport)
+    seeker, sought = (b, a) if swapped else (a, b)
+    if technique == "prediction":
+        plans = techniques.prediction(seeker, sought, start, transport)
+    elif technique == "aimed-birthday":
+        plans = techniques.aimed_birthday(seeker, sought, start)
+    else:
+        plans = techniques.search(seeker, sought)
+    return plans[::-1] if plans is not None and swapped else plans
+
+
+def _unpredictable(swapped: bool, a: Ends, b: Ends) -> Verdict:
+    """A NAT that was thought to be incremental draws its ports otherwise now: a birthday does without knowing how, if the other side's
+    port is known."""
+    seeker, sought = (b, a) if swapped else (a, b)
+    if seeker.end.drawn != "known":
+        return _relay("udp")
+    plans = techniques.search(seeker, Ends(sought.side, sought.end._replace(drawn="random")))
+    return Verdict(plans[::-1] if swapped else plans, technique=plans[0].technique)
+
+
+def _tcp_simultaneous(a: Side, b: Side, ends: tuple[End, End]) -> Verdict:
+    """Both ports are those of fresh sockets, so that both have to be seen first."""
+    if not (a.measured and b.measured):
+        return Verdict((_waiting("tcp-simultaneous"),) * 2, (1, 1), "tcp", "tcp-simultaneous")
+    return Verdict(techniques.tcp_simultaneous(a, b), transport="tcp", technique="tcp-simultaneous")
+
+
+def _waiting(technique: str) -> Plan:
+    """What can be done if the measurement never comes: the candidates alone."""
+    return Plan(technique)
+
+
+def _relay(transport: Transport) -> Verdict:
+    plan = Plan("relay", give_up=RELAY_GIVE_UP)
+    return Verdict((plan, plan), transport=transport, technique="relay", possible=False)
+
+
+def _gentle(a: Side, b: Side, technique: str) -> tuple[Plan, Plan]:
+    """Candidates alone, but with care for a NAT that moves its port when the other side's packet comes before the own one: whoever sends
+    to it opens the own NAT by a packet that does not get there, and waits until the skew of both starts is over."""
+    skew = 2 * (a.jitter + b.jitter) + LEAST_HOLD
+    plans = []
+    for side, other in ((a, b), (b, a)):
+        early = other.nat.early
+        if early == "moves" or (early == "unknown" and skew > DOUBTFUL_SKEW and other.nat.translated is not False):
+            hold = min(skew, MOST_HOLD)
+            ttl = NESTED_TTL if side.nat.nested else OPENING_TTL
+            opening = (Step(other.host, other.port, ttl=ttl),) if other.host and other.port else ()
+            plans.append(Plan(technique, opening, hold=hold))
+        else:
+            plans.append(Plan(technique))
+    return plans[0], plans[1]

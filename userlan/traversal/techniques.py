@@ -1,0 +1,198 @@
+"""Each technique as steps of both sides. ``sought`` is the side whose sockets are looked for, ``seeker`` the one that looks for them.
+
+All of them begin at the common start. A side whose NAT gives each new endpoint a new port holds its candidates back until its steps have
+had their turn (``HOLD``), so that the candidates use up no slot of the prediction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import ceil
+from typing import NamedTuple
+
+from userlan.traversal.ends import BIRTHDAY_PROBES, BIRTHDAY_SOCKETS, End, block_sockets
+from userlan.traversal.prediction import Forecast, Window, block, comb, forecast, runs, walk
+from userlan.traversal.sides import Side, Transport
+from userlan.traversal.step import MAX_PORTS, MAX_STEPS, Plan, Step
+
+HOLD = 0.3
+"""Seconds after the start at which a side whose ports must not move turns to the candidates."""
+SETTLED = 0.010
+"""Seconds between the common start and the first mapping: the reactor's turn, and the way to the NAT."""
+QUIET_RATE, BUSY_RATE = 20.0, 100.0
+"""Others' mappings a second below which few sockets do, and beyond which many are needed."""
+QUIET_SOCKETS, USUAL_SOCKETS, BUSY_SOCKETS = 8, 16, 32
+"""Sockets in a row. As many gaps say how busy the NAT is."""
+ROW = 0.0001
+"""Seconds between their packets."""
+TCP_SOCKETS = 8
+"""The same of TCP connections: each is one kernel's socket for each port that is tried."""
+WIDER = 384
+"""Slots beyond the window for the second sweep, where the first one did not hit: the NAT is busier than it was seen to be."""
+SWEEP_AGAIN = 0.45
+"""Seconds after the start of the second sweep."""
+MAX_AIMED = 1024
+"""Packets aimed at a predicted port and the few beside it."""
+TCP_WALK = 32
+"""Connection attempts of each side that walks."""
+
+
+class Ends(NamedTuple):
+    """A side and what its NAT comes to."""
+
+    side: Side
+    end: End
+
+
+def sockets_for(rate: float, transport: Transport = "udp") -> int:
+    """Fresh sockets that are measured on the side of a NAT with so many mappings of others a second."""
+    if transport == "tcp":
+        return TCP_SOCKETS
+    return QUIET_SOCKETS if rate < QUIET_RATE else USUAL_SOCKETS if rate < BUSY_RATE else BUSY_SOCKETS
+
+
+def host_of(side: Side) -> str:
+    """The outside host of its new sockets."""
+    return side.measured[-1].host if side.measured else side.host
+
+
+def age(side: Side, start: float) -> float:
+    """Seconds between the last measured mapping and the first one of the punch."""
+    made = max(sighting.at for sighting in side.measured) - side.one_way
+    return max(0.0, start - made) + SETTLED
+
+
+def forecast_of(side: Side, transport: Transport) -> Forecast | None:
+    """Where a measured side's next mappings are."""
+    policy = getattr(side.nat, transport)
+    return forecast(side.measured, step=policy.step, rate=policy.rate)
+
+
+def prediction(seeker: Ends, sought: Ends, start: float, transport: Transport) -> tuple[Plan, Plan] | None:
+    """The sought side's measured sockets, in a row, to the seeker's port; the seeker hits the row by a comb, then by a longer one."""
+    ahead = forecast_of(sought.side, transport)
+    if ahead is None:
+        return None
+    name = "prediction" if transport == "udp" else "tcp-prediction"
+    sockets = len(sought.side.measured)
+    window = ahead.window(age(sought.side, start))
+    slots = comb(window, sockets)
+    host = host_of(sought.side)
+    if transport == "tcp":
+        ports = [ahead.port(slot) for slot in slots[:TCP_WALK]]
+        return (
+            Plan(name, _to(host, ports, transport="tcp", sockets=1, fresh=True, spacing=0.002)),
+            Plan(name, (_knock(seeker.side, transport, sockets),), hold=HOLD),
+        )
+    first = _to(host, [ahead.port(slot) for slot in slots], rounds=2)
+    beyond = [*comb(Window(window.last + 1, window.last + WIDER), sockets), *comb(Window(1, max(1, window.first - 1)), sockets)]
+    wider = _to(host, [ahead.port(slot) for slot in beyond], start=SWEEP_AGAIN, rounds=2, interval=0.5)
+    again = _to(host, [ahead.port(slot) for slot in slots], start=SWEEP_AGAIN, rounds=3, interval=0.5)
+    return Plan(name, (*first, *again, *wider)[:MAX_STEPS]), Plan(name, (_knock(seeker.side, transport, sockets),), hold=HOLD)
+
+
+def search(seeker: Ends, sought: Ends) -> tuple[Plan, Plan]:
+    """Many sockets on the sought side, many probes to where their ports may be: a birthday, or a carrier's block from end to end."""
+    chunked = sought.end.drawn == "block"
+    low, high = sought.end.space
+    if chunked and sought.side.measured:
+        low, high = block([sighting.port for sighting in sought.side.measured])
+    ports = high - low + 1
+    sockets = block_sockets(ports) if chunked else BIRTHDAY_SOCKETS
+    name = "chunked" if chunked else "birthday"
+    host = host_of(sought.side)
+    near = sought.side.nat.udp.allocation == "unknown" and sought.side.port
+    steps: list[Step] = []
+    if near:
+        first = max(1, near - 16)
+        steps.append(Step(host, first, count=min(64, 65535 - first), start=0.02))
+    probes = min(BIRTHDAY_PROBES, ports)
+    rounds = 2 if chunked else 1
+    steps.append(Step(host, low, count=probes, last=high, scattered=True, start=0.03, rounds=rounds, interval=1.0))
+    knock = Step(seeker.side.host, seeker.side.port or 1, sockets=sockets, spacing=0.0005, rounds=2, interval=1.0)
+    return Plan(name, tuple(steps), give_up=3.5), Plan(name, (knock,), give_up=3.5, hold=HOLD)
+
+
+def both_incremental(a: Ends, b: Ends, start: float, transport: Transport) -> tuple[Plan, Plan] | None:
+    """Each side aims at the other's next ports. Where a side keeps one port it sweeps the other's window; where each packet moves its port
+    it walks: by one slot a packet, and by two where both walk."""
+    ahead = forecast_of(a.side, transport), forecast_of(b.side, transport)
+    if ahead[0] is None or ahead[1] is None:
+        return None
+    windows = ahead[0].window(age(a.side, start)), ahead[1].window(age(b.side, start))
+    name = "both-incremental" if transport == "udp" else "tcp-both-incremental"
+    most = MAX_PORTS // 4 if transport == "udp" else TCP_WALK
+    if a.end.one or b.end.one:
+        lengths = [windows[1].size, windows[0].size]
+        for side, other in ((0, 1), (1, 0)):
+            if not (a, b)[other].end.one:        # the other side's port moves on with each packet until one of them hits
+                lengths[side] += lengths[other]
+        strides = (1, 1)
+    else:
+        lengths = [walk(*windows)] * 2
+        strides = (1, 2)
+    plans = []
+    for side, other in ((0, 1), (1, 0)):
+        there, forward = (a, b)[other], ahead[other]
+        slots = [windows[other].first + number * strides[side] for number in range(min(most, ceil(lengths[side])))]
+        targets = [forward.port(slot) for slot in slots]  # type: ignore[union-attr]
+        rounds = 3 if transport == "udp" else 1
+        steps = _to(host_of(there.side), targets, transport=transport, sockets=1, fresh=True, rounds=rounds, interval=0.7)
+        plans.append(Plan(name, steps, hold=HOLD + len(targets) / 1000))
+    return plans[0], plans[1]
+
+
+def aimed_birthday(aimer: Ends, one: Ends, start: float) -> tuple[Plan, Plan] | None:
+    """``one`` keeps one predictable port for all of the other's: many sockets aim at it and the few beside it, while it draws theirs."""
+    ahead = forecast_of(one.side, "udp")
+    if ahead is None:
+        return None
+    window = ahead.window(age(one.side, start))
+    low, high = aimer.end.space
+    ports = high - low + 1
+    sockets = block_sockets(ports) if aimer.end.drawn == "block" else BIRTHDAY_SOCKETS
+    aims = [ahead.port(slot) for slot in range(window.first, window.last + 1)][: max(1, MAX_AIMED // sockets)]
+    there = host_of(aimer.side)
+    aimed = _to(host_of(one.side), aims, sockets=sockets, spacing=0.0005)
+    drawn = Step(there, low, count=min(BIRTHDAY_PROBES, ports), last=high, scattered=True, sockets=1, fresh=True)
+    return Plan("aimed-birthday", aimed, give_up=4.0, hold=HOLD), Plan("aimed-birthday", (drawn,), give_up=4.0, hold=HOLD)
+
+
+def tcp_simultaneous(a: Side, b: Side) -> tuple[Plan, Plan]:
+    """Both sides' measured sockets connect to each other's port and stay in it: simultaneous open (RFC 9293 3.5, RFC 5382 REQ-2)."""
+    return (
+        Plan("tcp-simultaneous", _to(host_of(b), [b.measured[-1].port], transport="tcp", sockets=1, fresh=True)),
+        Plan("tcp-simultaneous", _to(host_of(a), [a.measured[-1].port], transport="tcp", sockets=1, fresh=True)),
+    )
+
+
+def _knock(seeker: Side, transport: Transport, sockets: int) -> Step:
+    """The sought side's packets to the seeker's one port, at once, so that its sockets' ports are in a row."""
+    if transport == "tcp":
+        return Step(host_of(seeker), seeker.measured[-1].port, transport="tcp", sockets=sockets, fresh=True, spacing=ROW)
+    return Step(seeker.host, seeker.port or 1, sockets=sockets, fresh=True, spacing=ROW, rounds=4, interval=0.3)
+
+
+def _to(
+    host: str,
+    ports: Sequence[int],
+    *,
+    transport: Transport = "udp",
+    sockets: int = 0,
+    fresh: bool = False,
+    start: float = 0.0,
+    spacing: float = 0.001,
+    rounds: int = 1,
+    interval: float = 0.15,
+) -> tuple[Step, ...]:
+    """Steps to these ports in their order, one run after the other."""
+    steps: list[Step] = []
+    sent = 0
+    for first, stride, length in runs(ports):
+        step = Step(
+            host, first, count=length, stride=stride, transport=transport, sockets=sockets, fresh=fresh,
+            start=start + sent * spacing, spacing=spacing, rounds=rounds, interval=interval,
+        )  # fmt: skip
+        steps.append(step)
+        sent += length * max(1, sockets)
+    return tuple(steps)
