@@ -112,6 +112,15 @@ class World:
         else:
             site.router.run(sys.executable, "-m", "tests.lab.conntrack", cwd=str(ROOT))
 
+    def move(self, host: Namespace, site: Site) -> None:
+        """A computer leaves its network for another home's, where it gets an address by which nobody knew it."""
+        assert site.router is not None
+        number = self.lab.number()
+        set_up(host, ["link del eth0"])
+        port = f"m{number}"
+        set_up(site.router, [f"link add {port} type veth peer name eth0 netns {host.pid}", f"link set {port} master lan up"])
+        set_up(host, [f"addr add {LAN}.{100 + number % 100}/24 dev eth0", "link set eth0 up", f"route add default via {LAN}.1"])
+
     def _upstream(self, kind: Kind, router: Namespace, addresses: Sequence[str], number: int) -> str:
         """The router's wire: to the Internet, or to the box."""
         if kind.character is None:

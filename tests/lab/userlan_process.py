@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from tests.lab.network import Namespace, end, until
+from userlan.cli.client import call
 
 USERLAN = (sys.executable, "-m", "userlan")
 
@@ -16,7 +18,7 @@ USERLAN = (sys.executable, "-m", "userlan")
 class Mediator:
     """``userlan mediator`` in a namespace."""
 
-    def __init__(self, namespace: Namespace, folder: Path, listen: str) -> None:
+    def __init__(self, namespace: Namespace, folder: Path, *listen: str) -> None:
         self.namespace = namespace
         self.folder = folder
         self.listen = listen
@@ -28,10 +30,29 @@ class Mediator:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.log = self.folder / "output.log"
         with self.log.open("wb") as log:
-            self.process = self.namespace.start(
-                *USERLAN, "--state", str(self.folder), "mediator", "--listen", self.listen, stdout=log, stderr=log
-            )
+            listen = [word for where in self.listen for word in ("--listen", where)]
+            self.process = self.namespace.start(*USERLAN, "--state", str(self.folder), "mediator", *listen, stdout=log, stderr=log)
         self.url = wait_for_line(self.log, "userlan://", self.process)
+
+    def kill(self) -> None:
+        """kill -9."""
+        self.process.kill()
+        self.process.wait(5)
+
+
+class Relay:
+    """``userlan relay`` in a namespace, joined to a mediator's pool."""
+
+    def __init__(self, namespace: Namespace, folder: Path, mediator: str, *listen: str) -> None:
+        self.folder = folder
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.log = folder / "output.log"
+        where = [word for one in listen for word in ("--listen", one)]
+        with self.log.open("wb") as log:
+            self.process = namespace.start(
+                *USERLAN, "--state", str(folder), "relay", "--mediator", mediator, *where, stdout=log, stderr=log
+            )
+        wait_for_line(self.log, "ready", self.process)
 
     def kill(self) -> None:
         """kill -9."""
@@ -68,6 +89,10 @@ class Member:
         """``userlan status --json``."""
         value: dict[str, Any] = json.loads(self.run("status", "--json").stdout)
         return value
+
+    def call(self, command: str, on_item: Callable[[Any], None] | None = None, /, **arguments: Any) -> Any:
+        """One request to the running node, without a process for it: the control socket is in the state folder, not in a namespace."""
+        return call(self.folder, command, on_item, **arguments)
 
     def peer(self, name: str) -> dict[str, Any] | None:
         """One peer of the status."""

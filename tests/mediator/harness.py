@@ -11,6 +11,7 @@ from tests.sim.internet import Attachment, Internet
 from tests.sim.link import PERFECT, LinkProfile
 from tests.sim.world import World
 from userlan.control.frames import Framer, Undecodable, encode, node_framer
+from userlan.control.meeting import Reachability
 from userlan.control.messages import (
     CONTROL_PORT,
     Bye,
@@ -40,6 +41,7 @@ from userlan.stack.events import TcpEvent
 from userlan.stack.host import Host
 from userlan.stack.tcp.connection import Connection
 from userlan.stack.tcp.state import Events
+from userlan.traversal.nat import UNKNOWN, NatBehaviour
 from userlan.tunnel.device import Device
 from userlan.tunnel.endpoint import Burst
 from userlan.wire.endpoint import Endpoint
@@ -67,6 +69,7 @@ class Client(DeviceWays):
         self.host.add_address(self.ipv6)
         self.device.add_peer(mediator_key, endpoint=server)
         self.candidates: tuple[Candidate, ...] = ()
+        self.nat: NatBehaviour | None = UNKNOWN
         self.greet = True
         self.answer_pings = True
         self.silent = False
@@ -209,6 +212,8 @@ class Client(DeviceWays):
             self.connected = True
             if self.greet:
                 self.send(Hello(1, self.name, "test", self.candidates))
+                if self.nat is not None:
+                    self.send(Reachability(self.nat))
         self._read(connection, now)
         if flags & (Events.EOF | Events.CLOSED):
             self.ended = True

@@ -4,24 +4,18 @@ from __future__ import annotations
 
 from itertools import pairwise
 from random import Random
+from typing import NamedTuple
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from userlan.control.meeting import Introduce
 from userlan.control.messages import Candidate
-from userlan.mediator.matchmaker import (
-    BURST,
-    MAX_ONE_WAY,
-    MAX_WAITING,
-    MEASURE_WAIT,
-    PAIR_INTERVAL,
-    RATE,
-    SLACK,
-    Introduction,
-    LinkDelay,
-    Matchmaker,
-)
+from userlan.mediator.link_delay import LinkDelay
+from userlan.mediator.matchmaker import MAX_ONE_WAY, PAIR_INTERVAL, SETTLE_WAIT, SLACK, Matchmaker
+from userlan.mediator.pair_queue import BURST, MAX_WAITING, RATE
+from userlan.traversal.nat import UNKNOWN
 from userlan.wire.endpoint import Endpoint
 
 HOME, WORK = 1, 2
@@ -35,16 +29,24 @@ def endpoint(number: int, port: int = 5000) -> Endpoint:
     return Endpoint("udp", f"198.18.{number // 200}.{number % 200 + 1}", port)
 
 
+class Told(NamedTuple):
+    """An introduction and who got it."""
+
+    key: bytes
+    message: Introduce
+
+
 class Meeting:
     """A matchmaker, its clock, and everything that it introduced."""
 
     def __init__(self) -> None:
         self.now = 100.0
         self.core = Matchmaker(entropy=Random(1).randbytes, now=self.now)
-        self.made: list[tuple[float, Introduction]] = []
+        self.made: list[tuple[float, Told]] = []
 
     def arrive(self, number: int, *networks: int, round_trip: float | None = 0.02) -> None:
         self.core.arrived(key(number), networks or (HOME,), endpoint(number), (), False, self.now)
+        self.core.classified(key(number), UNKNOWN, self.now)
         if round_trip is not None:
             self.core.measured(key(number), round_trip, self.now)
 
@@ -52,7 +54,9 @@ class Meeting:
         """Until then, with only the calls that ``deadline`` asks for."""
         end = self.now + seconds
         while True:
-            self.made += [(self.now, introduction) for introduction in self.core.due(self.now)]
+            for receiver, message in self.core.due(self.now):
+                assert isinstance(message, Introduce)
+                self.made.append((self.now, Told(receiver, message)))
             deadline = self.core.deadline()
             if deadline is None or deadline > end:
                 self.now = end
@@ -81,6 +85,8 @@ def test_two_members_are_introduced_as_soon_as_both_are_measured() -> None:
     assert first.message.token == second.message.token
     assert first.message.candidates == (Candidate(endpoint(2).host, 5000, "udp", "observed"),)
     assert second.message.candidates == (Candidate(endpoint(1).host, 5000, "udp", "observed"),)
+    meeting.run(10.0)
+    assert meeting.pairs() == []
     assert meeting.core.deadline() is None
 
 
@@ -109,7 +115,7 @@ def test_a_member_that_never_answers_pings_is_introduced_after_a_while() -> None
     meeting.arrive(1)
     meeting.arrive(2, round_trip=None)
     meeting.run(5.0)
-    assert [time for time, _ in meeting.made] == [pytest.approx(100.0 + MEASURE_WAIT)] * 2
+    assert [time for time, _ in meeting.made] == [pytest.approx(100.0 + SETTLE_WAIT)] * 2
 
 
 def test_the_least_of_the_last_samples_counts() -> None:

@@ -43,6 +43,9 @@ RETRY = (0.05, 0.15)
 """Seconds after which a refused attempt of a group is made again (``userlan.driver``). Were it the same on both sides, two whose SYNs
 did not cross once would go on in lockstep for ever."""
 
+PUNCH_TIMEOUT = 20.0
+"""Seconds after which a group's endpoint is given up (``userlan.driver.punching_tcp``)."""
+
 KERNEL_ROOM = 256 * 1024
 """Octets that a kernel takes for a connection whose far end does not answer."""
 
@@ -135,6 +138,8 @@ class Kernel:
             connection = Connection(endpoint, local, False, ttl)
             self.ways[endpoint] = self._by_tuple[connection.local, connection.remote] = connection
             self._connect(connection)
+            if endpoint.via:
+                self._clock.call_later(PUNCH_TIMEOUT, partial(self._missed, connection))
         elif not frames and connection.state == ESTABLISHED:
             self._owner.tell("way_opened", endpoint)
         for frame in frames:
@@ -160,6 +165,10 @@ class Kernel:
 
     def _give_up(self, connection: Connection, begun: float) -> None:
         if connection.since == begun and connection.state in (SYN_SENT, SYN_RECEIVED):
+            self._lost(connection)
+
+    def _missed(self, connection: Connection) -> None:
+        if connection.state != ESTABLISHED:
             self._lost(connection)
 
     # the network's side

@@ -21,6 +21,7 @@ from tests.sim.nat_behaviour import (
 from tests.sim.packet import SYN, Packet
 from tests.sim.sockets import MAX_SOCKETS
 from tests.sim.talker import Talker, tcp, udp
+from tests.sim.tcp import PUNCH_TIMEOUT
 from tests.sim.world import World
 from userlan.wire.endpoint import Endpoint
 
@@ -78,6 +79,14 @@ def test_a_box_that_refuses_lets_only_crossing_syns_connect_at_once(refusal: str
     late = Pair(refusing, refusing)
     assert late.punch(0.06), "the driver's next attempts, not in lockstep, cross some time"
     assert late.attachments[0].kernel.syns > 1
+
+
+def test_a_group_gives_up_an_endpoint_that_never_answers() -> None:
+    pair = Pair(HOME_ROUTER, replace(HOME_ROUTER, unsolicited=RESET))
+    pair.anna.say(b"", pair.remote(0))
+    pair.world.run(PUNCH_TIMEOUT + 1)
+    assert pair.anna.ways == [("lost", pair.remote(0))]
+    assert PUNCH_TIMEOUT / 0.25 < pair.attachments[0].kernel.syns < PUNCH_TIMEOUT / 0.1
 
 
 def test_an_attempt_of_no_group_ends_with_its_refusal() -> None:

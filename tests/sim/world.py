@@ -127,8 +127,12 @@ class World:
 
     def run_until(self, condition: Callable[[], bool], seconds: float = 60.0) -> None:
         """Run until ``condition()``; AssertionError when it does not hold within ``seconds`` of virtual time."""
-        if not self._run(self.now + seconds, condition):
+        if not self.reaches(condition, seconds):
             raise AssertionError(f"not reached within {seconds} s of virtual time")
+
+    def reaches(self, condition: Callable[[], bool], seconds: float) -> bool:
+        """Run until ``condition()``, for ``seconds`` of virtual time at most; whether it holds."""
+        return self._run(self.now + seconds, condition)
 
     def _run(self, end: float, condition: Callable[[], bool]) -> bool:
         self.settle()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import time
@@ -21,6 +22,7 @@ from userlan.mediator.records import DirectoryError
 from userlan.mediator.service import Mediator
 from userlan.node.config import DEFAULT_PORT, Config
 
+LAST_PORT = 65535
 MAX_PUBLIC = 8
 """Addresses in the link: an invite's own cap."""
 
@@ -64,15 +66,37 @@ class MediatorProgram(Foreground):
     def start(self) -> Any:
         """Listen and print the link; fails with StartError."""
         try:
-            if self.listen is None:
-                bound = [("0.0.0.0", self.engine.listen_dual(DEFAULT_PORT))]
-            else:
-                bound = [(host, self.engine.listen(host, port)) for host, port in self.listen]
+            bound = self._listen()
         except CannotListenError as error:
             raise StartError(str(error)) from None
         self.runner = self.engine.add(self.core, lambda event: None)
         print(str(Invite(self._addresses(bound), self.core.public_key)), flush=True)
         yield None
+
+    def _listen(self) -> list[tuple[str, int]]:
+        """Open the sockets that were asked for, and one more port beside the first of each address, where it is free: a second port, and a
+        second address, are what a NAT's behaviour is measured by. Sockets of one family are numbered in order."""
+        numbers = {4: 0, 6: 0}
+
+        def opened(host: str, port: int) -> int:
+            version = 6 if ":" in host else 4
+            number = self.engine.listen(host, port, numbers[version])
+            self.core.listening(numbers[version], host, number)
+            numbers[version] += 1
+            return number
+
+        wanted = [("0.0.0.0", DEFAULT_PORT)] if self.listen is None else list(self.listen)
+        bound = [(host, opened(host, port)) for host, port in wanted]
+        if self.listen is None:
+            with contextlib.suppress(CannotListenError):        # a computer without IPv6 listens on IPv4 only
+                opened("::", DEFAULT_PORT)
+                wanted.append(("::", DEFAULT_PORT))
+        for host in dict.fromkeys(host for host, _ in wanted):
+            ports = [port for one, port in bound if one == host] or [DEFAULT_PORT]
+            if len(ports) == 1 and ports[0] < LAST_PORT:
+                with contextlib.suppress(CannotListenError):
+                    opened(host, ports[0] + 1)
+        return bound
 
     def _addresses(self, bound: list[tuple[str, int]]) -> tuple[tuple[str, int], ...]:
         if self.public is not None:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable
-
-import msgspec
+from collections.abc import Callable, Collection, Iterable
 
 from userlan.control import refusals
 from userlan.control.frames import Undecodable, encode
-from userlan.control.meeting import PoolKey, RelayDelays, Serve
+from userlan.control.meeting import Outcome, PoolKey, Reachability, RelayDelays, Serve, Vantages
 from userlan.control.messages import (
     PROTOCOL_VERSION,
     Bye,
@@ -34,7 +32,7 @@ from userlan.control.messages import (
 from userlan.mediator.accounts import Account, Accounts
 from userlan.mediator.effects import Effect, Entered, Parted, Publish, RefusalError, Tell
 from userlan.mediator.events import MediatorEvent, NodeOffline, NodeOnline, RelayGone, RelayJoined, StoreFailed
-from userlan.mediator.limits import source_name
+from userlan.mediator.limits import Buckets, Limits, source_name
 from userlan.mediator.matchmaker import Matchmaker
 from userlan.mediator.presence import PING_INTERVAL, Presence
 from userlan.mediator.reach import accepted, is_colocated
@@ -64,6 +62,7 @@ class Desk:
         relays: Relays,
         own_hosts: Collection[str],
         agent: str,
+        limits: Limits,
     ) -> None:
         self._accounts = accounts
         self._requests = requests
@@ -73,10 +72,13 @@ class Desk:
         self._relays = relays
         self._own_hosts = own_hosts
         self._agent = agent
+        self._reachabilities = Buckets(limits.reachability_rate, limits.reachability_burst, limits.remembered)
         self._written: dict[Session, None] = {}
         self._members: dict[bytes, None] = {}
         self._events: list[MediatorEvent] = []
         self._token = 0
+        self.vantages: Callable[[], Vantages] | None = None
+        """What members are told, after ``Welcome``, of where they can ask from where they are seen."""
         self.counters: Counter[str] = Counter()
 
     # --- drained by the service --------------------------------------------------------------------------------------
@@ -131,6 +133,13 @@ class Desk:
                 if not self._matchmaker.meet(session.key, message.peer, now):
                     self.counters["meetings-refused"] += 1
                     self._refuse(session, refusals.NO_SUCH_PEER, "no such peer is online in your networks")
+            case Reachability():
+                if self._reachabilities.take(session.key, now):
+                    self._matchmaker.classified(session.key, message.nat, now)
+                else:
+                    self.counters["reachability-limited"] += 1
+            case Outcome():
+                self._matchmaker.outcome(session.key, message, now)
             case Create() | Join() | Prove() | Leave() | Nick() | Lock() | Evict():
                 self._apply(self._requests.handle(account, message, now), now)
         return ""
@@ -166,13 +175,18 @@ class Desk:
         session.ping_token, session.ping_sent = self._token, now
         self._send(session, Ping(self._token))
 
+    def tell(self, key: bytes, message: Message) -> None:
+        """A message for whoever has a session under a key."""
+        session = self._sessions.ready(key)
+        if session is not None:
+            self._send(session, message)
+
     def introduce(self, now: float) -> None:
-        """Sends the introductions that are due."""
+        """Sends the introductions and measurements that are due."""
         for introduction in self._matchmaker.due(now):
-            session, message = self._sessions.ready(introduction.key), introduction.message
+            session = self._sessions.ready(introduction.key)
             if session is not None:
-                offers, _ = self._relays.offers_for(introduction.key, message.peer, now)
-                self._send(session, msgspec.structs.replace(message, relays=offers))
+                self._send(session, introduction.message)
         for key, told in self._relays.due(now):
             session = self._sessions.ready(key)
             if session is not None:
@@ -269,6 +283,8 @@ class Desk:
         )
         self._send(session, welcome)
         self.ping(session.key, now)
+        if self.vantages is not None:
+            self._send(session, self.vantages())
 
     def _no_login(self, session: Session, error: Exception) -> str:
         if isinstance(error, RefusalError):

@@ -46,6 +46,9 @@ class Limits(NamedTuple):
     #: Nicknames changed by one key a second and at once: each is told to all members.
     nick_rate: float = 0.2
     nick_burst: float = 5.0
+    #: Words of one key on its NAT a second and at once: each makes its pairs due again. Networks change, but seldom.
+    reachability_rate: float = 0.1
+    reachability_burst: float = 6.0
     #: Failed joins by one key, and from one source address (an office, a school), before a wait is asked for.
     failures_key: int = 3
     failures_address: int = 20

@@ -9,8 +9,8 @@ endpoint                  named to the other
 observed, public          always
 observed, private         where the other is seen on a private address too, or both have one public address
 observed, loopback        where the other is seen on loopback too
-``local``, same host as   always (the same address, another port or transport: it is the member's own)
-the observed
+``local`` or ``mapped``,  always (the same address, another port or transport: it is the member's own)
+same host as the observed
 ``local``, private        where both have one public address, or either is seen on a private address: one LAN
 ``local``, loopback       where both are seen on loopback
 ``local``, public         never: nobody saw it
@@ -26,7 +26,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Collection, Iterable
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from userlan.control.messages import MAX_CANDIDATES, Candidate
 from userlan.traversal.candidates import is_private
@@ -77,6 +77,22 @@ def is_colocated(observed: Endpoint, own_hosts: Collection[str]) -> bool:
     return scope(observed.host) == "loopback" or observed.host in own_hosts
 
 
+def target_host(member: Sight, reader: Sight) -> str:
+    """The only host at which ``reader`` is let send packets of a plan for ``member``, by whatever transport; "": none.
+
+    It is where the member's authenticated session comes from. A port that is predicted or measured lies on that host;
+    on another one it would be anybody's.
+    """
+    own, other = scope(member.observed.host), scope(reader.observed.host)
+    both_loopback = own == other == "loopback"
+    if member.colocated and not both_loopback:
+        return ""
+    private = own == "private" and (
+        site(member.observed.host) == site(reader.observed.host) or other in ("private", "loopback")
+    )
+    return member.observed.host if own == "public" or both_loopback or private else ""
+
+
 def named(member: Sight, reader: Sight) -> tuple[Candidate, ...]:
     """The endpoints of ``member`` that ``reader`` is told, the most promising first, at most ``MAX_CANDIDATES``."""
     chosen: dict[tuple[str, int, str], Candidate] = {}
@@ -111,9 +127,13 @@ def _in_order(member: Sight, reader: Sight) -> Iterable[Candidate]:
 
 
 def accepted(offered: Iterable[Candidate]) -> tuple[Candidate, ...]:
-    """What is kept of a node's own endpoints: numeric usable hosts in their plain form, each once, all ``local``."""
+    """What is kept of a node's own endpoints: numeric usable hosts in their plain form, each once.
+
+    All are ``local``, or ``mapped`` where the node says that its router gave it that port.
+    """
     kept: dict[Candidate, None] = {}
     for candidate in offered:
         if candidate.transport in (UDP, TCP) and scope(candidate.host) != "unusable":
-            kept[Candidate(unmapped(candidate.host), candidate.port, candidate.transport, "local")] = None
+            kind: Literal["local", "mapped"] = "mapped" if candidate.kind == "mapped" else "local"
+            kept[Candidate(unmapped(candidate.host), candidate.port, candidate.transport, kind)] = None
     return tuple(kept)[:MAX_CANDIDATES]

@@ -148,6 +148,11 @@ class Relays:
         if relay.info.endpoints:
             self._changed(now)
 
+    def reflectors(self) -> list[RelayInfo]:
+        """The relays that nodes can reach and that are not at the mediator's own addresses: they answer as another host."""
+        relays = self._relays.values()
+        return [relay.info for relay in relays if relay.info.endpoints and not is_colocated(relay.seen, self._own_hosts)]
+
     # --- nodes -------------------------------------------------------------------------------------------------------
 
     def arrived(self, node: bytes) -> None:

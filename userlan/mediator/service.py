@@ -20,12 +20,15 @@ from userlan.mediator.relays import Relays
 from userlan.mediator.requests import Requests
 from userlan.mediator.session import Phase, Session
 from userlan.mediator.sessions import Sessions
+from userlan.mediator.vantage_points import VantagePoints
 from userlan.stack.config import HostConfig
 from userlan.stack.events import TcpAccepted, TcpEvent
 from userlan.stack.host import Host
 from userlan.stack.tcp.config import Config as TcpConfig
 from userlan.stack.tcp.connection import Connection
 from userlan.stack.tcp.state import Events
+from userlan.traversal.kinds import OBSERVE_REQUEST
+from userlan.traversal.sorting import Part, parts
 from userlan.tunnel.device import Device, Inbound
 from userlan.tunnel.endpoint import Burst
 from userlan.tunnel.events import Expired, Roamed, TimestampAdvanced, UnknownPeer
@@ -102,14 +105,24 @@ class Mediator:
         self._directory = directory
         self._limits = limits
         self._presence = Presence(wall_offset, now)
-        self._matchmaker = Matchmaker(entropy=entropy, now=now)
         self._relays = Relays(grants.secret_from(private_key), relay_keys, own_hosts, wall_offset, now)
+        self._matchmaker = Matchmaker(entropy=entropy, now=now, offers=self._relays.offers_for)
         self._sessions = Sessions(limits)
         accounts = Accounts(directory, self._presence, limits, address_range, wall_offset)
         requests = Requests(accounts, self.public_key, entropy)
         self._desk = Desk(
-            accounts, requests, self._sessions, self._presence, self._matchmaker, self._relays, frozenset(own_hosts), agent
+            accounts,
+            requests,
+            self._sessions,
+            self._presence,
+            self._matchmaker,
+            self._relays,
+            frozenset(own_hosts),
+            agent,
+            limits,
         )
+        self._points = VantagePoints(self.public_key, self._relays, entropy)
+        self._desk.vantages = self._points.message
         self._keys: dict[bytes, bytes] = {}  # inner address → key, of the device's peers
         self._openings = Buckets(limits.opening_rate, limits.opening_burst, limits.remembered)
         self._visits: OrderedDict[bytes, float] = OrderedDict()  # unknown keys that must open a session by then
@@ -118,13 +131,22 @@ class Mediator:
     # --- the core interface ------------------------------------------------------------------------------------------
 
     def owns(self, data: bytes | bytearray | memoryview) -> bool:
-        """Whether a datagram is for this core's tunnel."""
-        return self._device.owns(data)
+        """Whether a datagram is for this core: its tunnel's, or a question from where one is seen."""
+        return self._device.owns(data) or self._points.owns(data)
+
+    def listening(self, via: int, host: str, port: int) -> None:
+        """Socket ``via`` (0: the main one) listens at a numeric ``host``, which may be a wildcard, and ``port``, for UDP and TCP."""
+        self._points.listening(via, host, port)
+        self._matchmaker.vantages(self._points.endpoints)
 
     def receive(self, data: bytes | bytearray | memoryview, segment: int, source: Endpoint, now: float) -> None:
         """Datagrams came from ``source``: one, or several of ``segment`` bytes each in one buffer."""
-        for inbound in self._device.receive(data, segment, source, now):
-            self._inbound(inbound, now)
+        for part in parts(data, segment):
+            if part.kind == OBSERVE_REQUEST:
+                self._asked(part, source, now)
+                continue
+            for inbound in self._device.receive(part.data, part.segment, source, now):
+                self._inbound(inbound, now)
         self._work(now)
 
     def datagrams(self, now: float) -> list[Burst]:
@@ -138,7 +160,7 @@ class Mediator:
                     self._device.send(key, packet, now)
             if not self._work(now):
                 break
-        return self._device.datagrams(now)
+        return self._points.datagrams() + self._device.datagrams(now)
 
     def answers(self, now: float) -> list[Burst]:
         """Nothing here is in such a hurry."""
@@ -228,12 +250,21 @@ class Mediator:
 
     def status(self) -> dict[str, object]:
         """Figures for a person who looks after the mediator, fit for JSON."""
+        counters = self.counters + self._desk.counters + self._matchmaker.counters + self._points.counters
         return {
             "sessions": len(self._sessions),
             "online": len(self._presence),
             "waiting": sum(session.waiting for session in self._sessions),
-            "counters": dict(sorted((self.counters + self._desk.counters + self._matchmaker.counters).items())),
+            "introductions": self._matchmaker.status(),
+            "counters": dict(sorted(counters.items())),
         }
+
+    def _asked(self, part: Part, source: Endpoint, now: float) -> None:
+        """Somebody asks from where it is seen; the matchmaker hears of it, too."""
+        for relay, message in self._points.receive(part.data, part.segment, source, now):
+            self._desk.tell(relay, message)
+        for observation in self._points.observations():
+            self._matchmaker.observed(observation)
 
     # --- tunnel ------------------------------------------------------------------------------------------------------
 

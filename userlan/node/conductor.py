@@ -12,11 +12,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from userlan.control.mediation import Failed, LinkState, Lost, MediatorLink, Received
-from userlan.control.meeting import Introduce
+from userlan.control.meeting import Introduce, RelayOffers, RelayPool
 from userlan.control.messages import Meet, Welcome
 from userlan.lan.roster import Peer
 from userlan.node.events import LinkChanged, MemoryChanged, PeerChanged, Ready, TimestampReserved
 from userlan.node.peer_table import ECHO_IDENTIFIER, PROBE_IDENTIFIER
+from userlan.relay.client import RelayBound
 from userlan.stack.events import EchoReply, TcpAccepted, TcpEvent, UdpReadable
 from userlan.tunnel.events import (
     BulkStalled,
@@ -50,6 +51,7 @@ class Conductor:
             happened = self._tunnel_events(now)
             happened |= self._stack_events(now)
             happened |= self._link_events(now)
+            self._relay_events(now)
             for notice in self._node.gossip.notices():
                 self._node.membership.eviction_notice(notice.message, self._node, now)
             for key in self._node.gossip.proven():
@@ -131,6 +133,19 @@ class Conductor:
                     self._node.pending.append(LinkChanged(key, False, event.reason))
         return happened
 
+    def _relay_events(self, now: float) -> None:
+        relays = self._node.relays
+        for event in relays.events():
+            if isinstance(event, RelayBound):
+                self._node.peers.relay_bound(event.peer, event.endpoint, now)
+            else:
+                self._node.peers.path_lost(event.peer, event.endpoint, now)
+        if relays.measured():
+            for key, link in self._node.links.items():
+                report = relays.report(key)
+                if report is not None:
+                    link.send(report, now)
+
     def _presence_unknown(self, now: float) -> None:
         if not any(link.state is LinkState.READY for link in self._node.links.values()):
             self._node.roster_changed(self._node.roster.all_offline(), now)
@@ -144,12 +159,24 @@ class Conductor:
             peer = self._node.device.peer(key)
             host = peer.endpoint.host if peer is not None and peer.endpoint is not None else None
             self._node.peers.introduce(message, self._node.membership.observed.get(key), host, now)
+            self._relays_named(key, message, now)
+            return
+        if isinstance(message, RelayPool) or (isinstance(message, RelayOffers) and self._node.membership.introduces(key, message.peer)):
+            self._relays_named(key, message, now)
             return
         if isinstance(message, Welcome):
             self.welcomed(key, message)
         self._node.membership.received(key, message, self._node, now)
         if isinstance(message, Welcome):
             self._node.membership.link_ready(key, self._node, now)
+
+    def _relays_named(self, key: bytes, message: RelayPool | RelayOffers | Introduce, now: float) -> None:
+        peer = self._node.device.peer(key)
+        host = peer.endpoint.host if peer is not None and peer.endpoint is not None else None
+        self._node.relays.met(key, self._node.membership.observed.get(key), host)
+        self._node.relays.said(key, message, now)
+        if not isinstance(message, RelayPool):
+            self._node.pending.append(MemoryChanged())
 
     def welcomed(self, key: bytes, message: Welcome) -> None:
         """A mediator has taken the greeting: it gave an address."""
@@ -174,6 +201,7 @@ class Conductor:
 
     def _meet(self, key: bytes, now: float) -> None:
         """Ask the mediators of the common networks for an introduction, or members where none of those is there."""
+        self._node.relays.client.want(key, now)
         peer: Peer | None = self._node.roster.peers.get(key)
         asked: set[bytes] = set()
         for network in peer.networks if peer is not None else ():

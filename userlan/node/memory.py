@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from userlan.control.meeting import RelayOffer
 from userlan.wire.endpoint import Endpoint
 
 VERSION = 1
@@ -35,7 +36,7 @@ class SavedNetwork(msgspec.Struct):
 
 class Memory(msgspec.Struct):
     """The whole document. By a peer's key (text): ``endpoints`` is where it was reached, latest first, ``ciphers`` what it said that its
-    tunnel takes beside ChaCha20-Poly1305."""
+    tunnel takes beside ChaCha20-Poly1305, ``relays`` the relays that the mediator has ranked for the pair, with its grants."""
 
     version: int = VERSION
     name: str = ""
@@ -44,6 +45,7 @@ class Memory(msgspec.Struct):
     networks: dict[str, SavedNetwork] = {}
     endpoints: dict[str, list[tuple[str, str, int]]] = {}
     ciphers: dict[str, list[str]] = {}
+    relays: dict[str, list[RelayOffer]] = {}
     roster: dict[str, Any] = {}
     timestamp: bytes = b""
 

@@ -40,6 +40,7 @@ from userlan.node.mediators import Mediators
 from userlan.node.membership import Membership
 from userlan.node.memory import Memory
 from userlan.node.peer_table import PeerTable
+from userlan.node.relays import Relays
 from userlan.node.sockets import Sockets
 from userlan.stack.config import HostConfig
 from userlan.stack.events import Event
@@ -108,7 +109,10 @@ class Node:
         self.introducer = Introducer(self.host, self.roster, self.device, self.peers.links, entropy)
         self.mediators = Mediators(self.device, self.host, self.roster, self.keyring, memory, self.counters, entropy)
         self.links = self.mediators.links
-        self._timed: tuple[Timed, ...] = (self.host, self.device, self.peers, self.gossip, self.membership.requests)
+        self.relays = Relays(self.key, entropy, wall_offset)
+        self._timed: tuple[Timed, ...] = (
+            self.host, self.device, self.peers, self.gossip, self.membership.requests, self.relays,
+        )
         self._agent = agent
         self._candidates: tuple[Candidate, ...] = ()
         self.sockets = Sockets()
@@ -122,11 +126,19 @@ class Node:
 
     def owns(self, data: Buffer) -> bool:
         """Whether a datagram is for this node's device."""
-        return self.device.owns(data)
+        return self.device.owns(data) or self.relays.owns(data)
 
     def receive(self, data: Buffer, segment: int, source: Endpoint, now: float) -> None:
         """Datagrams of ``segment`` octets back to back from one endpoint."""
         self._now = now
+        unwrapped = self.relays.receive(data, segment, source, now)
+        if unwrapped is None:
+            self._receive(data, segment, source, now)
+        else:
+            for run in unwrapped:
+                self._receive(run.data, run.segment, run.source, now)
+
+    def _receive(self, data: Buffer, segment: int, source: Endpoint, now: float) -> None:
         for inbound in self.device.receive(data, segment, source, now):
             key = inbound.peer.public_key
             if self.peers.heard(key, now):
@@ -143,7 +155,7 @@ class Node:
         self._stirred = False
         for packet in self.host.packets(now):
             self._route(packet, now)
-        return self.device.datagrams(now)
+        return self.relays.outward(self.device.datagrams(now), now) + self.relays.datagrams(now)
 
     def answers(self, now: float) -> list[Burst]:
         """Echo replies alone: they leave before what happened is carried on."""
@@ -151,7 +163,7 @@ class Node:
             return []
         for packet in self.host.answers(now):
             self._route(packet, now)
-        return self.device.datagrams(now)
+        return self.relays.outward(self.device.datagrams(now), now)
 
     @property
     def backlog(self) -> bool:
@@ -160,11 +172,13 @@ class Node:
 
     def hold(self, way: Endpoint | str, now: float) -> None:
         """A way out is full: what is for it waits, by flow."""
-        self.device.hold(way, now)
+        for one in (way, *self.relays.client.by_way(way)):
+            self.device.hold(one, now)
 
     def release(self, way: Endpoint | str) -> None:
         """It has room again."""
-        self.device.release(way)
+        for one in (way, *self.relays.client.by_way(way)):
+            self.device.release(one)
 
     def way_opened(self, endpoint: Endpoint) -> None:
         """A framed TCP connection is established."""
@@ -174,6 +188,7 @@ class Node:
         """A framed TCP connection has ended."""
         self.bulk.lost(endpoint, self._now)
         self.device.way_lost(endpoint)
+        self.relays.client.way_lost(endpoint, self._now)
         self.peers.way_lost(endpoint, self._now)
 
     def way_lossy(self, endpoint: Endpoint) -> None:
@@ -210,6 +225,7 @@ class Node:
         self.host.tick(now)
         for link in list(self.links.values()):
             link.tick(now)
+        self.relays.tick(now)
         self.peers.tick(now)
         self.gossip.tick(now)
         self.membership.tick(now)
@@ -277,12 +293,14 @@ class Node:
             if not first:
                 link.network_changed(now)
         if not first:
+            self.relays.network_changed(now)
             self.peers.network_changed(now)
             self.introducer.tell_all(now)
 
     def start(self, now: float) -> None:
         """Reach for the peers where they were last, without waiting for a mediator."""
         self.peers.start(now)
+        self.relays.start((key for key, link in self.peers.links.items() if not link.cached), now)
         self._carry_on(now)
 
     def stop(self, now: float) -> None:
@@ -299,6 +317,7 @@ class Node:
         memory.roster = self.roster.snapshot()
         memory.endpoints = self.peers.save_endpoints()
         memory.ciphers = self.peers.save_ciphers()
+        self.relays.save(memory)
         return memory
 
     # --- Effects for membership --------------------------------------------------------------------------------------
@@ -310,6 +329,7 @@ class Node:
         for key in changes.removed:
             self.bulk.forget(key)
             self.introducer.forget(key)
+            self.relays.client.forget(key)
         for address in self.roster.own_addresses:
             self.host.add_address(address)
 
@@ -332,6 +352,7 @@ class Node:
     # --- inside ------------------------------------------------------------------------------------------------------
 
     def _restore(self, now: float) -> None:
+        self.relays.restore(self.memory)
         for saved in list(self.memory.mediators):
             try:
                 self.mediators.add(Invite.parse(saved.url), now, saved.embedded)

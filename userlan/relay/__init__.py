@@ -24,7 +24,7 @@ is the ends' own tunnel, which a relay can neither read nor forge; what it can d
 Both ends on one relay: each binds at the best two of the same ranked list, and sends by one at which it knows the other to be. It listens
 at all where it is bound. When the other is not heard though one sends, the third is bound, too.
 
-A relay dies: unanswered probes tell after 2 s under traffic; the stand-by is bound already, on both sides.
+A relay dies: unanswered probes tell after 1.5 s under traffic; the stand-by is bound already, on both sides.
 
 Who may do what:
 
@@ -37,7 +37,7 @@ Files: ``datagrams`` (the wire), ``allocation`` (channels, ends, cookies), ``quo
 the driver feeds it), ``client`` and ``binding`` (the node's side), ``events``.
 
 Timers: an end is absent 90 s after its last BIND; a small datagram waits 2 s for the other end. Client: BIND repeated after 0.25, 0.6, 1.2,
-2.0 and 3.0 s, framed TCP beside UDP from 1 s on; keepalive 15 s, adapted to the NAT's mapping; probes every 0.4 s from 0.7 s of silence on.
+2.0 and 3.0 s, framed TCP beside UDP from 1 s on; keepalive 15 s, adapted to the NAT's mapping; probes every 0.25 s from 0.5 s of silence on.
 
 Limits: 20,000 channels, 1,024 of one client; 50 BINDs a second from one source address; 200 Mbit/s a client, 0.25 s of it at once.
 """

@@ -17,10 +17,13 @@ from userlan.relay.forwarding import Forwarding
 from userlan.stack.events import TcpEvent
 from userlan.stack.host import Host
 from userlan.traversal.kinds import RELAY_BIND, RELAY_DATA
+from userlan.traversal.candidates import TargetBudget
+from userlan.traversal.observation import is_reply
+from userlan.traversal.vantage import Vantage
 from userlan.tunnel.device import Device
 from userlan.tunnel.endpoint import Buffer, Burst
 from userlan.tunnel.events import SessionEstablished, TimestampAdvanced
-from userlan.wire.endpoint import Endpoint
+from userlan.wire.endpoint import UDP, Endpoint
 
 SERVE_INTERVAL = 10.0
 """Seconds between looks at the load, which is told where it changed."""
@@ -30,6 +33,8 @@ DEFAULT_CAPACITY = 125e6
 """Octets a second that count as a load of 1: a gigabit line."""
 MAX_LOOPS = 8
 """Rounds in which packets lead to events and those to packets before the driver is let go on."""
+REFLECT_RATE, REFLECT_BURST = 10.0, 30.0
+"""Answers a second, and at once, to one host that mediators may ask for: a netcheck needs three."""
 MAX_MEDIATORS = 8
 """Pools of one relay."""
 
@@ -64,6 +69,7 @@ class Relay:
         self.host.add_address(ipv6_of(self.public_key))
         self.allocations = Allocations(entropy, limits, self.counters)
         self.forwarding = Forwarding(self.allocations, self.counters)
+        self.vantage = Vantage(self.public_key, entropy)
         self.links: dict[bytes, MediatorLink] = {}
         self._name = name
         self._agent = agent
@@ -75,6 +81,7 @@ class Relay:
         """Mediators by the ids of their pool keys."""
         self._bounds: list[Burst] = []
         self._reflected: list[Burst] = []
+        self._targets = TargetBudget(REFLECT_RATE, REFLECT_BURST)
         self._events: list[RelayEvent] = []
         self._measured = (now, 0)
         self._load = self._told_load = 0.0
@@ -94,7 +101,7 @@ class Relay:
 
     def owns(self, data: Buffer) -> bool:
         """Whether a datagram is for this core."""
-        return bytes(data[:4]) in (RELAY_DATA, RELAY_BIND) or self.device.owns(data)
+        return bytes(data[:4]) in (RELAY_DATA, RELAY_BIND) or self.vantage.owns(data) or self.device.owns(data)
 
     def receive(self, data: Buffer, segment: int, source: Endpoint, now: float) -> None:
         """Datagrams of ``segment`` octets back to back from one endpoint."""
@@ -172,6 +179,11 @@ class Relay:
         events, self._events = self._events, []
         return events
 
+    @property
+    def pool_keys(self) -> dict[bytes, bytes]:
+        """The keys of grants by mediator's key, for the next run."""
+        return {mediator: self.allocations.keys[name] for name, mediator in self._pools.items()}
+
     # --- besides -----------------------------------------------------------------------------------------------------
 
     def set_endpoints(self, endpoints: Iterable[ServerEndpoint], now: float) -> None:
@@ -206,6 +218,9 @@ class Relay:
             self._bind(datagram, source, now)
         elif kind == RELAY_DATA:
             self.forwarding.receive(datagram, 0, source, now)
+        elif self.vantage.owns(datagram):
+            self._bounds += self.vantage.receive(datagram, source, now)
+            self.vantage.observations()
         else:
             self._tunnel(datagram, 0, source, now)
 
@@ -261,7 +276,7 @@ class Relay:
             self._events.append(PoolJoined(link.key, message.key))
             self._serve(now)
         elif isinstance(message, Reflect):
-            self._reflect(message)
+            self._reflect(message, now)
 
     def _take_key(self, mediator: bytes, key: bytes) -> None:
         """Grants of a mediator are sealed with this key from now on, and no more with the one before."""
@@ -272,9 +287,13 @@ class Relay:
         self._pools[name] = mediator
         self.allocations.keys[name] = key
 
-    def _reflect(self, message: Reflect) -> None:
-        """Refused: ``userlan.traversal.vantage`` says which datagrams may be reflected, and this relay has no vantage point."""
-        self.counters["reflections-refused"] += 1
+    def _reflect(self, message: Reflect, now: float) -> None:
+        """A mediator has an answer for a node that asked to hear another host: nothing else is sent for it, and not much."""
+        target = Endpoint(message.target.transport, message.target.host, message.target.port)
+        if target.transport == UDP and is_reply(message.datagram) and self._targets.allow(target.host, now):
+            self._reflected.append(Burst(message.datagram, len(message.datagram), target))
+        else:
+            self.counters["reflections-refused"] += 1
 
     def _look_at_load(self, now: float) -> None:
         since, octets = self._measured

@@ -41,6 +41,22 @@ NOISE: Final = 64
 OUTLIER: Final = 16
 """A gap of so many median ones is none: the allocator wrapped round, or went on in another block."""
 
+FASTEST: Final = 1000.0
+"""Ports in a second that others may take, so that a gap with so much time in it is none of an outlier."""
+
+DENSE: Final = 2
+"""Steps for each mapping up to which consecutive ports are told from a block's without their order, which a bad line has mixed up: 15 of
+a block of 64, the smallest, lie so close together once in 2,000."""
+
+REGULAR: Final = 0.75
+"""Part of the gaps that may be no outliers, at least."""
+
+APART: Final = 0.1
+"""Seconds after which a packet does not overtake another one."""
+
+LEAST_DURATION: Final = 0.05
+"""Seconds below which no rate is estimated."""
+
 KEPT: Final = 2 / 3
 """Part of the mappings that keep their inside port from which on the NAT preserves ports; the others were taken already."""
 
@@ -72,8 +88,9 @@ class Estimate(NamedTuple):
     fit: float = 0.0
 
 
-def estimate(mappings: Sequence[Mapped]) -> Estimate:
-    """From distinct mappings of this computer, in any order."""
+def estimate(mappings: Sequence[Mapped], made: Sequence[float] = ()) -> Estimate:
+    """From distinct mappings of this computer, in any order. ``made``: when each mapping of its own was made, also of those that were not
+    seen; what is beyond them was others'."""
     known = [mapping for mapping in mappings if mapping.inside]
     kept = [mapping for mapping in known if mapping.inside == mapping.port]
     if len(kept) >= 2 and len(kept) >= KEPT * len(known):
@@ -84,34 +101,45 @@ def estimate(mappings: Sequence[Mapped]) -> Estimate:
         pools.setdefault(mapping.host, []).append(mapping)
     most = max(pools, key=lambda host: len(pools[host]), default="")
     largest = sorted(pools.get(most, ()), key=lambda mapping: mapping.at)
-    return _incremental(largest) or _scattered([mapping.port for mapping in others])
+    return _incremental(largest, made) or _scattered([mapping.port for mapping in others])
 
 
-def _incremental(mappings: Sequence[Mapped]) -> Estimate | None:
+class _Gap(NamedTuple):
+    size: int
+    seconds: float
+
+
+def _incremental(mappings: Sequence[Mapped], made: Sequence[float]) -> Estimate | None:
     if len(mappings) < LEAST_FOR_STEP:
         return None
     middle = mappings[len(mappings) // 2].port
     offsets = [(mapping.port - middle + 32768) % 65536 - 32768 for mapping in mappings]
-    order = _kendall(offsets)
-    gaps = [later - earlier for earlier, later in pairwise(sorted(offsets)) if later != earlier]
-    if not gaps or abs(order) < ORDERED:
+    times = [mapping.at for mapping in mappings]
+    sequence = sorted(zip(offsets, times, strict=True))
+    gaps = [_Gap(two[0] - one[0], abs(two[1] - one[1])) for one, two in pairwise(sequence) if two[0] != one[0]]
+    if not gaps:
         return None
-    usual = median(gaps)
-    regular = [gap for gap in gaps if gap <= OUTLIER * usual]
+    usual = median(gap.size for gap in gaps)
+    regular = [gap.size for gap in gaps if gap.size <= usual * (OUTLIER + FASTEST * gap.seconds)]
     step = math.gcd(*regular)
-    if step > LARGEST_STEP or usual > NOISE * step or len(regular) < 0.75 * len(gaps):
+    steps = sum(regular) // step
+    order = _kendall(offsets, times)
+    if abs(order) < ORDERED and steps > DENSE * len(mappings):
         return None
-    duration = mappings[-1].at - mappings[0].at
-    others = sum(regular) // step - len(regular)
+    if step > LARGEST_STEP or usual > NOISE * step or len(regular) < REGULAR * len(gaps):
+        return None
     ports = [mapping.port for mapping in mappings]
-    return Estimate(
-        "incremental",
-        step if order > 0 else -step,
-        min(ports),
-        max(ports),
-        others / duration if duration > 0.05 else 0.0,
-        len(regular) / len(gaps),
-    )
+    signed = step if order > 0 else -step
+    return Estimate("incremental", signed, min(ports), max(ports), _rate(steps, times, made), len(regular) / len(gaps))
+
+
+def _rate(steps: int, times: Sequence[float], made: Sequence[float]) -> float:
+    """New mappings a second that were none of this computer's, of ``steps`` that were made in all."""
+    first, last = min(times), max(times)
+    if last - first < LEAST_DURATION:
+        return 0.0
+    own = sum(first <= at <= last for at in made) if made else len(times)
+    return max(0.0, (steps - (own - 1)) / (last - first))
 
 
 def _scattered(ports: Sequence[int]) -> Estimate:
@@ -141,7 +169,15 @@ def _block(low: int, high: int, count: int) -> tuple[int, int]:
     return max(1, low - margin), min(HIGHEST, high + margin)
 
 
-def _kendall(values: Sequence[int]) -> float:
-    """Kendall's tau between the order of ``values`` and their size: 1 rising, -1 falling, about 0 without order."""
-    pairs = list(combinations(values, 2))
-    return sum((later > earlier) - (later < earlier) for earlier, later in pairs) / len(pairs)
+def _kendall(values: Sequence[int], times: Sequence[float]) -> float:
+    """Kendall's tau between time and value: 1 rising, -1 falling, about 0 without order.
+
+    Of pairs that are ``APART``, where there are any: what left at one moment may have arrived in any order.
+    """
+    pairs = [(one, two) for one, two in combinations(range(len(values)), 2)]
+    apart = [(one, two) for one, two in pairs if times[two] - times[one] >= APART]
+    told = sum((values[two] > values[one]) - (values[two] < values[one]) for one, two in pairs) / len(pairs)
+    if abs(told) < ORDERED and apart:
+        slow = sum((values[two] > values[one]) - (values[two] < values[one]) for one, two in apart) / len(apart)
+        return math.copysign(min(abs(slow), ORDERED / 2), slow)
+    return told

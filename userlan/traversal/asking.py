@@ -36,7 +36,8 @@ class Question:
     """One question by own socket ``via``. ``purpose`` is the asker's own word for it.
 
     ``tries`` and ``interval`` (0: from the round trips) bound it. ``opener``: before each packet of it another one goes from the same
-    socket to that endpoint, dropped after ``ttl`` hops, whose answer is of no interest. ``reply`` comes from ``source``.
+    socket to that endpoint, dropped after ``ttl`` hops, whose answer is of no interest. ``hears``: the
+    own socket that is answered, where it is another one.
     """
 
     point: Point
@@ -50,7 +51,9 @@ class Question:
     interval: float = 0.0
     opener: Point | None = None
     ttl: int = 0
+    hears: int = -1
     transaction: bytes = b""
+    order: int = 0
     first_at: float = 0.0
     sent: int = 0
     next_at: float = 0.0
@@ -69,7 +72,10 @@ class Asking:
         self.round_trip = 0.0
         self.tag = tag or entropy(TAG_SIZE)
         self._entropy = entropy
+        self._asked = 0
         self._seals: dict[bytes, Seal] = {}
+        self.first_sent: dict[tuple[str, int, str, int], float] = {}
+        """Transport, own socket, far address and port → when the first packet left."""
         self._open: dict[bytes, Question] = {}
         self._waiting: set[Endpoint] = set()
         """Framed TCP connections that are asked for and not open yet."""
@@ -90,20 +96,21 @@ class Asking:
             raise ValueError(f"more than {MAX_QUESTIONS} questions at once")
         question.transaction = self._entropy(TRANSACTION_SIZE)
         question.next_at = now + delay
+        question.order = self._asked = self._asked + 1
         self._open[question.transaction] = question
         if delay <= 0.0:
             self._send(question, now)
 
-    def hairpin(self, point: Point, via: int, target: Endpoint, transaction: bytes) -> None:
+    def hairpin(self, point: Point, via: int, target: Endpoint, transaction: bytes, now: float) -> None:
         """Send a sealed request to an own outside endpoint: it is known again by its transaction."""
         datagram = self._seal(point.key).request(Request(self.tag, transaction))
-        self._out.append(Burst(datagram, len(datagram), target._replace(via=via)))
+        self._put(datagram, target._replace(via=via), now)
 
     def receive(self, data: Buffer, source: Endpoint, now: float) -> Question | None:
         """The question that a datagram answers; None where it answers none that is open."""
         transaction = bytes(data[24:32])        # of a reply (``observation``); nothing is believed before the MAC is checked
         question = self._open.get(transaction)
-        if question is None or source.via != question.via:
+        if question is None or source.via != (question.via if question.hears < 0 else question.hears):
             return None
         question.reply = self._seal(question.point.key).read_reply(data)
         if question.reply is None:
@@ -189,11 +196,15 @@ class Asking:
         seal = self._seal(question.point.key)
         if question.opener is not None:
             opening = self._seal(question.opener.key).request(Request(self.tag, self._entropy(TRANSACTION_SIZE)))
-            self._out.append(Burst(opening, len(opening), question.opener.endpoint._replace(via=question.via), False, question.ttl))
+            self._put(opening, question.opener.endpoint._replace(via=question.via), now, question.ttl)
         datagram = seal.request(
             Request(self.tag, question.transaction, question.index, question.wanted, question.cookie, question.port)
         )
-        self._out.append(Burst(datagram, len(datagram), endpoint))
+        self._put(datagram, endpoint, now)
+
+    def _put(self, datagram: bytes, endpoint: Endpoint, now: float, ttl: int = 0) -> None:
+        self.first_sent.setdefault((endpoint.transport, endpoint.via, endpoint.host, endpoint.port), now)
+        self._out.append(Burst(datagram, len(datagram), endpoint, False, ttl))
 
     def _seal(self, key: bytes) -> Seal:
         seal = self._seals.get(key)

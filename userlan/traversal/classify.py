@@ -60,7 +60,8 @@ def classify(seen: Evidence) -> Classification:
     """What the NAT does, as far as the evidence goes; what it does not tell is ``unknown`` or None."""
     udp, tcp = seen.of(UDP), seen.of(TCP)
     mapping, tcp_mapping = mapping_of(udp), mapping_of(tcp)
-    ports, tcp_ports = estimate(_mapped(udp)), estimate(_mapped(tcp))
+    ports = estimate(_mapped(udp), _made(seen, UDP, mapping.dependence))
+    tcp_ports = estimate(_mapped(tcp), _made(seen, TCP, tcp_mapping.dependence))
     translated = _translated(seen)
     filtering = _filtering(seen)
     passes, tcp_passes = _passes(seen, UDP), _passes(seen, TCP)
@@ -141,6 +142,16 @@ def _mapped(sightings: list[Sighting]) -> list[Mapped]:
     return list(found.values())
 
 
+def _made(seen: Evidence, transport: str, mapping: Dependence) -> list[float]:
+    """When each of the own mappings was made, whether it was seen or not."""
+    fields = {"endpoint-independent": 0, "address-dependent": 1}.get(mapping, 2)
+    made: dict[tuple[object, ...], float] = {}
+    for (sent, via, *target), at in seen.sent.items():
+        if sent == transport and ":" not in str(target[0]):
+            made.setdefault((via, *target[:fields]), at)
+    return list(made.values())
+
+
 def _mapping_lines(sightings: list[Sighting], mapping: MappingFound) -> tuple[str, ...]:
     if mapping.dependence == "unknown":
         return ("no socket was seen from two endpoints",)
@@ -157,7 +168,7 @@ def _allocation_lines(sightings: list[Sighting], ports: Estimate) -> tuple[str, 
         return (f"{len(mapped)} mappings are too few to tell",)
     first = {
         "preserving": f"{ports.fit:.0%} of {len(mapped)} mappings have the port that the socket has",
-        "incremental": f"each of {len(mapped)} mappings is {ports.step:+d} from the one before, but for {ports.rate:.0f} a second of others",
+        "incremental": f"each of {len(mapped)} mappings is {ports.step:+d} from the one before, others make {ports.rate:.0f} a second",
         "chunked": f"all {len(mapped)} mappings lie within ports {ports.low} to {ports.high}, in no order",
         "random": f"{len(mapped)} mappings lie in no order, within ports {ports.low} to {ports.high}",
     }[ports.kind]
@@ -237,9 +248,10 @@ def _nested(seen: Evidence) -> Finding[bool | None]:
     if seen.external and outside:
         line = f"the router calls {seen.external} its outside address; seen as {', '.join(sorted(outside))}"
         return Finding(seen.external not in outside or is_private(seen.external), (line,))
-    if seen.shallow is True:
+    tells = seen.other_port is False        # else the way in was open anyway
+    if tells and seen.shallow is True:
         return Finding(False, ("what the first router alone had let out opened the whole way in",))
-    if seen.shallow is False:
+    if tells and seen.shallow is False:
         return Finding(True, ("what the first router alone had let out did not open the way in; what went further did",))
     return Finding(None, ("the router names no outside address, and the filter tells nothing of the way",))
 

@@ -33,7 +33,7 @@ from math import exp
 from typing import Literal, NamedTuple
 
 from userlan.traversal.nat import NatBehaviour, Policy
-from userlan.traversal.prediction import FIRST_PORT, LAST_PORT
+from userlan.traversal.prediction import BLOCKS, FIRST_PORT, LAST_PORT
 from userlan.traversal.sides import Transport
 
 BIRTHDAY_SOCKETS = 256
@@ -79,8 +79,8 @@ def reduce(nat: NatBehaviour, transport: Transport = "udp", mapped: bool = False
     if policy.allocation == "incremental":
         return End(policy.passes, "step", one, level)
     if policy.allocation == "chunked":
-        low, high = policy.low or FIRST_PORT, policy.high or LAST_PORT
-        return End(policy.passes, "block", one, level, (min(low, high), max(low, high)))
+        low, high = (policy.low, policy.high) if 0 < policy.low < policy.high else (FIRST_PORT, FIRST_PORT + BLOCKS[-1] - 1)
+        return End(policy.passes, "block", one, level, (low, high))
     return End(policy.passes, "random", one, level, wide(policy.low, policy.high))
 
 

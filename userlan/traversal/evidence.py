@@ -10,7 +10,10 @@ from userlan.wire.endpoint import host_port
 
 
 class Sighting(NamedTuple):
-    """Own socket ``via`` (local ``inside`` port, 0: unknown) asked ``target`` at time ``at`` and was seen at ``seen``."""
+    """Own socket ``via`` (local ``inside`` port, 0: unknown) asked ``target`` at time ``at`` and was seen at ``seen``.
+
+    ``order`` is its place among those of one time.
+    """
 
     transport: str
     via: int
@@ -18,6 +21,7 @@ class Sighting(NamedTuple):
     target: tuple[str, int]
     seen: tuple[str, int]
     at: float
+    order: int = 0
 
     def __str__(self) -> str:
         where = f"{self.transport} port {self.inside}" if self.inside else f"{self.transport} socket {self.via}"
@@ -29,6 +33,9 @@ class Asked(NamedTuple):
 
     asked: int = 0
     answered: int = 0
+
+
+NOBODY = Asked()
 
 
 @dataclass
@@ -43,9 +50,11 @@ class Evidence:
 
     own_hosts: frozenset[str] = frozenset()
     sightings: list[Sighting] = field(default_factory=list)
-    udp: Asked = Asked()
-    udp6: Asked = Asked()
-    tcp: Asked = Asked()
+    sent: dict[tuple[str, int, str, int], float] = field(default_factory=dict)
+    """When the first packet left, for each transport, own socket, far address and port: each may have made a mapping."""
+    udp: Asked = NOBODY
+    udp6: Asked = NOBODY
+    tcp: Asked = NOBODY
     other_host: bool | None = None
     other_port: bool | None = None
     other_host6: bool | None = None
@@ -62,4 +71,4 @@ class Evidence:
     def of(self, transport: str, version: int = 4) -> list[Sighting]:
         """The sightings of one transport and IP version, in the order in which the packets left."""
         wanted = [one for one in self.sightings if one.transport == transport and (":" in one.target[0]) == (version == 6)]
-        return sorted(wanted, key=lambda one: one.at)
+        return sorted(wanted, key=lambda one: (one.at, one.order))

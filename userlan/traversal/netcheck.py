@@ -40,6 +40,9 @@ FIRST_ROUTER_ONLY: Final = 2
 LOOKED_AT: Final = 4
 """Endpoints that one socket asks."""
 
+ENOUGH_SOCKETS: Final = 4
+"""Sockets that must have been seen before the first answer is given, where not all are answered."""
+
 UDP_SOCKETS: Final = 9
 TCP_SOCKETS: Final = 3
 SOCKETS: Final = UDP_SOCKETS + TCP_SOCKETS
@@ -55,8 +58,10 @@ class Seen(NamedTuple):
 
 
 class Netcheck:
-    """One measurement. ``points`` are the vantages' endpoints, the preferred vantage's first; ``others`` are the keys of those vantages that
-    can have another host answer; ``sockets`` are ``SOCKETS`` fresh numbers. It ends by itself: ``done``.
+    """One measurement; it ends by itself: ``done``.
+
+    ``points`` are the vantages' endpoints, the preferred vantage's first; ``others`` are the keys of those vantages that can have another
+    host answer; ``sockets`` are ``SOCKETS`` fresh numbers.
     """
 
     def __init__(
@@ -92,11 +97,15 @@ class Netcheck:
     @property
     def sufficient(self) -> bool:
         """Whether mapping and allocation can be told (or that nothing answers): punching need not wait for the rest."""
-        return self.done or not any(question.purpose == "look" for question in self._asking.questions())
+        seen = {(one.via, one.target) for one in self._evidence.sightings if one.transport == UDP}
+        several = any((self._fresh[0], point.endpoint[1:3]) in seen for point in self._udp4[1:2])
+        waiting = any(question.purpose == "look" for question in self._asking.questions())
+        return self.done or not waiting or (several and len({via for via, _ in seen}) >= ENOUGH_SOCKETS)
 
     def evidence(self) -> Evidence:
         """What was seen until now."""
         seen = self._evidence
+        seen.sent = self._asking.first_sent
         counts = {name: Asked(len(asked), len(self._answered.get(name, ()))) for name, asked in self._looks.items()}
         seen.udp, seen.udp6, seen.tcp = counts.get("udp4", Asked()), counts.get("udp6", Asked()), counts.get("tcp4", Asked())
         return seen
@@ -226,7 +235,8 @@ class Netcheck:
         self._answered.setdefault(name, set()).add(target)
         inside = self._known.port(question.via, target.transport)
         where, seen = (target.host, target.port), (reply.host, reply.port)
-        self._evidence.sightings.append(Sighting(target.transport, question.via, inside, where, seen, question.first_at))
+        sighting = Sighting(target.transport, question.via, inside, where, seen, question.first_at, question.order)
+        self._evidence.sightings.append(sighting)
 
     def _test_filter(self, asked: Question, now: float) -> None:
         """Want answers from where this socket has sent nothing to."""
@@ -267,7 +277,7 @@ class Netcheck:
             transaction = self._entropy(TRANSACTION_SIZE)
             endpoint = Endpoint(UDP, *target)
             self._hairpins[transaction] = endpoint
-            self._asking.hairpin(self._udp4[0], via, endpoint, transaction)
+            self._asking.hairpin(self._udp4[0], via, endpoint, transaction, now)
 
     def _compare(self, asked: Question) -> None:
         """Whether the filter's socket still has the mapping that it had before the other port's packets came."""

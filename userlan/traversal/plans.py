@@ -27,8 +27,6 @@ FAILED = -0.5
 """An experience below which a technique is not tried first, and the dear ones not at all."""
 BLOCK_SOCKETS = 8
 """Sockets that are measured to see which block a carrier's NAT gives right now."""
-OPENING_TTL, NESTED_TTL = 2, 5
-"""Hops: through the own NAT and no further; with a carrier's NAT behind it that is at most so far away."""
 LEAST_HOLD, MOST_HOLD = 0.010, 0.060
 """Seconds by which a side holds back what must not come to the other NAT before the other side's own first packet."""
 DOUBTFUL_SKEW = 0.020
@@ -159,8 +157,7 @@ def _gentle(a: Side, b: Side, technique: str) -> tuple[Plan, Plan]:
         early = other.nat.early
         if early == "moves" or (early == "unknown" and skew > DOUBTFUL_SKEW and other.nat.translated is not False):
             hold = min(skew, MOST_HOLD)
-            ttl = NESTED_TTL if side.nat.nested else OPENING_TTL
-            opening = (Step(other.host, other.port, ttl=ttl),) if other.host and other.port else ()
+            opening = (Step(other.host, other.port, ttl=techniques.opening_ttl(side)),) if other.host and other.port else ()
             plans.append(Plan(technique, opening, hold=hold))
         else:
             plans.append(Plan(technique))

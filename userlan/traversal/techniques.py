@@ -10,11 +10,15 @@ from collections.abc import Sequence
 from math import ceil
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from userlan.traversal.ends import BIRTHDAY_PROBES, BIRTHDAY_SOCKETS, End, block_sockets
 from userlan.traversal.prediction import Forecast, Window, block, comb, forecast, runs, walk
 from userlan.traversal.sides import Side, Transport
 from userlan.traversal.step import MAX_PORTS, MAX_STEPS, Plan, Step
 
+OPENING_TTL, NESTED_TTL = 2, 5
+"""Hops: through the own NAT and no further; with a carrier's NAT behind it that is at most so far away."""
 HOLD = 0.3
 """Seconds after the start at which a side whose ports must not move turns to the candidates."""
 SETTLED = 0.010
@@ -25,6 +29,8 @@ QUIET_SOCKETS, USUAL_SOCKETS, BUSY_SOCKETS = 8, 16, 32
 """Sockets in a row. As many gaps say how busy the NAT is."""
 ROW = 0.0001
 """Seconds between their packets."""
+OPENED = 0.15
+"""Seconds after which the seeker has searched the window."""
 TCP_SOCKETS = 8
 """The same of TCP connections: each is one kernel's socket for each port that is tried."""
 WIDER = 384
@@ -82,13 +88,13 @@ def prediction(seeker: Ends, sought: Ends, start: float, transport: Transport) -
         ports = [ahead.port(slot) for slot in slots[:TCP_WALK]]
         return (
             Plan(name, _to(host, ports, transport="tcp", sockets=1, fresh=True, spacing=0.002)),
-            Plan(name, (_knock(seeker.side, transport, sockets),), hold=HOLD),
+            Plan(name, _knock(seeker.side, sought.side, transport, sockets), hold=HOLD),
         )
     first = _to(host, [ahead.port(slot) for slot in slots], rounds=2)
     beyond = [*comb(Window(window.last + 1, window.last + WIDER), sockets), *comb(Window(1, max(1, window.first - 1)), sockets)]
     wider = _to(host, [ahead.port(slot) for slot in beyond], start=SWEEP_AGAIN, rounds=2, interval=0.5)
     again = _to(host, [ahead.port(slot) for slot in slots], start=SWEEP_AGAIN, rounds=3, interval=0.5)
-    return Plan(name, (*first, *again, *wider)[:MAX_STEPS]), Plan(name, (_knock(seeker.side, transport, sockets),), hold=HOLD)
+    return Plan(name, (*first, *again, *wider)[:MAX_STEPS]), Plan(name, _knock(seeker.side, sought.side, transport, sockets), hold=HOLD)
 
 
 def search(seeker: Ends, sought: Ends) -> tuple[Plan, Plan]:
@@ -109,7 +115,8 @@ def search(seeker: Ends, sought: Ends) -> tuple[Plan, Plan]:
     probes = min(BIRTHDAY_PROBES, ports)
     rounds = 2 if chunked else 1
     steps.append(Step(host, low, count=probes, last=high, scattered=True, start=0.03, rounds=rounds, interval=1.0))
-    knock = Step(seeker.side.host, seeker.side.port or 1, sockets=sockets, spacing=0.0005, rounds=2, interval=1.0)
+    ttl = opening_ttl(sought.side) if seeker.side.nat.early == "moves" else 0
+    knock = Step(seeker.side.host, seeker.side.port or 1, sockets=sockets, spacing=0.0005, rounds=2, interval=1.0, ttl=ttl)
     return Plan(name, tuple(steps), give_up=3.5), Plan(name, (knock,), give_up=3.5, hold=HOLD)
 
 
@@ -166,11 +173,20 @@ def tcp_simultaneous(a: Side, b: Side) -> tuple[Plan, Plan]:
     )
 
 
-def _knock(seeker: Side, transport: Transport, sockets: int) -> Step:
-    """The sought side's packets to the seeker's one port, at once, so that its sockets' ports are in a row."""
+def opening_ttl(side: Side) -> int:
+    """Hops of a packet that opens the own NAT, and a carrier's behind it, without getting to the other side's."""
+    return NESTED_TTL if side.nat.nested else OPENING_TTL
+
+
+def _knock(seeker: Side, sought: Side, transport: Transport, sockets: int) -> tuple[Step, ...]:
+    """The sought side's packets to the seeker's one port, at once, so that its sockets' ports are in a row. A seeker whose NAT moves its
+    port gets none before it has searched."""
     if transport == "tcp":
-        return Step(host_of(seeker), seeker.measured[-1].port, transport="tcp", sockets=sockets, fresh=True, spacing=ROW)
-    return Step(seeker.host, seeker.port or 1, sockets=sockets, fresh=True, spacing=ROW, rounds=4, interval=0.3)
+        return (Step(host_of(seeker), seeker.measured[-1].port, transport="tcp", sockets=sockets, fresh=True, spacing=ROW),)
+    first = Step(seeker.host, seeker.port or 1, sockets=sockets, fresh=True, spacing=ROW, rounds=4, interval=0.3)
+    if seeker.nat.early != "moves":
+        return (first,)
+    return replace(first, rounds=1, ttl=opening_ttl(sought)), replace(first, start=OPENED, rounds=3)
 
 
 def _to(

@@ -82,14 +82,20 @@ class Vantage:
         self._seal = Seal(public_key)
         self._secret = entropy(_SECRET_SIZE)
         self._budget = TargetBudget(RATE, BURST)
-        self._sockets: dict[int, Local] = {}
+        self._sockets: dict[tuple[int, bool], Local] = {}
+        """By number and family (True: IPv6): both may have a socket of one number."""
         self._observations: list[Observation] = []
         self._reflections: list[Reflection] = []
 
     def listening(self, via: int, host: str, port: int) -> None:
         """Socket ``via`` (0: the main one) is bound to a numeric ``host`` and ``port``: answers can leave by it."""
         if 0 <= via <= MAX_SOCKETS:
-            self._sockets[via] = Local(via, host, port)
+            self._sockets[via, ":" in host] = Local(via, host, port)
+
+    @property
+    def hosts(self) -> frozenset[str]:
+        """The addresses that are listened on, without wildcards."""
+        return frozenset(local.host for local in self._sockets.values() if not _wildcard(local.host))
 
     def owns(self, data: Buffer) -> bool:
         """Whether a datagram is a request by its kind and length; whether it is a genuine one is seen when it is received."""
@@ -151,18 +157,16 @@ class Vantage:
         """The own socket that answers a request which came by ``source.via``; None where there is none such."""
         if wanted is Wanted.SAME:
             return source.via
-        here = self._sockets.get(source.via)
-        if here is None:
-            return None
-        family = ":" in unmapped(source.host)
-        for local in self._sockets.values():
-            same_host = local.host == here.host
-            if (":" in local.host) != family and local.host != "::":
+        family = ":" in source.host
+        here = self._sockets.get((source.via, family))
+        for (via, other), local in self._sockets.items():
+            if here is None or other != family:
                 continue
+            same_host = local.host == here.host
             if wanted is Wanted.OTHER_PORT and same_host and local.port != here.port:
-                return local.via
-            if wanted is Wanted.OTHER_HOST and not same_host and not _wildcard(local.host) and not _wildcard(here.host):
-                return local.via
+                return via
+            if wanted is Wanted.OTHER_HOST and not (same_host or _wildcard(local.host) or _wildcard(here.host)):
+                return via
         return None
 
     def _cookie(self, endpoint: Endpoint, period: int) -> bytes:

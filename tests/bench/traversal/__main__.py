@@ -1,0 +1,95 @@
+"""``python -m tests.bench.traversal``: the matrix. See the package."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.bench.traversal.cell import Result, run
+from tests.bench.traversal.kinds import KINDS, pairs
+from tests.bench.traversal.population import SHARES, direct_rate, report
+from tests.bench.traversal.tables import Cell, matrix, summary, table
+
+Job = tuple[str, str, int, bool]
+
+
+def arguments() -> argparse.ArgumentParser:
+    """The options."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.traversal", description="every pair of kinds of NATs, in virtual time")
+    parser.add_argument("--seeds", type=int, default=200, help="runs of each cell (default %(default)s)")
+    parser.add_argument("--first-seed", type=int, default=1, help="(default %(default)s)")
+    parser.add_argument("--jobs", type=int, default=2, help="processes (default %(default)s)")
+    parser.add_argument("--cells", default="", metavar="A-B,…", help="only these; A- is every pair of A (default: all)")
+    parser.add_argument("--udp", action="store_true", help="where UDP passes unless a box blocks it (the default)")
+    parser.add_argument("--tcp", action="store_true", help="where nobody's UDP passes")
+    parser.add_argument("--population", action="store_true", help="also the rate over the population; all pairs of its kinds are needed")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="a row for each cell")
+    return parser
+
+
+def chosen(words: str) -> list[tuple[str, str]]:
+    """The pairs that ``--cells`` names, in the matrix's order."""
+    everything = [(first.name, second.name) for first, second in pairs()]
+    if not words:
+        return everything
+    found = []
+    for word in words.split(","):
+        first, _, second = word.partition("-")
+        if first not in KINDS or (second and second not in KINDS):
+            raise SystemExit(f"there is no cell {word!r}: the kinds are {', '.join(KINDS)}")
+        found += [pair for pair in everything if first in pair and (not second or set(pair) == {first, second})]
+    return list(dict.fromkeys(found))
+
+
+def work(job: Job) -> tuple[Job, Result]:
+    """One run, in a process of its own."""
+    first, second, seed, tcp_only = job
+    try:
+        return job, run(KINDS[first], KINDS[second], seed, tcp_only)
+    except Exception as error:
+        raise AssertionError(f"{first}-{second}, seed {seed}: {error!r}") from error
+
+
+def measure(names: Sequence[tuple[str, str]], seeds: Sequence[int], jobs: int, tcp_only: bool) -> list[Cell]:
+    """All runs of some cells."""
+    todo: list[Job] = [(first, second, seed, tcp_only) for first, second in names for seed in seeds]
+    results: dict[tuple[str, str], list[Result]] = {pair: [] for pair in names}
+    if jobs > 1:
+        with multiprocessing.get_context("spawn").Pool(jobs) as pool:
+            done = pool.imap(work, todo, chunksize=max(1, min(20, len(seeds))))
+            for (first, second, *_), result in done:
+                results[first, second].append(result)
+    else:
+        for (first, second, *_), result in map(work, todo):
+            results[first, second].append(result)
+    return [Cell(KINDS[first], KINDS[second], tcp_only, tuple(results[first, second])) for first, second in names]
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Measure and print; 1 when a cell is below the mark."""
+    options = arguments().parse_args(words)
+    begin = time.monotonic()
+    seeds = range(options.first_seed, options.first_seed + options.seeds)
+    cells: list[Cell] = []
+    for tcp_only in (False, True):
+        if options.tcp if tcp_only else options.udp or not options.tcp:
+            part = measure(chosen(options.cells), seeds, options.jobs, tcp_only)
+            print(f"\n## {'Without UDP' if tcp_only else 'UDP'}: {len(seeds)} seeds a cell\n")
+            print(table(part), matrix(part), summary(part), sep="\n\n")
+            if options.population and set(SHARES) <= {kind.name for cell in part for kind in (cell.first, cell.second)}:
+                print(f"\n{report(direct_rate(part))}")
+            cells += part
+    if options.json:
+        options.json.write_text(json.dumps([cell.row() for cell in cells], indent=1))
+    print(f"\n{(time.monotonic() - begin) / 60:.1f} minutes, {os.cpu_count()} processors", file=sys.stderr)
+    return 1 if any(cell.bad for cell in cells) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

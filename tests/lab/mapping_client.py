@@ -1,0 +1,70 @@
+"""A computer behind a router, as a process: it asks the router for a port by the driver's own port mapping.
+
+::
+
+    python -m tests.lab.mapping_client PORT [METHOD…]     METHOD: only these (pcp, nat-pmp, upnp)
+      prints ``mapped METHOD ENDPOINT…`` at each change, answers what arrives at PORT by UDP with what it was, and a TCP connection
+      with a line; ends, with its mappings, on end of input
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from typing import Any
+
+from twisted.internet.protocol import DatagramProtocol, Factory, Protocol
+
+from tests.driver.loop import Loop
+from userlan.driver.port_mapping import PortMapping
+from userlan.traversal.port_mapping.mapper import Mapped
+
+
+class Echo(DatagramProtocol):
+    """Answers with what came."""
+
+    def datagramReceived(self, datagram: bytes, addr: Any) -> None:
+        transport: Any = self.transport
+        transport.write(datagram, addr)
+
+
+class Greeting(Protocol):
+    """Says who it is."""
+
+    def connectionMade(self) -> None:
+        transport: Any = self.transport
+        transport.write(b"behind the router\n")
+        transport.loseConnection()
+
+
+def main() -> None:
+    """See the module."""
+    loop = Loop()
+    port, methods = int(sys.argv[1]), sys.argv[2:]
+
+    def observe(mapped: Mapped) -> None:
+        print("mapped", mapped.method or "nothing", *(f"{one.transport}:{one.host}:{one.port}" for one in mapped.endpoints), flush=True)
+
+    mapping = PortMapping(loop.reactor, os.urandom, port, observe)
+    start = mapping.mapper._start
+
+    def only_these(now: float) -> None:
+        start(now)
+        mapping.mapper._methods = [method for method in mapping.mapper._methods if not methods or method.name in methods]
+
+    mapping.mapper._start = only_these      # type: ignore[method-assign]  # a router that speaks one protocol alone
+    loop.reactor.listenUDP(port, Echo())
+    factory: Any = Factory.forProtocol(Greeting)
+    loop.reactor.listenTCP(port, factory)
+    ended = threading.Event()
+    threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
+    mapping.look()
+    loop.until(lambda: ended.is_set() or mapping.look(), 120.0)
+    loop.result(mapping.stop())
+    print("stopped", flush=True)
+    loop.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,92 @@
+"""The mediator as a vantage point: by which sockets it answers, what members are told of them, and who answers as another host.
+
+Where it has several addresses of its own, its own sockets answer as another host. Where it has one only, a relay of the pool does: it is
+asked by ``Reflect`` over its session, takes the datagram as it is, and sends it from its own address. Relays on the mediator's own
+computer are no other host.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from userlan.control.meeting import MAX_ENDPOINTS, Reflect, RelayInfo, ServerEndpoint, Vantages
+from userlan.traversal.vantage import Observation, Vantage
+from userlan.wire.burst import Burst
+from userlan.wire.endpoint import TCP, UDP, Endpoint
+from userlan.wire.numbers import Buffer
+
+
+class Pool(Protocol):
+    """What is needed of the relays (``userlan.mediator.relays``)."""
+
+    def reflectors(self) -> Sequence[RelayInfo]:
+        """The relays that are not at the mediator's own addresses."""
+
+
+class VantagePoints:
+    """Of one mediator. ``counters`` are the vantage's."""
+
+    def __init__(self, public_key: bytes, pool: Pool, entropy: Callable[[int], bytes]) -> None:
+        self._vantage = Vantage(public_key, entropy)
+        self._pool = pool
+        self._endpoints: list[ServerEndpoint] = []
+        self._bursts: list[Burst] = []
+        self._turn = 0
+
+    @property
+    def counters(self) -> Counter[str]:
+        """What was answered, and what was not and why."""
+        return self._vantage.counters
+
+    @property
+    def endpoints(self) -> tuple[ServerEndpoint, ...]:
+        """Where it can be asked. A wildcard host stands for the one by which the reader reaches the mediator."""
+        return tuple(self._endpoints[:MAX_ENDPOINTS])
+
+    def listening(self, via: int, host: str, port: int) -> None:
+        """Socket ``via`` is bound to a numeric ``host`` and ``port``, for UDP and TCP."""
+        self._vantage.listening(via, host, port)
+        self._endpoints += (ServerEndpoint(host, port, UDP), ServerEndpoint(host, port, TCP))
+
+    def message(self) -> Vantages:
+        """What a member is told of it."""
+        others = [one for info in self._pool.reflectors() for one in info.endpoints if one.transport == UDP]
+        return Vantages(self.endpoints, tuple(others[:MAX_ENDPOINTS]))
+
+    def owns(self, data: Buffer) -> bool:
+        """Whether a datagram is a question."""
+        return self._vantage.owns(data)
+
+    def receive(self, data: Buffer, segment: int, source: Endpoint, now: float) -> list[tuple[bytes, Reflect]]:
+        """Questions of ``segment`` octets each. What is answered at once is in ``datagrams``; returned is what relays are asked to send."""
+        self._vantage.reflecting = bool(self._reflectors(source.host))
+        for start in range(0, len(data), segment):
+            self._bursts += self._vantage.receive(data[start : start + segment], source, now)
+        asked = []
+        for reflection in self._vantage.reflections():
+            reflectors = self._reflectors(reflection.target.host)
+            self._turn += 1
+            relay = reflectors[self._turn % len(reflectors)]
+            target = ServerEndpoint(reflection.target.host, reflection.target.port)
+            asked.append((relay.key, Reflect(target, reflection.datagram)))
+        return asked
+
+    def observations(self) -> list[Observation]:
+        """What was seen. Drained."""
+        return self._vantage.observations()
+
+    def datagrams(self) -> list[Burst]:
+        """The answers. Drained."""
+        bursts, self._bursts = self._bursts, []
+        return bursts
+
+    def _reflectors(self, host: str) -> list[RelayInfo]:
+        """The relays that reach the family of ``host``."""
+        version6 = ":" in host.removeprefix("::ffff:")
+        return [
+            info
+            for info in self._pool.reflectors()
+            if any(one.transport == UDP and (":" in one.host) == version6 for one in info.endpoints)
+        ]
