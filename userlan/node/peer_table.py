@@ -154,8 +154,11 @@ class PeerTable:
         if link is None or answer is None:
             return False
         if answer >= 0:
+            dead = link.paths.dead
             link.paths.answered(answer, source, now)
             self._tick(link, now)
+            if dead and not link.paths.dead:
+                self._restored(key, now)
         return True
 
     # --- the peers ---------------------------------------------------------------------------------------------------
@@ -190,6 +193,7 @@ class PeerTable:
             link.reached(new, now)
             link.paths.moved(old, new, now)
             self._tick(link, now)
+            self._restored(key, now)
 
     def probe_answered(self, source: bytes, sequence: int, now: float) -> None:
         """A probe of the path's MTU was answered."""
@@ -305,6 +309,7 @@ class PeerTable:
             elif isinstance(effect, PathChosen):
                 self._device.steer(link.key, effect.endpoint, now)
                 link.reached(effect.endpoint, now)
+                self._restored(link.key, now)
             elif isinstance(effect, PathsKnown):
                 self._device.know(link.key, effect.endpoints)
             elif isinstance(effect, EchoDue):
@@ -325,6 +330,12 @@ class PeerTable:
         peer = self._device.peer(key)
         if peer is not None and peer.ways.bulk is not None:
             self._device.knock(key, peer.ways.bulk, now)
+
+    def _restored(self, key: bytes, now: float) -> None:
+        """There is a path that works: whatever was lost by the one before need not wait for a timer."""
+        roster_peer = self._roster.peers.get(key)
+        for address in roster_peer.addresses if roster_peer is not None else ():
+            self._host.path_restored(address, now)
 
     def _ask(self, key: bytes, asked: PathAsked, now: float) -> None:
         """Where the peer never was, somebody says that it may be: the budget counts."""
