@@ -26,9 +26,9 @@ from userlan.wire.endpoint import RELAY, TCP, UDP, Endpoint
 ANNA, BEN = "198.51.100.1", "198.51.100.2"
 DIRECT = frozenset((ANNA, BEN))
 """The direct path, at the Internet's middle."""
-STEP = 0.005
+STEP = 0.01
 """Seconds: how finely an interruption is measured."""
-RATE = 4e6
+RATE = 1e6
 """Bits a second: what the lines of these two carry, so that a transfer takes its time."""
 
 
@@ -74,7 +74,7 @@ class Pair:
     def transfer(self) -> Transfer:
         """From anna to ben, at the lines' rate."""
         for attachment in self.lan.attachments.values():
-            attachment.up.profile = LinkProfile(delay=0.02, rate=RATE, queue=256_000)
+            attachment.up.profile = LinkProfile(delay=0.02, rate=RATE, queue=64_000)
         return Transfer(self)
 
 
@@ -83,13 +83,13 @@ class Transfer:
 
     def __init__(self, pair: Pair) -> None:
         self.pair = pair
-        self.data = bytes(range(251)) * 40_000
+        self.data = bytes(range(251)) * 20_000
         self.sink = Sink(pair.lan, pair.ben, 80)
         self.source = Source(pair.lan, pair.anna, pair.ben.ipv6, 80, self.data)
         pair.world.run(2.0)
         assert self.sink.data, "it flows"
 
-    def interruption(self, happens: Callable[[], None], seconds: float = 8.0) -> float:
+    def interruption(self, happens: Callable[[], None], seconds: float = 5.0) -> float:
         """The longest time for which nothing arrived from then on, in milliseconds; it must flow again in the end."""
         world, longest, last, count = self.pair.world, 0.0, self.pair.world.now, len(self.sink.data)
         happens()
@@ -143,6 +143,7 @@ class Stream:
 def test_the_tunnel_starts_by_a_relay_within_round_trips_of_the_introduction(tmp_path: Path) -> None:
     pair = Pair(tmp_path, severed=True)
     assert pair.until("relayed", 2.0) < 1.0
+    pair.world.run(1.0)
     for node in (pair.anna, pair.ben):
         assert pair.state(node) == ("relayed", "relay")
         (peer,) = snapshot(node, pair.world.now)["peers"]
@@ -176,12 +177,10 @@ def test_a_pair_that_is_relayed_asks_for_better_every_minute(tmp_path: Path) -> 
     pair = Pair(tmp_path, severed=True)
     pair.until("relayed")
     pair.world.run(10.0)
-    before = pair.lan.mediator.counters["introductions"] if hasattr(pair.lan.mediator, "counters") else 0
     began = pair.world.now
     pair.heal()
     pair.until("direct", UPGRADE_INTERVAL + 5)
     assert pair.world.now - began <= UPGRADE_INTERVAL + 2
-    assert before >= 0
 
 
 # --- what is dead
@@ -202,13 +201,16 @@ def test_and_comes_back_when_it_lives_again(tmp_path: Path) -> None:
     pair = Pair(tmp_path)
     pair.until("direct")
     pair.world.run(5.0)
-    transfer = pair.transfer()
-    transfer.interruption(pair.sever, DOUBTED_FOR / 2)
-    assert pair.state(pair.anna)[0] == "relayed"
-    interruption = transfer.interruption(pair.heal, 6.0)
-    print(f"back to the direct path: {interruption:.0f} ms")
-    assert interruption < 200
-    assert pair.state(pair.anna) == pair.state(pair.ben) == ("direct", "udp")
+    pair.sever()
+    stream = Stream(pair)
+    stream.run(lambda: pair.state(pair.anna)[0] == pair.state(pair.ben)[0] == "relayed", DOUBTED_FOR / 2)
+    lost = {key: stream.sent - len(counted) for key, counted in stream.arrived.items()}
+    pair.heal()
+    stream.run(lambda: pair.state(pair.anna) == pair.state(pair.ben) == ("direct", "udp"), DOUBTED_FOR / 2)
+    for key, counted in stream.arrived.items():
+        assert stream.sent - len(counted) == lost[key], "the way back costs no packet"
+        assert set(counted.values()) == {1}
+        assert lost[key] * 0.01 < 2.0
 
 
 def test_a_dead_path_without_another_is_noticed_within_six_seconds_of_traffic(tmp_path: Path) -> None:

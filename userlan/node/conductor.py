@@ -61,6 +61,8 @@ class Conductor:
                 self._node.pending.append(MemoryChanged())
             for introduced in self._node.introducer.introduced():
                 self._node.peers.introduce(introduced.message, introduced.observed, None, now)
+            for key in self._node.peers.doubted():
+                self._node.relays.client.check(key, now)
             for key in self._node.peers.meets():
                 self._meet(key, now)
             for event in (*self._node.membership.events(), *self._node.peers.events()):

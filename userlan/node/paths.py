@@ -88,7 +88,11 @@ class PathsKnown(NamedTuple):
     endpoints: tuple[Endpoint, ...]
 
 
-PathEffect = PathAsked | PathChosen | PathsKnown
+class RelaysDoubted(NamedTuple):
+    """The path in use may be dead, and the relays are next: see to it that they know where this computer is."""
+
+
+PathEffect = PathAsked | PathChosen | PathsKnown | RelaysDoubted
 
 
 class _Entry:
@@ -193,10 +197,15 @@ class PathSet:
             self.ask(self.current, now)
 
     def heard_elsewhere(self, endpoint: Endpoint, heard: Callable[[Endpoint], float], now: float) -> None:
-        """The peer is heard by a path that is not in use: why not by the one in use?"""
+        """The peer is heard by a path that is not in use: why not by the one in use? If that has left two questions unanswered, the peer
+        has given it up."""
         self.ask(endpoint, now)
-        if self.current is not None and now - heard(self.current) > ELSEWHERE:
-            self.ask(self.current, now)
+        used, other = self._entries.get(self.current) if self.current is not None else None, self._entries.get(endpoint)
+        if used is None or other is None or now - heard(used.endpoint) <= ELSEWHERE:
+            return
+        self.ask(used.endpoint, now)
+        if used.unanswered >= 2 and other.proved and other.doubted_at is None:
+            self._doubt(used, now)
 
     def network_changed(self, now: float) -> None:
         """This computer's addresses changed: no path is known to work."""
@@ -285,10 +294,8 @@ class PathSet:
     # --- inside ------------------------------------------------------------------------------------------------------
 
     def _due(self, entry: _Entry, effects: list[PathEffect], now: float) -> None:
-        if entry.unanswered >= QUESTIONS and entry.doubted_at is None:
-            entry.doubted_at = now
-            entry.failures += 1
-            entry.owed = min(entry.failures, MAX_OWED)
+        if entry.unanswered >= QUESTIONS:
+            self._doubt(entry, now)
         if self._forgettable(entry, now):
             del self._entries[entry.endpoint]
             self._changed = True
@@ -296,6 +303,7 @@ class PathSet:
         entry.unanswered += 1
         entry.asked_at = now
         if entry.unanswered == 2 and entry.endpoint == self.current:
+            effects.append(RelaysDoubted())
             for other in self._entries.values():
                 if other is not entry and not other.unanswered:
                     other.ask_at = now
@@ -304,6 +312,13 @@ class PathSet:
         self._questions = {number: (way, at) for number, (way, at) in self._questions.items() if now - at < DOUBTED_FOR}
         self._questions[self._sequence] = (entry.endpoint, now)
         effects.append(PathAsked(entry.endpoint, self._sequence, entry.heard_at > -inf))
+
+    @staticmethod
+    def _doubt(entry: _Entry, now: float) -> None:
+        if entry.doubted_at is None:
+            entry.doubted_at = now
+            entry.failures += 1
+            entry.owed = min(entry.failures, MAX_OWED)
 
     def _pause(self, entry: _Entry, now: float) -> float:
         """Seconds until a doubted path is asked again."""

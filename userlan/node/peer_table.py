@@ -14,7 +14,7 @@ from userlan.node.keyring import Keyring
 from userlan.node.liveness import ECHO_INTERVAL
 from userlan.node.memory import Memory
 from userlan.node.path_echoes import PathEchoes
-from userlan.node.paths import PathAsked, PathChosen, PathEffect, PathsKnown
+from userlan.node.paths import PathAsked, PathChosen, PathEffect, PathsKnown, RelaysDoubted
 from userlan.node.peers import EchoDue, InitiateDue, MeetDue, PeerEffect, PeerLink, PeerState, ProbeDue, path_of
 from userlan.stack.host import Host
 from userlan.traversal.candidates import TargetBudget, select
@@ -57,6 +57,7 @@ class PeerTable:
         self._echoes = PathEchoes(device)
         self._keepalive = keepalive
         self._meets: list[bytes] = []
+        self._doubted: list[bytes] = []
         self._events: list[NodeEvent] = []
         self._shown: dict[bytes, tuple[str, str]] = {}
         self._due: list[tuple[float, bytes]] = []
@@ -275,6 +276,11 @@ class PeerTable:
         meets, self._meets = self._meets, []
         return meets
 
+    def doubted(self) -> list[bytes]:
+        """Peers whose path may be dead, so that their relays are to be told where we are. Drained."""
+        doubted, self._doubted = self._doubted, []
+        return doubted
+
     def events(self) -> list[NodeEvent]:
         """Drained."""
         events, self._events = self._events, []
@@ -312,6 +318,8 @@ class PeerTable:
                 self._restored(link.key, now)
             elif isinstance(effect, PathsKnown):
                 self._device.know(link.key, effect.endpoints)
+            elif isinstance(effect, RelaysDoubted):
+                self._doubted.append(link.key)
             elif isinstance(effect, EchoDue):
                 roster_peer = self._roster.peers.get(link.key)
                 if roster_peer is not None:

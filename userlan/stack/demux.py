@@ -28,7 +28,7 @@ from userlan.stack.events import Event, TcpAccepted, TcpEvent
 from userlan.stack.pmtu import PathMtu
 from userlan.stack.ports import Ports
 from userlan.stack.tcp import Config, Connection, ConnectionInfo, Events, InitialNumbers, Listener, Memory, State, TimeWait, reset_reply
-from userlan.stack.tcp.timers import restored
+from userlan.stack.tcp.output import restored
 from userlan.wire.quote import Quote
 from userlan.wire.superpacket import SuperPacket
 from userlan.wire.tcp import Flags, Segment, build, parse_segment
@@ -177,7 +177,7 @@ class TcpDemux:
         """There is a path to ``destination`` again: nobody waits any longer for a timer that is backed off."""
         for entry in self._entries.values():
             if type(entry) is Connection and entry.remote[0] == destination:
-                restored(entry.sender, now)
+                restored(entry, now)
                 self.touched[entry] = None
 
     # ------------------------------------------------------------------ drained by the host

@@ -68,8 +68,8 @@ class BulkStalled(NamedTuple):
 
 
 class PathSilent(NamedTuple):
-    """Data left for a steered peer, not as the answer to a packet just before, and nothing came back by the endpoint in use for half a
-    second (once in that time at most)."""
+    """Nothing came from a steered peer by the endpoint in use for half a second after data left (that were no answer to a packet just
+    before), or for 0.75 s after a flow came from it (once in such a time at most)."""
 
     public_key: bytes
 

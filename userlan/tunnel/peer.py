@@ -9,6 +9,7 @@ from userlan.tunnel import messages
 from userlan.tunnel.constants import (
     ANSWERED_WITHIN,
     DATAGRAM_SILENCE,
+    FLOWING_BYTES,
     KEY_SIZE,
     PATH_PATIENCE,
     SESSIONS_NEXT,
@@ -182,7 +183,10 @@ class Peer:
             self._datagram_heard = now
         if source == self.endpoint:
             self.endpoint_heard = now
-            self.timers.path_heard()
+            if length < FLOWING_BYTES:
+                self.timers.path_heard()
+            else:
+                self.timers.path_flows(now)
         else:
             self._heard_at(source, newest, now)
         self._count_received(length, now)
@@ -302,7 +306,8 @@ class Peer:
             case Action.DROP_SUPERSEDED:
                 self._release(self.keyring.expire(now))
             case Action.PATH_SILENT:
-                if self.timers.path_used_at - self.endpoint_heard > ANSWERED_WITHIN:
+                if self.timers.path_flowed or self.timers.path_used_at - self.endpoint_heard > ANSWERED_WITHIN:
+                    self.timers.path_flowed = False
                     self._shared.emit(PathSilent(self.public_key))
             case Action.DEFERRED_INITIATION:
                 self.initiator.deferred_expired(now)

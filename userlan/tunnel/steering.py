@@ -4,7 +4,7 @@ WireGuard sends to where the newest packet came from. With several ways that wor
 far end would decide by that what this side sends by, and the worst way would win as often as the best. So of a steered peer::
 
     an authentic packet comes by          the endpoint in use      nothing is to be decided
-                                          another known way        ``WayHeard`` (once a second); the owner may ``steer`` there
+                                          another known way        ``WayHeard`` (now and then); the owner may ``steer`` there
                                           an unknown endpoint      it moves there, if that is the newest packet: its address changed
 
 Peers that nobody steers (stock WireGuard, mediators) keep the plain rule.
@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from math import inf
 
-from userlan.tunnel.constants import MAX_WAYS, WAY_INTERVAL
+from userlan.tunnel.constants import KNOWN_WAY_INTERVAL, MAX_WAYS
 from userlan.wire.endpoint import Endpoint
 
 
@@ -67,9 +67,9 @@ class Steering:
         return way.heard_at if way is not None else -inf
 
     def tell(self, endpoint: Endpoint, now: float) -> bool:
-        """Whether the owner shall hear of it now: once in ``WAY_INTERVAL``."""
+        """Whether the owner shall hear of it now: once in ``KNOWN_WAY_INTERVAL``."""
         way = self._ways.get(endpoint)
-        if way is None or now - way.told_at < WAY_INTERVAL:
+        if way is None or now - way.told_at < KNOWN_WAY_INTERVAL:
             return False
         way.told_at = now
         return True

@@ -19,6 +19,7 @@ from enum import Enum, auto
 from math import inf
 
 from userlan.tunnel.constants import (
+    FLOW_PATIENCE,
     HANDSHAKE_ATTEMPTS,
     KEEPALIVE_TIMEOUT,
     NEW_HANDSHAKE_TIMEOUT,
@@ -63,6 +64,7 @@ class Timers:
         "earliest",
         "jitter",
         "path_used_at",
+        "path_flowed",
         "patience",
         "persistent_interval",
     )
@@ -73,6 +75,7 @@ class Timers:
         self.persistent_interval = 0.0
         self.patience = inf
         self.path_used_at = -inf
+        self.path_flowed = False
         self._path_silence = inf
         self._retransmission = inf
         self._keepalive = inf
@@ -106,6 +109,13 @@ class Timers:
     def path_heard(self) -> None:
         """Something authenticated came by the endpoint in use."""
         self._path_silence = inf
+
+    def path_flows(self, now: float) -> None:
+        """It was much, as a flow brings it, and will be missed."""
+        self.path_flowed = True
+        self._path_silence = due = now + FLOW_PATIENCE * self.patience
+        if due < self.earliest:
+            self.earliest = due
 
     def data_received(self, now: float) -> None:
         if self._keepalive == inf:

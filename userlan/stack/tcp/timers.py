@@ -86,11 +86,3 @@ def expired(sender: Sender, now: float) -> bool:
     sender.rtt.back_off()
     _start(sender, now)
     return True
-
-
-def restored(sender: Sender, now: float) -> None:
-    """There is a path again, as the owner knows: what waits for a timer that was backed off leaves now, and the back-off ends (RFC 6069 4,
-    which has only an ICMP error to go by, and so takes back one step)."""
-    if sender.rtt.backoffs and sender.timer_at > now:
-        sender.rtt.progress()
-        sender.timer_at = now
