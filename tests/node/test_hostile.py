@@ -31,8 +31,8 @@ from userlan.control.messages import (
 from userlan.lan.invite import Invite
 from userlan.node.memory import Memory
 from userlan.node.node import Node
-from userlan.node.peer_table import TOTAL_BURST, TOTAL_RATE
 from userlan.node.peers import PeerState
+from userlan.node.punching import TOTAL_BURST, TOTAL_RATE
 from userlan.node.requests import Pending
 from userlan.stack.events import TcpAccepted
 from userlan.wire.endpoint import TCP, UDP, Endpoint
@@ -177,10 +177,11 @@ def test_a_mediator_that_names_ever_new_targets_gets_a_bounded_number_of_packets
         now = lan.world.now + number * 0.03
         for key, _, ipv4 in names:
             targets = tuple(Candidate(f"9.{number}.{ipv4[3]}.{last}", 5) for last in range(1, 13))
-            table.introduce(Introduce(key, targets, 0.0, bytes(16)), "198.51.100.1", MEDIATOR_HOST, now)
-        table.tick(now)
-        anna.device.tick(now)
-        sent += sum(len(burst.data) // burst.segment for burst in anna.device.datagrams(now) if burst.segment == 148)
+            message = Introduce(key, targets, 0.0, key[:15] + bytes((number,)))
+            usable = table.introduce(message, "198.51.100.1", MEDIATOR_HOST, now)
+            anna.punching.introduce(message, usable, now)
+        for wait in range(10):
+            sent += len(anna.punching.datagrams(now + wait * 0.003))
     assert 1000 < sent < TOTAL_BURST + (rounds * 0.03 + 1) * TOTAL_RATE
 
 

@@ -16,6 +16,7 @@ from userlan.lan.invite import Invite
 from userlan.lan.names import UnknownName, check_network, check_nick
 from userlan.lan.secrets import NetworkSecret
 from userlan.node.membership import RefusalError
+from userlan.node.nat_report import report
 from userlan.stack.events import EchoFailed, EchoReply
 from userlan.wire.endpoint import host_port
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 MAX_PINGS = 64
 """Pings that run at once for commands; each holds an identifier and a timer."""
+NETCHECK_PATIENCE, NETCHECK_POLL = 6.0, 0.05
+"""Seconds: twice the longest measurement, and between two looks whether it is done."""
 FIRST_IDENTIFIER = 0x8000
 """ICMP identifiers of the command line's pings; the node's own echoes use a lower one."""
 
@@ -41,6 +44,7 @@ class Api:
         server.register("hello", lambda arguments: {"key": text(self.node.ipv6)})
         server.register("status", lambda arguments: self.program.status())
         server.register("connections", lambda arguments: self.program.connections())
+        server.register("netcheck", self.netcheck)
         server.register("down", self.down)
         server.register("create", self.create)
         server.register("join", self.join)
@@ -147,6 +151,24 @@ class Api:
         self.node.renamed(name)
         self.program.runner.touch()
         return {"name": name}
+
+    def netcheck(self, arguments: dict[str, Any]) -> Deferred[dict[str, Any]]:
+        """Measure the NAT anew, and tell."""
+        watch, reactor = self.node.reachability, self.program.reactor
+        now = reactor.seconds()
+        if not watch.measure(now, at_once=True):
+            raise CommandError("no mediator that could be asked is connected: see `userlan status`")
+        done: Deferred[dict[str, Any]] = Deferred()
+        self.program.runner.tick(now)
+
+        def look() -> None:
+            if not watch.measuring or reactor.seconds() > now + NETCHECK_PATIENCE:
+                done.callback(report(self.node))
+            else:
+                reactor.callLater(NETCHECK_POLL, look)
+
+        look()
+        return done
 
     # --- reaching ----------------------------------------------------------------------------------------------------
 

@@ -59,6 +59,7 @@ class Commands(click.Group):
         "nick": "manage",
         "status": "show",
         "ping": "show",
+        "netcheck": "netcheck",
         "proxy": "show",
         "expose": "reach",
         "unexpose": "reach",
@@ -67,6 +68,7 @@ class Commands(click.Group):
         "nc": "reach",
         "tap": "tap",
         "mediator": "up",
+        "relay": "up",
         "config": "configuration",
     }
 

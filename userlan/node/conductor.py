@@ -12,13 +12,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from userlan.control.mediation import Failed, LinkState, Lost, MediatorLink, Received
-from userlan.control.meeting import Introduce, RelayOffers, RelayPool
-from userlan.control.messages import Meet, Welcome
+from userlan.control.meeting import Introduce, Measure, Reachability, RelayOffers, RelayPool, Vantages
+from userlan.control.messages import Meet, Observed, Welcome
 from userlan.lan.roster import Peer
 from userlan.node.events import LinkChanged, MemoryChanged, PeerChanged, Ready, TimestampReserved
 from userlan.node.peer_table import ECHO_IDENTIFIER, PROBE_IDENTIFIER
+from userlan.node.punching import PunchEnded
 from userlan.relay.client import RelayBound
 from userlan.stack.events import EchoReply, TcpAccepted, TcpEvent, UdpReadable
+from userlan.traversal.punch import PathAnswered, PathHeard
 from userlan.tunnel.events import (
     BulkStalled,
     BulkTraffic,
@@ -29,7 +31,7 @@ from userlan.tunnel.events import (
     TimestampAdvanced,
     WayHeard,
 )
-from userlan.wire.endpoint import TCP
+from userlan.wire.endpoint import TCP, UDP, Endpoint
 
 if TYPE_CHECKING:
     from userlan.node.node import Node
@@ -51,6 +53,8 @@ class Conductor:
             happened = self._tunnel_events(now)
             happened |= self._stack_events(now)
             happened |= self._link_events(now)
+            for mediator, nat in self._node.reachability.messages():
+                self._node.send_to_mediator(mediator, Reachability(nat), now)
             self._relay_events(now)
             for notice in self._node.gossip.notices():
                 self._node.membership.eviction_notice(notice.message, self._node, now)
@@ -60,7 +64,10 @@ class Conductor:
             if self._node.gossip.learnt():
                 self._node.pending.append(MemoryChanged())
             for introduced in self._node.introducer.introduced():
-                self._node.peers.introduce(introduced.message, introduced.observed, None, now)
+                self._introduce(introduced.message, b"", introduced.observed, None, now)
+            self._punching_events(now)
+            for key, endpoints in self._node.peers.known():
+                self._node.encounters.paths_are(key, endpoints)
             for key in self._node.peers.doubted():
                 self._node.relays.client.check(key, now)
             for key in self._node.peers.meets():
@@ -85,16 +92,18 @@ class Conductor:
                     link.hello = self._node.hello(link.key)
                     link.session_established(now)
                 self._node.peers.session_established(event.public_key, event.endpoint, now)
+                self._node.encounters.tunnel_heard(event.public_key, event.endpoint, now)
             elif isinstance(event, Roamed):
                 self._node.peers.roamed(event.public_key, event.old, event.new, now)
+                self._node.encounters.tunnel_heard(event.public_key, event.new, now)
             elif isinstance(event, PathSilent):
                 self._node.peers.path_silent(event.public_key, now)
             elif isinstance(event, LargeSent):
                 self._node.peers.large_sent(event.public_key, now)
             elif isinstance(event, BulkTraffic | BulkStalled | WayHeard):
                 self._node.bulk.happened(event, now)
-                if isinstance(event, WayHeard) and (event.endpoint.transport != TCP or self._node.bulk.enabled):
-                    self._node.peers.way_heard(event.public_key, event.endpoint, now)
+                if isinstance(event, WayHeard):
+                    self._way_heard(event.public_key, event.endpoint, now)
             elif isinstance(event, TimestampAdvanced):
                 self._node.memory.timestamp = event.value
                 self._node.pending.append(TimestampReserved())
@@ -160,17 +169,54 @@ class Conductor:
                 return
             peer = self._node.device.peer(key)
             host = peer.endpoint.host if peer is not None and peer.endpoint is not None else None
-            self._node.peers.introduce(message, self._node.membership.observed.get(key), host, now)
+            self._introduce(message, key, self._node.membership.observed.get(key), host, now)
             self._relays_named(key, message, now)
             return
         if isinstance(message, RelayPool) or (isinstance(message, RelayOffers) and self._node.membership.introduces(key, message.peer)):
             self._relays_named(key, message, now)
+            if isinstance(message, RelayPool):
+                self._node.reachability.relay_pool(key, message, now)
             return
+        if isinstance(message, Measure):
+            message = self._node.reachability.placed(key, message)
+            self._node.punching.measure(message, key, (*link.endpoints(UDP), *link.endpoints(TCP)), now)
+            return
+        if isinstance(message, Vantages):
+            self._node.reachability.vantages(key, message, now)
+            return
+        if isinstance(message, Welcome | Observed):
+            self._node.reachability.observed(key, message.observed.host, now)
         if isinstance(message, Welcome):
             self.welcomed(key, message)
         self._node.membership.received(key, message, self._node, now)
         if isinstance(message, Welcome):
             self._node.membership.link_ready(key, self._node, now)
+
+    def _introduce(self, message: Introduce, mediator: bytes, observed: str | None, host: str | None, now: float) -> None:
+        """Punch towards a peer. ``mediator``: who said so, empty: a member; ``observed`` and ``host``: where it sees us, and is."""
+        usable = self._node.peers.introduce(message, observed, host, now)
+        if message.peer in self._node.peers.links and self._node.punching.introduce(message, usable, now):
+            self._node.encounters.introduced(message, mediator)
+
+    def _way_heard(self, key: bytes, endpoint: Endpoint, now: float) -> None:
+        """A peer is heard by another way than the one in use: a path, unless it is a bulk way and this node wants none."""
+        if endpoint.transport != TCP or endpoint.via or self._node.bulk.enabled:
+            self._node.peers.way_heard(key, endpoint, now)
+        self._node.encounters.tunnel_heard(key, endpoint, now)
+
+    def _punching_events(self, now: float) -> None:
+        """What probes found is for the tunnel to try; what came of it is for the mediator to know."""
+        for event in self._node.punching.events():
+            known = event.peer in self._node.peers.links
+            if isinstance(event, PunchEnded) and not event.met:
+                self._node.reachability.contradicted(now)
+            if isinstance(event, PathHeard | PathAnswered):
+                self._node.peers.path_found(event.peer, event.endpoint, now)
+            self._node.encounters.happened(event, self._node.peers.shown(event.peer)[1] if known else "none", now)
+        for report in self._node.encounters.reports():
+            link = self._node.links.get(report.mediator)
+            if link is not None and link.state is LinkState.READY:
+                link.send(report.outcome, now)
 
     def _relays_named(self, key: bytes, message: RelayPool | RelayOffers | Introduce, now: float) -> None:
         peer = self._node.device.peer(key)

@@ -83,6 +83,11 @@ class Measuring:
         for measurement in self._measurements.values():
             self._bursts += [_burst(request, target) for target, request in measurement.requests.values() if target == endpoint]
 
+    @property
+    def busy(self) -> bool:
+        """Whether there is anything to ask."""
+        return bool(self._measurements or self._bursts)
+
     def due(self, now: float) -> list[Burst]:
         """What is to be sent now. Drained."""
         bursts, self._bursts = self._bursts, []

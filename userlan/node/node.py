@@ -31,6 +31,7 @@ from userlan.lan.secrets import NetworkSecret
 from userlan.lan.switch import Switch
 from userlan.node.bulk import BulkWays
 from userlan.node.conductor import Conductor
+from userlan.node.encounters import Encounters
 from userlan.node.events import MemoryChanged, NodeEvent
 from userlan.node.gossip import Gossip
 from userlan.node.introducer import Introducer
@@ -40,18 +41,25 @@ from userlan.node.mediators import Mediators
 from userlan.node.membership import Membership
 from userlan.node.memory import Memory
 from userlan.node.peer_table import PeerTable
+from userlan.node.punching import Punching
+from userlan.node.reachability import Reachability
 from userlan.node.relays import Relays
 from userlan.node.sockets import Sockets
 from userlan.stack.config import HostConfig
 from userlan.stack.events import Event
 from userlan.stack.host import Host
 from userlan.stack.tcp.config import Config as TcpConfig
+from userlan.traversal.kinds import RELAY_BOUND, RELAY_DATA
+from userlan.traversal.nat import PortMapping
+from userlan.traversal.sorting import TUNNEL, parts
 from userlan.tunnel.device import Device
 from userlan.tunnel.endpoint import Buffer, Burst
 from userlan.wire.endpoint import TCP, UDP, Endpoint
 from userlan.wire.numbers import PROTOCOL_ICMPV6
 from userlan.wire.superpacket import SuperPacket
 
+MAX_MAPPED = 4
+"""Endpoints that routers map: UDP and TCP, by IPv4 and IPv6."""
 LAN_TCP = TcpConfig(user_timeout=120.0, keepalive_idle=60.0, keepalive_interval=15.0, keepalive_probes=4)
 """Connections of the LAN wait two minutes for a silent peer, whichever side is waiting (RFC 5482; RFC 1122, 4.2.3.6): a session survives a
 router's restart or a tunnel ride, and a program whose peer is gone for good is told before its user gives up."""
@@ -110,12 +118,19 @@ class Node:
         self.mediators = Mediators(self.device, self.host, self.roster, self.keyring, memory, self.counters, entropy)
         self.links = self.mediators.links
         self.relays = Relays(self.key, entropy, wall_offset)
+        self.sockets = Sockets()
+        self.reachability = Reachability(self.links, self.device, self.sockets, entropy, now)
+        self.punching = Punching(self.key, entropy, self.sockets)
+        self.encounters = Encounters(self.device, self.punching)
         self._timed: tuple[Timed, ...] = (
-            self.host, self.device, self.peers, self.gossip, self.membership.requests, self.relays,
-        )
+            self.host, self.device, self.peers, self.gossip, self.membership.requests, self.relays, self.reachability, self.punching,
+            self.encounters,
+        )  # fmt: skip
         self._agent = agent
         self._candidates: tuple[Candidate, ...] = ()
-        self.sockets = Sockets()
+        self._mapped: tuple[Candidate, ...] = ()
+        self.port_mapping: PortMapping = ""
+        """By which protocol a router maps this node's port; empty: none does."""
         self.pending: list[NodeEvent | Event] = []
         self.conductor = Conductor(self)
         self._now = now
@@ -125,18 +140,31 @@ class Node:
     # --- what the driver feeds ---------------------------------------------------------------------------------------
 
     def owns(self, data: Buffer) -> bool:
-        """Whether a datagram is for this node's device."""
-        return self.device.owns(data) or self.relays.owns(data)
+        """Whether a datagram is for this node: its device, its relays' client, its probes, an answer to its questions."""
+        parts_of_it = (self.device, self.relays, self.punching, self.reachability)
+        return any(part.owns(data) for part in parts_of_it)
 
     def receive(self, data: Buffer, segment: int, source: Endpoint, now: float) -> None:
         """Datagrams of ``segment`` octets back to back from one endpoint."""
         self._now = now
-        unwrapped = self.relays.receive(data, segment, source, now)
-        if unwrapped is None:
-            self._receive(data, segment, source, now)
+        for kind, run, size in parts(data, segment):
+            if kind == TUNNEL:
+                self._receive(run, size, source, now)
+            elif kind in (RELAY_DATA, RELAY_BOUND):
+                for unwrapped in self.relays.receive(run, size, source, now) or ():
+                    self._receive(unwrapped.data, unwrapped.segment, unwrapped.source, now)
+            else:
+                for start in range(0, len(run), size):
+                    self._answered(run[start : start + size], source, now)
+
+    def _answered(self, datagram: Buffer, source: Endpoint, now: float) -> None:
+        """A probe, or an answer to something that a part of this node has asked."""
+        if self.punching.owns(datagram):
+            self.punching.receive(datagram, source, now)
+        elif self.reachability.owns(datagram):
+            self.reachability.receive(datagram, source, now)
         else:
-            for run in unwrapped:
-                self._receive(run.data, run.segment, run.source, now)
+            self.relays.receive(datagram, len(datagram), source, now)
 
     def _receive(self, data: Buffer, segment: int, source: Endpoint, now: float) -> None:
         for inbound in self.device.receive(data, segment, source, now):
@@ -155,7 +183,8 @@ class Node:
         self._stirred = False
         for packet in self.host.packets(now):
             self._route(packet, now)
-        return self.relays.outward(self.device.datagrams(now), now) + self.relays.datagrams(now)
+        bursts = self.relays.outward(self.device.datagrams(now), now) + self.relays.datagrams(now)
+        return self.punching.datagrams(now) + self.reachability.datagrams(now) + bursts
 
     def answers(self, now: float) -> list[Burst]:
         """Echo replies alone: they leave before what happened is carried on."""
@@ -183,10 +212,13 @@ class Node:
     def way_opened(self, endpoint: Endpoint) -> None:
         """A framed TCP connection is established."""
         self.bulk.opened(endpoint, self._now)
+        self.reachability.way_opened(endpoint, self._now)
+        self.punching.way_opened(endpoint, self._now)
 
     def way_lost(self, endpoint: Endpoint) -> None:
         """A framed TCP connection has ended."""
         self.bulk.lost(endpoint, self._now)
+        self.reachability.way_lost(endpoint)
         self.device.way_lost(endpoint)
         self.relays.client.way_lost(endpoint, self._now)
         self.peers.way_lost(endpoint, self._now)
@@ -228,6 +260,9 @@ class Node:
         self.relays.tick(now)
         self.peers.tick(now)
         self.gossip.tick(now)
+        self.reachability.tick(now)
+        self.encounters.tick(now)
+        self.punching.tick(now)
         self.membership.tick(now)
         self._carry_on(now)
 
@@ -279,23 +314,45 @@ class Node:
 
     def set_local_endpoints(self, endpoints: Iterable[Endpoint], now: float) -> None:
         """This computer's own outer addresses with the ports that are listened on; told to mediators when they change."""
-        own = tuple(dict.fromkeys(endpoints))[:MAX_CANDIDATES]
-        candidates = tuple(Candidate(endpoint.host, endpoint.port, TCP if endpoint.transport == TCP else UDP) for endpoint in own)
+        own = tuple(dict.fromkeys(endpoints))
+        candidates = tuple(Candidate(one.host, one.port, TCP if one.transport == TCP else UDP) for one in own)
         if candidates == self._candidates:
             return
         first = not self._candidates
         self._candidates = candidates
-        self.peers.own_endpoints = frozenset(own)
-        self.introducer.candidates = candidates
-        for link in self.links.values():
-            if link.state is LinkState.READY:
-                link.send(Candidates(candidates), now)
-            if not first:
-                link.network_changed(now)
+        self._offer(now)
+        self.reachability.own_endpoints(own)
         if not first:
+            for link in self.links.values():
+                link.network_changed(now)
             self.relays.network_changed(now)
             self.peers.network_changed(now)
+            self.reachability.network_changed(now)
             self.introducer.tell_all(now)
+
+    def set_mapped_endpoints(self, endpoints: Iterable[Endpoint], now: float, method: PortMapping = "") -> None:
+        """The external endpoints at which a router lets the peers in, and by which protocol it was asked; told to mediators likewise."""
+        self.port_mapping = method
+        endpoints = tuple(endpoints)
+        self.reachability.mapped(method, endpoints[0].host if endpoints else "")
+        mapped = tuple(Candidate(one.host, one.port, TCP if one.transport == TCP else UDP, "mapped") for one in endpoints)[:MAX_MAPPED]
+        if mapped != self._mapped:
+            self._mapped = mapped
+            self._offer(now)
+            self.introducer.tell_all(now)
+
+    @property
+    def _offered(self) -> tuple[Candidate, ...]:
+        return (*self._mapped, *self._candidates)[:MAX_CANDIDATES]
+
+    def _offer(self, now: float) -> None:
+        """Tell the mediators where this node can be reached."""
+        offered = self._offered
+        self.peers.own_endpoints = frozenset(Endpoint(one.transport, one.host, one.port) for one in offered)
+        self.introducer.candidates = offered
+        for link in self.links.values():
+            if link.state is LinkState.READY:
+                link.send(Candidates(offered), now)
 
     def start(self, now: float) -> None:
         """Reach for the peers where they were last, without waiting for a mediator."""
@@ -368,7 +425,7 @@ class Node:
 
     def hello(self, mediator: bytes) -> Hello:
         """The greeting for one mediator, which hears of its own networks only."""
-        return Hello(PROTOCOL_VERSION, self.name, self._agent, self._candidates, evictions=self.keyring.serials(mediator))
+        return Hello(PROTOCOL_VERSION, self.name, self._agent, self._offered, evictions=self.keyring.serials(mediator))
 
     def _asked(self, number: int, mediator: bytes, now: float) -> int:
         link = self.links.get(mediator)

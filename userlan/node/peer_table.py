@@ -58,6 +58,7 @@ class PeerTable:
         self._keepalive = keepalive
         self._meets: list[bytes] = []
         self._doubted: list[bytes] = []
+        self._known: dict[bytes, frozenset[Endpoint]] = {}
         self._events: list[NodeEvent] = []
         self._shown: dict[bytes, tuple[str, str]] = {}
         self._due: list[tuple[float, bytes]] = []
@@ -68,7 +69,8 @@ class PeerTable:
     def follow(self, changes: Changes, now: float) -> None:
         """The roster changed: peers come, go, or have other networks in common."""
         for key in changes.removed:
-            self.links.pop(key, None)
+            if self.links.pop(key, None) is not None:
+                self._known[key] = frozenset()
             self._shown.pop(key, None)
             self._due_at.pop(key, None)
             self._device.remove_peer(key)
@@ -93,11 +95,11 @@ class PeerTable:
             if network in peer.networks and key in self.links:
                 self._share(key, peer.networks)
 
-    def introduce(self, message: Introduce, observed: str | None, mediator_host: str | None, now: float) -> None:
-        """The mediator names a peer's candidates; only those that the client's own rules allow are used."""
+    def introduce(self, message: Introduce, observed: str | None, mediator_host: str | None, now: float) -> tuple[Endpoint, ...]:
+        """The mediator names a peer's candidates; only those that the client's own rules allow are used: those, and where it was last."""
         link = self.links.get(message.peer)
         if link is None:
-            return
+            return ()
         peer_observed = next((candidate.host for candidate in message.candidates if candidate.kind == "observed"), None)
         endpoints = []
         for candidate in message.candidates:
@@ -108,8 +110,9 @@ class PeerTable:
         if mediator_host is None or not is_loopback(mediator_host):
             endpoints = [one for one in endpoints if not is_loopback(one.host)]     # only who is on this computer knows of it
         usable = select(endpoints, observed, peer_observed, self.own_endpoints)
-        link.introduce(usable, message.delay, now, message.first)
+        link.introduce(usable, message.delay, now, message.first, punched=True)
         self._settle(link, now)
+        return tuple(dict.fromkeys((*usable, *link.cached)))
 
     # --- paths -------------------------------------------------------------------------------------------------------
 
@@ -118,6 +121,13 @@ class PeerTable:
         link, peer = self.links.get(key), self._device.peer(key)
         if link is not None:
             link.relay_bound(endpoint, peer is not None and peer.has_session(now), now)
+            self._tick(link, now)
+
+    def path_found(self, key: bytes, endpoint: Endpoint, now: float) -> None:
+        """A probe passed by a way: it may be a path, and is asked if the tunnel is up."""
+        link = self.links.get(key)
+        if link is not None:
+            link.paths.add(endpoint, now)
             self._tick(link, now)
 
     def path_lost(self, key: bytes, endpoint: Endpoint, now: float) -> None:
@@ -276,6 +286,11 @@ class PeerTable:
         meets, self._meets = self._meets, []
         return meets
 
+    def known(self) -> list[tuple[bytes, frozenset[Endpoint]]]:
+        """Peers whose set of paths is another one. Drained."""
+        known, self._known = self._known, {}
+        return list(known.items())
+
     def doubted(self) -> list[bytes]:
         """Peers whose path may be dead, so that their relays are to be told where we are. Drained."""
         doubted, self._doubted = self._doubted, []
@@ -318,6 +333,7 @@ class PeerTable:
                 self._restored(link.key, now)
             elif isinstance(effect, PathsKnown):
                 self._device.know(link.key, effect.endpoints)
+                self._known[link.key] = frozenset(effect.endpoints)
             elif isinstance(effect, RelaysDoubted):
                 self._doubted.append(link.key)
             elif isinstance(effect, EchoDue):

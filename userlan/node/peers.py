@@ -147,12 +147,13 @@ class PeerLink:
         if not online and self.state is PeerState.CONNECTING and self.attempt is None:
             self.state = PeerState.OFFLINE
 
-    def introduce(self, endpoints: Sequence[Endpoint], delay: float, now: float, first: bool = True) -> None:
-        """The mediator names the peer's candidates and when to send. ``first``: of the two, this side begins by a relay."""
+    def introduce(self, endpoints: Sequence[Endpoint], delay: float, now: float, first: bool = True, punched: bool = False) -> None:
+        """The mediator names the peer's candidates and when to send. ``first``: of the two, this side begins by a relay. ``punched``: probes
+        go before (``punching``), and tell where an initiation is worth it."""
         self.candidates = tuple(endpoints)
         self.first = first
         self.online = True
-        self._start(now, delay)
+        self._start(now, delay, punched)
 
     def relay_bound(self, endpoint: Endpoint, has_session: bool, now: float) -> None:
         """A relay carries packets to the peer, if that is there, too: the tunnel starts by it at once."""
@@ -301,8 +302,8 @@ class PeerLink:
         if echo is not None:
             effects.append(EchoDue(*echo))
 
-    def _start(self, now: float, delay: float) -> None:
-        endpoints = tuple(dict.fromkeys((*self.candidates, *self.cached)))
+    def _start(self, now: float, delay: float, punched: bool = False) -> None:
+        endpoints = () if punched else tuple(dict.fromkeys((*self.candidates, *self.cached)))
         self.attempt = Attempt(endpoints, now, delay)
         if self.online and self.state is PeerState.OFFLINE:
             self.state = PeerState.CONNECTING

@@ -155,6 +155,8 @@ class Punching:
 
     def datagrams(self, now: float) -> list[Burst]:
         """What is due. Drained."""
+        if not self._punches and not self._bursts and not self._measuring.busy:
+            return []
         bursts, self._bursts = self._bursts, []
         bursts += self._measuring.due(now)
         room = self._refill(now)

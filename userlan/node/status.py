@@ -11,6 +11,7 @@ from typing import Any
 from userlan.control.mediation import LinkState
 from userlan.lan.addresses import key_text, text
 from userlan.lan.roster import Network, Peer
+from userlan.node.nat_report import short
 from userlan.node.node import Node
 from userlan.stack.tcp import ConnectionInfo
 from userlan.wire.endpoint import host_port
@@ -55,14 +56,12 @@ def _connections(node: Node, told: list[ConnectionInfo]) -> list[dict[str, Any]]
 
 def _self(node: Node) -> dict[str, Any]:
     own = node.lookup.own_info()
-    key = node.mediators.primary()
-    observed = node.membership.observed.get(key) if key is not None else None
     return {
         "name": own.name,
         "ipv4": text(own.ipv4) if own.ipv4 else None,
         "ipv6": text(own.ipv6),
         "key": key_text(node.key),
-        "nat": {"observed": observed},
+        "nat": short(node),
     }
 
 
@@ -107,6 +106,7 @@ def _peer(node: Node, peer: Peer, now: float) -> dict[str, Any]:
         "networks": list(peer.networks),
         "state": state,
         "path": path,
+        "relay": node.relays.client.name_of(tunnel.endpoint) or None if tunnel is not None and tunnel.endpoint is not None else None,
         "endpoint": host_port(endpoint.host, endpoint.port) if endpoint is not None else None,
         "bulk": host_port(bulk.host, bulk.port) if bulk is not None else None,
         "cipher": tunnel.cipher(now) if tunnel is not None else "",

@@ -16,8 +16,8 @@ from userlan.relay.events import PoolJoined, PoolLost, RelayEvent, TimestampRese
 from userlan.relay.forwarding import Forwarding
 from userlan.stack.events import TcpEvent
 from userlan.stack.host import Host
-from userlan.traversal.kinds import RELAY_BIND, RELAY_DATA
 from userlan.traversal.candidates import TargetBudget
+from userlan.traversal.kinds import RELAY_BIND, RELAY_DATA
 from userlan.traversal.observation import is_reply
 from userlan.traversal.vantage import Vantage
 from userlan.tunnel.device import Device
@@ -156,6 +156,13 @@ class Relay:
 
     def way_lossy(self, endpoint: Endpoint) -> None:
         """Nothing else would be better."""
+
+    def socket_opened(self, via: int, transport: str, port: int) -> None:
+        """Its sockets are those that it listens at."""
+
+    def dismissed(self) -> list[int]:
+        """None is ever closed."""
+        return []
 
     def deadline(self) -> float | None:
         """When ``tick`` has something to do."""

@@ -25,6 +25,9 @@ from userlan.wire.endpoint import TCP, UDP
 MAX_LINES: Final = 8
 """Lines of evidence for one property: more is not read."""
 
+TOLD: Final = 10
+"""Mappings named in one line."""
+
 ENOUGH_FOR_A_POOL: Final = 4
 """Mappings that must have one outside address before it counts as the only one."""
 
@@ -172,7 +175,7 @@ def _allocation_lines(sightings: list[Sighting], ports: Estimate) -> tuple[str, 
         "chunked": f"all {len(mapped)} mappings lie within ports {ports.low} to {ports.high}, in no order",
         "random": f"{len(mapped)} mappings lie in no order, within ports {ports.low} to {ports.high}",
     }[ports.kind]
-    steps = " ".join(f"{one.inside or '?'}→{one.port}" for one in mapped)
+    steps = " ".join(f"{one.inside or '?'}→{one.port}" for one in mapped[:TOLD])
     return (first, f"inside and outside ports as they were made: {steps}")
 
 
@@ -212,7 +215,8 @@ def _translated(seen: Evidence) -> Finding[bool | None]:
     if not hosts or not own:
         return Finding(None, ("the own address or the one that others see is not known",))
     line = f"own addresses {', '.join(own[:4])}; seen as {', '.join(hosts[:4])}"
-    return Finding(any(host not in seen.own_hosts for host in hosts), (line,))
+    own_ones = seen.own_hosts | {host for host in hosts if ipaddress.ip_address(host).is_loopback}
+    return Finding(any(host not in own_ones for host in hosts), (line,))
 
 
 def _filtering(seen: Evidence) -> Finding[Dependence]:

@@ -63,8 +63,8 @@ class Timers:
         "_zero_key_material",
         "earliest",
         "jitter",
-        "path_used_at",
         "path_flowed",
+        "path_used_at",
         "patience",
         "persistent_interval",
     )
