@@ -16,13 +16,13 @@ from typing import Any
 
 from tests.bench.measure import Plan, Samples, Troubles
 from tests.bench.peers import Peers
-from tests.bench.sections import bulk, links, scale, small, udp
+from tests.bench.sections import bulk, links, relay, scale, small, udp
 from tests.bench.stage import staged
 from tests.bench.systems import ON_LINKS, SYSTEMS, System, Userlan, variant
 from tests.bench.tables import report
 from tests.lab.network import tun_unavailable, unavailable
 
-SECTIONS = ("bulk", "udp", "small", "links", "scale")
+SECTIONS = ("bulk", "udp", "small", "links", "scale", "relay")
 ON_WIRE = {"bulk": bulk.measure, "udp": udp.measure, "small": small.measure}
 
 
@@ -134,6 +134,8 @@ def main(words: Sequence[str] | None = None) -> int:
             links.measure([kind for kind in kinds if kind in ON_LINKS or issubclass(kind, Userlan)], plan, samples, peers, troubles)
         if "scale" in sections:
             scale.measure(plan, samples, peers, troubles)
+        if "relay" in sections:
+            relay.measure(plan, samples, troubles)
     except (KeyboardInterrupt, SystemExit):
         troubles.lines.append("interrupted: what was measured until then is shown")
     seconds = time.monotonic() - begin

@@ -135,7 +135,23 @@ def scale(samples: Samples) -> str:
     ])
 
 
-TITLES = {"bulk": "Bulk", "udp": "64-byte UDP packets", "small": "Small requests", "scale": "Scale"}
+def relay(samples: Samples) -> str:
+    """What one relay carries."""
+
+    def middle(metric: str, form: str) -> Callable[[str], str]:
+        return lambda system: number(samples.median("relay", system, metric), form)
+
+    base = samples.median("relay", "coturn", "one_core")
+    return table(list(samples.data["relay"]), [
+        ("of a flood, Mbit/s", middle("rate", ",.0f")),
+        ("cores that it had", middle("busy", ".2f")),
+        ("for a whole core, Mbit/s", middle("one_core", ",.0f")),
+        ("× coturn", lambda system: ratio(samples.median("relay", system, "one_core"), base)),
+        ("lost of 1 Gbit/s, %", middle("gigabit_loss", ".1f")),
+    ])
+
+
+TITLES = {"bulk": "Bulk", "udp": "64-byte UDP packets", "small": "Small requests", "scale": "Scale", "relay": "Relays"}
 
 
 def report(samples: Samples) -> str:
@@ -143,7 +159,7 @@ def report(samples: Samples) -> str:
     parts = []
     for section in samples.data:
         if section in TITLES:
-            body = {"bulk": bulk, "udp": udp, "small": small, "scale": scale}[section](samples)
+            body = {"bulk": bulk, "udp": udp, "small": small, "scale": scale, "relay": relay}[section](samples)
             parts.append(f"### {TITLES[section]}\n\n{body}")
         elif section.startswith("link: "):
             parts.append(f"### Bad line: {section.removeprefix('link: ')}\n\n{link(samples, section)}")

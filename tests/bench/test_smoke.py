@@ -44,6 +44,17 @@ def test_the_sections_on_the_wire(tmp_path: Path, capsys: pytest.CaptureFixture[
 
 
 @pytest.mark.lab
+def test_relays(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    needs_programs()
+    file = tmp_path / "figures.json"
+    assert main([*TINY, "--section", "relay", "--json", str(file)]) == 0
+    assert "for a whole core" in capsys.readouterr().out
+    samples = json.loads(file.read_text())["samples"]
+    assert samples["relay"]["userlan"]["rate"][0] > 0
+    assert 0 <= samples["relay"]["userlan"]["gigabit_loss"][0] < 100
+
+
+@pytest.mark.lab
 def test_a_bad_line_and_scale(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     needs_programs()
     from tests.bench.sections import links

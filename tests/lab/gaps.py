@@ -2,7 +2,8 @@
 
 ``python -m tests.lab.gaps serve PORT`` sends every client on loopback a line every ``EVERY`` seconds, numbered.
 ``python -m tests.lab.gaps watch PORT`` reads them and answers ``show`` on standard input with one JSON line: ``gap_ms``, the longest time
-between two lines since the last ``show`` (or until now, if that is longer), and ``lines``. It stops when a line is missing or the stream ends.
+between two lines since the last ``show`` (or until now, if that is longer), and ``lines``. It stops when a line is missing or the stream
+ends.
 """
 
 from __future__ import annotations

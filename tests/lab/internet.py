@@ -81,15 +81,16 @@ class Wire:
 class Gate:
     """A NAT and its inside."""
 
-    def __init__(self, make: Any, delay: float) -> None:
-        self._make = make
+    def __init__(self, character: Character, addresses: tuple[bytes, ...], seed: int, delay: float) -> None:
         self.delay = delay
-        self.box: Box = make()
         self.inside: dict[bytes, Wire] = {}
+        self._seed = seed
+        self.box = Box(character, addresses, seed)
 
     def reset(self) -> None:
-        """The NAT reboots: it knows nothing of before."""
-        self.box = self._make()
+        """The NAT reboots: it knows nothing of before, and draws other ports."""
+        self._seed += 1000
+        self.box = Box(self.box.character, self.box.addresses, self._seed)
 
 
 class Internet:
@@ -131,7 +132,7 @@ class Internet:
     def gate(self, name: str, character: dict[str, Any], addresses: list[str], seed: int = 1, delay: float = 0.0) -> None:
         """A NAT that behaves as ``character`` (fields of :class:`Character`) at these public addresses."""
         public = tuple(socket.inet_aton(address) for address in addresses)
-        made = self._gates[name] = Gate(lambda: Box(Character(**character), public, seed), delay)
+        made = self._gates[name] = Gate(Character(**character), public, seed, delay)
         for address in public:
             self._routes[address] = made
 

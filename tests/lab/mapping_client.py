@@ -2,7 +2,7 @@
 
 ::
 
-    python -m tests.lab.mapping_client PORT [METHOD…]     METHOD: only these (pcp, nat-pmp, upnp)
+    python -m tests.lab.mapping_client HOST PORT [METHOD…]     HOST: the own address; METHOD: only these (pcp, nat-pmp, upnp)
       prints ``mapped METHOD ENDPOINT…`` at each change, answers what arrives at PORT by UDP with what it was, and a TCP connection
       with a line; ends, with its mappings, on end of input
 """
@@ -41,7 +41,7 @@ class Greeting(Protocol):
 def main() -> None:
     """See the module."""
     loop = Loop()
-    port, methods = int(sys.argv[1]), sys.argv[2:]
+    host, port, methods = sys.argv[1], int(sys.argv[2]), sys.argv[3:]
 
     def observe(mapped: Mapped) -> None:
         print("mapped", mapped.method or "nothing", *(f"{one.transport}:{one.host}:{one.port}" for one in mapped.endpoints), flush=True)
@@ -58,9 +58,14 @@ def main() -> None:
     factory: Any = Factory.forProtocol(Greeting)
     loop.reactor.listenTCP(port, factory)
     ended = threading.Event()
-    threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
-    mapping.look()
-    loop.until(lambda: ended.is_set() or mapping.look(), 120.0)
+
+    def wait_for_end() -> None:
+        sys.stdin.read()
+        ended.set()
+
+    threading.Thread(target=wait_for_end, daemon=True).start()
+    mapping.look([host])
+    loop.until(ended.is_set, 120.0)
     loop.result(mapping.stop())
     print("stopped", flush=True)
     loop.close()

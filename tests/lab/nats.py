@@ -153,8 +153,14 @@ IPV6 = Kind(
 )
 
 ADDRESS_DEPENDENT = Kind(
-    "address-dependent", behaviour(ADM, ADM), character={"mapping": "address", "filtering": "address"}
+    "address-dependent",
+    behaviour(ADM, ADM, "random"),
+    character={"mapping": "address", "filtering": "address", "allocation": "random"},
 )
+ADDRESS_DEPENDENT_PRESERVING = Kind(
+    "address-dependent-preserving", behaviour(ADM, ADM), character={"mapping": "address", "filtering": "address"}
+)
+"""To the first host that a socket sends to it keeps the port; to the others it draws one."""
 ADDRESS_DEPENDENT_RANDOM = Kind(
     "address-dependent-random",
     behaviour(ADM, APDM, "random"),
@@ -185,6 +191,6 @@ PROHIBITING = Kind("icmp-answering", behaviour(), character={"unsolicited": "icm
 
 KINDS = (
     OPEN, FULL_CONE, RESTRICTED_CONE, PORT_RESTRICTED, SHIFTED, SYMMETRIC_RANDOM, SYMMETRIC_STEPPING, MOVING, RESETTING, DOUBLE,
-    HAIRPINNING, SHORT_LIVED, UDP_BLOCKED, ONLY_443, IPV6, ADDRESS_DEPENDENT, ADDRESS_DEPENDENT_RANDOM, CHUNKED, POOLED, NOISY,
-    EXACT_HAIRPIN, PROHIBITING,
+    HAIRPINNING, SHORT_LIVED, UDP_BLOCKED, ONLY_443, IPV6, ADDRESS_DEPENDENT, ADDRESS_DEPENDENT_PRESERVING,
+    ADDRESS_DEPENDENT_RANDOM, CHUNKED, POOLED, NOISY, EXACT_HAIRPIN, PROHIBITING,
 )  # fmt: skip

@@ -20,7 +20,7 @@ pytestmark = [
     pytest.mark.skipif(shutil.which("miniupnpd") is None, reason="the program miniupnpd is missing"),
 ]
 
-WAN, OUTSIDE, GATEWAY, CLIENT = "5.5.5.1", "5.5.5.9", "192.168.7.1", "192.168.7.20"
+WAN, OUTSIDE, GATEWAY, CLIENT, NEIGHBOUR = "5.5.5.1", "5.5.5.9", "192.168.7.1", "192.168.7.20", "192.168.7.21"
 """The outer addresses are none of a reserved range: miniupnpd does not map to those."""
 PORT = 41414
 
@@ -89,7 +89,7 @@ class Site:
     def start_client(self, *methods: str) -> None:
         with self.log.open("wb") as log:
             self.process = self.client.start(
-                sys.executable, "-m", "tests.lab.mapping_client", str(PORT), *methods, stdin=subprocess.PIPE, stdout=log, stderr=log
+                sys.executable, "-m", "tests.lab.mapping_client", CLIENT, str(PORT), *methods, stdin=subprocess.PIPE, stdout=log, stderr=log
             )
 
     def mapped(self, method: str, patience: float = 20) -> dict[str, tuple[str, int]]:
@@ -173,10 +173,23 @@ def test_pcp_is_preferred_and_a_restarted_router_is_asked_again(site: Site) -> N
     until(lambda: site.reaches(ends["udp"], ends["tcp"]), 30, "the mappings are there again", 0.5)
 
 
-def test_another_port_where_the_one_wanted_is_taken(site: Site) -> None:
-    other = site.client
-    other.ip("addr", "add", "192.168.7.21/24", "dev", "eth0")
-    site.start_client("pcp")
-    first = site.mapped("pcp")
-    assert first["udp"][1] == PORT
-    assert str(PORT) in site.rules()
+TAKE = """
+import socket, sys
+from userlan.traversal.port_mapping.nat_pmp import map_request
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+    asking.settimeout(5)
+    asking.bind((sys.argv[1], 0))
+    asking.sendto(map_request("udp", 41414, 41414, 3600), (sys.argv[2], 5351))
+    print(asking.recv(100)[3])
+"""
+
+
+@pytest.mark.parametrize("method", ["pcp", "nat-pmp", "upnp"])
+def test_another_port_where_the_one_wanted_is_a_neighbours(site: Site, method: str) -> None:
+    site.client.ip("addr", "add", f"{NEIGHBOUR}/24", "dev", "eth0")
+    assert site.client.run(sys.executable, "-c", TAKE, NEIGHBOUR, GATEWAY).stdout == "0\n"
+    site.start_client(method)
+    ends = site.mapped(method)
+    assert ends["udp"][1] != PORT
+    assert ends["tcp"][1] in (PORT, ends["udp"][1])
+    assert site.reaches(ends["udp"], ends["tcp"])

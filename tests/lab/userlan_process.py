@@ -52,7 +52,7 @@ class Relay:
             self.process = namespace.start(
                 *USERLAN, "--state", str(folder), "relay", "--mediator", mediator, *where, stdout=log, stderr=log
             )
-        wait_for_line(self.log, "ready", self.process)
+        wait_for_line(self.log, "relay ", self.process)
 
     def kill(self) -> None:
         """kill -9."""

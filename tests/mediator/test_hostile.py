@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tests.mediator.harness import Client, Lab
 from userlan.control import refusals
 from userlan.control.frames import encode
+from userlan.control.meeting import Introduce, Outcome, Reachability
 from userlan.control.messages import (
     Candidate,
     Candidates,
@@ -30,6 +31,7 @@ from userlan.control.messages import (
 from userlan.lan.secrets import NetworkSecret
 from userlan.mediator.limits import Limits
 from userlan.mediator.service import VISIT
+from userlan.traversal.nat import NatBehaviour, Policy
 from userlan.wire import tcp, udp
 from userlan.wire.endpoint import Endpoint
 
@@ -350,3 +352,42 @@ def test_a_node_cannot_make_the_mediator_name_third_parties(lab: Lab) -> None:
     lab.run(3.0)
     hosts = {c.host for _, m in ann.received for c in getattr(m, "candidates", ())}
     assert hosts == {eve.attachment.addresses[0]}
+
+
+def test_a_flood_of_words_on_a_nat_is_limited_and_makes_few_introductions(lab: Lab) -> None:
+    ann, bob = lab.login("ann"), lab.login("bob")
+    ann.create("home", SECRET)
+    bob.join("home", SECRET)
+    lab.run(10.0)
+    bob.received.clear()
+    kinds = [NatBehaviour(udp=Policy(allocation=allocation)) for allocation in ("random", "incremental")]
+    for number in range(200):
+        ann.send(Reachability(kinds[number % 2]))
+        lab.run(0.05)
+    lab.run(5.0)
+    assert len(bob.all(Introduce)) <= lab.limits.reachability_burst
+    counters = lab.mediator.status()["counters"]
+    assert isinstance(counters, dict)
+    assert counters["reachability-limited"] >= 190
+    assert not ann.ended
+
+
+def test_outcomes_of_introductions_that_never_were_are_counted_and_change_nothing(lab: Lab) -> None:
+    ann, bob, eve = (lab.login(name) for name in ("ann", "bob", "eve"))
+    ann.create("home", SECRET)
+    bob.join("home", SECRET)
+    lab.run(1.0)
+    token = ann.all(Introduce)[0].token
+    eve.send(Outcome(ann.key, token, "direct"), Outcome(bob.key, bytes(16), "direct", seconds=1e300, packets=2**32 - 1))
+    lab.run(1.0)
+    status = lab.mediator.status()
+    assert isinstance(status["counters"], dict)
+    assert status["counters"]["outcomes-unknown"] == 2
+    assert "met" not in status["counters"]
+    ann.send(Outcome(bob.key, token, "direct"))
+    bob.send(Outcome(ann.key, token, "direct"))
+    lab.run(1.0)
+    status = lab.mediator.status()
+    assert isinstance(status["counters"], dict)
+    assert status["counters"]["met"] == 1
+    assert status["introductions"] == {"waiting": 0, "measuring": 0, "introduced": 0, "failed-pairs": 0, "learned": 1}

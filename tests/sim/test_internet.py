@@ -204,3 +204,23 @@ def test_a_core_whose_deadline_stays_in_the_past_is_found_out() -> None:
     Internet(world).attach(Stuck(), "192.0.2.1")
     with pytest.raises(AssertionError, match="spins"):
         world.run(1)
+
+
+def test_each_core_of_a_process_numbers_its_own_sockets_and_what_is_listened_with_is_alls() -> None:
+    world = World()
+    internet = Internet(world)
+    node, mediator, far = Talker(b"n"), Talker(b"m"), Talker()
+    here = internet.attach(node, "192.0.2.1")
+    here.cores.append(mediator)
+    here.listen(443, via=9)
+    internet.attach(far, "192.0.2.2")
+    for core in (node, mediator):
+        core.say(b"x", udp("192.0.2.2", via=1))
+        core.say(b"x", udp("192.0.2.2", via=9))
+    world.run(0.1)
+    assert {source.port for source in far.sources()} == {node.opened["udp", 1], mediator.opened["udp", 1], 443}
+    far.say(b"anything", udp("192.0.2.1", mediator.opened["udp", 1]))
+    far.say(b"n to the port of all", udp("192.0.2.1", 443))
+    world.run(0.1)
+    assert (mediator.sources()[-1].via, mediator.texts()) == (1, [b"anything"])
+    assert (node.sources()[-1].via, node.texts()) == (9, [b"n to the port of all"])

@@ -68,6 +68,7 @@ class Commands(click.Group):
         "nc": "reach",
         "tap": "tap",
         "mediator": "up",
+        "relay": "up",
         "config": "configuration",
     }
 

@@ -23,6 +23,7 @@ from userlan.mediator.service import Mediator
 from userlan.node.config import DEFAULT_PORT, Config
 
 LAST_PORT = 65535
+WEB_PORT = 443
 MAX_PUBLIC = 8
 """Addresses in the link: an invite's own cap."""
 
@@ -38,6 +39,7 @@ class MediatorProgram(Foreground):
         listen: tuple[tuple[str, int], ...] | None,
         store: str | None,
         public: tuple[tuple[str, int], ...] | None,
+        relay_keys: tuple[bytes, ...] = (),
     ) -> None:
         super().__init__(reactor)
         self.folder = folder
@@ -58,6 +60,7 @@ class MediatorProgram(Foreground):
                 address_range=str(config.lan.range),
                 own_hosts=local_addresses(),
                 agent=f"userlan {__version__}",
+                relay_keys=relay_keys,
             )
         except DirectoryError as error:
             raise StartError(str(error)) from None
@@ -96,6 +99,10 @@ class MediatorProgram(Foreground):
             if len(ports) == 1 and ports[0] < LAST_PORT:
                 with contextlib.suppress(CannotListenError):
                     opened(host, ports[0] + 1)
+        if self.listen is None:
+            for host, _ in wanted:
+                with contextlib.suppress(CannotListenError):    # nodes without UDP come by TCP, and by 443 where nothing else passes
+                    opened(host, WEB_PORT)
         return bound
 
     def _addresses(self, bound: list[tuple[str, int]]) -> tuple[tuple[str, int], ...]:

@@ -32,6 +32,7 @@ from userlan import __version__
 from userlan.cli.api import Api
 from userlan.cli.foreground import Foreground, StartError
 from userlan.cli.interfaces import local_addresses
+from userlan.cli.surroundings import Surroundings
 from userlan.driver.bridge import Bridge, BridgeStore, CommandError
 from userlan.driver.ciphers import aes_pays
 from userlan.driver.engine import Engine
@@ -87,6 +88,7 @@ class NodeProgram(Foreground):
         self.embedded: Any = None
         self.runner: Any = None
         self.local: Any = None
+        self._surroundings: Surroundings | None = None
         self._failures = 0
         self._told_ready = False
         self._save_call: Any = None
@@ -121,6 +123,7 @@ class NodeProgram(Foreground):
         self.runner = self.engine.add(self.node, self._observe)
         self.lan = Lan(self.runner, self.node.lookup)
         self._choose_mediator()
+        self._surroundings = Surroundings(self.reactor, self.runner, self.node, self.port, self.config.traversal)
         self._look_at_addresses()
         self.api = Api(self)
         self.local = LocalServer(self.reactor, self.folder.path)
@@ -146,6 +149,8 @@ class NodeProgram(Foreground):
         if self.embedded is not None:
             self.embedded.stop(self.reactor.seconds())
             self._embedded_runner.touch()
+        if self._surroundings is not None:
+            yield self._surroundings.stop()
         yield self.engine.stop()
         self.save()
         if self.local is not None:
@@ -400,6 +405,8 @@ class NodeProgram(Foreground):
         hosts = self._listen_hosts()
         endpoints = [Endpoint(transport, host, self.port) for transport in (UDP, TCP) for host in hosts]
         self.node.set_local_endpoints(endpoints, self.reactor.seconds())
+        if self._surroundings is not None:
+            self._surroundings.look(hosts)
         self.runner.touch()
         self.reactor.callLater(ADDRESS_POLL, self._look_at_addresses)
 

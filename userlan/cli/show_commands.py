@@ -88,6 +88,8 @@ def path_text(peer: dict[str, Any]) -> str:
     if peer["state"] == "direct":
         transport = "tcp" if peer["path"] == "tcp" else "udp"
         return f"direct {transport} {peer['endpoint']}{' (lan)' if peer['path'] == 'lan' else ''}"
+    if peer["state"] == "relayed":
+        return f"relay {peer['relay'] or peer['endpoint']}"
     if peer["state"] == "offline":
         seen = peer["last_seen"]
         return "offline" + (f", last seen {ago(time.time() - seen)}" if seen else "")

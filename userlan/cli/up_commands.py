@@ -1,4 +1,4 @@
-"""Commands that run in the foreground: up, mediator. Here the global reactor is named."""
+"""Commands that run in the foreground: up, mediator, relay. Here the global reactor is named."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from userlan.cli.main import Settings
 
 MAX_FILES = 65_536
 """Open files asked for: 16,384 connections of the stack, each with a local socket, and room for as many again."""
+MAX_REGION = 40
+"""Characters of a region's name (``control.meeting.Serve``)."""
 LEVELS = ("error", "warn", "info", "debug")
 
 
@@ -72,10 +74,19 @@ def up(settings: Settings, mediator: str | None, listen: tuple[str, ...], backgr
 @listen_option
 @click.option("--store", metavar="URL", help="The directory: a path, or a database's URL (default: directory.sqlite in the state folder).")
 @click.option("--public", multiple=True, metavar="HOST:PORT", help="Addresses to print in the link instead of this computer's own.")
+@click.option("--relay-key", "relay_keys", multiple=True, metavar="KEY", help="A relay that may join the pool (default: any may).")
 @click.pass_obj
-def mediator(settings: Settings, listen: tuple[str, ...], store: str | None, public: tuple[str, ...]) -> None:
+def mediator(
+    settings: Settings, listen: tuple[str, ...], store: str | None, public: tuple[str, ...], relay_keys: tuple[str, ...]
+) -> None:
     """Run a mediator in the foreground; prints its link once it is ready."""
+    from userlan.lan.addresses import key_bytes
+
     config, _ = load_configuration(settings)
+    try:
+        relays = tuple(key_bytes(one) for one in relay_keys)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--relay-key") from None
     listening = parse_listen(listen)
     named = parse_listen(public)
     reactor = _reactor(LEVELS[min(LEVELS.index(config.log.level) + settings.verbose, 3)])
@@ -85,7 +96,43 @@ def mediator(settings: Settings, listen: tuple[str, ...], store: str | None, pub
 
     try:
         folder = StateFolder(settings.state, lambda text: print(f"userlan: {text}", file=sys.stderr, flush=True))
-        program = MediatorProgram(reactor, folder, config, listening, store, named)
+        program = MediatorProgram(reactor, folder, config, listening, store, named, relays)
+    except (StateError, StartError) as error:
+        raise ApiError(str(error)) from None
+    _run(reactor, program)
+    sys.exit(program.exit_status)
+
+
+@click.command()
+@click.option("--mediator", "mediators", multiple=True, required=True, metavar="URL", help="Join its pool: userlan://HOST:PORT/KEY.")
+@click.option("--listen", multiple=True, metavar="HOST:PORT", help="Where UDP and TCP arrive (default: 41414 and, where permitted, 443).")
+@click.option("--region", metavar="NAME", help="Where it is, for nodes that have not measured it yet.")
+@click.option("--public", multiple=True, metavar="HOST:PORT", help="Addresses to name instead of this computer's own.")
+@click.pass_obj
+def relay(settings: Settings, mediators: tuple[str, ...], listen: tuple[str, ...], region: str | None, public: tuple[str, ...]) -> None:
+    """Run a relay in the foreground: it carries what pairs without a direct path send; it cannot read it."""
+    import msgspec
+
+    from userlan.lan.invite import Invite
+
+    config, _ = load_configuration(settings)
+    try:
+        links = tuple(Invite.parse(one).mediator for one in mediators)
+    except ValueError as error:
+        raise ApiError(f"--mediator: {error}") from None
+    if region is not None:
+        if len(region) > MAX_REGION or not region.isprintable():
+            raise click.BadParameter(f"a region has at most {MAX_REGION} printable characters", param_hint="--region")
+        config = msgspec.structs.replace(config, relay=msgspec.structs.replace(config.relay, region=region))
+    listening, named = parse_listen(listen), parse_listen(public)
+    reactor = _reactor(LEVELS[min(LEVELS.index(config.log.level) + settings.verbose, 3)])
+    from userlan.cli.foreground import StartError
+    from userlan.cli.relay_program import RelayProgram
+    from userlan.driver.state import StateError, StateFolder
+
+    try:
+        folder = StateFolder(settings.state, lambda text: print(f"userlan: {text}", file=sys.stderr, flush=True))
+        program = RelayProgram(reactor, folder, config, links, listening, named)
     except (StateError, StartError) as error:
         raise ApiError(str(error)) from None
     _run(reactor, program)
@@ -157,4 +204,4 @@ def _run(reactor: Any, program: Any) -> None:
     reactor.run(installSignalHandlers=True)
 
 
-COMMANDS: dict[str, click.Command] = {"up": up, "mediator": mediator}
+COMMANDS: dict[str, click.Command] = {"up": up, "mediator": mediator, "relay": relay}

@@ -8,7 +8,8 @@ States of a link::
        ^                      | 6 s                  | 6 s                      | 6 s                |
        +------ back-off ------+----------------------+--------------------------+--- silence 12 s ---+
 
-REACHING sends handshake initiations to every known address of the mediator, over UDP first and framed TCP from 1 s on.
+REACHING sends handshake initiations to every known address of the mediator, over UDP first, framed TCP from 1 s on, and that at port 443
+from 2 s on.
 A link never gives up; the back-off doubles from 0.5 s to 30 s, each time drawn from its upper half (so that a mediator that comes
 back is not met by everybody at once).
 """
@@ -37,6 +38,9 @@ REACH_OFFSETS = (0.0, 0.2, 0.5, 1.0, 2.0, 3.5)
 """Seconds after the start at which the mediator's addresses get an initiation."""
 STREAM_FROM = 1.0
 """Seconds after which framed TCP is tried beside UDP: longer than nearly every UDP round trip, shorter than a user's patience."""
+WEB_PORT = 443
+WEB_FROM = 2.0
+"""The port that hardly any firewall closes, at which mediators listen, too, where they may; and the seconds after which it is tried."""
 STEP_TIMEOUT = 6.0
 """Seconds for each of reaching, connecting and greeting: two rounds of TCP's first retransmission (RFC 6298: 1 s, 2 s)."""
 PING_INTERVAL = 5.0
@@ -234,6 +238,8 @@ class MediatorLink:
             endpoints = self.endpoints(UDP)
             if now >= self._since + STREAM_FROM:
                 endpoints += self.endpoints(TCP)
+            if now >= self._since + WEB_FROM:
+                endpoints += tuple(dict.fromkeys(one._replace(port=WEB_PORT) for one in self.endpoints(TCP)))
             self._device.initiate(self.key, endpoints, now)
 
     def _watch(self, now: float) -> None:

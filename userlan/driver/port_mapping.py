@@ -16,7 +16,7 @@ from __future__ import annotations
 import contextlib
 import socket
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
@@ -61,16 +61,18 @@ class PortMapping:
         self._socket: _Socket | None = None
         self._announcements: _Socket | None = None
         self._own_host = ""
+        self._hosts: frozenset[str] = frozenset()
         self._timer: DelayedCall | None = None
         self._asking: dict[int, Deferred[Any]] = {}
         self._looking = False
         self._stopped = False
         self._farewell: Deferred[None] | None = None
 
-    def look(self) -> None:
-        """Look for the gateway, at the start and whenever the network may have changed."""
+    def look(self, hosts: Collection[str]) -> None:
+        """Look for the gateway, at the start and whenever the network may have changed. ``hosts``: the addresses that are listened at."""
         if self._stopped or self._looking:
             return
+        self._hosts = frozenset(hosts)
         if system.quick():
             self._found(_surroundings())
             return
@@ -108,7 +110,7 @@ class PortMapping:
         if own_host != self._own_host:
             self._own_host = own_host
             self._open(own_host)
-        if self._socket is None:
+        if self._socket is None or own_host not in self._hosts:
             gateway = None
         self.mapper.network(gateway, own_host, self._port, self._reactor.seconds())
         self._carry_out()

@@ -201,10 +201,10 @@ class Matchmaker:
 
     # --- inside ------------------------------------------------------------------------------------------------------
 
-    def _willing(self, pair: Pair) -> bool:
-        """Whether a pair still has a reason to be introduced."""
+    def _willing(self, pair: Pair, asked: bool) -> bool:
+        """Whether a pair still has a reason to be introduced: neither gone, nor met meanwhile where nobody asked again."""
         first, second = self._members.get(pair[0]), self._members.get(pair[1])
-        if first is None or second is None or not first.shares(second):
+        if first is None or second is None or not first.shares(second) or (second.key in first.met and not asked):
             return False
         return not self._negotiations.busy((first, second))
 

@@ -13,9 +13,15 @@ from userlan.mediator.backoff import Pair
 from userlan.mediator.experience import KindPair, kinds
 from userlan.mediator.member import Member
 from userlan.mediator.reach import site
+from userlan.mediator.site_locks import Need
 from userlan.traversal.nat import UNKNOWN, NatBehaviour, Policy
 from userlan.traversal.plans import Sighting, Verdict
 from userlan.traversal.step import Plan
+
+#: New mappings up to which a plan costs little, and does not disturb a neighbour's prediction for longer than a moment.
+FEW = 8
+#: The plan of a pair that failed a short while ago: its candidates, a few packets.
+CHEAP = Plan("candidates", give_up=2.0)
 
 
 class Introduction(NamedTuple):
@@ -37,15 +43,29 @@ class State(enum.Enum):
 class Negotiation:
     """One pair's, from the first verdict to the outcome."""
 
-    __slots__ = ("circumstances", "deadline", "directs", "experience", "members", "pair", "seen", "sockets", "state", "token", "verdict")
+    __slots__ = (
+        "cheap",
+        "circumstances",
+        "deadline",
+        "directs",
+        "experience",
+        "members",
+        "pair",
+        "seen",
+        "sockets",
+        "state",
+        "token",
+        "verdict",
+    )
 
     def __init__(self, members: tuple[Member, Member], token: bytes) -> None:
         self.members = members
         self.pair: Pair = (members[0].key, members[1].key)
         self.token = token
         self.state = State.WAITING
-        #: None: nothing but candidates and relays, so nothing is learned from it.
         self.verdict: Verdict | None = None
+        #: Nothing but the candidates is tried, since the verdict's plans failed a short while ago; nothing is learned from it.
+        self.cheap = False
         self.experience: dict[str, float] = {}
         self.sockets = (0, 0)
         self.seen: tuple[dict[int, Sighting], dict[int, Sighting]] = ({}, {})
@@ -72,8 +92,24 @@ class Negotiation:
 
     @property
     def costly(self) -> bool:
-        """Whether more than the candidates is tried."""
-        return self.verdict is not None and any(plan.steps for plan in self.verdict.plans)
+        """Whether more is tried than the candidates, and perhaps a packet to open the own NAT with."""
+        return self.sockets != (0, 0) or any(mappings(plan) > FEW for plan in self.plans)
+
+    @property
+    def plans(self) -> tuple[Plan, Plan]:
+        """Both sides', as far as they are made."""
+        return (CHEAP, CHEAP) if self.cheap or self.verdict is None else self.verdict.plans
+
+    @property
+    def needs(self) -> tuple[Need, ...]:
+        """The locks without which somebody's prediction would go wrong."""
+        needs: dict[bytes, Need] = {}
+        for number, member in enumerate(self.members):
+            moves = sequential(self.policy(number))
+            alone = moves and (self.sockets[number] > 0 or mappings(self.plans[number]) > FEW)
+            if alone or (moves and member.site not in needs):
+                needs[member.site] = Need(member.site, member.key, shared=not alone)
+        return tuple(needs.values())
 
     @property
     def nats(self) -> tuple[NatBehaviour, NatBehaviour]:
@@ -111,8 +147,9 @@ def circumstances(members: Sequence[Member]) -> int:
 
 
 def sequential(policy: Policy) -> bool:
-    """Whether the next mapping's port follows from the one before, whosever that is."""
-    return policy.allocation == "incremental" and policy.mapping != "endpoint-independent"
+    """Whether the next mapping's port follows from the one before, whosever that is; as far as one knows."""
+    dependent = policy.mapping in ("address-dependent", "address-and-port-dependent")
+    return dependent and policy.allocation in ("incremental", "unknown")
 
 
 def mappings(plan: Plan) -> int:

@@ -44,7 +44,6 @@ from userlan.mediator.negotiation import (
     circumstances,
     mappings,
     permitted,
-    sequential,
 )
 from userlan.mediator.reach import named, site
 from userlan.mediator.site_locks import MAX_HOLD, SiteLocks
@@ -65,14 +64,12 @@ MEASURE_ROUND_TRIPS = 2.0
 MEASURE_LONGEST = 1.5
 #: Seconds between one side's outcome and the other's, and from a plan's end to the outcomes.
 REPORT_GRACE = 1.0
+#: Seconds after the common start in which a pair that predicts nothing opens its mappings: its second packets go the same ways.
+SHARED_HOLD = 0.1
 #: Seconds after the common start for which a pair holds its locks where either side did not answer the last time.
 SILENT_HOLD = 1.0
-#: New mappings from which on a plan would disturb another's prediction behind the same incremental NAT.
-DISTURBING = 8
 #: Negotiations whose end is awaited: 200 a second for their longest of eight seconds, with room for bursts.
 MAX_OPEN = 4096
-#: The plan of a pair that failed a short while ago: its candidates, a few packets.
-CHEAP = Plan("candidates", give_up=2.0)
 #: The plan of a pair whose real one is still to come: nothing but the relays.
 RELAYS_FIRST = Plan("relay", give_up=0.0)
 #: Words of ``Outcome.path`` that say that there is no direct path.
@@ -104,6 +101,7 @@ class Negotiations:
         self._open: OrderedDict[bytes, Negotiation] = OrderedDict()  # by token
         self._pairs: dict[Pair, Negotiation] = {}
         self._tags: dict[bytes, Negotiation] = {}  # those that measure
+        self._relayed: OrderedDict[bytes, None] = OrderedDict()  # tokens that named relays alone: nothing can come of those
         self._timers: list[tuple[float, int, Negotiation]] = []
         self._count = 0
         self.counters: Counter[str] = Counter()
@@ -143,9 +141,12 @@ class Negotiations:
         self._pairs[negotiation.pair] = negotiation
         for member, other in zip(members, members[::-1], strict=True):
             member.talks.add(other.key)
-        if self._backoff.waits(negotiation.pair, negotiation.circumstances, now):
+        negotiation.experience = self.experience.of(negotiation.kinds, now)
+        self._plan(negotiation, now)
+        if negotiation.costly and self._backoff.waits(negotiation.pair, negotiation.circumstances, now):
             self.counters["introductions-cheap"] += 1
-            return self._introduce(negotiation, (CHEAP, CHEAP), now), True
+            negotiation.cheap = True
+            negotiation.sockets = (0, 0)
         return self._prepare(negotiation, now)
 
     def observed(self, observation: Observation) -> None:
@@ -169,6 +170,8 @@ class Negotiations:
     def outcome(self, key: bytes, outcome: Outcome, now: float) -> None:
         """A member says what came of an introduction."""
         negotiation = self._open.get(outcome.token)
+        if outcome.token in self._relayed:
+            return
         if negotiation is None or (key, outcome.peer) not in (negotiation.pair, negotiation.pair[::-1]):
             self.counters["outcomes-unknown"] += 1
             return
@@ -224,17 +227,14 @@ class Negotiations:
     # --- inside ------------------------------------------------------------------------------------------------------
 
     def _prepare(self, negotiation: Negotiation, now: float) -> tuple[list[Introduction], bool]:
-        negotiation.experience = self.experience.of(negotiation.kinds, now)
-        verdict = self._plan(negotiation, now)
-        needs = self._needs(negotiation, verdict)
+        needs = negotiation.needs
         taken = self._locks.take(negotiation, needs, now + MAX_HOLD) if needs else True
-        if taken and negotiation.sockets == (0, 0):
-            return self._introduce(negotiation, verdict.plans, now), True
+        if taken:
+            return self._go_on(negotiation, now, [] if negotiation.sockets == (0, 0) else self._relays_first(negotiation, now)), True
         relays = self._relays_first(negotiation, now)
         if taken is None:
             self._end(negotiation)
-            return relays, False
-        return (relays + self._measure(negotiation, now) if taken else relays), True
+        return relays, taken is not None
 
     def _turn(self, negotiation: Negotiation, now: float) -> list[Introduction]:
         """Its locks are its own now; meanwhile either side may be gone, or be seen elsewhere."""
@@ -242,12 +242,15 @@ class Negotiations:
         if not first.shares(second):
             self._end(negotiation)
             return []
-        verdict = self._plan(negotiation, now)
+        if not negotiation.cheap:
+            self._plan(negotiation, now)
+        return self._go_on(negotiation, now, [])
+
+    def _go_on(self, negotiation: Negotiation, now: float, before: list[Introduction]) -> list[Introduction]:
+        """With what locks it needs; after ``before`` was sent."""
         if negotiation.sockets != (0, 0):
-            return self._measure(negotiation, now)
-        if not self._needs(negotiation, verdict):
-            self._locks.release(negotiation)
-        return self._introduce(negotiation, verdict.plans, now)
+            return before + self._measure(negotiation, now)
+        return before + self._introduce(negotiation, now)
 
     def _measure(self, negotiation: Negotiation, now: float) -> list[Introduction]:
         assert negotiation.verdict is not None
@@ -277,13 +280,11 @@ class Negotiations:
             member.silent |= bool(sockets[number] and not negotiation.seen[number])
             seen = [(sighting.port, sighting.at) for sighting in negotiation.sightings(number)]
             self._background.measured(member.site, seen, negotiation.policy(number).step)
-        verdict = self._plan(negotiation, now)
+        self._plan(negotiation, now)
         negotiation.sockets = (sockets[0] if negotiation.seen[0] else 0, sockets[1] if negotiation.seen[1] else 0)
-        if not self._needs(negotiation, verdict):
-            self._locks.release(negotiation)
-        return self._introduce(negotiation, verdict.plans, now)
+        return self._introduce(negotiation, now)
 
-    def _plan(self, negotiation: Negotiation, now: float) -> Verdict:
+    def _plan(self, negotiation: Negotiation, now: float) -> None:
         """Asks the planner, with what was seen of both sides so far."""
         ways = negotiation.one_ways
         sides = []
@@ -293,31 +294,24 @@ class Negotiations:
             sides.append(member.side(reader, negotiation.sightings(number), ways[number], rate))
         verdict = self._planner(*sides, start=now + max(ways) + SLACK, experience=negotiation.experience)
         plans = tuple(permitted(plan, sides[1 - number].host) for number, plan in enumerate(verdict.plans))
-        negotiation.verdict = verdict = verdict._replace(plans=(plans[0], plans[1]))
+        negotiation.verdict = verdict._replace(plans=(plans[0], plans[1]))
         unseen = [negotiation.together or not side.host for side in sides]
         wanted = [0 if blind else min(sockets, MAX_MEASURED) for blind, sockets in zip(unseen, verdict.measure, strict=True)]
         negotiation.sockets = (wanted[0], wanted[1])
-        return verdict
 
-    def _needs(self, negotiation: Negotiation, verdict: Verdict) -> list[tuple[bytes, bytes]]:
-        """The public addresses that the pair must have for itself, each with the member that is behind it."""
-        needs: dict[bytes, bytes] = {}
-        for number, member in enumerate(negotiation.members):
-            disturbs = sequential(negotiation.policy(number)) and mappings(verdict.plans[number]) > DISTURBING
-            if negotiation.sockets[number] or disturbs:
-                needs[member.site] = member.key
-        return list(needs.items())
-
-    def _introduce(self, negotiation: Negotiation, plans: tuple[Plan, Plan], now: float) -> list[Introduction]:
+    def _introduce(self, negotiation: Negotiation, now: float) -> list[Introduction]:
         self.counters["introductions"] += 1
-        ways = negotiation.one_ways
+        plans, ways = negotiation.plans, negotiation.one_ways
         latest = max(ways) + SLACK
         negotiation.state = State.INTRODUCED
+        negotiation.circumstances = circumstances(negotiation.members)
         end = now + latest + max(plan.give_up for plan in plans) + max(ways) + REPORT_GRACE
         self._wake(negotiation, end)
-        negotiation.circumstances = circumstances(negotiation.members)
-        silent = any(member.silent for member in negotiation.members)
-        self._locks.hold(negotiation, now + latest + SILENT_HOLD if silent else end)
+        if all(need.shared for need in negotiation.needs):
+            end = now + latest + SHARED_HOLD
+        elif any(member.silent for member in negotiation.members):
+            end = now + latest + SILENT_HOLD
+        self._locks.hold(negotiation, end)
         for member, plan in zip(negotiation.members, plans, strict=True):
             self._background.opened(member.site, mappings(plan) + 1)
         delays = (latest - ways[0], latest - ways[1])
@@ -329,6 +323,9 @@ class Negotiations:
         if offers == ((), ()):
             return []
         token = self._entropy(TOKEN_SIZE)
+        self._relayed[token] = None
+        if len(self._relayed) > MAX_OPEN:
+            self._relayed.popitem(last=False)
         return self._tell(negotiation, token, (RELAYS_FIRST, RELAYS_FIRST), (0.0, 0.0), offers, bare=True)
 
     def _relays(self, negotiation: Negotiation, now: float) -> tuple[OfferList, OfferList]:
@@ -368,9 +365,9 @@ class Negotiations:
         else:
             first.met.discard(second.key)
             second.met.discard(first.key)
-            if negotiation.verdict is not None:
+            if not negotiation.cheap:
                 self._backoff.failed(negotiation.pair, negotiation.circumstances, now)
-        if len(said) == 2 and negotiation.verdict is not None:
+        if len(said) == 2 and not negotiation.cheap and negotiation.verdict is not None and negotiation.verdict.possible:
             self._learn(negotiation, negotiation.verdict, said[0], said[1], now)
         self._end(negotiation)
 

@@ -71,7 +71,7 @@ class PairQueue:
         self._later[pair] = asked
         heapq.heappush(self._later_heap, (at, pair))
 
-    def take(self, willing: Callable[[Pair], bool], now: float) -> tuple[Pair, bool] | None:
+    def take(self, willing: Callable[[Pair, bool], bool], now: float) -> tuple[Pair, bool] | None:
         """The next pair, as the rate allows, and whether it was asked for; the unwilling are dropped at no cost."""
         while self._later_heap and self._later_heap[0][0] <= now:
             _, pair = heapq.heappop(self._later_heap)
@@ -82,7 +82,7 @@ class PairQueue:
             self._turn = (self._turn + 1) % OTHERS_SHARE
             asked = bool(self._asked) and not (self._turn == 0 and self._others)
             pair, _ = (self._asked if asked else self._others).popitem(last=False)
-            if willing(pair):
+            if willing(pair, asked):
                 return pair, asked
         return None
 

@@ -9,14 +9,17 @@ endpoint                  named to the other
 observed, public          always
 observed, private         where the other is seen on a private address too, or both have one public address
 observed, loopback        where the other is seen on loopback too
-``local`` or ``mapped``,  always (the same address, another port or transport: it is the member's own)
-same host as the observed
+``local``, same host as   always (the same address, another port or transport: it is the member's own)
+the observed
 ``local``, private        where both have one public address, or either is seen on a private address: one LAN
 ``local``, loopback       where both are seen on loopback
 ``local``, public         never: nobody saw it
+``mapped``                where its host is that of the observed, whatever the port: a router maps it to the member (RFC 6887, UPnP)
 ``colocated``             where the member sits at the mediator's own address: the other puts in the address by which
                           it reaches the mediator
 ========================  ==========================================================================================
+
+A mapping is only the member's word for what its router said: at another host than the observed it could be anybody's.
 
 A session that comes by framed TCP has an observed port at which nothing listens, so that endpoint is not named.
 """
@@ -107,18 +110,20 @@ def _in_order(member: Sight, reader: Sight) -> Iterable[Candidate]:
     one_site = site(seen.host) == site(reader_seen.host)
     one_lan = one_site or "private" in (own, other) or "loopback" in (own, other)
     both_loopback = own == other == "loopback"
-    if seen.transport == UDP and (
-        own == "public" or both_loopback or (own == "private" and (one_site or other in ("private", "loopback")))
-    ):
+    means_the_same = own == "public" or (own == "private" and (one_site or other in ("private", "loopback")))
+    if seen.transport == UDP and (means_the_same or both_loopback):
         yield Candidate(seen.host, seen.port, "udp", "observed")
     if member.colocated:
         if seen.transport == UDP:
             yield Candidate("", seen.port, "udp", "colocated")
-        for candidate in member.offered:
+        for candidate in (one for one in member.offered if one.kind != "mapped"):
             yield Candidate("", candidate.port, candidate.transport, "colocated")
     for candidate in member.offered:
         kind = scope(candidate.host)
-        if (
+        if candidate.kind == "mapped":
+            if candidate.host == seen.host and means_the_same:
+                yield candidate
+        elif (
             (candidate.host == seen.host and kind == "public")
             or (kind == "private" and one_lan)
             or (kind == "loopback" and both_loopback)

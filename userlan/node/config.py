@@ -54,11 +54,31 @@ class Tunnel(msgspec.Struct, frozen=True):
     cipher: Literal["auto", "chacha20"] = "auto"
 
 
+class Traversal(msgspec.Struct, frozen=True):
+    """Section ``traversal``."""
+
+    #: Whether the router is asked to let peers in, by PCP, NAT-PMP or UPnP.
+    port_mapping: bool = True
+    #: Whether members on the same local network find each other by themselves, by multicast DNS.
+    lan_discovery: bool = True
+
+
 class LanSection(msgspec.Struct, frozen=True):
     """Section ``lan``."""
 
     #: The virtual IPv4 addresses: those that an embedded mediator hands out, and the only ones that are believed.
     range: AddressRange = AddressRange.parse(DEFAULT_RANGE)
+
+
+class RelaySection(msgspec.Struct, frozen=True):
+    """Section ``relay``: of ``userlan relay``."""
+
+    #: Where it is, as its owner names it (``eu-west``): an estimate for those who have not measured it yet.
+    region: Annotated[str, Meta(max_length=40)] = ""
+    #: Mbit/s that count as a full load: pairs are spread by it.
+    capacity: Annotated[int, Meta(ge=1, le=1_000_000)] = 1000
+    #: Mbit/s for each client and each pair; 0: no limit.
+    client_rate: Annotated[int, Meta(ge=0, le=1_000_000)] = 200
 
 
 class Log(msgspec.Struct, frozen=True):
@@ -83,7 +103,9 @@ class Keys(msgspec.Struct, frozen=True):
     #: ``auto``: a node that knows no mediator runs one itself; ``never``: it waits for a ``join``.
     embedded_mediator: Literal["auto", "never"] = "auto"
     tunnel: Tunnel = Tunnel()
+    traversal: Traversal = Traversal()
     lan: LanSection = LanSection()
+    relay: RelaySection = RelaySection()
     log: Log = Log()
 
 

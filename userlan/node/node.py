@@ -50,12 +50,15 @@ from userlan.stack.events import Event
 from userlan.stack.host import Host
 from userlan.stack.tcp.config import Config as TcpConfig
 from userlan.traversal.kinds import RELAY_BOUND, RELAY_DATA
+from userlan.traversal.nat import PortMapping
 from userlan.traversal.sorting import TUNNEL, parts
 from userlan.tunnel.device import Device
 from userlan.tunnel.endpoint import Buffer, Burst
 from userlan.wire.endpoint import TCP, UDP, Endpoint
 from userlan.wire.superpacket import SuperPacket
 
+MAX_MAPPED = 4
+"""Endpoints that routers map: UDP and TCP, by IPv4 and IPv6."""
 LAN_TCP = TcpConfig(user_timeout=120.0, keepalive_idle=60.0, keepalive_interval=15.0, keepalive_probes=4)
 """Connections of the LAN wait two minutes for a silent peer, whichever side is waiting (RFC 5482; RFC 1122, 4.2.3.6): a session survives a
 router's restart or a tunnel ride, and a program whose peer is gone for good is told before its user gives up."""
@@ -124,6 +127,9 @@ class Node:
         )  # fmt: skip
         self._agent = agent
         self._candidates: tuple[Candidate, ...] = ()
+        self._mapped: tuple[Candidate, ...] = ()
+        self.port_mapping: PortMapping = ""
+        """By which protocol a router maps this node's port; empty: none does."""
         self.pending: list[NodeEvent | Event] = []
         self.conductor = Conductor(self)
         self._now = now
@@ -304,25 +310,45 @@ class Node:
 
     def set_local_endpoints(self, endpoints: Iterable[Endpoint], now: float) -> None:
         """This computer's own outer addresses with the ports that are listened on; told to mediators when they change."""
-        own = tuple(dict.fromkeys(endpoints))[:MAX_CANDIDATES]
-        candidates = tuple(Candidate(endpoint.host, endpoint.port, TCP if endpoint.transport == TCP else UDP) for endpoint in own)
+        own = tuple(dict.fromkeys(endpoints))
+        candidates = tuple(Candidate(one.host, one.port, TCP if one.transport == TCP else UDP) for one in own)
         if candidates == self._candidates:
             return
         first = not self._candidates
         self._candidates = candidates
-        self.peers.own_endpoints = frozenset(own)
-        self.introducer.candidates = candidates
+        self._offer(now)
         self.reachability.own_endpoints(own)
-        for link in self.links.values():
-            if link.state is LinkState.READY:
-                link.send(Candidates(candidates), now)
-            if not first:
-                link.network_changed(now)
         if not first:
+            for link in self.links.values():
+                link.network_changed(now)
             self.relays.network_changed(now)
             self.peers.network_changed(now)
             self.reachability.network_changed(now)
             self.introducer.tell_all(now)
+
+    def set_mapped_endpoints(self, endpoints: Iterable[Endpoint], now: float, method: PortMapping = "") -> None:
+        """The external endpoints at which a router lets the peers in, and by which protocol it was asked; told to mediators likewise."""
+        self.port_mapping = method
+        endpoints = tuple(endpoints)
+        self.reachability.mapped(method, endpoints[0].host if endpoints else "")
+        mapped = tuple(Candidate(one.host, one.port, TCP if one.transport == TCP else UDP, "mapped") for one in endpoints)[:MAX_MAPPED]
+        if mapped != self._mapped:
+            self._mapped = mapped
+            self._offer(now)
+            self.introducer.tell_all(now)
+
+    @property
+    def _offered(self) -> tuple[Candidate, ...]:
+        return (*self._mapped, *self._candidates)[:MAX_CANDIDATES]
+
+    def _offer(self, now: float) -> None:
+        """Tell the mediators where this node can be reached."""
+        offered = self._offered
+        self.peers.own_endpoints = frozenset(Endpoint(one.transport, one.host, one.port) for one in offered)
+        self.introducer.candidates = offered
+        for link in self.links.values():
+            if link.state is LinkState.READY:
+                link.send(Candidates(offered), now)
 
     def start(self, now: float) -> None:
         """Reach for the peers where they were last, without waiting for a mediator."""
@@ -395,7 +421,7 @@ class Node:
 
     def hello(self, mediator: bytes) -> Hello:
         """The greeting for one mediator, which hears of its own networks only."""
-        return Hello(PROTOCOL_VERSION, self.name, self._agent, self._candidates, evictions=self.keyring.serials(mediator))
+        return Hello(PROTOCOL_VERSION, self.name, self._agent, self._offered, evictions=self.keyring.serials(mediator))
 
     def _asked(self, number: int, mediator: bytes, now: float) -> int:
         link = self.links.get(mediator)

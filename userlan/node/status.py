@@ -94,7 +94,7 @@ def _peer(node: Node, peer: Peer, now: float) -> dict[str, Any]:
     state, path = node.peers.shown(peer.key)
     link = node.peers.links[peer.key]
     tunnel = node.device.peer(peer.key)
-    endpoint = tunnel.endpoint if tunnel is not None and state == "direct" else None
+    endpoint = tunnel.endpoint if tunnel is not None and state in ("direct", "relayed") else None
     bulk = tunnel.ways.bulk if tunnel is not None and state == "direct" else None
     heard = tunnel.last_received if tunnel is not None else None
     last_seen = max(heard + node.wall_offset if heard is not None else 0.0, peer.last_seen)
@@ -106,10 +106,11 @@ def _peer(node: Node, peer: Peer, now: float) -> dict[str, Any]:
         "networks": list(peer.networks),
         "state": state,
         "path": path,
+        "relay": node.relays.client.name_of(tunnel.endpoint) or None if tunnel is not None and tunnel.endpoint is not None else None,
         "endpoint": host_port(endpoint.host, endpoint.port) if endpoint is not None else None,
         "bulk": host_port(bulk.host, bulk.port) if bulk is not None else None,
         "cipher": tunnel.cipher(now) if tunnel is not None else "",
-        "rtt_ms": round(link.rtt * 1000, 3) if link.rtt is not None and state == "direct" else None,
+        "rtt_ms": round(link.rtt * 1000, 3) if link.rtt is not None and state in ("direct", "relayed") else None,
         "rx_bytes": tunnel.rx_bytes if tunnel is not None else 0,
         "tx_bytes": tunnel.tx_bytes if tunnel is not None else 0,
         "last_seen": last_seen if last_seen > 0 else None,

@@ -47,8 +47,8 @@ PROBE_AFTER = 0.5
 """Seconds without anything from the relay after which a binding in use is asked, or two round trips to it."""
 PROBE_INTERVAL = 0.25
 PROBES = 4
-"""Seconds between BINDs that ask, or a round trip and a quarter, and how many go unanswered: a relay of up to 200 ms is given up 1.5 s after
-its last sign of life, so that the next one carries on within three even where the TCP inside has waited for its second retransmission."""
+"""Seconds between BINDs that ask, or a round trip and a quarter, and how many go unanswered: a relay of up to 200 ms is given up 1.5 s
+after its last sign of life; the TCP inside then carries on by its next retransmission, within three in all."""
 IDLE_PROBES = 5
 IDLE_PROBE_INTERVAL = 1.0
 """The same for a binding that only stands by."""

@@ -157,6 +157,13 @@ class Relay:
     def way_lossy(self, endpoint: Endpoint) -> None:
         """Nothing else would be better."""
 
+    def socket_opened(self, via: int, transport: str, port: int) -> None:
+        """Its sockets are those that it listens at."""
+
+    def dismissed(self) -> list[int]:
+        """None is ever closed."""
+        return []
+
     def deadline(self) -> float | None:
         """When ``tick`` has something to do."""
         times = [self._next_serve, self.device.deadline(), self.host.deadline(), self.allocations.deadline()]

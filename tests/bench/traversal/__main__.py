@@ -11,12 +11,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.bench.traversal.cell import Result, run
+from tests.bench.traversal.cell import Result, Setting, run
 from tests.bench.traversal.kinds import KINDS, pairs
 from tests.bench.traversal.population import SHARES, direct_rate, report
 from tests.bench.traversal.tables import Cell, matrix, summary, table
 
-Job = tuple[str, str, int, bool]
+Job = tuple[str, str, int, Setting]
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -28,6 +28,8 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--cells", default="", metavar="A-B,…", help="only these; A- is every pair of A (default: all)")
     parser.add_argument("--udp", action="store_true", help="where UDP passes unless a box blocks it (the default)")
     parser.add_argument("--tcp", action="store_true", help="where nobody's UDP passes")
+    parser.add_argument("--one-way", type=float, default=40.0, metavar="MS", help="between the two members (default %(default)s)")
+    parser.add_argument("--loss", type=float, default=0.0, metavar="PERCENT", help="of each member's line, each way (default %(default)s)")
     parser.add_argument("--population", action="store_true", help="also the rate over the population; all pairs of its kinds are needed")
     parser.add_argument("--json", type=Path, metavar="FILE", help="a row for each cell")
     return parser
@@ -49,16 +51,16 @@ def chosen(words: str) -> list[tuple[str, str]]:
 
 def work(job: Job) -> tuple[Job, Result]:
     """One run, in a process of its own."""
-    first, second, seed, tcp_only = job
+    first, second, seed, setting = job
     try:
-        return job, run(KINDS[first], KINDS[second], seed, tcp_only)
+        return job, run(KINDS[first], KINDS[second], seed, setting)
     except Exception as error:
         raise AssertionError(f"{first}-{second}, seed {seed}: {error!r}") from error
 
 
-def measure(names: Sequence[tuple[str, str]], seeds: Sequence[int], jobs: int, tcp_only: bool) -> list[Cell]:
+def measure(names: Sequence[tuple[str, str]], seeds: Sequence[int], jobs: int, setting: Setting) -> list[Cell]:
     """All runs of some cells."""
-    todo: list[Job] = [(first, second, seed, tcp_only) for first, second in names for seed in seeds]
+    todo: list[Job] = [(first, second, seed, setting) for first, second in names for seed in seeds]
     results: dict[tuple[str, str], list[Result]] = {pair: [] for pair in names}
     if jobs > 1:
         with multiprocessing.get_context("spawn").Pool(jobs) as pool:
@@ -68,7 +70,7 @@ def measure(names: Sequence[tuple[str, str]], seeds: Sequence[int], jobs: int, t
     else:
         for (first, second, *_), result in map(work, todo):
             results[first, second].append(result)
-    return [Cell(KINDS[first], KINDS[second], tcp_only, tuple(results[first, second])) for first, second in names]
+    return [Cell(KINDS[first], KINDS[second], setting.tcp_only, tuple(results[first, second])) for first, second in names]
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -79,7 +81,7 @@ def main(words: Sequence[str] | None = None) -> int:
     cells: list[Cell] = []
     for tcp_only in (False, True):
         if options.tcp if tcp_only else options.udp or not options.tcp:
-            part = measure(chosen(options.cells), seeds, options.jobs, tcp_only)
+            part = measure(chosen(options.cells), seeds, options.jobs, Setting(tcp_only, options.one_way / 1000, options.loss / 100))
             print(f"\n## {'Without UDP' if tcp_only else 'UDP'}: {len(seeds)} seeds a cell\n")
             print(table(part), matrix(part), summary(part), sep="\n\n")
             if options.population and set(SHARES) <= {kind.name for cell in part for kind in (cell.first, cell.second)}:

@@ -11,7 +11,8 @@ from typing import Any
 from unittest.mock import patch
 
 from tests.bench.traversal.kinds import Kind
-from tests.node.lan import MEDIATOR_HOST, VirtualLan
+from tests.node.lan import MEDIATOR_HOST, PORT
+from tests.relay.lan import RelayedLan
 from tests.sim.link import LinkProfile
 from tests.sim.packet import SYN, Packet
 from userlan.lan.secrets import NetworkSecret
@@ -19,11 +20,15 @@ from userlan.mediator.matchmaker import Matchmaker
 from userlan.node.node import Node
 from userlan.traversal.kinds import OBSERVE_REQUEST, PROBE, PROBE_ANSWER
 
-ONE_WAY = 0.040
-"""Seconds between the two members."""
-HALF = LinkProfile(delay=ONE_WAY / 2, jitter=0.002)
-"""Each member's line; some jitter, as lines have it."""
-MEDIATOR_LINE = LinkProfile(delay=0.010, jitter=0.001)
+JITTER = 0.002
+"""Seconds that a packet takes longer at most on a member's line."""
+SERVER_LINE = LinkProfile(delay=0.010, jitter=0.001)
+"""Of the mediator and the relay."""
+RELAY_HOST = "203.0.113.9"
+SERVERS = frozenset((MEDIATOR_HOST, RELAY_HOST))
+PORTS = {1: PORT + 1, 2: 443}
+"""Further ports of the mediator, by the number of their sockets. It has one address; the relay is the other host that a node's filter is
+tested with."""
 HOPS = 8
 """Routers between two boxes; a packet that shall not reach the other box must die before."""
 CLASSIFYING = 6.0
@@ -36,6 +41,23 @@ AFTERMATH = 1.0
 """Seconds after the success in which packets are counted still: what was under way or planned."""
 INITIATION = b"\x01\0\0\0"
 """How a handshake's first message starts (WireGuard white paper, 5.4.2)."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What holds for all cells of a run of the program.
+
+    ``one_way``: seconds between the two members; ``loss``: share of the packets that each of the lines between them loses.
+    """
+
+    tcp_only: bool = False
+    one_way: float = 0.040
+    loss: float = 0.0
+
+    @property
+    def line(self) -> LinkProfile:
+        """Of each member: half of the way."""
+        return LinkProfile(delay=self.one_way / 2, jitter=JITTER, loss=self.loss)
 
 
 @dataclass(frozen=True)
@@ -109,26 +131,35 @@ class Meter:
         kind = packet.data[:4]
         if (
             kind in (PROBE, PROBE_ANSWER, OBSERVE_REQUEST)
-            or (packet.kind == SYN and packet.destination[0] != MEDIATOR_HOST)
-            or (kind == INITIATION and packet.destination[0] != MEDIATOR_HOST)
+            or (packet.kind == SYN and packet.destination[0] not in SERVERS)
+            or (kind == INITIATION and packet.destination[0] not in SERVERS)
         ):
             self.packets += 1
 
 
 class Meeting:
-    """The stage of one run."""
+    """The stage of one run: a mediator at one address with several ports, one relay, two members."""
 
-    def __init__(self, folder: Path, first: Kind, second: Kind, seed: int, tcp_only: bool) -> None:
-        self.lan = VirtualLan(folder, seed, MEDIATOR_LINE)
-        self.lan.internet.hops = HOPS
-        if tcp_only:
-            self.lan.internet.blocked.add("udp")
+    def __init__(self, folder: Path, first: Kind, second: Kind, seed: int, setting: Setting) -> None:
+        self.setting = setting
+        self.lan = lan = RelayedLan(folder, seed)
+        lan.internet.hops = HOPS
+        if setting.tcp_only:
+            lan.internet.blocked.add("udp")
         self.meter = Meter()
         self.kinds = first, second
+        lan.mediator.listening(0, MEDIATOR_HOST, PORT)
+        for via, port in PORTS.items():
+            lan.mediator_attachment.listen(port, via)
+            lan.mediator.listening(via, MEDIATOR_HOST, port)
+        lan.relay("relay", RELAY_HOST)
+        for attachment in (lan.mediator_attachment, lan.relays["relay"][1]):
+            attachment.up.profile = attachment.down.profile = SERVER_LINE
+        lan.world.run(2.0)
 
     def node(self, name: str, number: int) -> Node:
         """A member behind its box."""
-        segment, host, profile = self.kinds[number].build(self.lan.internet, number, HALF)
+        segment, host, profile = self.kinds[number].build(self.lan.internet, number, self.setting.line)
         node = self.lan.node(name, segment, host, profile=profile)
         self.lan.attachments[name].tap = self.meter.saw
         return node
@@ -140,13 +171,13 @@ class Meeting:
         )
 
 
-def run(first: Kind, second: Kind, seed: int, tcp_only: bool = False) -> Result:
+def run(first: Kind, second: Kind, seed: int, setting: Setting = Setting()) -> Result:
     """Both kinds in both roles, by the seed's parity: who was there first makes a difference in no theory, but perhaps in the code."""
     if seed % 2:
         first, second = second, first
     clocked = Clocked()
     with tempfile.TemporaryDirectory() as folder, clocked.watching():
-        meeting = Meeting(Path(folder), first, second, seed, tcp_only)
+        meeting = Meeting(Path(folder), first, second, seed, setting)
         try:
             return _run(meeting, clocked)
         finally:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
+from userlan.traversal.nat import PortMapping
 from userlan.traversal.port_mapping import upnp
 from userlan.traversal.port_mapping.methods import LIFETIME, LONGEST, TRANSPORTS, Datagram, Grant, HttpRequest
 from userlan.traversal.port_mapping.upnp import Result, Service
@@ -38,7 +39,7 @@ class _Adding(NamedTuple):
 class Igd:
     """The third method (``methods.Method``)."""
 
-    name = "upnp"
+    name: PortMapping = "upnp"
 
     def __init__(self, gateway: str, own_host: str, port: int, entropy: Callable[[int], bytes]) -> None:
         self.available: bool | None = None

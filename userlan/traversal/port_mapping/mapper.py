@@ -14,6 +14,7 @@ import enum
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
+from userlan.traversal.nat import PortMapping
 from userlan.traversal.port_mapping.igd import Igd
 from userlan.traversal.port_mapping.methods import Datagram, HttpRequest, Method, NatPmp, Pcp
 from userlan.wire.endpoint import Endpoint
@@ -41,7 +42,7 @@ class State(enum.Enum):
 class Mapped(NamedTuple):
     """What others can reach this node at: the method's name (empty: none), and the external endpoints."""
 
-    method: str = ""
+    method: PortMapping = ""
     endpoints: tuple[Endpoint, ...] = ()
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, NamedTuple, Protocol
 
+from userlan.traversal.nat import PortMapping
 from userlan.traversal.port_mapping import nat_pmp, pcp
 from userlan.wire.endpoint import TCP, UDP
 
@@ -57,7 +58,7 @@ class Grant(NamedTuple):
 class Method(Protocol):
     """What the coordinator needs of each."""
 
-    name: str
+    name: PortMapping
     available: bool | None
     refused: bool
     """Whether the last request was refused or not answered, for all transports."""
@@ -161,7 +162,7 @@ class _Server:
 class Pcp(_Server):
     """RFC 6887."""
 
-    name = "pcp"
+    name: PortMapping = "pcp"
     first = PCP_FIRST
     tries = PCP_TRIES
 
@@ -222,7 +223,7 @@ class Pcp(_Server):
 class NatPmp(_Server):
     """RFC 6886."""
 
-    name = "nat-pmp"
+    name: PortMapping = "nat-pmp"
     first = NAT_PMP_FIRST
     tries = NAT_PMP_TRIES
 
