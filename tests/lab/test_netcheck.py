@@ -72,7 +72,8 @@ def start_mediator(server: Site, folder: Path, listen: tuple[str, ...]) -> str:
     log = folder / f"mediator-{len(listen)}.log"
     options = [option for address in listen for option in ("--listen", address)]
     with log.open("wb") as output:
-        process = server.host.start(*USERLAN, "--state", str(folder / f"mediator-{len(listen)}"), "mediator", *options, stdout=output, stderr=output)
+        state = str(folder / f"mediator-{len(listen)}")
+        process = server.host.start(*USERLAN, "--state", state, "mediator", *options, stdout=output, stderr=output)
     return wait_for_line(log, "userlan://", process)
 
 
