@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.lab.nats import (
+    ADDRESS_DEPENDENT,
     ADM,
     APDM,
     FULL_CONE,
@@ -65,6 +66,10 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, dict[s
         for site in sites:
             if site.kind in (FULL_CONE, PORT_RESTRICTED, SYMMETRIC_STEPPING):
                 found[f"{site.kind.name} {ONE_ADDRESS[0]}"] = check(site, folder, one)
+        start_relay(world.public("relay", ("44.0.0.3",)), folder, one)
+        for site in sites:
+            if site.kind in (FULL_CONE, RESTRICTED_CONE, ADDRESS_DEPENDENT):
+                found[f"{site.kind.name} relay"] = check(site, folder, one)
         yield found
 
 
@@ -75,6 +80,14 @@ def start_mediator(server: Site, folder: Path, listen: tuple[str, ...]) -> str:
         state = str(folder / f"mediator-{len(listen)}")
         process = server.host.start(*USERLAN, "--state", state, "mediator", *options, stdout=output, stderr=output)
     return wait_for_line(log, "userlan://", process)
+
+
+def start_relay(server: Site, folder: Path, url: str) -> None:
+    log = folder / "relay.log"
+    command = (*USERLAN, "--state", str(folder / "relay"), "relay", "--mediator", url, "--listen", "44.0.0.3:3478")
+    with log.open("wb") as output:
+        process = server.host.start(*command, stdout=output, stderr=output)
+    wait_for_line(log, "relay ", process)
 
 
 def check(site: Site, folder: Path, url: str) -> dict[str, Any]:
@@ -151,6 +164,17 @@ def test_one_address_and_two_ports_tell_most_of_it(found: dict[str, dict[str, An
         assert udp["filtering"] == (ADM if kind is FULL_CONE else APDM)
     else:
         assert udp["step"] == kind.nat.udp.step
+
+
+@pytest.mark.parametrize("kind", [FULL_CONE, RESTRICTED_CONE, ADDRESS_DEPENDENT], ids=lambda kind: kind.name)
+def test_a_relay_takes_the_second_addresss_place(found: dict[str, dict[str, Any]], kind: Kind) -> None:
+    """It is asked itself, and sends the mediator's answers from its own address."""
+    report = found[f"{kind.name} relay"]
+    assert report["udp"]["mapping"] == kind.nat.udp.mapping, report["evidence"]
+    assert report["udp"]["filtering"] == kind.nat.udp.filtering, report["evidence"]
+    assert "44.0.0.3:3478" in "\n".join(report["evidence"]["mapping"])
+    assert [relay["rtt_ms"] is not None for relay in report["relays"]] == [True]
+    assert report["confidence"] >= 0.85
 
 
 def test_the_verdict_of_each(found: dict[str, dict[str, Any]]) -> None:
