@@ -127,6 +127,7 @@ class Node:
             self.encounters,
         )  # fmt: skip
         self._agent = agent
+        self._keepalive = keepalive
         self._candidates: tuple[Candidate, ...] = ()
         self._mapped: tuple[Candidate, ...] = ()
         self.port_mapping: PortMapping = ""
@@ -261,6 +262,7 @@ class Node:
         self.peers.tick(now)
         self.gossip.tick(now)
         self.reachability.tick(now)
+        self.peers.keep_alive(self.reachability.keepalive(self._keepalive))
         self.encounters.tick(now)
         self.punching.tick(now)
         self.membership.tick(now)

@@ -167,6 +167,10 @@ class Reachability:
         self._asked = bool(self._points())
         return self._asked
 
+    def keepalive(self, least: float) -> float:
+        """Seconds between signs of life that hold a mapping here; ``least`` where nothing is known of its lifetime."""
+        return max(least, self.lifetime.keepalive) if self.lifetime.lower else least
+
     @property
     def measuring(self) -> bool:
         """Whether a measurement is under way, or due as soon as may be."""

@@ -38,5 +38,6 @@ Timers: an attempt sends at 0, 0.1, 0.25, 0.5, 1, 2 and 3.5 s and gives up after
 A question is repeated after two round trips (0.25 s before one is known), a half longer each time, five times; where silence is an answer,
 three times. A netcheck takes 3 s at most. Lifetime: pauses of 25 to 300 s, 180 s between two.
 A probe waits for 1 s, a confirmation for 0.5 s, three of each; larger sizes are tried again after 600 s.
-Limits: 64 requests a second and 512 at once of one source address at a vantage; 12 sockets and 24 endpoints a netcheck; 12 candidates an attempt; each target host gets at most 20 packets a second over all attempts.
+Limits: 64 requests a second and 512 at once of one source address at a vantage; 12 sockets and 24 endpoints a netcheck; 12 candidates an
+attempt; each target host gets at most 20 packets a second over all attempts.
 """
