@@ -56,6 +56,7 @@ from userlan.traversal.sorting import TUNNEL, parts
 from userlan.tunnel.device import Device
 from userlan.tunnel.endpoint import Buffer, Burst
 from userlan.wire.endpoint import TCP, UDP, Endpoint
+from userlan.wire.numbers import PROTOCOL_ICMPV6
 from userlan.wire.superpacket import SuperPacket
 
 MAX_MAPPED = 4
@@ -127,6 +128,7 @@ class Node:
             self.encounters,
         )  # fmt: skip
         self._agent = agent
+        self._keepalive = keepalive
         self._candidates: tuple[Candidate, ...] = ()
         self._mapped: tuple[Candidate, ...] = ()
         self.port_mapping: PortMapping = ""
@@ -173,7 +175,9 @@ class Node:
             if self.peers.heard(key, now):
                 self.gossip.tell(key, now)
             for packet in inbound.packets:
-                if self._permitted(key, packet):
+                if not self._permitted(key, packet):
+                    continue
+                if packet.protocol != PROTOCOL_ICMPV6 or not self.peers.path_echo(key, packet, source, now):
                     self.host.receive(packet, now)
 
     def datagrams(self, now: float) -> list[Burst]:
@@ -220,6 +224,7 @@ class Node:
         self.reachability.way_lost(endpoint)
         self.device.way_lost(endpoint)
         self.relays.client.way_lost(endpoint, self._now)
+        self.peers.way_lost(endpoint, self._now)
 
     def way_lossy(self, endpoint: Endpoint) -> None:
         """The kernel has to retransmit on a framed TCP connection."""
@@ -259,6 +264,7 @@ class Node:
         self.peers.tick(now)
         self.gossip.tick(now)
         self.reachability.tick(now)
+        self.peers.keep_alive(self.reachability.keepalive(self._keepalive))
         self.encounters.tick(now)
         self.punching.tick(now)
         self.membership.tick(now)
@@ -406,7 +412,7 @@ class Node:
     def eviction_learnt(self, network: str, now: float) -> None:
         """Tell the members that can be reached."""
         for key, peer in self.roster.peers.items():
-            if network in peer.networks and self.peers.shown(key)[0] == "direct":
+            if network in peer.networks and self.peers.links[key].up:
                 self.gossip.tell(key, now)
 
     # --- inside ------------------------------------------------------------------------------------------------------
