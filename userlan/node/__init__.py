@@ -26,6 +26,7 @@ Parts
 ``bulk``        a TCP connection beside UDP, for bulk alone
 ``reachability``  the own NAT: when it is measured, whom it is told; ``nat_report`` for people
 ``sockets``     the numbers of sockets beside the main one
+``neighbours``  what is announced on the local network, and which members are recognised there
 ``introducer``  members introduce members, where no mediator is there
 ``gossip``      what members tell each other: evictions, proofs, the ciphers that they take
 ``keyring``     secrets of networks, pre-shared keys, who proved to know them
