@@ -79,7 +79,7 @@ def test_a_majority_decides_and_lowers_the_confidence() -> None:
     seen += [sighting._replace(via=1, seen=(OUTSIDE, 30 + number)) for number, sighting in enumerate(sighted((FIRST, 1), (SECOND, 1)))]
     seen += [sighting._replace(via=2, seen=(OUTSIDE, 55)) for sighting in sighted((FIRST, 1), (SECOND, 1))]
     assert mapping_of(seen).dependence == "endpoint-independent"
-    agreeing = [sighting for sighting in seen if sighting.via != 1]
+    agreeing = [sighting._replace(seen=(OUTSIDE, 30)) if sighting.via == 1 else sighting for sighting in seen]
     assert classify(Evidence(sightings=seen)).nat.confidence < classify(Evidence(sightings=agreeing)).nat.confidence
 
 
