@@ -79,8 +79,11 @@ def test_a_majority_decides_and_lowers_the_confidence() -> None:
     seen += [sighting._replace(via=1, seen=(OUTSIDE, 30 + number)) for number, sighting in enumerate(sighted((FIRST, 1), (SECOND, 1)))]
     seen += [sighting._replace(via=2, seen=(OUTSIDE, 55)) for sighting in sighted((FIRST, 1), (SECOND, 1))]
     assert mapping_of(seen).dependence == "endpoint-independent"
+    assert mapping_of(seen).agreement == pytest.approx(4 / 5)
+    more = [Sighting(UDP, 3 + number, 0, (f"192.0.2.{number + 9}", 1), (OUTSIDE, 900 + 7 * number), 0.0) for number in range(4)]
     agreeing = [sighting._replace(seen=(OUTSIDE, 30)) if sighting.via == 1 else sighting for sighting in seen]
-    assert classify(Evidence(sightings=seen)).nat.confidence < classify(Evidence(sightings=agreeing)).nat.confidence
+    doubtful, sure = classify(Evidence(sightings=seen + more)).nat, classify(Evidence(sightings=agreeing + more)).nat
+    assert 0 < doubtful.confidence < sure.confidence
 
 
 def test_the_routers_outside_address_tells_of_a_second_nat() -> None:
