@@ -55,6 +55,7 @@ from userlan.traversal.sorting import TUNNEL, parts
 from userlan.tunnel.device import Device
 from userlan.tunnel.endpoint import Buffer, Burst
 from userlan.wire.endpoint import TCP, UDP, Endpoint
+from userlan.wire.numbers import PROTOCOL_ICMPV6
 from userlan.wire.superpacket import SuperPacket
 
 MAX_MAPPED = 4
@@ -171,7 +172,9 @@ class Node:
             if self.peers.heard(key, now):
                 self.gossip.tell(key, now)
             for packet in inbound.packets:
-                if self._permitted(key, packet):
+                if not self._permitted(key, packet):
+                    continue
+                if packet.protocol != PROTOCOL_ICMPV6 or not self.peers.path_echo(key, packet, source, now):
                     self.host.receive(packet, now)
 
     def datagrams(self, now: float) -> list[Burst]:
@@ -218,6 +221,7 @@ class Node:
         self.reachability.way_lost(endpoint)
         self.device.way_lost(endpoint)
         self.relays.client.way_lost(endpoint, self._now)
+        self.peers.way_lost(endpoint, self._now)
 
     def way_lossy(self, endpoint: Endpoint) -> None:
         """The kernel has to retransmit on a framed TCP connection."""
@@ -399,7 +403,7 @@ class Node:
     def eviction_learnt(self, network: str, now: float) -> None:
         """Tell the members that can be reached."""
         for key, peer in self.roster.peers.items():
-            if network in peer.networks and self.peers.shown(key)[0] == "direct":
+            if network in peer.networks and self.peers.links[key].up:
                 self.gossip.tell(key, now)
 
     # --- inside ------------------------------------------------------------------------------------------------------
