@@ -107,8 +107,9 @@ class Negotiation:
         """The locks without which somebody's prediction would go wrong."""
         needs: dict[bytes, Need] = {}
         for number, member in enumerate(self.members):
-            moves = sequential(self.policy(number))
-            alone = moves and (self.sockets[number] > 0 or mappings(self.plans[number]) > FEW)
+            policy = self.policy(number)
+            moves, many = sequential(policy), self.sockets[number] > 0 or mappings(self.plans[number]) > FEW
+            alone = many and (moves or scarce(policy))
             if alone or (moves and member.site not in needs):
                 needs[member.site] = Need(member.site, member.key, shared=not alone)
         return tuple(needs.values())
@@ -152,6 +153,11 @@ def sequential(policy: Policy) -> bool:
     """Whether the next mapping's port follows from the one before, whosever that is; as far as one knows."""
     dependent = policy.mapping in ("address-dependent", "address-and-port-dependent")
     return dependent and policy.allocation in ("incremental", "unknown")
+
+
+def scarce(policy: Policy) -> bool:
+    """Whether all behind the address share a block of some hundred ports, which two searches at once would use up."""
+    return policy.allocation == "chunked"
 
 
 def mappings(plan: Plan) -> int:
