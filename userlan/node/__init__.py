@@ -28,6 +28,7 @@ Parts
 ``gossip``      what members tell each other: evictions, proofs, the ciphers that they take
 ``keyring``     secrets of networks, pre-shared keys, who proved to know them
 ``lookup``      who is who, for bridges and embedding programs
+``relays``      the pools of relays, the pairs' bindings (``userlan.relay.client``); ``relay_delays``: how far each relay is
 ``memory``      what survives a restart
 ``status``      the snapshot for people and programs
 ``config``      the configuration file

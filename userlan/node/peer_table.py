@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from userlan.control.meeting import Introduce
 from userlan.lan.addresses import key_text
@@ -14,9 +14,9 @@ from userlan.node.keyring import Keyring
 from userlan.node.memory import Memory
 from userlan.node.peers import ECHO_INTERVAL, EchoDue, InitiateDue, MeetDue, PeerEffect, PeerLink, PeerState, ProbeDue, path_of
 from userlan.stack.host import Host
-from userlan.traversal.candidates import TargetBudget, select
+from userlan.traversal.candidates import TargetBudget, is_private, select
 from userlan.tunnel.device import Device
-from userlan.wire.endpoint import RELAY, Endpoint, unmapped
+from userlan.wire.endpoint import RELAY, TCP, UDP, Endpoint, unmapped
 
 ECHO_IDENTIFIER = 0x756C
 """ICMP identifier of the node's own echoes ("ul"); programs that ping through the node get others."""
@@ -104,7 +104,19 @@ class PeerTable:
         usable = select(endpoints, observed, peer_observed, self.own_endpoints)
         link.introduce(usable, message.delay, now, punched=True)
         self._settle(link, now)
-        return tuple(dict.fromkeys((*usable, *link.cached)))
+        return tuple(dict.fromkeys((*usable, *(one for one in link.cached if one.transport in (UDP, TCP) and not one.via))))
+
+    def neighbour(self, key: bytes, endpoints: Iterable[Endpoint], now: float) -> None:
+        """A peer was seen on the own link; one that is reached just there is left alone. Private addresses only."""
+        link, peer = self.links.get(key), self._device.peer(key)
+        here = [one for one in endpoints if is_private(one.host) and not is_loopback(one.host)]
+        usable = select(here, None, None, self.own_endpoints)
+        if link is None or not usable:
+            return
+        if link.state is PeerState.DIRECT and peer is not None and peer.endpoint in usable:
+            return
+        link.nearby(usable, now)
+        self._tick(link, now)
 
     def heard(self, key: bytes, now: float) -> bool:
         """An authenticated packet came from a peer; True when it is DIRECT by this."""

@@ -33,7 +33,7 @@ from math import floor, inf
 from typing import NamedTuple
 
 from userlan.traversal.attempt import Attempt
-from userlan.traversal.candidates import is_private
+from userlan.traversal.candidates import MAX_CANDIDATES, is_private
 from userlan.traversal.path_mtu import BASE, PathMtuSearch
 from userlan.wire.endpoint import TCP, UDP, Endpoint
 
@@ -181,6 +181,13 @@ class PeerLink:
         self.candidates = tuple(endpoints)
         self.online = True
         self._start(now, delay, punched)
+
+    def nearby(self, endpoints: Sequence[Endpoint], now: float) -> None:
+        """The peer was seen on the own link: it is tried there, beside what is known already, whatever path is in use."""
+        self.candidates = tuple(dict.fromkeys((*endpoints, *self.candidates)))[:MAX_CANDIDATES]
+        self._start(now, 0.0)
+        if self.state is PeerState.OFFLINE:
+            self.state = PeerState.CONNECTING
 
     def try_cached(self, now: float) -> None:
         """Try where the peer was last, with no mediator's help (at start, or while it is away)."""
