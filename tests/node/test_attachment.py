@@ -73,6 +73,7 @@ def test_a_packet_goes_from_kernel_to_kernel(site: Site, version: int) -> None:
 
 @versions
 def test_a_burst_arrives_as_one(site: Site, version: int) -> None:
+    site.lan.world.run(0.1)                     # what the nodes have to say of their path is said
     burst = site.datagram(version, bytes(64 * 40))
     site.send(SuperPacket(burst.header, burst.payload, 64, True))
     assert [packet.wire_count for packet in site.arrived(site.ben)] == [40]

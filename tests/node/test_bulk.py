@@ -26,7 +26,7 @@ class Scene:
         self.key = self.b.device.public_key
         self.link = PeerLink(self.key, self.now)
         self.link.state = PeerState.DIRECT
-        self.link.rtt = 0.002
+        self.link.liveness.rtt = 0.002
         self.bulk = BulkWays(self.a.device, {self.key: self.link}, True)
         self.a.device.datagrams(self.now)
 
@@ -95,9 +95,9 @@ def test_no_connection_is_asked_for(scene: Scene, reason: str) -> None:
         case "relayed":
             scene.link.state = PeerState.RELAYED
         case "far":
-            scene.link.rtt = LONGEST_ROUND_TRIP * 1.01
+            scene.link.liveness.rtt = LONGEST_ROUND_TRIP * 1.01
         case "unmeasured":
-            scene.link.rtt = None
+            scene.link.liveness.rtt = None
         case "stock":
             peer.stock = True
         case "stranger":

@@ -21,7 +21,7 @@ class Scene:
         self.device.add_peer(self.key, endpoint=HERE)
         link = PeerLink(self.key, 0.0)
         link.state = PeerState.DIRECT
-        link.rtt = 0.001
+        link.liveness.rtt = 0.001
         self.link = link
         self.ways = BulkWays(self.device, {self.key: link}, True)
 

@@ -62,7 +62,7 @@ def test_a_peer_that_dies_during_an_introduction_does_not_spin(lan: VirtualLan) 
     lan.network(anna, ben)
     lan.direct(anna, ben)
     lan.kill("ben")
-    lan.world.run(5)
+    lan.world.run(1)
     link = anna.peers.links[ben.key]
     assert link.state is PeerState.DIRECT
     link.introduce([Endpoint(TCP, "203.0.113.1", 1)], 3.0, lan.world.now)

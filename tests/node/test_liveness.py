@@ -10,8 +10,9 @@ import pytest
 
 from tests.node.lan import VirtualLan
 from tests.node.test_peers import HERE, direct, run, state
+from userlan.node.liveness import ECHO_GRID, ECHO_INTERVAL, LEAST_ASKED, RTT_INTERVAL, SILENCE
 from userlan.node.peer_table import PEERS_A_TICK
-from userlan.node.peers import DOUBT, ECHO_GRID, ECHO_INTERVAL, LEAST_ASKED, RTT_INTERVAL, SILENCE, EchoDue, PeerLink, PeerState
+from userlan.node.peers import DOUBT, EchoDue, PeerLink, PeerState
 
 NAT_MAPPING = 25.0
 """Seconds: the shortest mappings last 30."""
@@ -202,7 +203,7 @@ def test_many_peers_that_are_due_at_once_do_not_hold_the_others_up(tmp_path: Pat
         table.links[link.key] = link
         table._settle(link, now)
     table.tick(now)
-    assert len([link for link in links if link._next_echo > now]) == PEERS_A_TICK
+    assert len([link for link in links if link.liveness.next > now]) == PEERS_A_TICK
     assert table.deadline() == now
     table.tick(now)
     deadline = table.deadline()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from userlan.node.peers import DOUBT, SILENCE, EchoDue, InitiateDue, MeetDue, PeerEffect, PeerLink, PeerState, ProbeDue, path_of
+from userlan.node.liveness import SILENCE
+from userlan.node.peers import DOUBT, EchoDue, InitiateDue, MeetDue, PeerEffect, PeerLink, PeerState, ProbeDue, path_of
 from userlan.wire.endpoint import Endpoint
 
 HERE = Endpoint("udp", "203.0.113.9", 41414)

@@ -62,6 +62,8 @@ class Segment:
         self.members: dict[str, Member] = {}
         self.blocked: set[str] = set()
         """Transports that do not pass here."""
+        self.severed: set[frozenset[str]] = set()
+        """Pairs of addresses between which nothing passes."""
         self.hops = 0
         """Routers between two members."""
 
@@ -75,6 +77,9 @@ class Segment:
     def forward(self, packet: Packet) -> None:
         if packet.transport in self.blocked:
             self.counters[f"blocked-{packet.transport}"] += 1
+            return
+        if self.severed and frozenset((packet.source[0], packet.destination[0])) in self.severed:
+            self.counters["severed"] += 1
             return
         member = self.members.get(packet.destination[0])
         if member is not None:

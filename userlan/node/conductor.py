@@ -20,8 +20,18 @@ from userlan.node.peer_table import ECHO_IDENTIFIER, PROBE_IDENTIFIER
 from userlan.node.punching import PunchEnded
 from userlan.relay.client import RelayBound
 from userlan.stack.events import EchoReply, TcpAccepted, TcpEvent, UdpReadable
-from userlan.tunnel.events import BulkStalled, BulkTraffic, LargeSent, Roamed, SessionEstablished, TimestampAdvanced, WayHeard
-from userlan.wire.endpoint import TCP, UDP
+from userlan.traversal.punch import PathAnswered, PathHeard
+from userlan.tunnel.events import (
+    BulkStalled,
+    BulkTraffic,
+    LargeSent,
+    PathSilent,
+    Roamed,
+    SessionEstablished,
+    TimestampAdvanced,
+    WayHeard,
+)
+from userlan.wire.endpoint import TCP, UDP, Endpoint
 
 if TYPE_CHECKING:
     from userlan.node.node import Node
@@ -56,11 +66,15 @@ class Conductor:
             for introduced in self._node.introducer.introduced():
                 self._introduce(introduced.message, b"", introduced.observed, None, now)
             self._punching_events(now)
+            for key, endpoints in self._node.peers.known():
+                self._node.encounters.paths_are(key, endpoints)
+            for key in self._node.peers.doubted():
+                self._node.relays.client.check(key, now)
             for key in self._node.peers.meets():
                 self._meet(key, now)
             for event in (*self._node.membership.events(), *self._node.peers.events()):
                 self._node.pending.append(event)
-                if isinstance(event, PeerChanged) and event.state == "direct":
+                if isinstance(event, PeerChanged) and event.state in ("direct", "relayed"):
                     self._node.pending.append(MemoryChanged())
                     self._proved_by_tunnel(event.key, now)
                     self._node.introducer.tell(event.key, now)
@@ -77,17 +91,19 @@ class Conductor:
                 if link is not None:
                     link.hello = self._node.hello(link.key)
                     link.session_established(now)
-                self._node.peers.session_established(event.public_key, now)
+                self._node.peers.session_established(event.public_key, event.endpoint, now)
                 self._node.encounters.tunnel_heard(event.public_key, event.endpoint, now)
             elif isinstance(event, Roamed):
-                self._node.peers.roamed(event.public_key, event.new, now)
+                self._node.peers.roamed(event.public_key, event.old, event.new, now)
                 self._node.encounters.tunnel_heard(event.public_key, event.new, now)
+            elif isinstance(event, PathSilent):
+                self._node.peers.path_silent(event.public_key, now)
             elif isinstance(event, LargeSent):
                 self._node.peers.large_sent(event.public_key, now)
             elif isinstance(event, BulkTraffic | BulkStalled | WayHeard):
                 self._node.bulk.happened(event, now)
                 if isinstance(event, WayHeard):
-                    self._node.encounters.tunnel_heard(event.public_key, event.endpoint, now)
+                    self._way_heard(event.public_key, event.endpoint, now)
             elif isinstance(event, TimestampAdvanced):
                 self._node.memory.timestamp = event.value
                 self._node.pending.append(TimestampReserved())
@@ -134,7 +150,7 @@ class Conductor:
             if isinstance(event, RelayBound):
                 self._node.peers.relay_bound(event.peer, event.endpoint, now)
             else:
-                self._node.peers.relay_lost(event.peer, event.endpoint, relays.client.endpoints(event.peer), now)
+                self._node.peers.path_lost(event.peer, event.endpoint, now)
         if relays.measured():
             for key, link in self._node.links.items():
                 report = relays.report(key)
@@ -179,8 +195,16 @@ class Conductor:
     def _introduce(self, message: Introduce, mediator: bytes, observed: str | None, host: str | None, now: float) -> None:
         """Punch towards a peer. ``mediator``: who said so, empty: a member; ``observed`` and ``host``: where it sees us, and is."""
         usable = self._node.peers.introduce(message, observed, host, now)
+        if not message.candidates and not message.plan.steps:
+            return                                                      # only the relays are named
         if message.peer in self._node.peers.links and self._node.punching.introduce(message, usable, now):
             self._node.encounters.introduced(message, mediator)
+
+    def _way_heard(self, key: bytes, endpoint: Endpoint, now: float) -> None:
+        """A peer is heard by another way than the one in use: a path, unless it is a bulk way and this node wants none."""
+        if endpoint.transport != TCP or endpoint.via or self._node.bulk.enabled:
+            self._node.peers.way_heard(key, endpoint, now)
+        self._node.encounters.tunnel_heard(key, endpoint, now)
 
     def _punching_events(self, now: float) -> None:
         """What probes found is for the tunnel to try; what came of it is for the mediator to know."""
@@ -188,6 +212,8 @@ class Conductor:
             known = event.peer in self._node.peers.links
             if isinstance(event, PunchEnded) and not event.met:
                 self._node.reachability.contradicted(now)
+            if isinstance(event, PathHeard | PathAnswered):
+                self._node.peers.path_found(event.peer, event.endpoint, now)
             self._node.encounters.happened(event, self._node.peers.shown(event.peer)[1] if known else "none", now)
         for report in self._node.encounters.reports():
             link = self._node.links.get(report.mediator)

@@ -40,6 +40,7 @@ from userlan.node.lookup import Lookup
 from userlan.node.mediators import Mediators
 from userlan.node.membership import Membership
 from userlan.node.memory import Memory
+from userlan.node.neighbours import Neighbours
 from userlan.node.peer_table import PeerTable
 from userlan.node.punching import Punching
 from userlan.node.reachability import Reachability
@@ -55,6 +56,7 @@ from userlan.traversal.sorting import TUNNEL, parts
 from userlan.tunnel.device import Device
 from userlan.tunnel.endpoint import Buffer, Burst
 from userlan.wire.endpoint import TCP, UDP, Endpoint
+from userlan.wire.numbers import PROTOCOL_ICMPV6
 from userlan.wire.superpacket import SuperPacket
 
 MAX_MAPPED = 4
@@ -126,10 +128,12 @@ class Node:
             self.encounters,
         )  # fmt: skip
         self._agent = agent
+        self._keepalive = keepalive
         self._candidates: tuple[Candidate, ...] = ()
         self._mapped: tuple[Candidate, ...] = ()
         self.port_mapping: PortMapping = ""
         """By which protocol a router maps this node's port; empty: none does."""
+        self.neighbours = Neighbours(self.key, self.roster, self.keyring, entropy)
         self.pending: list[NodeEvent | Event] = []
         self.conductor = Conductor(self)
         self._now = now
@@ -171,7 +175,9 @@ class Node:
             if self.peers.heard(key, now):
                 self.gossip.tell(key, now)
             for packet in inbound.packets:
-                if self._permitted(key, packet):
+                if not self._permitted(key, packet):
+                    continue
+                if packet.protocol != PROTOCOL_ICMPV6 or not self.peers.path_echo(key, packet, source, now):
                     self.host.receive(packet, now)
 
     def datagrams(self, now: float) -> list[Burst]:
@@ -218,6 +224,7 @@ class Node:
         self.reachability.way_lost(endpoint)
         self.device.way_lost(endpoint)
         self.relays.client.way_lost(endpoint, self._now)
+        self.peers.way_lost(endpoint, self._now)
 
     def way_lossy(self, endpoint: Endpoint) -> None:
         """The kernel has to retransmit on a framed TCP connection."""
@@ -257,6 +264,7 @@ class Node:
         self.peers.tick(now)
         self.gossip.tick(now)
         self.reachability.tick(now)
+        self.peers.keep_alive(self.reachability.keepalive(self._keepalive))
         self.encounters.tick(now)
         self.punching.tick(now)
         self.membership.tick(now)
@@ -337,6 +345,11 @@ class Node:
             self._offer(now)
             self.introducer.tell_all(now)
 
+    def neighbour_found(self, key: bytes, endpoints: Iterable[Endpoint], now: float) -> None:
+        """A member was recognised on the own link (``neighbours``): it is tried there, with no mediator's help."""
+        self.peers.neighbour(key, endpoints, now)
+        self._carry_on(now)
+
     @property
     def _offered(self) -> tuple[Candidate, ...]:
         return (*self._mapped, *self._candidates)[:MAX_CANDIDATES]
@@ -399,7 +412,7 @@ class Node:
     def eviction_learnt(self, network: str, now: float) -> None:
         """Tell the members that can be reached."""
         for key, peer in self.roster.peers.items():
-            if network in peer.networks and self.peers.shown(key)[0] == "direct":
+            if network in peer.networks and self.peers.links[key].up:
                 self.gossip.tell(key, now)
 
     # --- inside ------------------------------------------------------------------------------------------------------

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import heapq
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from userlan.control.meeting import Introduce
 from userlan.lan.addresses import key_text
 from userlan.lan.roster import Changes, Roster
 from userlan.node.events import NodeEvent, PeerChanged
 from userlan.node.keyring import Keyring
+from userlan.node.liveness import ECHO_INTERVAL
 from userlan.node.memory import Memory
-from userlan.node.peers import ECHO_INTERVAL, EchoDue, InitiateDue, MeetDue, PeerEffect, PeerLink, PeerState, ProbeDue, path_of
+from userlan.node.path_echoes import PathEchoes
+from userlan.node.paths import PathAsked, PathChosen, PathEffect, PathsKnown, RelaysDoubted
+from userlan.node.peers import EchoDue, InitiateDue, MeetDue, PeerEffect, PeerLink, PeerState, ProbeDue, path_of
 from userlan.stack.host import Host
-from userlan.traversal.candidates import TargetBudget, select
+from userlan.traversal.candidates import TargetBudget, is_private, select
 from userlan.tunnel.device import Device
-from userlan.wire.endpoint import RELAY, Endpoint, unmapped
+from userlan.wire.endpoint import RELAY, TCP, UDP, Endpoint, unmapped
+from userlan.wire.superpacket import SuperPacket
 
 ECHO_IDENTIFIER = 0x756C
 """ICMP identifier of the node's own echoes ("ul"); programs that ping through the node get others."""
@@ -50,19 +54,30 @@ class PeerTable:
         self._roster = roster
         self._keyring = keyring
         self._memory = memory
+        self._echoes = PathEchoes(device)
         self._keepalive = keepalive
         self._meets: list[bytes] = []
+        self._doubted: list[bytes] = []
+        self._known: dict[bytes, frozenset[Endpoint]] = {}
         self._events: list[NodeEvent] = []
         self._shown: dict[bytes, tuple[str, str]] = {}
         self._due: list[tuple[float, bytes]] = []
         self._due_at: dict[bytes, float] = {}
+
+    def keep_alive(self, interval: float) -> None:
+        """Seconds of silence after which peers are asked, from now on."""
+        if interval != self._keepalive:
+            self._keepalive = interval
+            for link in self.links.values():
+                link.liveness.keep(interval)
 
     # --- what happens ------------------------------------------------------------------------------------------------
 
     def follow(self, changes: Changes, now: float) -> None:
         """The roster changed: peers come, go, or have other networks in common."""
         for key in changes.removed:
-            self.links.pop(key, None)
+            if self.links.pop(key, None) is not None:
+                self._known[key] = frozenset()
             self._shown.pop(key, None)
             self._due_at.pop(key, None)
             self._device.remove_peer(key)
@@ -102,9 +117,81 @@ class PeerTable:
         if mediator_host is None or not is_loopback(mediator_host):
             endpoints = [one for one in endpoints if not is_loopback(one.host)]     # only who is on this computer knows of it
         usable = select(endpoints, observed, peer_observed, self.own_endpoints)
-        link.introduce(usable, message.delay, now, punched=True)
+        link.introduce(usable, message.delay, now, message.first, punched=True)
         self._settle(link, now)
-        return tuple(dict.fromkeys((*usable, *link.cached)))
+        return tuple(dict.fromkeys((*usable, *(one for one in link.cached if one.transport in (UDP, TCP) and not one.via))))
+
+    def neighbour(self, key: bytes, endpoints: Iterable[Endpoint], now: float) -> None:
+        """A peer was seen on the own link; one that is reached just there is left alone. Private addresses only."""
+        link, peer = self.links.get(key), self._device.peer(key)
+        here = [one for one in endpoints if is_private(one.host) and not is_loopback(one.host)]
+        usable = select(here, None, None, self.own_endpoints)
+        if link is None or not usable:
+            return
+        if link.state is PeerState.DIRECT and peer is not None and peer.endpoint in usable:
+            return
+        link.nearby(usable, now)
+        self._tick(link, now)
+
+    # --- paths -------------------------------------------------------------------------------------------------------
+
+    def relay_bound(self, key: bytes, endpoint: Endpoint, now: float) -> None:
+        """A relay carries packets between a peer and us, by a channel whose endpoint this is."""
+        link, peer = self.links.get(key), self._device.peer(key)
+        if link is not None:
+            link.relay_bound(endpoint, peer is not None and peer.has_session(now), now)
+            self._tick(link, now)
+
+    def path_found(self, key: bytes, endpoint: Endpoint, now: float) -> None:
+        """A probe passed by a way: it may be a path, and is asked if the tunnel is up."""
+        link = self.links.get(key)
+        if link is not None:
+            link.paths.add(endpoint, now)
+            self._tick(link, now)
+
+    def path_lost(self, key: bytes, endpoint: Endpoint, now: float) -> None:
+        """A path of a peer's is no more, a relay's or a connection."""
+        link = self.links.get(key)
+        if link is not None:
+            link.paths.lost(endpoint)
+            self._tick(link, now)
+
+    def way_lost(self, endpoint: Endpoint, now: float) -> None:
+        """A framed TCP connection has ended, whosever it was."""
+        for key, link in self.links.items():
+            if link.paths.has(endpoint):
+                self.path_lost(key, endpoint, now)
+
+    def way_heard(self, key: bytes, endpoint: Endpoint, now: float) -> None:
+        """A peer is heard by another path than the one in use."""
+        link, peer = self.links.get(key), self._device.peer(key)
+        if link is not None and peer is not None:
+            link.paths.add(endpoint, now)
+            link.paths.heard_elsewhere(endpoint, peer.heard_by, now)
+            self._tick(link, now)
+
+    def path_silent(self, key: bytes, now: float) -> None:
+        """Data left for a peer, and nothing came back by the path in use."""
+        link = self.links.get(key)
+        if link is not None:
+            link.paths.silent(now)
+            self._tick(link, now)
+
+    def path_echo(self, key: bytes, packet: SuperPacket, source: Endpoint, now: float) -> bool:
+        """Whether a packet of a peer's, by ``source``, was a path's question or the answer to one, and is dealt with by this."""
+        link = self.links.get(key)
+        answer = self._echoes.received(key, packet, source, now) if link is not None else None
+        if link is None or answer is None:
+            return False
+        if answer >= 0:
+            dead = link.paths.dead
+            link.paths.answered(answer, source, now)
+            self._tick(link, now)
+            if dead and not link.paths.dead:
+                self._restored(key, now)
+        return True
+
+    # --- the peers ---------------------------------------------------------------------------------------------------
 
     def heard(self, key: bytes, now: float) -> bool:
         """An authenticated packet came from a peer; True when it is DIRECT by this."""
@@ -112,39 +199,31 @@ class PeerTable:
         if link is None:
             return False
         peer = self._device.peer(key)
-        came = link.heard(peer.endpoint if peer is not None else None, now)
-        if came:
-            self._settle(link, now)
-        return came
+        if not link.heard(peer.endpoint if peer is not None else None, now):
+            return False
+        if peer is not None and peer.endpoint is not None:
+            link.paths.follow(peer.endpoint, now)
+        self._tick(link, now)
+        return True
 
-    def session_established(self, key: bytes, now: float) -> None:
-        """A session with a peer: an echo proves it."""
+    def session_established(self, key: bytes, endpoint: Endpoint, now: float) -> None:
+        """A session with a peer, made by way of ``endpoint``: an echo proves it."""
         link = self.links.get(key)
         if link is not None:
             peer = self._roster.peers.get(key)
             link.session_networks = peer.networks if peer is not None else ()
-            link.session_established(now)
+            link.session_established(now, endpoint)
+            link.paths.established(endpoint, now)
             self._tick(link, now)
 
-    def roamed(self, key: bytes, endpoint: Endpoint, now: float) -> None:
+    def roamed(self, key: bytes, old: Endpoint, new: Endpoint, now: float) -> None:
         """A peer's authenticated endpoint changed."""
         link = self.links.get(key)
         if link is not None:
-            link.reached(endpoint, now)
-            self._settle(link, now)
-
-    def relay_bound(self, key: bytes, endpoint: Endpoint, now: float) -> None:
-        """A relay carries datagrams to a peer: where there is no tunnel yet it begins by it."""
-        peer = self._device.peer(key)
-        if peer is not None and not peer.has_session(now) and self._total.allow("", now):
-            self._device.initiate(key, [endpoint], now)
-
-    def relay_lost(self, key: bytes, endpoint: Endpoint, others: Sequence[Endpoint], now: float) -> None:
-        """A relay does so no more: who went by it goes by the next one."""
-        peer = self._device.peer(key)
-        if peer is not None and peer.endpoint == endpoint and others:
-            peer.endpoint_configured(others[0], now)
-            self._device.knock(key, others[0], now)
+            link.reached(new, now)
+            link.paths.moved(old, new, now)
+            self._tick(link, now)
+            self._restored(key, now)
 
     def probe_answered(self, source: bytes, sequence: int, now: float) -> None:
         """A probe of the path's MTU was answered."""
@@ -173,7 +252,7 @@ class PeerTable:
         link = self.links.get(key)
         if link is None:
             return False
-        if link.state is PeerState.DIRECT:
+        if link.up:
             return True
         peer = self._device.peer(key)
         if peer is not None and peer.has_session(now):
@@ -195,7 +274,7 @@ class PeerTable:
         """This computer's addresses changed."""
         for link in self.links.values():
             link.network_changed(now)
-            self._settle(link, now)
+            self._tick(link, now)
 
     # --- time and results --------------------------------------------------------------------------------------------
 
@@ -226,6 +305,16 @@ class PeerTable:
         meets, self._meets = self._meets, []
         return meets
 
+    def known(self) -> list[tuple[bytes, frozenset[Endpoint]]]:
+        """Peers whose set of paths is another one. Drained."""
+        known, self._known = self._known, {}
+        return list(known.items())
+
+    def doubted(self) -> list[bytes]:
+        """Peers whose path may be dead, so that their relays are to be told where we are. Drained."""
+        doubted, self._doubted = self._doubted, []
+        return doubted
+
     def events(self) -> list[NodeEvent]:
         """Drained."""
         events, self._events = self._events, []
@@ -235,8 +324,6 @@ class PeerTable:
         """State and path of a peer, in the words of ``status``."""
         link = self.links[key]
         peer = self._device.peer(key)
-        if peer is not None and peer.endpoint is not None and peer.endpoint.transport == RELAY and link.state is PeerState.DIRECT:
-            return PeerState.RELAYED.value, RELAY
         return link.state.value, path_of(peer.endpoint if peer is not None else None, link.state)
 
     # --- inside ------------------------------------------------------------------------------------------------------
@@ -245,12 +332,29 @@ class PeerTable:
         peer = self._device.peer(link.key)
         has_session = peer is not None and peer.has_session(now)
         beside = peer is not None and peer.ways.bulk is not None
-        self._carry_out(link, link.tick(has_session, now, beside), now)
+        effects: list[PeerEffect | PathEffect] = [*link.tick(has_session, now, beside)]
+        if peer is not None and link.up:
+            effects += link.paths.tick(peer.heard_by, now)
+            if link.paths.dead:
+                link.path_dead(now)
+        effects += link.paths.news()
+        self._carry_out(link, effects, now)
 
-    def _carry_out(self, link: PeerLink, effects: Sequence[PeerEffect], now: float) -> None:
+    def _carry_out(self, link: PeerLink, effects: Sequence[PeerEffect | PathEffect], now: float) -> None:
         for effect in effects:
             if isinstance(effect, ProbeDue):
                 self._probe(link.key, effect, now)
+            elif isinstance(effect, PathAsked):
+                self._ask(link.key, effect, now)
+            elif isinstance(effect, PathChosen):
+                self._device.steer(link.key, effect.endpoint, now)
+                link.reached(effect.endpoint, now)
+                self._restored(link.key, now)
+            elif isinstance(effect, PathsKnown):
+                self._device.know(link.key, effect.endpoints)
+                self._known[link.key] = frozenset(effect.endpoints)
+            elif isinstance(effect, RelaysDoubted):
+                self._doubted.append(link.key)
             elif isinstance(effect, EchoDue):
                 roster_peer = self._roster.peers.get(link.key)
                 if roster_peer is not None:
@@ -269,6 +373,20 @@ class PeerTable:
         peer = self._device.peer(key)
         if peer is not None and peer.ways.bulk is not None:
             self._device.knock(key, peer.ways.bulk, now)
+
+    def _restored(self, key: bytes, now: float) -> None:
+        """There is a path that works: whatever was lost by the one before need not wait for a timer."""
+        roster_peer = self._roster.peers.get(key)
+        for address in roster_peer.addresses if roster_peer is not None else ():
+            self._host.path_restored(address, now)
+
+    def _ask(self, key: bytes, asked: PathAsked, now: float) -> None:
+        """Where the peer never was, somebody says that it may be: the budget counts."""
+        if asked.proved or asked.endpoint.transport == RELAY or self._allowed(asked.endpoint, now):
+            self._echoes.ask(key, asked.sequence, asked.endpoint, now)
+
+    def _allowed(self, endpoint: Endpoint, now: float) -> bool:
+        return self.budget.allow(endpoint.host, now) and self._total.allow("", now)
 
     def _probe(self, key: bytes, probe: ProbeDue, now: float) -> None:
         roster_peer = self._roster.peers.get(key)
@@ -294,15 +412,14 @@ class PeerTable:
             self._device.remove_peer(key)
 
     def _initiate(self, key: bytes, endpoints: Sequence[Endpoint], now: float) -> None:
-        allowed = [
-            endpoint for endpoint in endpoints if self.budget.allow(endpoint.host, now) and self._total.allow("", now)
-        ]
+        allowed = [endpoint for endpoint in endpoints if self._allowed(endpoint, now)]
         if allowed:
             self._device.initiate(key, allowed, now)
 
     def _settle(self, link: PeerLink, now: float) -> None:
         """After anything happened to a link: note its deadline, and tell when what is shown changed."""
-        deadline = link.deadline()
+        times = (link.deadline(), link.paths.deadline() if link.up else None)
+        deadline = min((time for time in times if time is not None), default=None)
         if deadline is not None and self._due_at.get(link.key) != deadline:
             self._due_at[link.key] = deadline
             heapq.heappush(self._due, (deadline, link.key))
@@ -315,8 +432,7 @@ class PeerTable:
 
     def save_endpoints(self) -> dict[str, list[tuple[str, str, int]]]:
         """Where each peer was reached, for the node's memory."""
-        reached = {key: [one for one in link.cached if one.transport != RELAY and not one.via] for key, link in self.links.items()}
-        return {key_text(key): [endpoint[:3] for endpoint in endpoints] for key, endpoints in reached.items() if endpoints}
+        return {key_text(key): [e[:3] for e in link.cached] for key, link in self.links.items() if link.cached}
 
     def save_ciphers(self) -> dict[str, list[str]]:
         """What each peer said that it takes, for the node's memory."""

@@ -94,8 +94,8 @@ def _peer(node: Node, peer: Peer, now: float) -> dict[str, Any]:
     state, path = node.peers.shown(peer.key)
     link = node.peers.links[peer.key]
     tunnel = node.device.peer(peer.key)
-    endpoint = tunnel.endpoint if tunnel is not None and state in ("direct", "relayed") else None
-    bulk = tunnel.ways.bulk if tunnel is not None and state == "direct" else None
+    endpoint = tunnel.endpoint if tunnel is not None and link.up else None
+    bulk = tunnel.ways.bulk if tunnel is not None and link.up else None
     heard = tunnel.last_received if tunnel is not None else None
     last_seen = max(heard + node.wall_offset if heard is not None else 0.0, peer.last_seen)
     return {
@@ -110,7 +110,7 @@ def _peer(node: Node, peer: Peer, now: float) -> dict[str, Any]:
         "endpoint": host_port(endpoint.host, endpoint.port) if endpoint is not None else None,
         "bulk": host_port(bulk.host, bulk.port) if bulk is not None else None,
         "cipher": tunnel.cipher(now) if tunnel is not None else "",
-        "rtt_ms": round(link.rtt * 1000, 3) if link.rtt is not None and state in ("direct", "relayed") else None,
+        "rtt_ms": round(link.rtt * 1000, 3) if link.rtt is not None and link.up else None,
         "rx_bytes": tunnel.rx_bytes if tunnel is not None else 0,
         "tx_bytes": tunnel.tx_bytes if tunnel is not None else 0,
         "last_seen": last_seen if last_seen > 0 else None,

@@ -149,6 +149,11 @@ class Binding:
             self._failures = 0
             self._start(now, self.address)
 
+    def check(self, now: float) -> None:
+        """The path may be dead: where this computer's NAT has forgotten its mapping, a BIND makes another one, and tells the relay."""
+        if self.state is BindingState.BOUND and self.address is not None:
+            self._bind(self.address, now)
+
     def sent(self, now: float) -> None:
         """Data leave by it."""
         if now - self._used > IN_USE:

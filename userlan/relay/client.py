@@ -133,6 +133,13 @@ class RelayClient:
             self._stale = True
             self._keep(held, now)
 
+    def check(self, peer: bytes, now: float) -> None:
+        """A peer is not heard any more: say again to its relays where this computer is."""
+        held = self._peers.get(peer)
+        for binding in held.bindings if held is not None else ():
+            binding.check(now)
+        self._stale = True
+
     def rest(self, peer: bytes, now: float) -> None:
         """A peer has a better path: its bindings end in a while but for the best one, and that where many are at rest. Offers stay."""
         held = self._peers.get(peer)

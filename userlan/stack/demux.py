@@ -28,6 +28,7 @@ from userlan.stack.events import Event, TcpAccepted, TcpEvent
 from userlan.stack.pmtu import PathMtu
 from userlan.stack.ports import Ports
 from userlan.stack.tcp import Config, Connection, ConnectionInfo, Events, InitialNumbers, Listener, Memory, State, TimeWait, reset_reply
+from userlan.stack.tcp.output import restored
 from userlan.wire.quote import Quote
 from userlan.wire.superpacket import SuperPacket
 from userlan.wire.tcp import Flags, Segment, build, parse_segment
@@ -170,6 +171,13 @@ class TcpDemux:
         for entry in list(self._entries.values()):
             if type(entry) is Connection and entry.remote[0] == destination:
                 entry.path_mtu_changed(mtu, now)
+                self.touched[entry] = None
+
+    def path_restored(self, destination: bytes, now: float) -> None:
+        """There is a path to ``destination`` again: nobody waits any longer for a timer that is backed off."""
+        for entry in self._entries.values():
+            if type(entry) is Connection and entry.remote[0] == destination:
+                restored(entry, now)
                 self.touched[entry] = None
 
     # ------------------------------------------------------------------ drained by the host

@@ -194,6 +194,10 @@ class Host:
         if self._path_mtu.measured(destination, mtu, self.mtu, now):
             self._tcp.path_mtu_changed(destination, now)
 
+    def path_restored(self, destination: bytes, now: float) -> None:
+        """The path to ``destination`` was dead, as the owner knows, and another one has taken its place."""
+        self._tcp.path_restored(destination, now)
+
     def tcp_states(self) -> Counter[State]:
         """How many TCP connections are in each state."""
         return self._tcp.count()

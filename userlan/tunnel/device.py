@@ -219,6 +219,30 @@ class Device:
         """Open a connection of framed TCP, for nothing yet: what is sealed before it is there may be too old when it arrives."""
         self._shared.outgoing.add(b"", 0, endpoint, True)
 
+    def know(self, public_key: bytes, endpoints: Iterable[Endpoint]) -> None:
+        """From now on the owner decides by which of these ways (16 at most) packets for the peer leave (`steer`); what comes from
+        none of them still moves it, as in WireGuard. See `steering`."""
+        peer = self._peers.get(public_key)
+        if peer is not None:
+            peer.know(endpoints)
+
+    def steer(self, public_key: bytes, endpoint: Endpoint, now: float) -> None:
+        """Packets for the peer, those that wait included, leave by this way from now on."""
+        peer = self._peers.get(public_key)
+        if peer is not None:
+            peer.steer(endpoint)
+            peer.endpoint_taken(now)
+            self._schedule(peer)
+
+    def send_by(self, public_key: bytes, packet: SuperPacket, endpoint: Endpoint, now: float) -> None:
+        """Seal a small packet and send it by this way, whatever waits; dropped without a session."""
+        self._now = now
+        peer = self._peers.get(public_key)
+        if peer is not None:
+            peer.ways.send_by(packet, endpoint, now)
+            if peer.timers.earliest < peer.scheduled:
+                self._schedule(peer)
+
     def knock(self, public_key: bytes, endpoint: Endpoint, now: float) -> None:
         """An empty message to a peer by another way than its own; an answer comes as ``WayHeard``."""
         peer = self._peers.get(public_key)

@@ -67,9 +67,16 @@ class BulkStalled(NamedTuple):
     endpoint: Endpoint
 
 
+class PathSilent(NamedTuple):
+    """Nothing came from a steered peer by the endpoint in use for half a second after data left (that were no answer to a packet just
+    before), or for 0.75 s after a flow came from it (once in such a time at most)."""
+
+    public_key: bytes
+
+
 class WayHeard(NamedTuple):
-    """Authenticated packets of the peer came by framed TCP while its datagrams come by UDP, and that connection is not in
-    use: a way for bulk (once a second at most)."""
+    """Authenticated packets of the peer came by another way than the one in use (once a second at most): one that the owner knows,
+    or framed TCP while its datagrams come by UDP, a way for bulk."""
 
     public_key: bytes
     endpoint: Endpoint
@@ -85,5 +92,6 @@ TunnelEvent = (
     | BulkTraffic
     | BulkStalled
     | LargeSent
+    | PathSilent
     | WayHeard
 )

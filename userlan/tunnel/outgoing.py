@@ -13,7 +13,7 @@ from userlan.tunnel.constants import (
     STAGED_PACKETS,
 )
 from userlan.tunnel.endpoint import Burst
-from userlan.wire.endpoint import Endpoint
+from userlan.wire.endpoint import RELAY, RELAY_HEADER, Endpoint
 from userlan.wire.superpacket import SuperPacket
 
 
@@ -48,7 +48,7 @@ class Outgoing:
             if (
                 not (burst.whole or first.whole)
                 and length % first.segment == 0
-                and length + size <= BURST_BYTES
+                and length + size <= (BURST_BYTES if burst.endpoint.transport != RELAY else BURST_BYTES - BURST_SEGMENTS * RELAY_HEADER)
                 and burst.endpoint == first.endpoint
                 and (burst.segment == first.segment or size <= first.segment)
                 and length // first.segment + -(-size // first.segment) <= BURST_SEGMENTS

@@ -7,17 +7,21 @@ from math import inf
 
 from userlan.tunnel import messages
 from userlan.tunnel.constants import (
+    ANSWERED_WITHIN,
     DATAGRAM_SILENCE,
+    FLOWING_BYTES,
     KEY_SIZE,
+    PATH_PATIENCE,
     SESSIONS_NEXT,
     SESSIONS_PREVIOUS,
     WAY_INTERVAL,
 )
-from userlan.tunnel.events import Expired, HandshakeFailed, Roamed, SessionEstablished, WayHeard
+from userlan.tunnel.events import Expired, HandshakeFailed, PathSilent, Roamed, SessionEstablished, WayHeard
 from userlan.tunnel.initiations import Initiations, Outstanding
 from userlan.tunnel.initiator import Initiator
 from userlan.tunnel.session import Keyring, Session
 from userlan.tunnel.shared import Shared
+from userlan.tunnel.steering import Steering
 from userlan.tunnel.suites import AES_256_GCM
 from userlan.tunnel.timers import Action, Timers
 from userlan.tunnel.ways import Ways
@@ -29,7 +33,8 @@ NO_PRESHARED_KEY = bytes(KEY_SIZE)
 class Peer:
     """Public: the fields up to `context`, and has_session. All else is the device's.
 
-    endpoint: where authenticated packets came from last, or what was configured; None: unknown. last_received: when an
+    endpoint: where authenticated packets came from last, or what was configured, or where the owner steers; None: unknown.
+    endpoint_heard: when one came from just there last (monotonic seconds, -inf: never). last_received: when an
     authenticated packet came last; last_handshake: when the last session was established (monotonic seconds, None:
     never). rx_bytes, tx_bytes: whole datagrams. stock: the far end is stock WireGuard, so inner checksums are computed
     and checked, and no suite but its own is used. context: a free slot for the owner.
@@ -41,6 +46,7 @@ class Peer:
         "_way_told",
         "context",
         "endpoint",
+        "endpoint_heard",
         "initiations",
         "initiator",
         "keyring",
@@ -53,6 +59,7 @@ class Peer:
         "removed",
         "rx_bytes",
         "scheduled",
+        "steering",
         "stock",
         "timers",
         "tx_bytes",
@@ -63,6 +70,8 @@ class Peer:
     def __init__(self, public_key: bytes, shared: Shared) -> None:
         self.public_key = public_key
         self.endpoint: Endpoint | None = None
+        self.endpoint_heard = -inf
+        self.steering = Steering()
         self.last_received: float | None = None
         self.last_handshake: float | None = None
         self.rx_bytes = 0
@@ -138,6 +147,7 @@ class Peer:
     def response_received(self, outstanding: Outstanding, message: bytes, source: Endpoint, now: float) -> None:
         """A response (92 bytes) to one of our initiations, its mac1 checked."""
         suite = outstanding.state.suite
+        held = self.has_session(now)
         overtaken = suite is not AES_256_GCM and self.initiations.overtaken(outstanding, AES_256_GCM)
         keys = self.initiations.complete(outstanding, self.preshared_keys, message)
         if keys is None:
@@ -146,7 +156,8 @@ class Peer:
         self._hold(session)
         self._release(self.keyring.complete(session, SESSIONS_PREVIOUS, now))
         self._count_received(len(message), now)
-        self._move_to(source)
+        if not self._beside(source, now) or not held:
+            self._move_to(source, now)
         self.timers.session_derived(now)
         self._established(source, session, now, overtaken)
 
@@ -170,7 +181,13 @@ class Peer:
         """Authenticated datagrams of `length` bytes in all. newest: one of them is the newest of its session so far."""
         if source.transport == UDP:
             self._datagram_heard = now
-        if source != self.endpoint and (newest or source.transport == TCP):
+        if source == self.endpoint:
+            self.endpoint_heard = now
+            if length < FLOWING_BYTES:
+                self.timers.path_heard()
+            else:
+                self.timers.path_flows(now)
+        else:
             self._heard_at(source, newest, now)
         self._count_received(length, now)
         if not session.confirmed:
@@ -198,23 +215,63 @@ class Peer:
         self.timers.authenticated_received(now)
 
     def _heard_at(self, source: Endpoint, newest: bool, now: float) -> None:
-        """A packet came from elsewhere than the peer is: it has moved, if that is the newest one, unless framed TCP
-        came beside UDP (what comes by a connection that has to be opened first is seldom the newest)."""
-        endpoint = self.endpoint
-        beside = source.transport == TCP and endpoint is not None and endpoint.transport == UDP
-        if not beside or now - self._datagram_heard > DATAGRAM_SILENCE:
+        """A packet came from elsewhere than the peer is: it has moved, if that is the newest one, unless it came by a way beside
+        the one in use (it is seldom the newest that comes by a slower one)."""
+        if not self._beside(source, now):
             if newest:
-                self._move_to(source)
-        elif source != self.ways.bulk and now - self._way_told >= WAY_INTERVAL:
-            self._way_told = now
+                self._move_to(source, now)
+        elif source != self.ways.bulk and self._tell(source, now):
             self._shared.emit(WayHeard(self.public_key, source))
 
-    def _move_to(self, source: Endpoint) -> None:
-        old, self.endpoint = self.endpoint, source
-        if self.ways.bulk is not None and self.ways.bulk.host != source.host:
-            self.ways.use_bulk(None)
+    def _beside(self, source: Endpoint, now: float) -> bool:
+        """Whether what comes from there leaves the peer where it is: a way between which and the one in use the owner decides, or
+        framed TCP beside UDP that is heard, too."""
+        endpoint = self.endpoint
+        if endpoint is None or source == endpoint:
+            return False
+        if self.steering.note(source, now):
+            return True
+        return source.transport == TCP and endpoint.transport == UDP and now - self._datagram_heard <= DATAGRAM_SILENCE
+
+    def _tell(self, source: Endpoint, now: float) -> bool:
+        if self.steering.knows(source):
+            return self.steering.tell(source, now)
+        if now - self._way_told < WAY_INTERVAL:
+            return False
+        self._way_told = now
+        return True
+
+    def _move_to(self, source: Endpoint, now: float) -> None:
+        old = self.endpoint
+        self._send_to(source)
+        self.endpoint_heard = now
         if old is not None and old != source:
             self._shared.emit(Roamed(self.public_key, old, source))
+
+    def _send_to(self, endpoint: Endpoint) -> None:
+        if endpoint != self.endpoint:
+            self.timers.path_heard()     # the new one has its own patience
+        self.endpoint = endpoint
+        if self.ways.bulk is not None and self.ways.bulk.host != endpoint.host:
+            self.ways.use_bulk(None)
+
+    def steer(self, endpoint: Endpoint) -> None:
+        """The owner decides by which way packets leave from now on."""
+        if endpoint == self.endpoint:
+            return
+        if self.endpoint is not None:
+            self.steering.leave(self.endpoint, self.endpoint_heard)
+        self.endpoint_heard = self.steering.heard_at(endpoint)
+        self._send_to(endpoint)
+
+    def heard_by(self, endpoint: Endpoint) -> float:
+        """When an authenticated packet came by a way last: the one in use or another that the owner knows (-inf: never)."""
+        return self.endpoint_heard if endpoint == self.endpoint else self.steering.heard_at(endpoint)
+
+    def know(self, endpoints: Iterable[Endpoint]) -> None:
+        """The owner says between which ways it decides."""
+        self.steering.know(endpoints)
+        self.timers.patience = PATH_PATIENCE
 
     def _hold(self, session: Session) -> None:
         self._shared.indices.sessions[session.head] = (self, session)
@@ -248,6 +305,10 @@ class Peer:
                     self.keepalive(now)
             case Action.DROP_SUPERSEDED:
                 self._release(self.keyring.expire(now))
+            case Action.PATH_SILENT:
+                if self.timers.path_flowed or self.timers.path_used_at - self.endpoint_heard > ANSWERED_WITHIN:
+                    self.timers.path_flowed = False
+                    self._shared.emit(PathSilent(self.public_key))
             case Action.DEFERRED_INITIATION:
                 self.initiator.deferred_expired(now)
             case Action.GIVE_UP_HANDSHAKE:
@@ -263,6 +324,10 @@ class Peer:
         if endpoint == self.endpoint:
             return
         self.endpoint = endpoint
+        self.endpoint_taken(now)
+
+    def endpoint_taken(self, now: float) -> None:
+        """There is an endpoint, or another one: a handshake may go there."""
         if self.has_session(now):
             return
         if self.ways.staged:

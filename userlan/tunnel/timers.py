@@ -2,9 +2,11 @@
 
     event                                starts                              stops
     data sent                            new handshake (15 s + jitter)
+    the same, by the endpoint in use     path silence (0.5 s, where asked for)
     data received                        keepalive (10 s)
     anything authenticated sent          persistent keepalive                keepalive
     anything authenticated received      persistent keepalive                new handshake
+    the same, by the endpoint in use                                         path silence
     initiation sent                      retransmission (5 s + jitter)
     session derived                      zero key material (540 s)
     session superseded                   superseded (180 s since it came about)
@@ -17,6 +19,7 @@ from enum import Enum, auto
 from math import inf
 
 from userlan.tunnel.constants import (
+    FLOW_PATIENCE,
     HANDSHAKE_ATTEMPTS,
     KEEPALIVE_TIMEOUT,
     NEW_HANDSHAKE_TIMEOUT,
@@ -36,13 +39,15 @@ class Action(Enum):
     PERSISTENT_KEEPALIVE = auto()
     DEFERRED_INITIATION = auto()
     DROP_SUPERSEDED = auto()
+    PATH_SILENT = auto()
 
 
 class Timers:
     """Deadlines in monotonic seconds, infinite while a timer does not run.
 
     `earliest` is never later than the first of them (it may be earlier: stopping a timer does not move it), so that the
-    data path need not search. `jitter` (seconds) is drawn anew by the peer for each handshake.
+    data path need not search. `jitter` (seconds) is drawn anew by the peer for each handshake. `patience`: seconds after data was sent
+    for which the endpoint in use may stay silent, infinite: nobody asks.
     """
 
     __slots__ = (
@@ -51,12 +56,16 @@ class Timers:
         "_deferred_initiation",
         "_keepalive",
         "_new_handshake",
+        "_path_silence",
         "_persistent_keepalive",
         "_retransmission",
         "_superseded",
         "_zero_key_material",
         "earliest",
         "jitter",
+        "path_flowed",
+        "path_used_at",
+        "patience",
         "persistent_interval",
     )
 
@@ -64,6 +73,10 @@ class Timers:
         self.earliest = inf
         self.jitter = 0.0
         self.persistent_interval = 0.0
+        self.patience = inf
+        self.path_used_at = -inf
+        self.path_flowed = False
+        self._path_silence = inf
         self._retransmission = inf
         self._keepalive = inf
         self._new_handshake = inf
@@ -84,6 +97,25 @@ class Timers:
             self._new_handshake = due = now + NEW_HANDSHAKE_TIMEOUT + self.jitter
             if due < self.earliest:
                 self.earliest = due
+
+    def path_used(self, now: float) -> None:
+        """Data left by the endpoint in use."""
+        self.path_used_at = now
+        if self._path_silence == inf:
+            self._path_silence = due = now + self.patience
+            if due < self.earliest:
+                self.earliest = due
+
+    def path_heard(self) -> None:
+        """Something authenticated came by the endpoint in use."""
+        self._path_silence = inf
+
+    def path_flows(self, now: float) -> None:
+        """It was much, as a flow brings it, and will be missed."""
+        self.path_flowed = True
+        self._path_silence = due = now + FLOW_PATIENCE * self.patience
+        if due < self.earliest:
+            self.earliest = due
 
     def data_received(self, now: float) -> None:
         if self._keepalive == inf:
@@ -152,7 +184,7 @@ class Timers:
     def stop(self) -> None:
         """No timer runs any more."""
         self._retransmission = self._keepalive = self._new_handshake = self._zero_key_material = inf
-        self._persistent_keepalive = self._deferred_initiation = self._superseded = self.earliest = inf
+        self._persistent_keepalive = self._deferred_initiation = self._superseded = self._path_silence = self.earliest = inf
 
     def expired(self, now: float) -> list[Action]:
         """What is due; each timer named stops. Ask `settle` when all of it is done."""
@@ -174,6 +206,9 @@ class Timers:
         if self._keepalive <= now:
             self._keepalive = inf
             actions.append(Action.SEND_KEEPALIVE)
+        if self._path_silence <= now:
+            self._path_silence = inf
+            actions.append(Action.PATH_SILENT)
         if self._persistent_keepalive <= now:
             self._persistent_keepalive = now + self.persistent_interval
             actions.append(Action.PERSISTENT_KEEPALIVE)
@@ -199,4 +234,5 @@ class Timers:
             self._persistent_keepalive,
             self._deferred_initiation,
             self._superseded,
+            self._path_silence,
         )

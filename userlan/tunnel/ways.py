@@ -36,7 +36,7 @@ from userlan.tunnel.flows import BULK_RATE, BulkFlows, FlowQueues
 from userlan.tunnel.outgoing import Staged
 from userlan.tunnel.session import padding
 from userlan.tunnel.shared import Shared
-from userlan.wire.endpoint import TCP, UDP, Endpoint
+from userlan.wire.endpoint import RELAY, RELAY_HEADER, TCP, UDP, Endpoint
 from userlan.wire.errors import WireError
 from userlan.wire.superpacket import SuperPacket, cut
 
@@ -191,12 +191,15 @@ class Ways:
         if segment > MAX_DATAGRAM:
             shared.counters["oversized"] += 1
             return True
-        most = max(1, min(BURST_BYTES // segment, BURST_SEGMENTS))
+        header = RELAY_HEADER if endpoint is not None and endpoint.transport == RELAY else 0
+        most = max(1, min(BURST_BYTES // (segment + header), BURST_SEGMENTS))
         for start in range(0, len(packets), most):
             sealed = session.seal(packets if len(packets) <= most else packets[start : start + most], shared.mtu)
             peer.put(sealed, segment, endpoint, now)
         peer.timers.data_sent(now)
-        if first > LARGE_PACKET and now >= self._large_told and endpoint is not None and endpoint.transport == UDP:
+        if endpoint is peer.endpoint:
+            peer.timers.path_used(now)
+        if first > LARGE_PACKET and now >= self._large_told and endpoint is not None and endpoint.transport != TCP:
             self._large_told = now + LARGE_INTERVAL
             shared.emit(LargeSent(peer.public_key))
         if session.renew_on_send(now):
@@ -214,12 +217,19 @@ class Ways:
     def probe(self, packet: SuperPacket, now: float) -> None:
         """Send a packet by itself in one datagram that nobody may fragment; dropped without a session, or by TCP."""
         session, endpoint = self._peer.keyring.current, self._peer.endpoint
-        if session is None or endpoint is None or endpoint.transport != UDP or not session.can_send(now):
+        if session is None or endpoint is None or endpoint.transport == TCP or not session.can_send(now):
             return
         data = session.seal([cut(packet, False)[0]], self._shared.mtu)
-        if len(data) <= BURST_BYTES:
+        if len(data) + (RELAY_HEADER if endpoint.transport == RELAY else 0) <= BURST_BYTES:
             self._shared.outgoing.add(data, len(data), endpoint, True)
             self._peer.tx_bytes += len(data)
+
+    def send_by(self, packet: SuperPacket, endpoint: Endpoint, now: float) -> None:
+        """Send a small packet by a certain way, before all that waits; dropped without a session."""
+        session = self._peer.keyring.current
+        if session is not None and session.can_send(now):
+            data = session.seal([cut(packet, False)[0]], self._shared.mtu)
+            self._peer.put(data, len(data), endpoint, now)
 
     # --- ways come and go
 
@@ -240,4 +250,5 @@ class Ways:
 
 
 def _held(way: Endpoint | None, held: dict[Endpoint | str, float]) -> bool:
-    return bool(held) and way is not None and (UDP if way.transport == UDP else way) in held
+    """A relay's way is full where its endpoint is, or UDP as a whole."""
+    return bool(held) and way is not None and (way in held or (way.transport != TCP and UDP in held))

@@ -13,6 +13,8 @@ TCP: Final = "tcp"
 """The same datagrams, length-prefixed over a TCP connection with that remote address (where UDP cannot pass)."""
 RELAY: Final = "relay"
 """The same datagrams, each behind a channel's header, by way of the relay with that address (``userlan.relay``)."""
+RELAY_HEADER: Final = 12
+"""Octets of a channel's header: the datagram's type and the channel (``userlan.relay``)."""
 
 
 class Endpoint(NamedTuple):

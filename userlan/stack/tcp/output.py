@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 FIN, SYN, RST, PSH, ACK = Flags.FIN, Flags.SYN, Flags.RST, Flags.PSH, Flags.ACK
 ECE, CWR = Flags.ECE, Flags.CWR
 
+INTERRUPTED = 30.0
+"""Seconds since a connection heard its peer for which it may have been in the middle of something when the path died."""
+
 SACK_BLOCKS = 4
 SACK_BLOCKS_WITH_TIMESTAMPS = 3
 """RFC 2018 3."""
@@ -251,6 +254,21 @@ def tick(connection: Connection, now: float) -> None:
         _keepalive_timer(connection, now)
     if connection.linger_at <= now:
         connection.end(None)
+
+
+def restored(connection: Connection, now: float) -> None:
+    """There is a path again, as the owner knows. What waits for a timer that was backed off leaves now, and the back-off ends (RFC 6069 4,
+    which has only an ICMP error to go by, and so takes back one step); and the peer, whose ACKs of ours may have been lost, hears one."""
+    sender, idle = connection.sender, connection.config.keepalive_idle
+    if connection.time_wait is not None or connection.state is State.CLOSED:
+        return
+    if sender.rtt.backoffs and sender.timer_at > now:
+        sender.rtt.progress()
+        sender.timer_at = now
+    heard_at = connection.keepalive_at - idle if idle is not None else now
+    if connection.state not in HANDSHAKE and now - heard_at < INTERRUPTED:
+        connection.receiver.ack_now = True
+    connection.touch()
 
 
 def restart_keepalive(connection: Connection, now: float) -> None:
