@@ -15,7 +15,7 @@ from userlan.wire.endpoint import RELAY, RELAY_HEADER, TCP, Endpoint
 HERE, THERE, ELSEWHERE = endpoint(1), Endpoint(RELAY, "203.0.113.7", 41414, 3), endpoint(9)
 """Where A is, another way to it, and where it never was."""
 
-E = TypeVar("E")
+E = TypeVar("E", PathSilent, Roamed, SessionEstablished, WayHeard)
 
 
 def peer_of(side: Side, other: Side) -> Peer:
@@ -26,7 +26,7 @@ def peer_of(side: Side, other: Side) -> Peer:
 
 def events(side: Side, kind: type[E]) -> list[E]:
     side.collect()
-    found = [event for event in side.events if isinstance(event, kind)]
+    found: list[E] = [event for event in side.events if isinstance(event, kind)]
     side.events.clear()
     return found
 
