@@ -37,6 +37,11 @@ def userlan(*arguments: str, state: Path) -> subprocess.CompletedProcess[str]:
         (("create", "home", "--password-file", "/nowhere"), 1, "/nowhere"),
         (("up", "--listen", "nonsense"), 2, "nonsense"),
         (("up", "--mediator", "http://x"), 1, "userlan://"),
+        (("relay",), 2, "--mediator"),
+        (("relay", "--mediator", "http://x"), 1, "userlan://"),
+        (("relay", "--mediator", f"userlan://h:1/{'A' * 43}", "--listen", "nonsense"), 2, "nonsense"),
+        (("relay", "--mediator", f"userlan://h:1/{'A' * 43}", "--region", "x" * 41), 2, "40"),
+        (("mediator", "--relay-key", "x"), 2, "--relay-key"),
     ],
 )
 def test_each_mistake_is_one_clear_line(tmp_path: Path, arguments: tuple[str, ...], status: int, part: str) -> None:
@@ -62,6 +67,7 @@ def test_paths_in_words() -> None:
     assert path_text(peer()) == "direct udp 203.0.113.9:41414"
     assert path_text(peer(path="lan")) == "direct udp 203.0.113.9:41414 (lan)"
     assert path_text(peer(path="tcp")) == "direct tcp 203.0.113.9:41414"
+    assert path_text(peer(state="relayed", path="relay", relay="fra1")) == "relay fra1"
     assert path_text(peer(state="connecting")) == "connecting"
     assert path_text(peer(state="offline")) == "offline"
     assert path_text(peer(state="offline", last_seen=time.time() - 180)) == "offline, last seen 3 min ago"

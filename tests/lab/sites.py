@@ -74,7 +74,7 @@ class World:
         host = self.lab.namespace(name)
         hosts = [address if "." in address else f"{address}/64" for address in addresses]
         wire = self._wire(host, "eth0", hosts, half=None if one_way is None else one_way - self.half)
-        lines = [f"addr add {address}/{32 if '.' in address else 128} dev eth0" for address in addresses]
+        lines = [f"addr add {address}/32 dev eth0" if '.' in address else f"addr add {address}/128 dev eth0 nodad" for address in addresses]
         set_up(host, [*lines, *upstream("eth0", any(":" in address for address in addresses))])
         return Site(name, None, (host,), None, wire, tuple(addresses))
 

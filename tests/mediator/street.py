@@ -176,3 +176,16 @@ class Street:
             self._deliver(resident, lambda: self.core.outcome(resident.key, outcome, self.now))
 
 
+def cone(number: int) -> Router:
+    """A home's router that keeps ports."""
+    return Router(f"198.18.1.{number}", CONE)
+
+
+def incremental(number: int = 1) -> Router:
+    """A router that counts its mappings."""
+    return Router(f"198.18.2.{number}", INCREMENTAL)
+
+
+def last(resident: Resident) -> Introduce:
+    """What it was told last."""
+    return resident.told[-1][1]

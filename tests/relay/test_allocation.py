@@ -9,6 +9,7 @@ from userlan.control import grants
 from userlan.relay import datagrams
 from userlan.relay.allocation import AMPLIFICATION, HELD_FOR, IDLE, Limits
 from userlan.relay.datagrams import BIND_SIZE, BOUND_SIZE
+from userlan.traversal.kinds import RELAY_BIND
 from userlan.wire.endpoint import TCP, Endpoint
 
 VICTIM = Endpoint("udp", "203.0.113.9", 9)
@@ -46,7 +47,7 @@ def test_a_bind_that_was_changed_anywhere_meets_silence(octet: int) -> None:
     assert len(scene.allocations) == 0
 
 
-@pytest.mark.parametrize("datagram", [b"", datagrams.RELAY_BIND, bytes(112), datagrams.RELAY_BIND + bytes(108), bytes(65535)])
+@pytest.mark.parametrize("datagram", [b"", RELAY_BIND, bytes(112), RELAY_BIND + bytes(108), bytes(65535)])
 def test_rubbish_meets_silence(datagram: bytes) -> None:
     scene = Scene()
     assert scene.take(datagram, VICTIM) is None

@@ -45,7 +45,7 @@ def test_a_buffer_of_two_channels_is_split_into_runs() -> None:
 
 def test_a_bind_among_data_of_its_size_is_given_back() -> None:
     scene = Scene()
-    anna, ben = pair(scene)
+    anna, _ = pair(scene)
     bind = anna.datagram()
     data = anna.header + bytes(len(bind) - HEADER_SIZE)
     assert scene.forwarding.receive(data + bind + data, len(bind), anna.endpoint, scene.now) == [bind]

@@ -1,4 +1,4 @@
-"""``userlan demo``: a mediator and three nodes as real processes on this machine, and the main job done before your eyes.
+"""``userlan demo``: a mediator, a relay and three nodes as real processes on this machine, and the main job done before your eyes.
 
 Everything lives in a temporary folder and on loopback; nothing is left behind.
 """
@@ -83,7 +83,7 @@ class QuietHandler(http.server.SimpleHTTPRequestHandler):
 @click.command()
 @click.option("--once", is_flag=True, help="End after the proof, with exit status 0.")
 def demo(once: bool) -> None:
-    """A mediator and three nodes on this machine: who sees whom, a ping, and a file through the proxy."""
+    """A mediator, a relay and three nodes on this machine: who sees whom, a ping, and a file through the proxy."""
     with ExitStack() as stack:
         folder = Path(tempfile.mkdtemp(prefix="userlan-demo-"))
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
@@ -99,11 +99,14 @@ def demo(once: bool) -> None:
 
 
 def _start(folder: Path, stack: ExitStack) -> dict[str, Process]:
-    click.echo("1. A mediator and three nodes, each a process of its own")
+    click.echo("1. A mediator, a relay and three nodes, each a process of its own")
     mediator = Process(folder / "mediator", "mediator", "--listen", "127.0.0.1:0")
     stack.callback(mediator.stop)
     url = mediator.wait_for("userlan://")
     click.echo(f"   $ userlan mediator            {url[:48]}…")
+    relay = Process(folder / "relay", "relay", "--mediator", url, "--listen", "127.0.0.1:0")
+    stack.callback(relay.stop)
+    click.echo(f"   $ userlan relay               {relay.wait_for('relay')[:48]}…")
     nodes: dict[str, Process] = {}
     for name in NAMES:
         config = folder / f"{name}.yaml"

@@ -5,7 +5,7 @@ Theory of operation
 
 Every control conversation is an ordinary TCP connection *on the virtual LAN*, to virtual port :data:`~userlan.control.
 messages.CONTROL_PORT`.  The tunnel has already authenticated and encrypted it: the sender of a message is the key of
-the tunnel from which it came, so no message carries its sender, and nothing here does cryptography.
+the tunnel from which it came, so no message carries its sender, and nothing here does cryptography but the seals of ``grants``.
 
 ::
 
@@ -36,6 +36,20 @@ Conversations::
      |   pushed at any time
      |<----------------------------------|
      |   Ping / Pong, both ways; Bye before a clean end
+
+    relay                             mediator                          node
+     | Hello(kind relay)               |                                 |
+     |-------------------------------->|                                 |
+     |              Welcome, PoolKey   |                                 |
+     |<--------------------------------|                                 |
+     | Serve(endpoints, load)          | RelayPool                       |
+     |-------------------------------->|-------------------------------->|
+     |                                 |             RelayDelays         |
+     |                                 |<--------------------------------|
+     |                                 | Introduce(relays), RelayOffers  |
+     |                                 |-------------------------------->|
+
+``grants`` says what a relay's offer holds, ``mediation`` is the client's side of the first two conversations.
 
 Every request carries a number that its sender chose (never 0) and ends in exactly one ``Done`` or ``Refused`` with
 that number; what the request changed (``NetworkState``, ``MemberGone`` …) is sent before its ``Done``.

@@ -44,6 +44,10 @@ ATTESTATION_SIZE = 32
 ARGON2_MEMORY = 32 * 1024 * 1024
 #: Passes over that memory: 24 over 32 MiB write as much as MODERATE's 3 over 256 MiB. About 0.3 s, once a join.
 ARGON2_PASSES = 24
+#: Octets of a network's mark and of a member's tag in an announcement on the local network: what is wrongly taken for a member's costs
+#: a handshake that fails, and 96 bits together are not hit by chance.
+MARK_SIZE = 4
+TAG_SIZE = 8
 #: Greatest length of a password, characters: bounds the normalisation of whatever is piped in.
 MAX_PASSWORD = 1024
 
@@ -54,6 +58,7 @@ PERSON_PRESHARED = b"ul preshared key"
 PERSON_ATTESTATION = b"ul attestation"
 PERSON_OWNER = b"ul owner signing"
 PERSON_MEMBERSHIP = b"ul membership"
+PERSON_NEIGHBOUR = b"ul neighbour"
 #: First field of what an admission signature covers; the signing key serves nothing else.
 ADMISSION_CONTEXT = b"userlan admission 1"
 
@@ -120,6 +125,14 @@ class NetworkSecret:
     def verify_membership(self, proof: bytes, prover: bytes, verifier: bytes) -> bool:
         """Whether ``prove_membership`` made the proof."""
         return hmac.compare_digest(proof, self.prove_membership(prover, verifier))
+
+    def neighbour_mark(self, salt: bytes) -> bytes:
+        """MARK_SIZE octets by which members know, in what a neighbour announces under a ``salt``, that it is of this network."""
+        return _digest(PERSON_NEIGHBOUR, MARK_SIZE, fields(salt), key=self._value)
+
+    def neighbour_tag(self, salt: bytes, key: bytes) -> bytes:
+        """TAG_SIZE octets by which they know which member it is."""
+        return _digest(PERSON_NEIGHBOUR, TAG_SIZE, fields(salt, key), key=self._value)
 
     def attest_owner(self, network: str, owner_key: bytes, owner_signing_public: bytes) -> bytes:
         """32 octets by which members know the owner's signing key from one that the mediator made up."""

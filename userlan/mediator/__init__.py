@@ -37,6 +37,9 @@ An introduction, for each pair that is due::
              SiteLocks ◀──┘   └─ sightings of the vantage (of fresh sockets) ──▶ Background
              one prediction at a time behind one counting NAT
 
+A relay greets likewise (``Hello.kind``) and gets no account, no address and no network: a key to its grants (``PoolKey``), and a place in
+the pool of which nodes are told. Each pair that is introduced is offered the best three for it (``relays``, ``relay_ranking``).
+
 A key has one live session: a newer connection takes the place of the older. Members are told that a node is offline
 when its session ended, at once.
 
@@ -47,10 +50,11 @@ join, prove, leave, nick, lock, evict), ``accounts`` (who is online, names, addr
 ``relay_ranking``, ``limits``, ``directory`` and ``schema`` (the database, the only ones to import SQLAlchemy),
 ``records`` (its values and interface), ``effects`` and ``events``.
 
-Timers: greeting 10 s; pings at 0, 0.25, 0.6 s and every 10 s; silence 25 s; challenge 30 s; a link's first measurement
-and a member's first word on its NAT 0.6 s; a measurement of ports two round trips and 0.3 s, at most 1.5 s; a lock 8 s,
-1 s where somebody does not answer; one pair at most once in 2 s; after a failed punch 30 s, then twice as long each
-time up to 32 min; last-seen times written 2 s after a logout and else every 60 s; a tunnel without a session 30 s.
+Timers: grants 7 days, renewed 2 days before; a change of the pool told after 1 s; greeting 10 s; pings at 0, 0.25,
+0.6 s and every 10 s; silence 25 s; challenge 30 s; a link's first measurement and a member's first word on its NAT
+0.6 s; a measurement of ports two round trips and 0.3 s, at most 1.5 s; a lock 8 s, 1 s where somebody does not
+answer; one pair at most once in 2 s; after a failed punch 30 s, then twice as long each time up to 32 min; last-seen
+times written 2 s after a logout and else every 60 s; a tunnel without a session 30 s.
 
 Limits are in ``limits``, ``pair_queue``, ``site_locks``, ``negotiations``, ``experience`` and ``presence``, each with
 the abuse that it stops: sessions 20,000 of which strangers 2,000; 20 messages a second a session; 200 introductions a

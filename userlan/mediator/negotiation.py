@@ -9,6 +9,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from userlan.control.meeting import Introduce, Measure
+from userlan.control.messages import Candidate
 from userlan.mediator.backoff import Pair
 from userlan.mediator.experience import KindPair, kinds
 from userlan.mediator.member import Member
@@ -17,6 +18,7 @@ from userlan.mediator.site_locks import Need
 from userlan.traversal.nat import UNKNOWN, NatBehaviour, Policy
 from userlan.traversal.plans import Sighting, Verdict
 from userlan.traversal.step import Plan
+from userlan.wire.endpoint import TCP
 
 #: New mappings up to which a plan costs little, and does not disturb a neighbour's prediction for longer than a moment.
 FEW = 8
@@ -105,8 +107,9 @@ class Negotiation:
         """The locks without which somebody's prediction would go wrong."""
         needs: dict[bytes, Need] = {}
         for number, member in enumerate(self.members):
-            moves = sequential(self.policy(number))
-            alone = moves and (self.sockets[number] > 0 or mappings(self.plans[number]) > FEW)
+            policy = self.policy(number)
+            moves, many = sequential(policy), self.sockets[number] > 0 or mappings(self.plans[number]) > FEW
+            alone = many and (moves or scarce(policy))
             if alone or (moves and member.site not in needs):
                 needs[member.site] = Need(member.site, member.key, shared=not alone)
         return tuple(needs.values())
@@ -152,9 +155,20 @@ def sequential(policy: Policy) -> bool:
     return dependent and policy.allocation in ("incremental", "unknown")
 
 
+def scarce(policy: Policy) -> bool:
+    """Whether all behind the address share a block of some hundred ports, which two searches at once would use up."""
+    return policy.allocation == "chunked"
+
+
 def mappings(plan: Plan) -> int:
     """New mappings that a plan opens in a NAT whose mapping depends on the destination, at most."""
     return sum(step.count * (1 if step.spread else max(1, step.sockets)) for step in plan.steps)
+
+
+def targets(plan: Plan) -> tuple[Candidate, ...]:
+    """The peer's host as a candidate, where a plan's steps go to it by TCP: at the ports that are seen there nothing listens, so that they
+    are named only together with a plan. A node sends to no host that is not named."""
+    return tuple(Candidate(step.host, step.first, TCP, "observed") for step in plan.steps[:1] if step.transport == TCP)
 
 
 def permitted(plan: Plan, host: str) -> Plan:

@@ -44,6 +44,7 @@ from userlan.mediator.negotiation import (
     circumstances,
     mappings,
     permitted,
+    targets,
 )
 from userlan.mediator.reach import named, site
 from userlan.mediator.site_locks import MAX_HOLD, SiteLocks
@@ -343,7 +344,7 @@ class Negotiations:
         messages = []
         for number, member in enumerate(negotiation.members):
             peer = negotiation.members[1 - number]
-            candidates = () if bare else named(peer.sight, member.sight)
+            candidates = () if bare else (*named(peer.sight, member.sight), *targets(plans[number]))
             first = number == 0
             message = Introduce(peer.key, candidates, delays[number], token, plans[number], offers[number], first)
             messages.append(Introduction(member.key, message))

@@ -85,5 +85,5 @@ def _better(new: float, old: float) -> bool:
 def _score(relay: Known, pair: bytes) -> float:
     """Rendezvous hashing with weights: the least is chosen (-ln(u) / weight is exponential with that rate)."""
     draw = int.from_bytes(blake2s(pair + relay.key, digest_size=8).digest(), "big")
-    free = 1.0 - min(int(relay.load * LOAD_STEPS), LOAD_STEPS) / LOAD_STEPS
+    free = 0.0 if relay.load >= OVERLOADED else 1.0 - int(relay.load * LOAD_STEPS) / LOAD_STEPS
     return -log((draw + 1) / (2**64 + 1)) / max(LEAST_WEIGHT, free)

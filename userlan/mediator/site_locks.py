@@ -3,7 +3,9 @@
 Whoever predicts the next port of an incremental NAT is wrong as soon as a neighbour opens a mapping meanwhile, and two
 negotiations behind the same NAT are certain to do that to each other. So a negotiation takes the lock of each public
 address whose ports it predicts, from the measurement until its end. Those that predict nothing there but open a few
-mappings share the lock, for the moment in which they do so: any number of them at once, but none during a prediction.
+mappings share the lock, for the moment in which they do so: any number of them at once, but none during a prediction. Where a
+carrier gives a household a block of some hundred ports, two searches with many sockets each would use it up: those too
+have the address for themselves.
 
 A negotiation that needs two takes both at once or none, when its ticket is the first in the queues of both. All tickets
 have one order, so the first of all is first wherever it waits: nothing waits in a circle. Whoever holds a lock for

@@ -24,10 +24,13 @@ Parts
 ``peers``       one pair's state: introduction, liveness by echo, latency
 ``peer_table``  all of them; budget for each target address
 ``bulk``        a TCP connection beside UDP, for bulk alone
+``reachability``  the own NAT: when it is measured, whom it is told; ``nat_report`` for people
+``sockets``     the numbers of sockets beside the main one
 ``introducer``  members introduce members, where no mediator is there
 ``gossip``      what members tell each other: evictions, proofs, the ciphers that they take
 ``keyring``     secrets of networks, pre-shared keys, who proved to know them
 ``lookup``      who is who, for bridges and embedding programs
+``relays``      the pools of relays, the pairs' bindings (``userlan.relay.client``); ``relay_delays``: how far each relay is
 ``memory``      what survives a restart
 ``status``      the snapshot for people and programs
 ``config``      the configuration file

@@ -40,6 +40,7 @@ from userlan.node.lookup import Lookup
 from userlan.node.mediators import Mediators
 from userlan.node.membership import Membership
 from userlan.node.memory import Memory
+from userlan.node.neighbours import Neighbours
 from userlan.node.peer_table import PeerTable
 from userlan.node.punching import Punching
 from userlan.node.reachability import Reachability
@@ -127,10 +128,12 @@ class Node:
             self.encounters,
         )  # fmt: skip
         self._agent = agent
+        self._keepalive = keepalive
         self._candidates: tuple[Candidate, ...] = ()
         self._mapped: tuple[Candidate, ...] = ()
         self.port_mapping: PortMapping = ""
         """By which protocol a router maps this node's port; empty: none does."""
+        self.neighbours = Neighbours(self.key, self.roster, self.keyring, entropy)
         self.pending: list[NodeEvent | Event] = []
         self.conductor = Conductor(self)
         self._now = now
@@ -261,6 +264,7 @@ class Node:
         self.peers.tick(now)
         self.gossip.tick(now)
         self.reachability.tick(now)
+        self.peers.keep_alive(self.reachability.keepalive(self._keepalive))
         self.encounters.tick(now)
         self.punching.tick(now)
         self.membership.tick(now)
@@ -340,6 +344,11 @@ class Node:
             self._mapped = mapped
             self._offer(now)
             self.introducer.tell_all(now)
+
+    def neighbour_found(self, key: bytes, endpoints: Iterable[Endpoint], now: float) -> None:
+        """A member was recognised on the own link (``neighbours``): it is tried there, with no mediator's help."""
+        self.peers.neighbour(key, endpoints, now)
+        self._carry_on(now)
 
     @property
     def _offered(self) -> tuple[Candidate, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from userlan.control.meeting import Introduce
 from userlan.lan.addresses import key_text
@@ -17,9 +17,9 @@ from userlan.node.path_echoes import PathEchoes
 from userlan.node.paths import PathAsked, PathChosen, PathEffect, PathsKnown, RelaysDoubted
 from userlan.node.peers import EchoDue, InitiateDue, MeetDue, PeerEffect, PeerLink, PeerState, ProbeDue, path_of
 from userlan.stack.host import Host
-from userlan.traversal.candidates import TargetBudget, select
+from userlan.traversal.candidates import TargetBudget, is_private, select
 from userlan.tunnel.device import Device
-from userlan.wire.endpoint import RELAY, Endpoint, unmapped
+from userlan.wire.endpoint import RELAY, TCP, UDP, Endpoint, unmapped
 from userlan.wire.superpacket import SuperPacket
 
 ECHO_IDENTIFIER = 0x756C
@@ -63,6 +63,13 @@ class PeerTable:
         self._shown: dict[bytes, tuple[str, str]] = {}
         self._due: list[tuple[float, bytes]] = []
         self._due_at: dict[bytes, float] = {}
+
+    def keep_alive(self, interval: float) -> None:
+        """Seconds of silence after which peers are asked, from now on."""
+        if interval != self._keepalive:
+            self._keepalive = interval
+            for link in self.links.values():
+                link.liveness.keep(interval)
 
     # --- what happens ------------------------------------------------------------------------------------------------
 
@@ -112,7 +119,19 @@ class PeerTable:
         usable = select(endpoints, observed, peer_observed, self.own_endpoints)
         link.introduce(usable, message.delay, now, message.first, punched=True)
         self._settle(link, now)
-        return tuple(dict.fromkeys((*usable, *link.cached)))
+        return tuple(dict.fromkeys((*usable, *(one for one in link.cached if one.transport in (UDP, TCP) and not one.via))))
+
+    def neighbour(self, key: bytes, endpoints: Iterable[Endpoint], now: float) -> None:
+        """A peer was seen on the own link; one that is reached just there is left alone. Private addresses only."""
+        link, peer = self.links.get(key), self._device.peer(key)
+        here = [one for one in endpoints if is_private(one.host) and not is_loopback(one.host)]
+        usable = select(here, None, None, self.own_endpoints)
+        if link is None or not usable:
+            return
+        if link.state is PeerState.DIRECT and peer is not None and peer.endpoint in usable:
+            return
+        link.nearby(usable, now)
+        self._tick(link, now)
 
     # --- paths -------------------------------------------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ from typing import NamedTuple
 from userlan.node.liveness import ECHO_INTERVAL, ECHO_RETRY, LEAST_ASKED, Liveness
 from userlan.node.paths import PathSet
 from userlan.traversal.attempt import Attempt
-from userlan.traversal.candidates import is_private
+from userlan.traversal.candidates import MAX_CANDIDATES, is_private
 from userlan.traversal.path_mtu import BASE, PathMtuSearch
 from userlan.wire.endpoint import RELAY, TCP, UDP, Endpoint
 
@@ -154,6 +154,13 @@ class PeerLink:
         self.first = first
         self.online = True
         self._start(now, delay, punched)
+
+    def nearby(self, endpoints: Sequence[Endpoint], now: float) -> None:
+        """The peer was seen on the own link: it is tried there, beside what is known already, whatever path is in use."""
+        self.candidates = tuple(dict.fromkeys((*endpoints, *self.candidates)))[:MAX_CANDIDATES]
+        self._start(now, 0.0)
+        if self.state is PeerState.OFFLINE:
+            self.state = PeerState.CONNECTING
 
     def relay_bound(self, endpoint: Endpoint, has_session: bool, now: float) -> None:
         """A relay carries packets to the peer, if that is there, too: the tunnel starts by it at once."""

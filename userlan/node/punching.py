@@ -119,8 +119,10 @@ class Punching:
         fresh = self._measuring.taken(message.token)
         plan = self._permitted(message, usable)
         new = self._sockets.take(sockets_of(plan)) if sockets_of(plan) else ()
+        unheard = {(one.host, one.port) for one in message.candidates if one.transport == TCP and one.kind == "observed"}
+        candidates = [one for one in usable if one.transport != TCP or one[1:3] not in unheard]     # nothing listens there: for steps only
         punch = Punch(
-            message.peer, message.token, int(self._public_key > message.peer), usable, plan,
+            message.peer, message.token, int(self._public_key > message.peer), candidates, plan,
             now=now, entropy=self._entropy, delay=message.delay, fresh=fresh, new=new,
         )  # fmt: skip
         self._punches[punch.key.attempt] = punch

@@ -36,8 +36,9 @@ Who may do what:
 Files: ``datagrams`` (the wire), ``allocation`` (channels, ends, cookies), ``quota``, ``forwarding`` (the fast path), ``core`` (the relay as
 the driver feeds it), ``client`` and ``binding`` (the node's side), ``events``.
 
-Timers: an end is absent 90 s after its last BIND; a small datagram waits 2 s for the other end. Client: BIND repeated after 0.25, 0.6, 1.2,
-2.0 and 3.0 s, framed TCP beside UDP from 1 s on; keepalive 15 s, adapted to the NAT's mapping; probes every 0.25 s after 0.5 s of silence.
+Timers: an end is absent 90 s after its last BIND; a small datagram waits 2 s for the other end. Client: BIND repeated after 0.25, 0.6, 1.0,
+1.5, 2.2 and 3.0 s, framed TCP beside UDP from 1 s on; keepalive 15 s, adapted to the NAT's mapping; probes every 0.25 s after 0.5 s of
+silence.
 
 Limits: 20,000 channels, 1,024 of one client; 50 BINDs a second from one source address; 200 Mbit/s a client, 0.25 s of it at once.
 """

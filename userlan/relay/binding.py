@@ -25,7 +25,7 @@ from userlan.relay.datagrams import NO_COOKIE, Bind, Bound
 from userlan.tunnel.endpoint import Burst
 from userlan.wire.endpoint import RELAY, TCP, UDP, Endpoint
 
-BIND_OFFSETS = (0.0, 0.25, 0.6, 1.2, 2.0, 3.0)
+BIND_OFFSETS = (0.0, 0.25, 0.6, 1.0, 1.5, 2.2, 3.0)
 """Seconds after the start at which a BIND leaves."""
 STREAM_FROM = 1.0
 """Seconds after which framed TCP is tried beside UDP, as with a mediator."""
@@ -70,13 +70,23 @@ class BindingState(enum.Enum):
 class Binding:
     """One pair's channel at one relay. ``number``: what ``via`` of its endpoint is. ``heard``: when the other end's data came last."""
 
-    def __init__(self, peer: bytes, number: int, role: int, offer: RelayOffer, wall_offset: float, blocked: Callable[[], bool]) -> None:
-        """``blocked``: whether UDP is known to be of no use here."""
+    def __init__(
+        self,
+        peer: bytes,
+        number: int,
+        role: int,
+        offer: RelayOffer,
+        wall_offset: float,
+        blocked: Callable[[], bool],
+        outgoing: list[Burst],
+    ) -> None:
+        """``blocked``: whether UDP is known to be of no use here; ``outgoing``: where BINDs are put."""
         self.peer = peer
         self.number = number
         self.offer = offer
         self.state = BindingState.RESTING
         self.header = datagrams.data_header(offer.channel)
+        self._places = _places(offer)
         self.address: Endpoint | None = None
         """Where the relay is reached, and what comes for this channel must come from."""
         self.rtt: float | None = None
@@ -100,7 +110,7 @@ class Binding:
         self._alive = float("-inf")
         self._unanswered = 0
         self._udp_at = float("inf")
-        self._outgoing: list[Burst] = []
+        self._outgoing = outgoing
 
     @property
     def endpoint(self) -> Endpoint:
@@ -118,6 +128,7 @@ class Binding:
         """The mediator has sent a younger grant, or other addresses, for the same relay."""
         self.offer = offer
         self.header = datagrams.data_header(offer.channel)
+        self._places = _places(offer)
 
     # --- what happens ------------------------------------------------------------------------------------------------
 
@@ -131,7 +142,6 @@ class Binding:
         self.state = BindingState.RESTING
         self.present = False
         self.address = None
-        self._outgoing.clear()
 
     def network_changed(self, now: float) -> None:
         """This computer is elsewhere: say so by a BIND from there, at once."""
@@ -151,8 +161,8 @@ class Binding:
         self._used = max(now, self._alive + 1e-9)
 
     def received(self, source: Endpoint, now: float) -> bool:
-        """Data came for its channel from ``source``; whether that is where the relay is."""
-        if source != self.address or self.state is BindingState.RESTING:
+        """Data came for its channel from ``source``; whether that is where the relay is (by whichever of its addresses)."""
+        if (source != self.address and source not in self._places) or self.state is BindingState.RESTING:
             return False
         self._alive = self.heard = now
         self._unanswered = 0
@@ -172,6 +182,8 @@ class Binding:
         if bound.status != datagrams.BOUND:
             self._lose(now, "its grant is over" if bound.status == datagrams.EXPIRED else "it is full")
             return False
+        if self.state is BindingState.BOUND and source != self.address and not self._better(source):
+            return None     # another of the relay's addresses answered first; the next BIND there settles it
         self._adapt(bound)
         self._sent = {counter: at for counter, at in self._sent.items() if counter > bound.counter}
         sample = max(0.0, now - sent)
@@ -179,8 +191,6 @@ class Binding:
         self._alive, self._unanswered, self._failures = now, 0, 0
         self.present = bool(bound.flags & datagrams.PRESENT) or now - self.heard < IN_USE
         came = self.state is not BindingState.BOUND
-        if not came and self.address is not None and self.address.transport == UDP and source.transport == TCP:
-            return None     # UDP was first; the answer by TCP came late
         self.state, self.address, self._cookie = BindingState.BOUND, source, bound.cookie
         self._udp_at = now + UDP_RETRY if source.transport == TCP else float("inf")
         self._next = now + self._pause
@@ -229,11 +239,6 @@ class Binding:
                 self._bind(endpoint, now)
         return False
 
-    def datagrams(self) -> list[Burst]:
-        """Drained."""
-        outgoing, self._outgoing = self._outgoing, []
-        return outgoing
-
     # --- inside ------------------------------------------------------------------------------------------------------
 
     def _in_use(self, now: float) -> bool:
@@ -264,7 +269,7 @@ class Binding:
     def _reach(self, now: float) -> bool:
         while self._step < len(BIND_OFFSETS) and now >= self._since + BIND_OFFSETS[self._step]:
             self._step += 1
-            endpoints = self._endpoints(UDP)
+            endpoints = self._endpoints(UDP, every=self._step > 1)
             if self._blocked() or not endpoints or now >= self._since + STREAM_FROM:
                 endpoints += self._endpoints(TCP)
             for endpoint in endpoints:
@@ -297,8 +302,13 @@ class Binding:
                 self._pause = min(KEEPALIVE_MOST, self._pause * 1.25)
                 self._survived = 0
 
-    def _endpoints(self, transport: str) -> tuple[Endpoint, ...]:
-        return tuple(Endpoint(one.transport, one.host, one.port) for one in self.offer.relay.endpoints if one.transport == transport)[:4]
+    def _better(self, source: Endpoint) -> bool:
+        return self.address is not None and self.address.transport == TCP and source.transport == UDP
+
+    def _endpoints(self, transport: str, every: bool = True) -> tuple[Endpoint, ...]:
+        """The relay's, four at most; or (not ``every``) the first of each family."""
+        found = [one for one in self._places if one.transport == transport]
+        return tuple(found[:4] if every else {":" in one.host: one for one in reversed(found)}.values())
 
     def _bind(self, endpoint: Endpoint, now: float) -> None:
         if len(self.offer.grant) != GRANT_SIZE:
@@ -310,3 +320,7 @@ class Binding:
         cookie = self._cookie if endpoint == self.address else NO_COOKIE
         data = datagrams.encode_bind(Bind(self._counter, self.offer.grant, self._role, cookie), self.offer.secret)
         self._outgoing.append(Burst(data, len(data), endpoint))
+
+
+def _places(offer: RelayOffer) -> tuple[Endpoint, ...]:
+    return tuple(Endpoint(one.transport, one.host, one.port) for one in offer.relay.endpoints)

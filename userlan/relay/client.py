@@ -42,7 +42,10 @@ UNHEARD = 1.0
 BIND_RATE, BIND_BURST = 20.0, 60.0
 """BINDs a second, and at once, to one host: hundreds of pairs bind at one relay when a node starts. What is refused is sent again."""
 REST_AFTER = 60.0
-"""Seconds after ``rest`` for which bindings are kept: a path that has just become direct may yet fail."""
+"""Seconds after ``rest`` for which all bindings are kept: a path that has just become direct may yet fail. Then the best one stays."""
+MAX_RESTING = 64
+"""Peers at rest with a binding all the same, which is at hand when their path fails: five keepalives in two seconds. Of more peers, those
+at rest for longest have none, and bind again in one round trip."""
 
 
 class RelayBound(NamedTuple):
@@ -97,6 +100,10 @@ class RelayClient:
         self._next_number = 1
         self._budget = TargetBudget(BIND_RATE, BIND_BURST)
         self._events: list[ClientEvent] = []
+        self._resting: dict[bytes, None] = {}
+        """Peers at rest that still have a binding, the longest there first."""
+        self._outgoing: list[Burst] = []
+        """Shared by all bindings, so that it costs nothing to see that there is none."""
         self._udp_works: bool | None = None
         self._deadline: float | None = None
         self._stale = True
@@ -122,6 +129,7 @@ class RelayClient:
         held = self._peers.get(peer)
         if held is not None:
             held.rest_at = None
+            self._resting.pop(peer, None)
             self._stale = True
             self._keep(held, now)
 
@@ -133,14 +141,21 @@ class RelayClient:
         self._stale = True
 
     def rest(self, peer: bytes, now: float) -> None:
-        """A peer has a better path: its bindings end in a while, its offers stay."""
+        """A peer has a better path: its bindings end in a while but for the best one, and that where many are at rest. Offers stay."""
         held = self._peers.get(peer)
-        if held is not None and held.rest_at is None:
-            held.rest_at = now + REST_AFTER
-            self._stale = True
+        if held is None or peer in self._resting:
+            return
+        held.rest_at = now + REST_AFTER
+        self._resting[peer] = None
+        self._stale = True
+        if len(self._resting) > MAX_RESTING:
+            oldest = next(iter(self._resting))
+            del self._resting[oldest]
+            self._rest(self._peers[oldest].bindings)
 
     def forget(self, peer: bytes) -> None:
         """No member any more."""
+        self._resting.pop(peer, None)
         for binding in self._peers.pop(peer, _Peer()).bindings:
             self._drop(binding)
 
@@ -231,11 +246,11 @@ class RelayClient:
 
     def datagrams(self, now: float) -> list[Burst]:
         """BINDs that are due. Drained."""
-        if not self._stale:
+        if not self._outgoing:
             return []
-        bursts = [burst for binding in self._numbers.values() for burst in binding.datagrams()]
-        allowed = [burst for burst in bursts if self._budget.allow(burst.endpoint.host, now)]
-        self.counters["binds-over-budget"] += len(bursts) - len(allowed)
+        allowed = [burst for burst in self._outgoing if self._budget.allow(burst.endpoint.host, now)]
+        self.counters["binds-over-budget"] += len(self._outgoing) - len(allowed)
+        self._outgoing.clear()
         return allowed
 
     # --- what it knows -----------------------------------------------------------------------------------------------
@@ -290,8 +305,8 @@ class RelayClient:
         for peer in self._peers.values():
             if peer.rest_at is not None and now >= peer.rest_at:
                 peer.rest_at = None
-                for binding in peer.bindings:
-                    binding.rest()
+                bound = [binding for binding in peer.bindings if binding.state is BindingState.BOUND]
+                self._rest([binding for binding in peer.bindings if binding not in bound[:1]])
             elif peer.sending is not None and now >= peer.sending + UNHEARD and self._looks_further(peer):
                 for binding in peer.bindings:
                     binding.want(now)
@@ -329,7 +344,8 @@ class RelayClient:
 
     def _make(self, peer: bytes, offer: RelayOffer) -> Binding:
         number, self._next_number = self._next_number, self._next_number + 1
-        binding = Binding(peer, number, role_of(self._key, peer), offer, self._wall_offset, lambda: self._udp_works is False)
+        role = role_of(self._key, peer)
+        binding = Binding(peer, number, role, offer, self._wall_offset, lambda: self._udp_works is False, self._outgoing)
         self._numbers[number] = binding
         return binding
 
@@ -341,20 +357,26 @@ class RelayClient:
         if binding.state is BindingState.BOUND:
             self._events.append(RelayLost(binding.peer, binding.endpoint, "it is not offered any more"))
 
-    def _keep(self, peer: _Peer, now: float) -> None:
-        """Bind until ``KEPT`` are bound or under way, in the order of the list."""
+    def _keep(self, peer: _Peer, now: float, count: int = KEPT) -> None:
+        """Bind until ``count`` are bound or under way, in the order of the list."""
         alive = sum(binding.state in (BindingState.BOUND, BindingState.BINDING) for binding in peer.bindings)
         for binding in peer.bindings:
-            if alive >= KEPT:
+            if alive >= count:
                 return
             if binding.state is BindingState.RESTING:
                 binding.want(now)
                 alive += 1
 
+    def _rest(self, bindings: Iterable[Binding]) -> None:
+        for binding in bindings:
+            if binding.state is BindingState.BOUND:
+                self._events.append(RelayLost(binding.peer, binding.endpoint, "it rests"))
+            binding.rest()
+
     def _lost(self, binding: Binding, now: float) -> None:
         self.counters["relays-lost"] += 1
         self._events.append(RelayLost(binding.peer, binding.endpoint, binding.failed))
-        self._keep(self._peers[binding.peer], now)
+        self._keep(self._peers[binding.peer], now, 1 if binding.peer in self._resting else KEPT)
 
     def _answer(self, datagram: bytes, source: Endpoint, now: float) -> None:
         bound = datagrams.decode_bound(datagram)

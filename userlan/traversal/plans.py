@@ -104,6 +104,8 @@ def _measure(
         return 0, 0
     wanted = BLOCK_SOCKETS if technique == "chunked" else sockets_for(rates[0 if swapped else 1], transport)
     other = 1 if transport == "tcp" else 0
+    if technique == "aimed-birthday" and ends[1 if swapped else 0].drawn == "block":
+        other = BLOCK_SOCKETS
     return (wanted, other) if swapped else (other, wanted)
 
 

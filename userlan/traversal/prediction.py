@@ -8,18 +8,19 @@ and the punch others make mappings, a Poisson process of rate λ: after t second
 hits one of them by every k-th slot alone (here every k/2-th: others' mappings come in between). k sockets and w/k packets do what w
 packets did, and the number of packets hardly grows with the NAT's load.
 
-**Both incremental.** Each packet to a new port moves the own next port too. One side walks its targets by one slot a packet, the other
-by two: e and f are the numbers of their packets, x and y the slots used up by others before them. The e-th meets the f-th where
-``e = f + y`` and ``2f = e + x``, so at f = x + y whatever x and y are, and as long as others use up less than one slot a
-packet while they walk (Klinec and Matyáš 2014 walk slowly, and see it collapse at 35 mappings a second; at a packet a millisecond it
-does not).
+**Both incremental.** Each packet to a new port moves the own next port too: by a slots a packet here and b there, one where nobody else is
+busy, more where others are or the NAT leaves ports out. One side goes through the other's slots one by one, so that it finds a packet e
+for every packet f of the other's, with e = b·f + y. The other one walks by s slots a packet, and meets that packet where s·f = a·e + x.
+With s = a·b + δ that is at f = (x + a·y)/δ, whatever x and y are: the gap closes by δ a packet, and so is nothing at about 1/δ of them.
+Where ports are left out at random it closes by fits and starts, and may be jumped over; so the walk turns round and closes it again, twice.
+(Klinec and Matyáš 2014 walk by 1 and by 2, slowly, and see it collapse at 35 mappings a second.)
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from math import ceil, gcd, sqrt
+from math import ceil, gcd, log, sqrt
 from typing import NamedTuple
 
 from userlan.traversal.sides import Sighting
@@ -29,10 +30,20 @@ SIGMAS = 3.0
 """Half the window in standard deviations: 99.7 % of a normal distribution."""
 PRIOR = 0.25
 """Seconds of observation that the known background rate is worth beside the measurement's own."""
+BRIEF = 0.05
+"""Seconds of measuring within which few others come in between."""
 OWN_SLOTS = 4
 """Slots that this computer itself may use up meanwhile: three relays are bound, and one more program speaks."""
+BUSY = 50.0
+"""Others' mappings a second from which a walk's gap is to close slowly."""
+CLOSING = 0.5
+"""Slots a packet by which it closes: two chances to meet where nothing is left to chance."""
+PARTS = 4
+"""A walk's stride is a multiple of 1/4 slot: so many runs of ports side by side."""
 FIRST_PORT = 1024
 LAST_PORT = 65535
+MISSED = 0.003
+"""Share of rows that a comb may miss: what three standard deviations leave out."""
 """What an allocation wraps round to, and after, where its range is not known."""
 BLOCKS = (64, 128, 256, 512, 1024, 2048, 4096)
 """Sizes of a carrier's port blocks, in ports: powers of two, and aligned (RFC 7422 5)."""
@@ -40,12 +51,13 @@ BLOCKS = (64, 128, 256, 512, 1024, 2048, 4096)
 
 class Forecast(NamedTuple):
     """An incremental NAT right now. ``last``: the newest outside port measured; ``rate``: others' mappings a second, ``doubt`` its
-    variance; ``low`` to ``high``: the range that it wraps round."""
+    variance; ``noise``: ports that it leaves out for each mapping; ``low`` to ``high``: the range that it wraps round."""
 
     last: int
     step: int
     rate: float = 0.0
     doubt: float = 0.0
+    noise: float = 0.0
     low: int = FIRST_PORT
     high: int = LAST_PORT
 
@@ -56,9 +68,16 @@ class Forecast(NamedTuple):
 
     def window(self, seconds: float, own: int = OWN_SLOTS) -> Window:
         """Where the first new mapping is ``seconds`` after the measurement; ``own``: mappings that this computer may make before it."""
-        mean = self.rate * seconds
-        deviation = SIGMAS * sqrt(mean + self.doubt * seconds * seconds)
-        return Window(1 + max(0, int(mean - deviation)), 1 + ceil(mean + deviation) + own)
+        each = 1 + self.noise
+        mean = self.rate * seconds * each
+        left_out = self.noise * each                # variance of the slots that one mapping leaves out: geometric, as is the rest
+        variance = mean * (1 + 2 * self.noise) + (own + 1) * left_out + self.doubt * (seconds * each) ** 2
+        deviation = SIGMAS * sqrt(variance)
+        return Window(1 + max(0, int(mean - deviation)), ceil(mean + deviation + (own + 1) * each))
+
+    def pace(self, spacing: float) -> float:
+        """Slots from one own mapping to the next, ``spacing`` seconds later."""
+        return (1 + self.noise) * (1 + self.rate * spacing)
 
 
 class Window(NamedTuple):
@@ -71,6 +90,21 @@ class Window(NamedTuple):
     def size(self) -> int:
         """How many."""
         return self.last - self.first + 1
+
+
+class Walk(NamedTuple):
+    """``legs``: packets, and the slots that ``PARTS`` of them go; ``through``: slots that the other side goes through one by one."""
+
+    legs: tuple[tuple[int, int], ...]
+    through: int
+
+    def slots(self) -> list[list[int]]:
+        """The slots of each leg, from 0."""
+        found, at = [], 0.0
+        for packets, quarters in self.legs:
+            found.append([int(at + number * quarters / PARTS) for number in range(packets)])
+            at += packets * quarters / PARTS
+        return found
 
 
 class Run(NamedTuple):
@@ -99,8 +133,8 @@ def step_of(sightings: Sequence[Sighting], known: int = 0) -> int:
 def forecast(sightings: Sequence[Sighting], *, step: int = 0, rate: float = 0.0, low: int = 0, high: int = 0) -> Forecast | None:
     """What a measurement says. ``step`` and ``rate`` are what was known before; ``low`` and ``high`` the range where it is known.
 
-    The rate is estimated as a Gamma distribution: what was known counts as ``PRIOR`` seconds of watching, the mappings that others made
-    between the measurement's own count as they are.
+    The rate is estimated as a Gamma distribution: what was known counts as ``PRIOR`` seconds of watching, the slots that were left out
+    between the measurement's own count as others' mappings. More than these can have made in so short a time, the NAT itself leaves out.
     """
     step = step_of(sightings, step)
     if not sightings or not step:
@@ -109,12 +143,17 @@ def forecast(sightings: Sequence[Sighting], *, step: int = 0, rate: float = 0.0,
     times = [sighting.at for sighting in sightings]
     watched = max(times) - min(times)
     others = _others(sightings, step)
+    usual = rate * watched
+    noise = 0.0
+    if watched < BRIEF and others > usual + SIGMAS * sqrt(usual) + 1:
+        noise = (others - usual) / max(1, len(sightings) - 1)
+        others = round(usual)
     total = PRIOR + watched
     mean = (rate * PRIOR + others) / total
     first, last = (low, high) if 0 < low < newest.port < high else (FIRST_PORT, LAST_PORT)
     if not first <= newest.port <= last:
         first = 1
-    return Forecast(newest.port, step, mean, mean / total, first, last)
+    return Forecast(newest.port, step, mean, (mean + 1) / total, noise, first, last)
 
 
 def _newest(sightings: Sequence[Sighting], step: int) -> Sighting:
@@ -135,9 +174,13 @@ def _others(sightings: Sequence[Sighting], step: int) -> int:
     return sum(gap for gap in gaps if 0 < gap < LAST_PORT // 4)
 
 
-def comb(window: Window, sockets: int) -> list[int]:
-    """The slots that are to be hit so that at least one of ``sockets`` slots in a row is, wherever in the window they begin."""
-    stride = max(1, sockets // 2)
+def comb(window: Window, sockets: int, noise: float = 0.0) -> list[int]:
+    """The slots that are to be hit so that at least one of ``sockets`` slots in a row is, wherever in the window they begin.
+
+    Two of them hit where the row is whole; with ``noise`` each one misses now and then, so that it takes more.
+    """
+    teeth = 2 if noise < 1 / 16 else min(max(2, sockets), ceil(log(MISSED) / log(noise / (1 + noise))) * 2)
+    stride = max(1, int(sockets * (1 + noise)) // teeth)
     return list(range(window.first + stride - 1, window.last + stride, stride))
 
 
@@ -163,6 +206,17 @@ def block(ports: Sequence[int]) -> tuple[int, int]:
     return low, high
 
 
-def walk(first: Window, second: Window) -> int:
-    """Packets that each side of two incremental NATs has to send, from the beginning of both windows on: the meeting is at x + y."""
-    return 2 * (first.size + second.size)
+def walk(near: Forecast, far: Forecast, windows: tuple[Window, Window], spacing: float) -> Walk:
+    """How the side behind ``far`` walks through the slots of ``near``, and how far the side behind ``near`` has to go through those of
+    ``far``, ``spacing`` seconds a packet; ``windows`` of both, from whose beginning both start."""
+    here, there = near.pace(spacing), far.pace(spacing)
+    closing = CLOSING if max(near.noise, far.noise) < 1 / 16 and max(near.rate, far.rate) < BUSY else CLOSING / 2
+    quarters = ceil((here * there + closing) * PARTS)
+    gap = windows[0].size + here * windows[1].size
+    once = ceil(gap / (quarters / PARTS - here * there)) + PARTS
+    back = max(PARTS + 1, int((here * there - closing) * PARTS))
+    legs = [(once, quarters)]
+    if max(near.noise, far.noise) >= 1 / 16:
+        legs += [(once, back), (once, quarters)]
+    total = sum(packets for packets, _ in legs)
+    return Walk(tuple(legs), ceil(total * there) + windows[1].size)

@@ -13,9 +13,9 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from userlan.traversal.ends import BIRTHDAY_PROBES, BIRTHDAY_SOCKETS, End, block_sockets
-from userlan.traversal.prediction import Forecast, Window, block, comb, forecast, runs, walk
+from userlan.traversal.prediction import PARTS, Forecast, Window, block, comb, forecast, runs, walk
 from userlan.traversal.sides import Side, Transport
-from userlan.traversal.step import MAX_PORTS, MAX_STEPS, Plan, Step
+from userlan.traversal.step import MAX_STEPS, Plan, Step
 
 OPENING_TTL, NESTED_TTL = 2, 5
 """Hops: through the own NAT and no further; with a carrier's NAT behind it that is at most so far away."""
@@ -41,6 +41,10 @@ MAX_AIMED = 1024
 """Packets aimed at a predicted port and the few beside it."""
 TCP_WALK = 32
 """Connection attempts of each side that walks."""
+WALK_SPACING, TCP_SPACING = 0.0005, 0.002
+"""Seconds between the packets of a walk: the sooner it is over, the less others do meanwhile."""
+MAX_WALK = 640
+"""Packets of a walk."""
 
 
 class Ends(NamedTuple):
@@ -82,7 +86,7 @@ def prediction(seeker: Ends, sought: Ends, start: float, transport: Transport) -
     name = "prediction" if transport == "udp" else "tcp-prediction"
     sockets = len(sought.side.measured)
     window = ahead.window(age(sought.side, start))
-    slots = comb(window, sockets)
+    slots = comb(window, sockets, ahead.noise)
     host = host_of(sought.side)
     if transport == "tcp":
         ports = [ahead.port(slot) for slot in slots[:TCP_WALK]]
@@ -91,18 +95,24 @@ def prediction(seeker: Ends, sought: Ends, start: float, transport: Transport) -
             Plan(name, _knock(seeker.side, sought.side, transport, sockets), hold=HOLD),
         )
     first = _to(host, [ahead.port(slot) for slot in slots], rounds=2)
-    beyond = [*comb(Window(window.last + 1, window.last + WIDER), sockets), *comb(Window(1, max(1, window.first - 1)), sockets)]
+    outside = Window(window.last + 1, window.last + WIDER), Window(1, max(1, window.first - 1))
+    beyond = [slot for one in outside for slot in comb(one, sockets, ahead.noise)]
     wider = _to(host, [ahead.port(slot) for slot in beyond], start=SWEEP_AGAIN, rounds=2, interval=0.5)
     again = _to(host, [ahead.port(slot) for slot in slots], start=SWEEP_AGAIN, rounds=3, interval=0.5)
     return Plan(name, (*first, *again, *wider)[:MAX_STEPS]), Plan(name, _knock(seeker.side, sought.side, transport, sockets), hold=HOLD)
 
 
+def block_of(ends: Ends) -> tuple[int, int]:
+    """The first and the last port that a side's are drawn from: of the block that was seen, if it is one."""
+    if ends.end.drawn == "block" and ends.side.measured:
+        return block([sighting.port for sighting in ends.side.measured])
+    return ends.end.space
+
+
 def search(seeker: Ends, sought: Ends) -> tuple[Plan, Plan]:
     """Many sockets on the sought side, many probes to where their ports may be: a birthday, or a carrier's block from end to end."""
     chunked = sought.end.drawn == "block"
-    low, high = sought.end.space
-    if chunked and sought.side.measured:
-        low, high = block([sighting.port for sighting in sought.side.measured])
+    low, high = block_of(sought)
     ports = high - low + 1
     sockets = block_sockets(ports) if chunked else BIRTHDAY_SOCKETS
     name = "chunked" if chunked else "birthday"
@@ -121,32 +131,52 @@ def search(seeker: Ends, sought: Ends) -> tuple[Plan, Plan]:
 
 
 def both_incremental(a: Ends, b: Ends, start: float, transport: Transport) -> tuple[Plan, Plan] | None:
-    """Each side aims at the other's next ports. Where a side keeps one port it sweeps the other's window; where each packet moves its port
-    it walks: by one slot a packet, and by two where both walk."""
-    ahead = forecast_of(a.side, transport), forecast_of(b.side, transport)
-    if ahead[0] is None or ahead[1] is None:
+    """Each side aims at the other's next ports. Who keeps one port is found by going through its window; where each packet moves the port
+    of both, one goes through the other's slots and the other one walks (``prediction.walk``)."""
+    near, far = forecast_of(a.side, transport), forecast_of(b.side, transport)
+    if near is None or far is None:
         return None
-    windows = ahead[0].window(age(a.side, start)), ahead[1].window(age(b.side, start))
-    name = "both-incremental" if transport == "udp" else "tcp-both-incremental"
-    most = MAX_PORTS // 4 if transport == "udp" else TCP_WALK
+    windows = near.window(age(a.side, start)), far.window(age(b.side, start))
+    spacing = WALK_SPACING if transport == "udp" else TCP_SPACING
+    most = MAX_WALK if transport == "udp" else TCP_WALK
+    hosts = host_of(a.side), host_of(b.side)
     if a.end.one or b.end.one:
-        lengths = [windows[1].size, windows[0].size]
-        for side, other in ((0, 1), (1, 0)):
-            if not (a, b)[other].end.one:        # the other side's port moves on with each packet until one of them hits
-                lengths[side] += lengths[other]
-        strides = (1, 1)
+        through, against = float(windows[1].size), float(windows[0].size)
+        if not b.end.one:
+            through += against * far.pace(spacing)
+        elif not a.end.one:
+            against += through * near.pace(spacing)
+        steps = (
+            _walked(hosts[1], far, range(windows[1].first, windows[1].first + min(most, ceil(through))), 0, spacing, transport),
+            _walked(hosts[0], near, range(windows[0].first, windows[0].first + min(most, ceil(against))), 0, spacing, transport),
+        )
     else:
-        lengths = [walk(*windows)] * 2
-        strides = (1, 2)
-    plans = []
-    for side, other in ((0, 1), (1, 0)):
-        there, forward = (a, b)[other], ahead[other]
-        slots = [windows[other].first + number * strides[side] for number in range(min(most, ceil(lengths[side])))]
-        targets = [forward.port(slot) for slot in slots]  # type: ignore[union-attr]
-        rounds = 3 if transport == "udp" else 1
-        steps = _to(host_of(there.side), targets, transport=transport, sockets=1, fresh=True, rounds=rounds, interval=0.7)
-        plans.append(Plan(name, steps, hold=HOLD + len(targets) / 1000))
-    return plans[0], plans[1]
+        walked = walk(near, far, windows, spacing)
+        there: list[Step] = []
+        sent = 0
+        for leg in walked.slots():
+            for part in range(PARTS):           # each of them is an arithmetic run: a stride of whole slots
+                slots = [windows[0].first + slot for slot in leg[part::PARTS]]
+                there += _walked(hosts[0], near, slots[: max(0, most - sent) // PARTS], sent + part, spacing, transport, PARTS)
+            sent += len(leg)
+        through = min(most, walked.through)
+        steps = (
+            _walked(hosts[1], far, range(windows[1].first, windows[1].first + ceil(through)), 0, spacing, transport),
+            tuple(there[:MAX_STEPS]),
+        )
+    name = "both-incremental" if transport == "udp" else "tcp-both-incremental"
+    hold = HOLD + spacing * max(sum(step.count for step in one) for one in steps)
+    return Plan(name, steps[0], hold=hold), Plan(name, steps[1], hold=hold)
+
+
+def _walked(
+    host: str, ahead: Forecast, slots: Sequence[int], sent: int, spacing: float, transport: Transport, side_by_side: int = 1
+) -> tuple[Step, ...]:
+    """A run of slots from one measured socket, ``sent`` packets after the start, ``side_by_side`` with as many others."""
+    return _to(
+        host, [ahead.port(slot) for slot in slots], transport=transport, sockets=1, fresh=True,
+        start=sent * spacing, spacing=spacing * side_by_side,
+    )  # fmt: skip
 
 
 def aimed_birthday(aimer: Ends, one: Ends, start: float) -> tuple[Plan, Plan] | None:
@@ -155,10 +185,12 @@ def aimed_birthday(aimer: Ends, one: Ends, start: float) -> tuple[Plan, Plan] | 
     if ahead is None:
         return None
     window = ahead.window(age(one.side, start))
-    low, high = aimer.end.space
+    low, high = block_of(aimer)
     ports = high - low + 1
-    sockets = block_sockets(ports) if aimer.end.drawn == "block" else BIRTHDAY_SOCKETS
-    aims = [ahead.port(slot) for slot in range(window.first, window.last + 1)][: max(1, MAX_AIMED // sockets)]
+    chunked = aimer.end.drawn == "block"
+    sockets = block_sockets(ports) if chunked else BIRTHDAY_SOCKETS
+    most = max(1, (ports // 2 if chunked else MAX_AIMED) // sockets)
+    aims = [ahead.port(slot) for slot in range(window.first, window.last + 1)][:most]
     there = host_of(aimer.side)
     aimed = _to(host_of(one.side), aims, sockets=sockets, spacing=0.0005)
     drawn = Step(there, low, count=min(BIRTHDAY_PROBES, ports), last=high, scattered=True, sockets=1, fresh=True)

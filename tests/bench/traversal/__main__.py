@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import os
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.bench.traversal.cell import Result, Setting, run
+from tests.bench.traversal.cell import Setting
 from tests.bench.traversal.kinds import KINDS, pairs
 from tests.bench.traversal.population import SHARES, direct_rate, report
+from tests.bench.traversal.runs import measure
 from tests.bench.traversal.tables import Cell, matrix, summary, table
-
-Job = tuple[str, str, int, Setting]
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -47,30 +45,6 @@ def chosen(words: str) -> list[tuple[str, str]]:
             raise SystemExit(f"there is no cell {word!r}: the kinds are {', '.join(KINDS)}")
         found += [pair for pair in everything if first in pair and (not second or set(pair) == {first, second})]
     return list(dict.fromkeys(found))
-
-
-def work(job: Job) -> tuple[Job, Result]:
-    """One run, in a process of its own."""
-    first, second, seed, setting = job
-    try:
-        return job, run(KINDS[first], KINDS[second], seed, setting)
-    except Exception as error:
-        raise AssertionError(f"{first}-{second}, seed {seed}: {error!r}") from error
-
-
-def measure(names: Sequence[tuple[str, str]], seeds: Sequence[int], jobs: int, setting: Setting) -> list[Cell]:
-    """All runs of some cells."""
-    todo: list[Job] = [(first, second, seed, setting) for first, second in names for seed in seeds]
-    results: dict[tuple[str, str], list[Result]] = {pair: [] for pair in names}
-    if jobs > 1:
-        with multiprocessing.get_context("spawn").Pool(jobs) as pool:
-            done = pool.imap(work, todo, chunksize=max(1, min(20, len(seeds))))
-            for (first, second, *_), result in done:
-                results[first, second].append(result)
-    else:
-        for (first, second, *_), result in map(work, todo):
-            results[first, second].append(result)
-    return [Cell(KINDS[first], KINDS[second], setting.tcp_only, tuple(results[first, second])) for first, second in names]
 
 
 def main(words: Sequence[str] | None = None) -> int:

@@ -101,7 +101,7 @@ def at_gateway(url: str, gateway: str) -> bool:
             parts.scheme == "http"
             and parts.username is None
             and ipaddress.ip_address(parts.hostname or "") == ipaddress.ip_address(gateway)
-            and (parts.port or 80) > 0
+            and parts.port != 0
         )
     except ValueError:
         return False

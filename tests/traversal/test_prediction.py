@@ -1,0 +1,134 @@
+"""Windows, combs and walks: they hold what they say, against NATs that draw their ports as they say."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.sim.nat_allocation import poisson
+from userlan.traversal.prediction import (
+    BLOCKS,
+    FIRST_PORT,
+    LAST_PORT,
+    Forecast,
+    Window,
+    block,
+    comb,
+    forecast,
+    runs,
+    step_of,
+    walk,
+)
+from userlan.traversal.sides import Sighting
+
+
+def sightings(*ports: int, spacing: float = 0.0001) -> list[Sighting]:
+    return [Sighting(number, "203.0.113.1", port, 10.0 + number * spacing) for number, port in enumerate(ports)]
+
+
+class Box:
+    """An incremental NAT: each mapping takes the next slot, others take theirs."""
+
+    def __init__(self, random: Random, rate: float, noise: float) -> None:
+        self.random, self.rate, self.noise = random, rate, noise
+        self.slot = 0
+        self.at = 0.0
+
+    def mapping(self, now: float) -> int:
+        for _ in range(poisson(self.random, self.rate * (now - self.at))):
+            self._next()
+        self.at = now
+        return self._next()
+
+    def _next(self) -> int:
+        self.slot += 1
+        while self.random.random() < self.noise / (1 + self.noise):
+            self.slot += 1
+        return self.slot
+
+
+@pytest.mark.parametrize(("rate", "noise"), [(0.0, 0.0), (5.0, 0.0), (48.0, 0.0), (266.0, 0.0), (100.0, 0.3), (4.0, 1.0)])
+def test_the_first_mapping_of_the_punch_lies_in_the_window_and_the_comb_hits_its_row(rate: float, noise: float) -> None:
+    random = Random(f"{rate} {noise}")
+    runs_, inside, hit = 600, 0, 0
+    for _ in range(runs_):
+        box = Box(random, rate, noise)
+        seen = [box.mapping(number * 0.0001) for number in range(16)]
+        ahead = forecast(sightings(*(20_000 + 2 * slot for slot in seen)), step=2, rate=rate)
+        assert ahead is not None
+        window = ahead.window(0.2, own=0)
+        row = [box.mapping(0.2 + number * 0.0001) for number in range(16)]
+        slots = [slot - seen[-1] for slot in row]
+        inside += window.first <= slots[0] <= window.last
+        hit += bool(set(slots) & set(comb(window, 16, ahead.noise)))
+    assert inside / runs_ > (0.985 if noise < 1 else 0.9)       # a noisy step is estimated from 15 gaps
+    assert hit / runs_ > 0.975
+
+
+@pytest.mark.parametrize(("near_rate", "far_rate", "least"), [(0, 0, 1.0), (10, 35, 0.99), (100, 100, 0.97)])
+def test_two_incremental_nats_meet_by_one_going_through_and_one_walking(near_rate: int, far_rate: int, least: float) -> None:
+    random = Random(near_rate * 1000 + far_rate)
+    met, spacing = 0, 0.0005
+    for _ in range(200):
+        boxes = Box(random, near_rate, 0), Box(random, far_rate, 0)
+        near, far = (Forecast(0, 1, float(rate), rate / 0.25, low=-(10**6), high=10**6) for rate in (near_rate, far_rate))
+        windows = near.window(0.1), far.window(0.1)
+        plan = walk(near, far, windows, spacing)
+        aimed = [windows[0].first + slot for leg in plan.slots() for slot in leg]
+        boxes[0].mapping(0.0), boxes[1].mapping(0.0)
+        here = [boxes[0].mapping(0.1 + number * spacing) - 1 for number in range(plan.through)]
+        there = [boxes[1].mapping(0.1 + number * spacing) - 1 for number in range(len(aimed))]
+        targets = {windows[1].first + number: port for number, port in enumerate(here)}
+        met += any(targets.get(port) == aim for port, aim in zip(there, aimed, strict=True))
+    assert met / 200 >= least
+
+
+@given(st.integers(1, 40), st.integers(0, 60), st.integers(1, 64), st.floats(0, 4))
+def test_without_noise_a_comb_misses_no_row(first: int, size: int, sockets: int, noise: float) -> None:
+    window = Window(first, first + size)
+    teeth = set(comb(window, sockets))
+    assert all(teeth & set(range(start, start + sockets)) for start in range(window.first, window.last + 1))
+    assert set(comb(window, sockets, noise)) <= set(range(window.first, window.last + 2 * sockets * 5 + 2))
+
+
+@given(st.integers(-8, 8).filter(bool), st.integers(2000, 60000), st.lists(st.integers(0, 3), min_size=8, max_size=16))
+def test_the_step_is_found_between_others_mappings(step: int, start: int, others: list[int]) -> None:
+    others[: len(others) // 2 + 1] = [0] * (len(others) // 2 + 1)
+    ports, port = [start], start
+    for between in others:
+        port += step * (1 + between)
+        ports.append(port)
+    assert step_of(sightings(*ports)) == step
+
+
+def test_without_two_ports_in_order_there_is_no_forecast_but_with_a_known_step() -> None:
+    assert forecast([]) is None
+    assert forecast(sightings(4000)) is None
+    ahead = forecast(sightings(4000), step=1)
+    assert ahead is not None
+    assert ahead.port(1) == 4001
+
+
+@given(st.integers(FIRST_PORT, LAST_PORT), st.integers(-300, 300).filter(bool), st.integers(1, 2000))
+def test_slots_wrap_round_the_range(last: int, step: int, slot: int) -> None:
+    ahead = Forecast(last, step)
+    assert FIRST_PORT <= ahead.port(slot) <= LAST_PORT
+    assert (ahead.port(slot) - last - slot * step) % (LAST_PORT - FIRST_PORT + 1) == 0
+
+
+@given(st.lists(st.integers(1, 65535), max_size=40))
+def test_runs_are_the_same_ports_in_the_same_order(ports: list[int]) -> None:
+    again = [run.first + run.stride * number for run in runs(ports) for number in range(run.length)]
+    assert again == ports
+
+
+@given(st.sampled_from(BLOCKS), st.integers(1, 15), st.lists(st.floats(0, 0.999), min_size=2, max_size=8))
+def test_a_block_holds_what_was_seen_and_is_aligned(size: int, number: int, places: list[float]) -> None:
+    ports = [number * size + int(place * size) for place in places]
+    low, high = block(ports)
+    assert low <= min(ports) <= max(ports) <= high
+    assert number * size <= low or low % (high - low + 1) == 0
+    assert high - low + 1 <= size
