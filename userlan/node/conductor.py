@@ -74,6 +74,8 @@ class Conductor:
                 self._meet(key, now)
             for event in (*self._node.membership.events(), *self._node.peers.events()):
                 self._node.pending.append(event)
+                if isinstance(event, PeerChanged):
+                    self._relays_needed(event, now)
                 if isinstance(event, PeerChanged) and event.state in ("direct", "relayed"):
                     self._node.pending.append(MemoryChanged())
                     self._proved_by_tunnel(event.key, now)
@@ -220,6 +222,13 @@ class Conductor:
             if link is not None and link.state is LinkState.READY:
                 link.send(report.outcome, now)
 
+    def _relays_needed(self, event: PeerChanged, now: float) -> None:
+        """A peer that is reached directly needs its relays no more for now; one that is not, does."""
+        if event.state == "direct":
+            self._node.relays.client.rest(event.key, now)
+        elif event.state != "offline":
+            self._node.relays.client.want(event.key, now)
+
     def _relays_named(self, key: bytes, message: RelayPool | RelayOffers | Introduce, now: float) -> None:
         peer = self._node.device.peer(key)
         host = peer.endpoint.host if peer is not None and peer.endpoint is not None else None
@@ -251,7 +260,8 @@ class Conductor:
 
     def _meet(self, key: bytes, now: float) -> None:
         """Ask the mediators of the common networks for an introduction, or members where none of those is there."""
-        self._node.relays.client.want(key, now)
+        if key in self._node.peers.links and self._node.peers.shown(key)[0] != "direct":
+            self._node.relays.client.want(key, now)
         peer: Peer | None = self._node.roster.peers.get(key)
         asked: set[bytes] = set()
         for network in peer.networks if peer is not None else ():
