@@ -148,8 +148,8 @@ class PeerLink:
             self.state = PeerState.OFFLINE
 
     def introduce(self, endpoints: Sequence[Endpoint], delay: float, now: float, first: bool = True, punched: bool = False) -> None:
-        """The mediator names the peer's candidates and when to send. ``first``: of the two, this side begins by a relay. ``punched``: probes
-        go before (``punching``), and tell where an initiation is worth it."""
+        """The mediator names the peer's candidates and when to send. ``first``: of the two, this side begins by a relay. ``punched``:
+        probes go before (``punching``), and tell where an initiation is worth it."""
         self.candidates = tuple(endpoints)
         self.first = first
         self.online = True
