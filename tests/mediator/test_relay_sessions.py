@@ -10,7 +10,7 @@ from userlan.control.meeting import PoolKey, RelayDelays, RelayPool, Serve, Serv
 from userlan.control.messages import Create, Done, Hello, Meet, NetworkState, Refused, Welcome
 from userlan.control.refusals import FULL, OUT_OF_ORDER
 from userlan.lan.secrets import NetworkSecret
-from userlan.tunnel.primitives import Identity
+from userlan.tunnel.handshake import Identity
 
 
 def joined(lab: Lab, name: str = "relay", **options: object) -> Client:

@@ -170,3 +170,19 @@ def test_an_order_to_measure_names_the_mediator_by_where_it_is_reached(lan: Lan)
     (key,) = node.links
     order = Measure(b"t" * 16, 4, (ServerEndpoint("0.0.0.0", PORT + 1),))
     assert node.reachability.placed(key, order).vantages == (ServerEndpoint(MEDIATOR_HOST, PORT + 1),)
+
+
+def test_two_members_behind_short_lived_mappings_stay_direct_with_few_signs_of_life(lan: Lan) -> None:
+    """30 s is the shortest lifetime of home gateways; keepalives are adapted to it, and nothing is lost when a packet comes after all."""
+    nodes = [
+        lan.node(name, Nat(lan.internet, host, behaviour=replace(HOME_ROUTER, timeout=30.0)).inside, "192.168.1.2")
+        for name, host in (("alice", HOME), ("ben", "198.51.100.2"))
+    ]
+    lan.ready(*nodes)
+    lan.network(*nodes)
+    lan.direct(*nodes)
+    lan.world.run(3600)
+    assert [10 <= node.reachability.keepalive(5.0) <= 15 for node in nodes] == [True, True]
+    for _ in range(5):
+        lan.world.run(300)
+        assert lan.ping(nodes[0], nodes[1].roster.own_ipv4, seconds=0.5) < 0.5

@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from tests.relay.lan import RelayedLan
+from tests.relay.lan import SYMMETRIC, RelayedLan
 from tests.relay.test_pairs import relayed_pair
 from tests.sim.nat import HOME_ROUTER
 from userlan.control import grants
@@ -88,3 +88,21 @@ def test_a_pair_that_can_meet_directly_does_not_stay_on_the_relay(tmp_path: Path
     lan.ready(anna, ben)
     lan.network(anna, ben)
     lan.direct(anna, ben)
+
+
+def test_a_direct_pair_keeps_one_binding_at_rest_and_falls_back_on_it(tmp_path: Path) -> None:
+    lan = RelayedLan(tmp_path, behaviour=HOME_ROUTER)
+    for number in (1, 2):
+        lan.relay(f"r{number}", f"203.0.113.{number}")
+    lan.world.run(2.0)
+    anna, ben = lan.member("anna", 1), lan.member("ben", 2)
+    lan.ready(anna, ben)
+    lan.network(anna, ben)
+    lan.direct(anna, ben)
+    lan.world.run(90.0)
+    assert len(anna.relays.client.endpoints(ben.key)) == 1
+    for box in lan.boxes.values():      # both routers are replaced by ones through which nothing direct passes
+        box.behaviour = SYMMETRIC
+        box.reboot()
+    lan.until_state(anna, ben, "relayed", 30.0)
+    lan.until_state(ben, anna, "relayed", 30.0)

@@ -17,7 +17,7 @@ from userlan.relay import datagrams
 from userlan.relay.core import MAX_MEDIATORS, Relay
 from userlan.relay.datagrams import Bind
 from userlan.relay.events import PoolJoined
-from userlan.traversal.kinds import OBSERVE_REPLY, OBSERVE_REQUEST, RELAY_BIND, RELAY_DATA
+from userlan.traversal.kinds import OBSERVE_REPLY, OBSERVE_REQUEST, RELAY_BIND, RELAY_BOUND, RELAY_DATA
 from userlan.traversal.observation import REPLY_SIZE, Request, Seal
 from userlan.wire.endpoint import TCP, UDP, Endpoint
 
@@ -53,7 +53,7 @@ def test_a_bind_is_answered_where_it_came_from_with_no_mediator_in_sight() -> No
     core = relay()
     data, _ = bind_of(ANNA, BEN)
     core.receive(data, 0, CLIENT, 101.0)
-    (answer,) = [burst for burst in core.datagrams(101.0) if burst.data[:4] == datagrams.RELAY_BOUND]
+    (answer,) = [burst for burst in core.datagrams(101.0) if burst.data[:4] == RELAY_BOUND]
     assert answer.endpoint == CLIENT
     assert core.status()["channels"] == 1
 

@@ -19,6 +19,7 @@ import secrets
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,8 @@ FIRST_TRIES = 2
 """Failures to reach the first mediator of a new node after which it ends: one may be a mediator that is just starting."""
 RESOLVE_INTERVAL = 30.0
 """Seconds between resolutions of mediators' host names while their link is down."""
+
+LAST_PORT = 65535
 
 
 @attrs.define
@@ -286,11 +289,23 @@ class NodeProgram(Foreground):
         except DirectoryError as error:
             raise StartError(str(error)) from None
         self._embedded_runner = self.engine.add(self.embedded, lambda event: None)
+        self._embedded_listens()
         host = "127.0.0.1"
         for port in self.engine.datagram_ports:
             if port.version == 4 and port.host not in ("0.0.0.0", "127.0.0.1"):
                 host = port.host
         self.node.mediators.add(Invite(((host, self.port),), self.embedded.public_key), now, embedded=True)
+
+    def _embedded_listens(self) -> None:
+        """The embedded mediator hears of its sockets, and has a port of its own beside the node's where it is free."""
+        for version in (4, 6):
+            main = next((port for port in self.engine.datagram_ports if port.version == version), None)
+            if main is None:
+                continue
+            self.embedded.listening(0, main.host, main.port)
+            if main.port < LAST_PORT:
+                with suppress(CannotListenError):
+                    self.embedded.listening(1, main.host, self.engine.listen(main.host, main.port + 1, 1, self._embedded_runner))
 
     @inlineCallbacks
     def _start_bridges(self) -> Any:

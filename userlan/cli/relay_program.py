@@ -20,6 +20,7 @@ from userlan.cli.foreground import Foreground, StartError
 from userlan.cli.interfaces import local_addresses
 from userlan.control.meeting import ServerEndpoint
 from userlan.driver.engine import Engine
+from userlan.driver.heap import keep_freed
 from userlan.driver.state import StateFolder
 from userlan.lan.addresses import key_bytes, key_text
 from userlan.lan.invite import Invite
@@ -38,6 +39,8 @@ RESOLVE_INTERVAL = 30.0
 """Seconds between resolutions of a mediator's host name while it cannot be reached."""
 REPORT_INTERVAL = 300.0
 """Seconds between lines of figures in the log."""
+HEAP = 32 << 20
+"""Octets of freed memory that are kept: twice what may wait to be sent (``relay.forwarding.MAX_OUTGOING``)."""
 MEGABIT = 125_000.0
 """Octets."""
 
@@ -60,6 +63,7 @@ class RelayProgram(Foreground):
         self.public = public
         self.engine = Engine(reactor)
         self.runner: Any = None
+        keep_freed(HEAP)
         self._bound: list[tuple[str, int]] = []
         self._joined: set[bytes] = set()
         self._resolved_at: dict[str, float] = {}

@@ -74,6 +74,8 @@ class Conductor:
                 self._meet(key, now)
             for event in (*self._node.membership.events(), *self._node.peers.events()):
                 self._node.pending.append(event)
+                if isinstance(event, PeerChanged):
+                    self._relays_needed(event, now)
                 if isinstance(event, PeerChanged) and event.state in ("direct", "relayed"):
                     self._node.pending.append(MemoryChanged())
                     self._proved_by_tunnel(event.key, now)
@@ -195,8 +197,8 @@ class Conductor:
     def _introduce(self, message: Introduce, mediator: bytes, observed: str | None, host: str | None, now: float) -> None:
         """Punch towards a peer. ``mediator``: who said so, empty: a member; ``observed`` and ``host``: where it sees us, and is."""
         usable = self._node.peers.introduce(message, observed, host, now)
-        if not message.plan.give_up:
-            return          # only the relays are named; without candidates there are the other side's probes to answer all the same
+        if not message.candidates and not message.plan.steps and not message.plan.give_up:
+            return          # only the relays are named; without candidates it may still be the peer who comes, and its probes are answered
         if message.peer in self._node.peers.links and self._node.punching.introduce(message, usable, now):
             self._node.encounters.introduced(message, mediator)
 
@@ -219,6 +221,13 @@ class Conductor:
             link = self._node.links.get(report.mediator)
             if link is not None and link.state is LinkState.READY:
                 link.send(report.outcome, now)
+
+    def _relays_needed(self, event: PeerChanged, now: float) -> None:
+        """A peer that is reached directly needs its relays no more for now; one that is not, does."""
+        if event.state == "direct":
+            self._node.relays.client.rest(event.key, now)
+        elif event.state != "offline":
+            self._node.relays.client.want(event.key, now)
 
     def _relays_named(self, key: bytes, message: RelayPool | RelayOffers | Introduce, now: float) -> None:
         peer = self._node.device.peer(key)
@@ -251,7 +260,8 @@ class Conductor:
 
     def _meet(self, key: bytes, now: float) -> None:
         """Ask the mediators of the common networks for an introduction, or members where none of those is there."""
-        self._node.relays.client.want(key, now)
+        if key in self._node.peers.links and self._node.peers.shown(key)[0] != "direct":
+            self._node.relays.client.want(key, now)
         peer: Peer | None = self._node.roster.peers.get(key)
         asked: set[bytes] = set()
         for network in peer.networks if peer is not None else ():

@@ -63,6 +63,12 @@ class Liveness:
         self._measure_at = now
         self._doubted_until: float | None = None
 
+    def keep(self, interval: float) -> None:
+        """Another ``interval`` from now on: what the NAT's mapping needs."""
+        self._turn += interval - self._interval
+        self._interval = interval
+        self._silence = interval + PATIENCE
+
     @property
     def doubted(self) -> bool:
         """Whether something says that the peer is gone, so that it is asked every second."""

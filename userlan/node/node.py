@@ -128,6 +128,7 @@ class Node:
             self.encounters,
         )  # fmt: skip
         self._agent = agent
+        self._keepalive = keepalive
         self._candidates: tuple[Candidate, ...] = ()
         self._mapped: tuple[Candidate, ...] = ()
         self.port_mapping: PortMapping = ""
@@ -263,6 +264,7 @@ class Node:
         self.peers.tick(now)
         self.gossip.tick(now)
         self.reachability.tick(now)
+        self.peers.keep_alive(self.reachability.keepalive(self._keepalive))
         self.encounters.tick(now)
         self.punching.tick(now)
         self.membership.tick(now)

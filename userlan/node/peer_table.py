@@ -64,6 +64,13 @@ class PeerTable:
         self._due: list[tuple[float, bytes]] = []
         self._due_at: dict[bytes, float] = {}
 
+    def keep_alive(self, interval: float) -> None:
+        """Seconds of silence after which peers are asked, from now on."""
+        if interval != self._keepalive:
+            self._keepalive = interval
+            for link in self.links.values():
+                link.liveness.keep(interval)
+
     # --- what happens ------------------------------------------------------------------------------------------------
 
     def follow(self, changes: Changes, now: float) -> None:

@@ -25,7 +25,8 @@ from userlan.control.meeting import MAX_RELAYS, Measure, RelayInfo, RelayPool, S
 from userlan.node.sockets import Sockets
 from userlan.traversal.asking import Point
 from userlan.traversal.candidates import is_private, usable
-from userlan.traversal.classify import Classification
+from userlan.traversal.classify import Classification, classify
+from userlan.traversal.evidence import Evidence
 from userlan.traversal.lifetime import Lifetime
 from userlan.traversal.nat import UNKNOWN, NatBehaviour, PortMapping
 from userlan.traversal.netcheck import SOCKETS, Netcheck, Seen
@@ -87,6 +88,7 @@ class Reachability:
         self._seen: dict[bytes, str] = {}
         self._own: frozenset[Endpoint] = frozenset()
         self._external: tuple[PortMapping, str] = ("", "")
+        self._evidence: Evidence | None = None
         self._check: Netcheck | None = None
         self._numbers: tuple[int, ...] = ()
         self._ways: set[Endpoint] = set()
@@ -124,7 +126,7 @@ class Reachability:
     def network_changed(self, now: float) -> None:
         """Other addresses: another NAT, most likely."""
         self._stop()
-        self.nat, self.classification, self.at = UNKNOWN, None, None
+        self.nat, self.classification, self._evidence, self.at = UNKNOWN, None, None, None
         self._external = ("", "")
         self._told.clear()
         self._began = -inf
@@ -133,9 +135,14 @@ class Reachability:
 
     def mapped(self, kind: PortMapping, external: str) -> None:
         """A port mapping was got (or lost: ""), and the router calls ``external`` its outside address."""
-        if (kind, external) != self._external:
-            self._external = (kind, external)
+        if (kind, external) == self._external:
+            return
+        self._external = (kind, external)
+        if self._evidence is None:
             self._conclude(msgspec.structs.replace(self.nat, port_mapping=kind))
+        else:
+            self.classification = self._classified(self._evidence)
+            self._conclude(self.classification.nat)
 
     def placed(self, mediator: bytes, message: Measure) -> Measure:
         """A mediator's order to measure, its wildcard hosts replaced by those by which it is reached."""
@@ -159,6 +166,10 @@ class Reachability:
         self._want(now)
         self._asked = bool(self._points())
         return self._asked
+
+    def keepalive(self, least: float) -> float:
+        """Seconds between signs of life that hold a mapping here; ``least`` where nothing is known of its lifetime."""
+        return max(least, self.lifetime.keepalive) if self.lifetime.lower else least
 
     @property
     def measuring(self) -> bool:
@@ -264,16 +275,20 @@ class Reachability:
         if check is None or not (check.done or (check.sufficient and self.at is None)):
             return
         evidence = check.evidence()
-        evidence.port_mapping, evidence.external = self._external
-        evidence.lifetime = self.lifetime.lower
-        found = check.result()
+        found = self._classified(evidence)
         if not check.done:
             if found.nat.udp.mapping != "unknown" and found.nat.udp.mapping != self.nat.udp.mapping:
                 self._conclude(found.nat)
             return
         self._stop()
-        self.classification, self.at = found, now
+        self.classification, self._evidence, self.at = found, evidence, now
         self._conclude(found.nat)
+
+    def _classified(self, evidence: Evidence) -> Classification:
+        """With what is known beside the measurement."""
+        evidence.port_mapping, evidence.external = self._external
+        evidence.lifetime = self.lifetime.lower
+        return classify(evidence)
 
     def _conclude(self, nat: NatBehaviour) -> None:
         lifetime = max(self.lifetime.lower, 0.0)

@@ -111,9 +111,13 @@ class RelayClient:
     # --- what the node tells it --------------------------------------------------------------------------------------
 
     def offer(self, peer: bytes, offers: Iterable[RelayOffer], now: float) -> None:
-        """The mediator's ranked list for a peer, in place of the one before; the best two are bound at once."""
+        """The mediator's ranked list for a peer, in place of the one before; the best two are bound at once, or the best of one at rest."""
         self._take(peer, offers)
-        self.want(peer, now)
+        held = self._peers.get(peer)
+        if held is not None and peer in self._resting:
+            self._keep(held, now, 1)
+        else:
+            self.want(peer, now)
 
     def restore(self, saved: Mapping[bytes, Iterable[RelayOffer]]) -> None:
         """Offers of an earlier run. They are bound when ``want`` says so."""
@@ -134,7 +138,11 @@ class RelayClient:
             self._keep(held, now)
 
     def check(self, peer: bytes, now: float) -> None:
-        """A peer is not heard any more: say again to its relays where this computer is."""
+        """A peer is not heard any more: say again to its relays where this computer is, and bind where it rested."""
+        rested = peer in self._resting
+        self.want(peer, now)
+        if rested:
+            self.rest(peer, now)
         held = self._peers.get(peer)
         for binding in held.bindings if held is not None else ():
             binding.check(now)
@@ -145,7 +153,7 @@ class RelayClient:
         held = self._peers.get(peer)
         if held is None or peer in self._resting:
             return
-        held.rest_at = now + REST_AFTER
+        held.rest_at, held.sending = now + REST_AFTER, None
         self._resting[peer] = None
         self._stale = True
         if len(self._resting) > MAX_RESTING:
@@ -225,7 +233,7 @@ class RelayClient:
             return ()
         binding.sent(now)
         peer = self._peers[binding.peer]
-        if peer.sending is None:
+        if peer.sending is None and binding.peer not in self._resting:     # at rest, answers come by another path
             peer.sending = now
         if self._deadline is None or self._deadline > now + UNHEARD:
             self._stale = True

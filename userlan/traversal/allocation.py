@@ -28,8 +28,9 @@ LEAST_FOR_BLOCK: Final = 6
 ENOUGH: Final = 6
 """Mappings after which more of them add nothing to what is known of the kind."""
 
-LARGEST_BLOCK: Final = 8192
-"""Ports of the largest block that carriers give a subscriber (RFC 7422 and vendors' defaults: 64 to 8,064)."""
+LARGEST_BLOCK: Final = 4096
+"""Ports of the largest block that counts as one (RFC 7422 and vendors' defaults: 64 to 8,064, mostly up to 4,032). Of a larger one the
+bounds say the same."""
 
 LARGEST_STEP: Final = 4096
 ORDERED: Final = 0.8

@@ -5,7 +5,7 @@ answer the first one (with the first one's cookie): nothing leaves by the mappin
 NAT that would give the same port once more is not taken for one that kept it::
 
     idle  ── request ──▶ vantage      control: other ── "answer idle" ──▶ vantage ── reply ──▶ idle        the method works here
-    idle  ── request ──▶ vantage      the mapping's time begins
+    idle  ── request ──▶ vantage      3 s later: the mapping's time begins
           …  pause  …
     other ── "answer idle" ──▶ vantage ── reply ──▶ idle ?          it lives still; or, twice not: it is dead
 
@@ -33,6 +33,9 @@ RESOLUTION: Final = 1.15
 """The search ends when what died is no more than so many times what lived."""
 BETWEEN: Final = 180.0
 """Seconds between two trials: all of them take an hour or two, and some hundred datagrams."""
+STEADY: Final = 3.0
+"""Seconds before a mapping's time begins: some NATs take one for a stream only after a while, and let it live longer then (Linux after 2 s,
+from 30 s to 120 s: ``nf_conntrack_udp_timeout_stream``), as those of paths are."""
 TRIES, INTERVAL = 3, 0.5
 """Packets, and seconds between them, after which silence counts: 10 % loss each way make it wrong once in 150, twice in a row never."""
 UNANSWERED: Final = 1800.0
@@ -56,6 +59,7 @@ class Stage(Enum):
     RESTING = "resting"
     SEEN = "seen"
     CONTROL = "control"
+    STEADY = "steady"
     RESET = "reset"
     SILENT = "silent"
     ASKED = "asked"
@@ -116,8 +120,8 @@ class Lifetime:
                 self._stand(Stage.CONTROL)
                 self._answer_idle(now)
             case Stage.CONTROL:
-                self._stand(Stage.RESET)
-                self._ask_idle(now)
+                self._stand(Stage.STEADY)
+                self._at = now + STEADY
             case Stage.RESET:
                 self._idle = question
                 self._stand(Stage.SILENT)
@@ -131,7 +135,7 @@ class Lifetime:
 
     def deadline(self) -> float | None:
         """When ``tick`` has something to do."""
-        if self.stage in (Stage.RESTING, Stage.SILENT):
+        if self.stage in (Stage.RESTING, Stage.STEADY, Stage.SILENT):
             return None if self._point is None or (self.stage is Stage.RESTING and self.settled) else self._at
         return self._asking.deadline()
 
@@ -141,8 +145,11 @@ class Lifetime:
             if self._at <= now and self._point is not None and not self.settled:
                 self._begin(now)
             return
-        if self.stage is Stage.SILENT:
-            if self._at <= now:
+        if self.stage in (Stage.STEADY, Stage.SILENT):
+            if self._at <= now and self.stage is Stage.STEADY:
+                self._stand(Stage.RESET)
+                self._ask_idle(now)
+            elif self._at <= now:
                 self._stand(Stage.ASKED)
                 self._answer_idle(now)
             return

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import os
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.bench.traversal.cell import Result, Setting, run
+from tests.bench.traversal.cell import Setting
 from tests.bench.traversal.kinds import KINDS, pairs
 from tests.bench.traversal.population import SHARES, direct_rate, report
-from tests.bench.traversal.tables import Cell, matrix, summary, table
-
-Job = tuple[str, str, int, Setting]
+from tests.bench.traversal.runs import measure
+from tests.bench.traversal.tables import HEAD, Cell, line, matrix, summary
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -49,30 +47,6 @@ def chosen(words: str) -> list[tuple[str, str]]:
     return list(dict.fromkeys(found))
 
 
-def work(job: Job) -> tuple[Job, Result]:
-    """One run, in a process of its own."""
-    first, second, seed, setting = job
-    try:
-        return job, run(KINDS[first], KINDS[second], seed, setting)
-    except Exception as error:
-        raise AssertionError(f"{first}-{second}, seed {seed}: {error!r}") from error
-
-
-def measure(names: Sequence[tuple[str, str]], seeds: Sequence[int], jobs: int, setting: Setting) -> list[Cell]:
-    """All runs of some cells."""
-    todo: list[Job] = [(first, second, seed, setting) for first, second in names for seed in seeds]
-    results: dict[tuple[str, str], list[Result]] = {pair: [] for pair in names}
-    if jobs > 1:
-        with multiprocessing.get_context("spawn").Pool(jobs) as pool:
-            done = pool.imap(work, todo, chunksize=max(1, min(20, len(seeds))))
-            for (first, second, *_), result in done:
-                results[first, second].append(result)
-    else:
-        for (first, second, *_), result in map(work, todo):
-            results[first, second].append(result)
-    return [Cell(KINDS[first], KINDS[second], setting.tcp_only, tuple(results[first, second])) for first, second in names]
-
-
 def main(words: Sequence[str] | None = None) -> int:
     """Measure and print; 1 when a cell is below the mark."""
     options = arguments().parse_args(words)
@@ -81,9 +55,13 @@ def main(words: Sequence[str] | None = None) -> int:
     cells: list[Cell] = []
     for tcp_only in (False, True):
         if options.tcp if tcp_only else options.udp or not options.tcp:
-            part = measure(chosen(options.cells), seeds, options.jobs, Setting(tcp_only, options.one_way / 1000, options.loss / 100))
-            print(f"\n## {'Without UDP' if tcp_only else 'UDP'}: {len(seeds)} seeds a cell\n")
-            print(table(part), matrix(part), summary(part), sep="\n\n")
+            setting = Setting(tcp_only, options.one_way / 1000, options.loss / 100)
+            print(f"\n## {'Without UDP' if tcp_only else 'UDP'}: {len(seeds)} seeds a cell\n\n{HEAD}")
+            part = []
+            for cell in measure(chosen(options.cells), seeds, options.jobs, setting):
+                print(line(cell), flush=True)
+                part.append(cell)
+            print(f"\n{matrix(part)}\n\n{summary(part)}")
             if options.population and set(SHARES) <= {kind.name for cell in part for kind in (cell.first, cell.second)}:
                 print(f"\n{report(direct_rate(part))}")
             cells += part

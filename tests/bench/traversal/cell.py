@@ -15,10 +15,11 @@ from tests.node.lan import MEDIATOR_HOST, PORT
 from tests.relay.lan import RelayedLan
 from tests.sim.link import LinkProfile
 from tests.sim.packet import SYN, Packet
+from userlan.control.meeting import Measure, ServerEndpoint
 from userlan.lan.secrets import NetworkSecret
 from userlan.mediator.matchmaker import Matchmaker
 from userlan.node.node import Node
-from userlan.traversal.kinds import OBSERVE_REQUEST, PROBE, PROBE_ANSWER
+from userlan.traversal.kinds import PROBE, PROBE_ANSWER
 
 JITTER = 0.002
 """Seconds that a packet takes longer at most on a member's line."""
@@ -80,6 +81,8 @@ class Clocked:
         self.classified: dict[bytes, float] = {}
         self.arrived: dict[bytes, float] = {}
         self.told: list[float] = []
+        self.measured = 0
+        """Requests from fresh sockets that the mediator asked for."""
 
     def due(self, first: bytes, second: bytes, otherwise: float) -> float:
         """Both online, in one network, and both classified or old enough; but no later than the mediator in fact began with them."""
@@ -113,13 +116,14 @@ class Clocked:
             told = list(method(matchmaker, now))
             if told:
                 self.told.append(now)
+                self.measured += sum(one.message.sockets for one in told if isinstance(one.message, Measure))
             return told
 
         return listening
 
 
 class Meter:
-    """Counts what punching sends: everything that goes to the peer but the tunnel's data, and the measuring requests."""
+    """Counts what punching sends: probes and their answers, SYNs and handshakes to the peer."""
 
     def __init__(self) -> None:
         self.packets = 0
@@ -130,7 +134,7 @@ class Meter:
             return
         kind = packet.data[:4]
         if (
-            kind in (PROBE, PROBE_ANSWER, OBSERVE_REQUEST)
+            kind in (PROBE, PROBE_ANSWER)
             or (packet.kind == SYN and packet.destination[0] not in SERVERS)
             or (kind == INITIATION and packet.destination[0] not in SERVERS)
         ):
@@ -152,7 +156,10 @@ class Meeting:
         for via, port in PORTS.items():
             lan.mediator_attachment.listen(port, via)
             lan.mediator.listening(via, MEDIATOR_HOST, port)
-        lan.relay("relay", RELAY_HOST)
+        relay = lan.relay("relay", RELAY_HOST)
+        lan.relays["relay"][1].listen(443, 1)
+        endpoints = [ServerEndpoint(RELAY_HOST, port, transport) for port, transport in ((PORT, "udp"), (PORT, "tcp"), (443, "tcp"))]
+        relay.set_endpoints(endpoints, lan.world.now)
         for attachment in (lan.mediator_attachment, lan.relays["relay"][1]):
             attachment.up.profile = attachment.down.profile = SERVER_LINE
         lan.world.run(2.0)
@@ -201,7 +208,7 @@ def _run(meeting: Meeting, clocked: Clocked) -> Result:
     met = world.now
     path = anna.peers.shown(ben.key)[1] if ben.key in anna.peers.links else ""
     world.run(AFTERMATH)
-    due = clocked.due(anna.key, ben.key, met)
+    packets = meeting.meter.packets + clocked.measured
     if not direct:
-        return Result(False, packets=meeting.meter.packets, path=path)
-    return Result(True, met - due, met - started, meeting.meter.packets, path)
+        return Result(False, packets=packets, path=path)
+    return Result(True, met - clocked.due(anna.key, ben.key, met), met - started, packets, path)

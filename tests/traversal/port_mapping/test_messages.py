@@ -178,7 +178,8 @@ def test_an_action_is_escaped_and_in_order() -> None:
     headers, body = upnp.add_mapping(CONNECTION, "udp", 41414, "192.168.1.20<&", 41414, 3600)
     assert headers["SOAPAction"] == f'"{SERVICES[1]}#AddPortMapping"'
     assert b"192.168.1.20&lt;&amp;" in body
-    names = "RemoteHost ExternalPort Protocol InternalPort InternalClient Enabled PortMappingDescription LeaseDuration".split()
+    names = ["RemoteHost", "ExternalPort", "Protocol", "InternalPort", "InternalClient", "Enabled"]
+    names += ["PortMappingDescription", "LeaseDuration"]
     places = [body.index(f"<New{name}>".encode()) for name in names]
     assert places == sorted(places), "some routers read by position"
 
