@@ -22,7 +22,7 @@ import attrs
 
 from tests.lab.nats import KINDS, Kind
 from tests.lab.network import Lab
-from tests.lab.party import Party, sees
+from tests.lab.party import Party
 from tests.lab.userlan_process import Member
 
 #: How two of them shall come together. U: direct over UDP, T: direct over TCP, R: by a relay, ~: direct or by the relay, as luck has it.
@@ -120,10 +120,13 @@ def measure(lab: Lab, folder: Path, chosen: Sequence[Kind]) -> dict[Pair, Cell]:
 
 def watch(cells: dict[Pair, Cell], ends: dict[Pair, tuple[Member, Member]], begun: float) -> None:
     """Look at all pairs until each is as it is meant to be, or patience ends; who is in time is noted with the time."""
+    asked = {one.name: one for one, _ in ends.values()}
     while True:
         now = time.monotonic()
+        shown = {name: {peer["name"]: peer for peer in one.call("status")["peers"]} for name, one in asked.items()}
         for pair, cell in cells.items():
-            peer = sees(*ends[pair], ("direct", "relayed", "connecting", "offline"))
+            one, other = ends[pair]
+            peer = shown[one.name].get(other.name)
             if peer is None:
                 continue
             before, cell.known_at = cell.state, cell.known_at or now

@@ -12,7 +12,7 @@ import attrs
 import pytest
 
 from tests.lab.network import Lab, Namespace, end, until
-from tests.lab.userlan_process import wait_for_line
+from tests.lab.userlan_process import Mediator, Member, wait_for_line
 
 pytestmark = [
     pytest.mark.lab,
@@ -193,3 +193,14 @@ def test_another_port_where_the_one_wanted_is_a_neighbours(site: Site, method: s
     assert ends["udp"][1] != PORT
     assert ends["tcp"][1] in (PORT, ends["udp"][1])
     assert site.reaches(ends["udp"], ends["tcp"])
+
+
+def test_a_node_asks_its_router_by_itself(site: Site) -> None:
+    """``userlan up`` with no configuration; the neighbours' word is the router's, and it gets the port back at the end."""
+    mediator = Mediator(site.outside, site.folder / "mediator", f"{OUTSIDE}:41414")
+    member = Member(site.client, site.folder / "anna", "anna")
+    member.up("--mediator", mediator.url)
+    until(lambda: f"udp {WAN}:41414, tcp {WAN}:41414, by pcp" in member.log.read_text(), 20, "the node says what the router gave")
+    member.stop()
+    until(lambda: str(PORT) not in site.rules(), 5, "what was mapped is given back")
+    assert "Traceback" not in member.log.read_text()

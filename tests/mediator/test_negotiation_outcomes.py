@@ -84,6 +84,30 @@ def test_a_word_on_a_nat_that_comes_before_the_outcome_does_not_disturb_the_pair
     assert len(ann.told) == 1
 
 
+def test_who_moved_before_the_outcome_is_introduced_again() -> None:
+    """What is reported is of where it was before."""
+    street = Street()
+    ann, bob = street.move_in(1, cone(1)), street.move_in(2, cone(2))
+    street.ready(ann, bob)
+    street.run(0.1)
+    street.core.located(ann.key, Endpoint("udp", "198.18.2.9", 4000), False, street.now)
+    street.run(10.0)
+    assert street.core.counters["met"] == 1
+    assert [message.candidates[0].host for _, message in bob.told] == [ann.router.host, "198.18.2.9"]
+
+
+def test_both_sides_asking_at_once_get_one_introduction() -> None:
+    street = Street()
+    ann, bob = street.move_in(1, cone(1)), street.move_in(2, cone(2))
+    street.ready(ann, bob)
+    street.run(10.0)
+    street.core.meet(ann.key, bob.key, street.now)
+    street.run(0.04)
+    street.core.meet(bob.key, ann.key, street.now)
+    street.run(10.0)
+    assert len(ann.told) == 2
+
+
 def test_asking_while_it_is_under_way_changes_nothing() -> None:
     street = Street(failing)
     ann, bob = street.move_in(1, incremental(1)), street.move_in(2, incremental(2))

@@ -144,3 +144,29 @@ def test_nobody_is_ever_sent_to_a_third_party(member: Sight, reader: Sight) -> N
             assert member.colocated
         elif candidate.host != member.observed.host:
             assert scope(candidate.host) in ("private", "loopback")
+
+
+MAPPED = Candidate(PUBLIC, 50000, "udp", "mapped")
+
+
+@pytest.mark.parametrize(
+    ("member", "reader", "expected"),
+    [
+        # the router maps another port of the address that the mediator sees
+        (sight(PUBLIC, MAPPED), sight(OTHER_PUBLIC), [observed(PUBLIC), MAPPED]),
+        # a session by framed TCP shows no port to send to, but the host
+        (sight(PUBLIC, MAPPED, transport="tcp"), sight(OTHER_PUBLIC), [MAPPED]),
+        # a third party's address, and a router's own private one
+        (sight(PUBLIC, Candidate("192.0.3.1", 53, "udp", "mapped")), sight(OTHER_PUBLIC), [observed(PUBLIC)]),
+        (sight(PUBLIC, Candidate("192.168.1.9", 53, "udp", "mapped")), sight(PUBLIC, port=6000), [observed(PUBLIC)]),
+        # an address of the mediator's own network means something else to who is outside of it
+        (sight("10.0.0.1", Candidate("10.0.0.1", 53, "udp", "mapped")), sight(PUBLIC), []),
+        (
+            sight("10.0.0.1", Candidate("10.0.0.1", 53, "udp", "mapped")),
+            sight("10.0.0.2"),
+            [observed("10.0.0.1"), Candidate("10.0.0.1", 53, "udp", "mapped")],
+        ),
+    ],
+)
+def test_a_mapped_endpoint_is_named_only_at_the_observed_host(member: Sight, reader: Sight, expected: list[Candidate]) -> None:
+    assert list(named(member, reader)) == expected

@@ -331,8 +331,10 @@ class Pinging:
             return "self"
         state, path = self.program.node.peers.shown(self.key)
         tunnel = self.program.node.device.peer(self.key)
-        if state != "direct" or tunnel is None or tunnel.endpoint is None:
+        if state not in ("direct", "relayed") or tunnel is None or tunnel.endpoint is None:
             return state
+        if state == "relayed":
+            return f"relay {self.program.node.relays.client.name_of(tunnel.endpoint) or tunnel.endpoint.host}"
         where = host_port(tunnel.endpoint.host, tunnel.endpoint.port)
         return f"direct {tunnel.endpoint.transport} {where}{' (lan)' if path == 'lan' else ''}"
 

@@ -21,8 +21,8 @@ from userlan.wire.endpoint import TCP, UDP, Endpoint
 
 PATIENCE = 12.0
 """Seconds for the mediator to be reached (by TCP too) and for the measurement."""
-RELAYS = 1.5
-"""Seconds for which relays' delays are waited for after it."""
+RELAYS = 3.5
+"""Seconds for which the delays of relays are waited for after it: one round of ``userlan.node.relay_delays`` takes 2.7."""
 POLL = 0.05
 
 

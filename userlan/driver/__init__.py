@@ -55,6 +55,12 @@ main one)::
     burst for via k > 0 ──▶ opened where new ──▶ socket_opened(k, transport, port) ──▶ sent; answers come with source.via = k
     core.dismissed(), asked in each round ──▶ what is behind these numbers is closed
 
+The network around
+------------------
+``port_mapping.py`` asks the router to let peers in (what is said to it, and believed of it, is ``traversal.port_mapping``); ``neighbours.py``
+announces the node on the local network and hears of others there, by multicast DNS in a thread of its own (who they are is for
+``node.neighbours`` to recognise); ``gateway.py`` is how each system names its router.
+
 Kernel and stack
 ----------------
 A kernel can have the node's addresses beside the stack: ``link.py`` carries what is the kernel's, ``tap/`` is the device

@@ -95,8 +95,7 @@ class Neighbourhood:
         """The node listens at ``hosts``; ``revision`` changes when there is something else to announce."""
         if self._stopped:
             return
-        usable = tuple(sorted(host for host in hosts if not ipaddress.ip_address(host).is_loopback))
-        wanted = (usable, revision)
+        wanted = (outward(hosts), revision)
         if wanted != self._wanted:
             self._wanted = wanted
             if self._run is not None:
@@ -217,6 +216,11 @@ class Neighbourhood:
             return        # it is no more, or never was well-formed
         if endpoints:
             self._reactor.callFromThread(self._deliver, run, name, properties, endpoints)
+
+
+def outward(hosts: Sequence[str]) -> tuple[str, ...]:
+    """The addresses at which others can be."""
+    return tuple(sorted(host for host in hosts if not ipaddress.ip_address(host).is_loopback))
 
 
 def near(hosts: Sequence[str], port: int, links: Sequence[Any]) -> tuple[Endpoint, ...]:

@@ -164,7 +164,7 @@ class Matchmaker:
         member, peer = self._members.get(key), self._members.get(other)
         if member is None or peer is None or member is peer or not member.shares(peer):
             return False
-        if member.settled and peer.settled and not self._negotiations.busy(_in_order(member, peer)):
+        if member.settled and peer.settled and not self._negotiations.busy(_in_order(member, peer), now):
             self._want(key, other, now, asked=True)
         return True
 
@@ -190,7 +190,11 @@ class Matchmaker:
         """The messages that leave now, both sides of each pair side by side."""
         self._settle_old(now)
         messages: list[Introduction] = []
-        while (taken := self._queue.take(self._willing, now)) is not None:
+
+        def willing(pair: Pair, asked: bool) -> bool:
+            return self._willing(pair, asked, now)
+
+        while (taken := self._queue.take(willing, now)) is not None:
             pair, asked = taken
             self._queue.left(pair, now)
             begun, done = self._negotiations.begin((self._members[pair[0]], self._members[pair[1]]), now)
@@ -201,12 +205,12 @@ class Matchmaker:
 
     # --- inside ------------------------------------------------------------------------------------------------------
 
-    def _willing(self, pair: Pair, asked: bool) -> bool:
+    def _willing(self, pair: Pair, asked: bool, now: float) -> bool:
         """Whether a pair still has a reason to be introduced: neither gone, nor met meanwhile where nobody asked again."""
         first, second = self._members.get(pair[0]), self._members.get(pair[1])
         if first is None or second is None or not first.shares(second) or (second.key in first.met and not asked):
             return False
-        return not self._negotiations.busy((first, second))
+        return not self._negotiations.busy((first, second), now)
 
     def _want(self, key: bytes, other: bytes, now: float, asked: bool = False) -> None:
         if key != other and self._members[other].settled:

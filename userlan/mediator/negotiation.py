@@ -13,7 +13,7 @@ from userlan.control.messages import Candidate
 from userlan.mediator.backoff import Pair
 from userlan.mediator.experience import KindPair, kinds
 from userlan.mediator.member import Member
-from userlan.mediator.reach import site
+from userlan.mediator.reach import Sight, site
 from userlan.mediator.site_locks import Need
 from userlan.traversal.nat import UNKNOWN, NatBehaviour, Policy
 from userlan.traversal.plans import Sighting, Verdict
@@ -51,9 +51,11 @@ class Negotiation:
         "deadline",
         "directs",
         "experience",
+        "introduced",
         "members",
         "pair",
         "seen",
+        "sights",
         "sockets",
         "state",
         "token",
@@ -76,11 +78,19 @@ class Negotiation:
         self.deadline = float("inf")
         #: What its failure depends on.
         self.circumstances = circumstances(members)
+        #: When both were told of each other, and where they were seen then.
+        self.introduced = float("-inf")
+        self.sights = self.sights_now
 
     @property
     def sites(self) -> tuple[bytes, bytes]:
         """Both sides' public addresses."""
         return (self.members[0].site, self.members[1].site)
+
+    @property
+    def sights_now(self) -> tuple[Sight, Sight]:
+        """Where both are seen."""
+        return (self.members[0].sight, self.members[1].sight)
 
     @property
     def together(self) -> bool:

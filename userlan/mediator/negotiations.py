@@ -46,6 +46,7 @@ from userlan.mediator.negotiation import (
     permitted,
     targets,
 )
+from userlan.mediator.pair_queue import PAIR_INTERVAL
 from userlan.mediator.reach import named, site
 from userlan.mediator.site_locks import MAX_HOLD, SiteLocks
 from userlan.traversal import plans
@@ -112,14 +113,16 @@ class Negotiations:
 
     # --- what the matchmaker asks ------------------------------------------------------------------------------------
 
-    def busy(self, members: tuple[Member, Member]) -> bool:
-        """Whether a pair's introduction, smaller key first, is on its way, or a costly one goes on with both as they are."""
+    def busy(self, members: tuple[Member, Member], now: float) -> bool:
+        """Whether a pair, smaller key first, is being introduced with both as they are now: an introduction is on its way,
+        was just given, or is a costly one that goes on."""
         negotiation = self._pairs.get((members[0].key, members[1].key))
         if negotiation is None:
             return False
         if negotiation.state is not State.INTRODUCED:
             return True
-        return negotiation.costly and negotiation.circumstances == circumstances(members)
+        going_on = negotiation.costly or now < negotiation.introduced + PAIR_INTERVAL
+        return going_on and negotiation.circumstances == circumstances(members)
 
     def departed(self, member: Member) -> None:
         """A member is gone: what is under way with it is over."""
@@ -305,7 +308,9 @@ class Negotiations:
         plans, ways = negotiation.plans, negotiation.one_ways
         latest = max(ways) + SLACK
         negotiation.state = State.INTRODUCED
+        negotiation.introduced = now
         negotiation.circumstances = circumstances(negotiation.members)
+        negotiation.sights = negotiation.sights_now
         end = now + latest + max(plan.give_up for plan in plans) + max(ways) + REPORT_GRACE
         self._wake(negotiation, end)
         if all(need.shared for need in negotiation.needs):
@@ -354,20 +359,22 @@ class Negotiations:
         """Both have said how it ended, or the time for it is over."""
         said = [direct for direct in negotiation.directs if direct is not None]
         first, second = negotiation.members
-        for member, direct in zip(negotiation.members, negotiation.directs, strict=True):
-            member.silent |= direct is None
         self.counters["met" if said and all(said) else "failed" if said else "outcomes-missing"] += 1
-        if self._pairs.get(negotiation.pair) is not negotiation:
+        current = self._pairs.get(negotiation.pair) is negotiation
+        if not current:
             pass  # it has begun anew meanwhile, and that will say what holds now
         elif said and all(said):
             self._backoff.met(negotiation.pair)
-            first.met.add(second.key)
-            second.met.add(first.key)
+            if negotiation.sights == negotiation.sights_now:
+                first.met.add(second.key)
+                second.met.add(first.key)
         else:
             first.met.discard(second.key)
             second.met.discard(first.key)
             if not negotiation.cheap:
                 self._backoff.failed(negotiation.pair, negotiation.circumstances, now)
+        for member, direct in zip(negotiation.members, negotiation.directs, strict=True):
+            member.silent |= direct is None and current
         if len(said) == 2 and not negotiation.cheap and negotiation.verdict is not None and negotiation.verdict.possible:
             self._learn(negotiation, negotiation.verdict, said[0], said[1], now)
         self._end(negotiation)

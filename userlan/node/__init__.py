@@ -21,11 +21,13 @@ Parts
 ``mediators``   which mediators are used (a link to each: ``userlan.control.mediation``), and which one's address counts
 ``membership``  requests, the roster's changes, evictions
 ``conductor``   what happened in one part is carried to the others
-``peers``       one pair's state: introduction, liveness by echo, latency
+``peers``       one pair's state: introduction, what its path carries; ``liveness``: whether it is there, by echoes, and how far
+``paths``       the paths to one peer: asked one by one (``path_echoes``), chosen (``userlan.traversal.path_choice``), left when dead
 ``peer_table``  all of them; budget for each target address
 ``bulk``        a TCP connection beside UDP, for bulk alone
 ``reachability``  the own NAT: when it is measured, whom it is told; ``nat_report`` for people
 ``sockets``     the numbers of sockets beside the main one
+``neighbours``  what is announced on the local network, and which members are recognised there
 ``introducer``  members introduce members, where no mediator is there
 ``gossip``      what members tell each other: evictions, proofs, the ciphers that they take
 ``keyring``     secrets of networks, pre-shared keys, who proved to know them

@@ -197,8 +197,8 @@ class Conductor:
     def _introduce(self, message: Introduce, mediator: bytes, observed: str | None, host: str | None, now: float) -> None:
         """Punch towards a peer. ``mediator``: who said so, empty: a member; ``observed`` and ``host``: where it sees us, and is."""
         usable = self._node.peers.introduce(message, observed, host, now)
-        if not message.candidates and not message.plan.steps:
-            return                                                      # only the relays are named
+        if not message.candidates and not message.plan.steps and not message.plan.give_up:
+            return          # only the relays are named; without candidates it may still be the peer who comes, and its probes are answered
         if message.peer in self._node.peers.links and self._node.punching.introduce(message, usable, now):
             self._node.encounters.introduced(message, mediator)
 

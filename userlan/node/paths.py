@@ -289,6 +289,9 @@ class PathSet:
         if chosen is not None and chosen != self._steered:
             effects.append(PathChosen(chosen))
         self.current = self._steered = chosen
+        for entry in self._entries.values():
+            if entry.ask_at == inf:                  # it was the only one of its class
+                entry.ask_at = now + self._interval(entry)
         return self.news() + effects
 
     # --- inside ------------------------------------------------------------------------------------------------------

@@ -27,6 +27,11 @@ What the own NAT does is measured before (``nat`` has the words, RFC 4787's and 
 Two round trips tell mapping and allocation, a second everything but the lifetime. A vantage answers nobody who does not know its key,
 nothing that is larger than the question, and nobody but who asked, or who has shown by a cookie that he is there.
 
+Where the router does as it is told, no NAT is in the way at all: ``port_mapping`` asks it by PCP, NAT-PMP or UPnP.
+
+A pair has several paths: a relay's at once, then direct ones. ``path_choice`` says by which one is sent: direct UDP before TCP before a
+relay, then by round trip, with hysteresis.
+
 Once the tunnel is there, ``path_mtu`` finds how large its datagrams may be, for each peer and direction: by probes that
 nobody may fragment, answered by the peer's stack (RFC 8899), without any word of a router's::
 

@@ -128,13 +128,14 @@ def mapping_of(sightings: list[Sighting]) -> MappingFound:
     if not asked:
         return MappingFound()
     by_port, by_host = ports[0] > ports[1], hosts[0] > hosts[1]
-    votes = ports if by_port or not sum(hosts) else hosts
-    agreement = max(votes) / sum(votes)
+    every = sum(ports) + sum(hosts)
     if by_port:
-        return MappingFound("address-and-port-dependent", len(asked), agreement)
+        return MappingFound("address-and-port-dependent", len(asked), ports[0] / sum(ports))
+    if by_host and ports[1]:
+        return MappingFound("address-dependent", len(asked), (hosts[0] + ports[1]) / every)
     if by_host:
-        return MappingFound("address-dependent" if ports[1] else "address-and-port-dependent", len(asked), agreement)
-    return MappingFound("endpoint-independent", len(asked), agreement)
+        return MappingFound("address-and-port-dependent", len(asked), hosts[0] / sum(hosts))
+    return MappingFound("endpoint-independent", len(asked), (hosts[1] + ports[1]) / every)
 
 
 def _mapped(sightings: list[Sighting]) -> list[Mapped]:

@@ -80,11 +80,11 @@ def order(path: Path) -> tuple[int, float, float, Endpoint]:
 
 
 def better(path: Path, current: Path) -> bool:
-    """Whether ``path`` is so much better that the change pays. Both are believed to work."""
+    """Whether ``path`` is so much better that the change pays. Both are believed to work; what is not measured is not compared."""
     if rank(path.endpoint) != rank(current.endpoint):
         return rank(path.endpoint) > rank(current.endpoint)
     if path.rtt is None or current.rtt is None:
-        return path.rtt is not None
+        return False
     gain = cost(current) - cost(path)
     return gain > GAIN and gain > GAIN_SHARE * current.rtt
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from userlan.traversal.ends import BIRTHDAY_PROBES, BIRTHDAY_SOCKETS, End, block_sockets
-from userlan.traversal.prediction import PARTS, Forecast, Window, block, comb, forecast, runs, walk
+from userlan.traversal.prediction import LAST_PORT, PARTS, Forecast, Window, block, comb, forecast, runs, walk
 from userlan.traversal.sides import Side, Transport
 from userlan.traversal.step import MAX_STEPS, Plan, Step
 
@@ -43,6 +43,8 @@ TCP_WALK = 32
 """Connection attempts of each side that walks."""
 WALK_SPACING, TCP_SPACING = 0.0005, 0.002
 """Seconds between the packets of a walk: the sooner it is over, the less others do meanwhile."""
+BESIDE = (1, 2, 3)
+"""Ports after a measured one that are tried as well."""
 MAX_WALK = 640
 """Packets of a walk."""
 
@@ -198,11 +200,17 @@ def aimed_birthday(aimer: Ends, one: Ends, start: float) -> tuple[Plan, Plan] | 
 
 
 def tcp_simultaneous(a: Side, b: Side) -> tuple[Plan, Plan]:
-    """Both sides' measured sockets connect to each other's port and stay in it: simultaneous open (RFC 9293 3.5, RFC 5382 REQ-2)."""
-    return (
-        Plan("tcp-simultaneous", _to(host_of(b), [b.measured[-1].port], transport="tcp", sockets=1, fresh=True)),
-        Plan("tcp-simultaneous", _to(host_of(a), [a.measured[-1].port], transport="tcp", sockets=1, fresh=True)),
-    )
+    """Both sides' measured sockets connect to each other's port and stay in it: simultaneous open (RFC 9293 3.5, RFC 5382 REQ-2).
+
+    And to the next ones: a mapping that depends on the address is told from one that does not only by two hosts, and by TCP there is
+    often but one.
+    """
+    plans = []
+    for there in (b, a):
+        port = there.measured[-1].port
+        ports = [one for one in (port, *(port + step for step in BESIDE)) if 1 <= one <= LAST_PORT]
+        plans.append(Plan("tcp-simultaneous", _to(host_of(there), ports, transport="tcp", sockets=1, fresh=True)))
+    return plans[0], plans[1]
 
 
 def opening_ttl(side: Side) -> int:

@@ -61,7 +61,9 @@ Load, cookies, replays and the caps are common to both suites; the keys' limits 
 
 Roaming. The endpoint of a peer changes with an authenticated datagram that is the newest of its session, so that
 stragglers on the old path do not move it back; an initiation alone does not move it, since it proves one direction
-only.
+only. Between ways that the owner knows (`Device.know`) it decides itself (`Device.steer`): what comes by another of
+them is told (`WayHeard`) and moves nothing; so is silence after data left, or after a flow came (`PathSilent`);
+`send_by` asks by one certain way. A way by a relay is as one by UDP, less the channel's header (`steering.py`).
 
 Timers are those of section 6 of the paper (`timers.py`). Seconds: renew after 120, refuse after 180, give up after
 90, repeat after 5 and up to 0.334 more, keepalive after 10, silence 15, keys dropped after 540. Deadlines of all

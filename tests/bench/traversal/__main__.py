@@ -14,7 +14,7 @@ from tests.bench.traversal.cell import Setting
 from tests.bench.traversal.kinds import KINDS, pairs
 from tests.bench.traversal.population import SHARES, direct_rate, report
 from tests.bench.traversal.runs import measure
-from tests.bench.traversal.tables import Cell, matrix, summary, table
+from tests.bench.traversal.tables import HEAD, Cell, line, matrix, summary
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -55,9 +55,13 @@ def main(words: Sequence[str] | None = None) -> int:
     cells: list[Cell] = []
     for tcp_only in (False, True):
         if options.tcp if tcp_only else options.udp or not options.tcp:
-            part = measure(chosen(options.cells), seeds, options.jobs, Setting(tcp_only, options.one_way / 1000, options.loss / 100))
-            print(f"\n## {'Without UDP' if tcp_only else 'UDP'}: {len(seeds)} seeds a cell\n")
-            print(table(part), matrix(part), summary(part), sep="\n\n")
+            setting = Setting(tcp_only, options.one_way / 1000, options.loss / 100)
+            print(f"\n## {'Without UDP' if tcp_only else 'UDP'}: {len(seeds)} seeds a cell\n\n{HEAD}")
+            part = []
+            for cell in measure(chosen(options.cells), seeds, options.jobs, setting):
+                print(line(cell), flush=True)
+                part.append(cell)
+            print(f"\n{matrix(part)}\n\n{summary(part)}")
             if options.population and set(SHARES) <= {kind.name for cell in part for kind in (cell.first, cell.second)}:
                 print(f"\n{report(direct_rate(part))}")
             cells += part

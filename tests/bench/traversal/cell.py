@@ -15,7 +15,7 @@ from tests.node.lan import MEDIATOR_HOST, PORT
 from tests.relay.lan import RelayedLan
 from tests.sim.link import LinkProfile
 from tests.sim.packet import SYN, Packet
-from userlan.control.meeting import Measure
+from userlan.control.meeting import Measure, ServerEndpoint
 from userlan.lan.secrets import NetworkSecret
 from userlan.mediator.matchmaker import Matchmaker
 from userlan.node.node import Node
@@ -156,7 +156,10 @@ class Meeting:
         for via, port in PORTS.items():
             lan.mediator_attachment.listen(port, via)
             lan.mediator.listening(via, MEDIATOR_HOST, port)
-        lan.relay("relay", RELAY_HOST)
+        relay = lan.relay("relay", RELAY_HOST)
+        lan.relays["relay"][1].listen(443, 1)
+        endpoints = [ServerEndpoint(RELAY_HOST, port, transport) for port, transport in ((PORT, "udp"), (PORT, "tcp"), (443, "tcp"))]
+        relay.set_endpoints(endpoints, lan.world.now)
         for attachment in (lan.mediator_attachment, lan.relays["relay"][1]):
             attachment.up.profile = attachment.down.profile = SERVER_LINE
         lan.world.run(2.0)

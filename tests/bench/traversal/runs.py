@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from itertools import islice
 
 from tests.bench.traversal.cell import Result, Setting, run
 from tests.bench.traversal.kinds import KINDS
@@ -21,16 +23,13 @@ def work(job: Job) -> tuple[Job, Result]:
         raise AssertionError(f"{first}-{second}, seed {seed}: {error!r}") from error
 
 
-def measure(names: Sequence[tuple[str, str]], seeds: Sequence[int], jobs: int, setting: Setting) -> list[Cell]:
-    """All runs of some cells."""
+def measure(names: Sequence[tuple[str, str]], seeds: Sequence[int], jobs: int, setting: Setting) -> Iterator[Cell]:
+    """All runs of some cells; each cell when it is done, in order."""
     todo: list[Job] = [(first, second, seed, setting) for first, second in names for seed in seeds]
-    results: dict[tuple[str, str], list[Result]] = {pair: [] for pair in names}
-    if jobs > 1:
-        with multiprocessing.get_context("spawn").Pool(jobs) as pool:
-            done = pool.imap(work, todo, chunksize=max(1, min(20, len(seeds))))
-            for (first, second, *_), result in done:
-                results[first, second].append(result)
-    else:
-        for (first, second, *_), result in map(work, todo):
-            results[first, second].append(result)
-    return [Cell(KINDS[first], KINDS[second], setting.tcp_only, tuple(results[first, second])) for first, second in names]
+    with ExitStack() as stack:
+        results: Iterator[tuple[Job, Result]] = map(work, todo)
+        if jobs > 1:
+            pool = stack.enter_context(multiprocessing.get_context("spawn").Pool(jobs))
+            results = pool.imap(work, todo, chunksize=max(1, min(20, len(seeds))))
+        for first, second in names:
+            yield Cell(KINDS[first], KINDS[second], setting.tcp_only, tuple(result for _, result in islice(results, len(seeds))))

@@ -73,15 +73,15 @@ def number(value: object, form: str = ".0f") -> str:
     return "–" if value is None else format(value, form)
 
 
-def table(cells: Sequence[Cell]) -> str:
-    """One line a cell."""
-    lines = ["| cell | direct | theory | | median | p95 | from start | packets |", "|---|---:|---:|---|---:|---:|---:|---:|"]
-    for cell in cells:
-        row = cell.row()
-        rates = f"{100 * cell.direct:.1f} % | {100 * cell.theory:.1f} % | {'!' if cell.bad else ''}"
-        times = " | ".join(number(row[name]) for name in ("median_ms", "p95_ms", "start_ms"))
-        lines.append(f"| {cell.name} | {rates} | {times} | {number(row['packets'])} / {cell.greatest} |")
-    return "\n".join(lines)
+HEAD = "| cell | direct | theory | | median | p95 | from start | packets |\n|---|---:|---:|---|---:|---:|---:|---:|"
+
+
+def line(cell: Cell) -> str:
+    """Its line of the table under ``HEAD``."""
+    row = cell.row()
+    rates = f"{100 * cell.direct:.1f} % | {100 * cell.theory:.1f} % | {'!' if cell.bad else ''}"
+    times = " | ".join(number(row[name]) for name in ("median_ms", "p95_ms", "start_ms"))
+    return f"| {cell.name} | {rates} | {times} | {number(row['packets'])} / {cell.greatest} |"
 
 
 def matrix(cells: Sequence[Cell]) -> str:

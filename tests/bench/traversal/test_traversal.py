@@ -11,7 +11,7 @@ from tests.bench.traversal.__main__ import chosen, main
 from tests.bench.traversal.cell import Result
 from tests.bench.traversal.kinds import KINDS, pairs
 from tests.bench.traversal.population import SHARES, direct_rate, plain_rate, report, weights
-from tests.bench.traversal.tables import IMPOSSIBLE_COST, Cell, matrix, table
+from tests.bench.traversal.tables import IMPOSSIBLE_COST, Cell, line, matrix
 
 MET, FAILED = Result(True, 0.1, 0.9, 4, "udp"), Result(False, packets=40)
 
@@ -37,7 +37,7 @@ def test_a_cell_that_stays_behind_theory_is_marked() -> None:
     dear = Cell(KINDS["SR"], KINDS["SR"], False, (FAILED, Result(False, packets=IMPOSSIBLE_COST + 1)))
     assert (cheap.theory, cheap.bad, dear.bad) == (0.0, False, True)
     assert "**80!**" in matrix([poor])
-    assert "| – |" in table([cheap])
+    assert "| – |" in line(cheap)
 
 
 def test_the_cells_are_all_pairs_and_can_be_chosen() -> None:

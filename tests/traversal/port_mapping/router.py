@@ -47,6 +47,8 @@ class Router:
     permanent_only: bool = False
     mapped: dict[tuple[str, int], int] = attrs.field(factory=dict)
     heard: list[str] = attrs.field(factory=list)
+    address: str = GATEWAY
+    http_port: int = 5000
 
     def datagram(self, data: bytes, port: int, now: float) -> bytes | None:
         """What it answers."""
@@ -104,7 +106,7 @@ class Router:
 
     def _search(self, data: bytes) -> bytes:
         self.heard.append("upnp search")
-        location = f"http://{GATEWAY}:5000/rootDesc.xml"
+        location = f"http://{self.address}:{self.http_port}/rootDesc.xml"
         return f"HTTP/1.1 200 OK\r\nST: urn:schemas-upnp-org:device:InternetGatewayDevice:1\r\nLocation: {location}\r\n\r\n".encode()
 
     def http(self, request: HttpRequest) -> tuple[int, bytes]:
