@@ -64,8 +64,9 @@ def make_plans(a: Side, b: Side, *, start: float = 0.0, experience: Experience |
 
 
 def transport_for(a: Side, b: Side) -> Transport | None:
-    """UDP where it passes on both sides, else TCP, else None."""
-    if a.nat.udp.passes and b.nat.udp.passes:
+    """UDP where it passes on both sides, else TCP, else None. A side that came by TCP and is not classified yet came so because its UDP
+    did not pass: to be sure of it takes a node two seconds more."""
+    if all(side.nat.udp.passes and (side.port or side.nat.confidence) for side in (a, b)):
         return "udp"
     return "tcp" if a.nat.tcp.passes and b.nat.tcp.passes else None
 
