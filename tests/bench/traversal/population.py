@@ -24,8 +24,10 @@ road or in an office; servers are rarer among them than in a file sharing networ
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import accumulate
 
 from tests.bench.traversal.kinds import KINDS
 from tests.bench.traversal.tables import Cell
@@ -107,12 +109,8 @@ def direct_rate(cells: Iterable[Cell]) -> Rates:
     losses = sorted(((f"{first}-{second}", weight * (1 - by_name[first, second].direct)) for (first, second), weight in share.items()),
                     key=lambda loss: -loss[1])
     times = sorted((time, weight / len(by_name[pair].results)) for pair, weight in share.items() for time in by_name[pair].times)
-    reached, half = 0.0, sum(weight for _, weight in times) / 2
-    middle = 0.0
-    for middle, weight in times:
-        reached += weight
-        if reached >= half:
-            break
+    reached = list(accumulate(weight for _, weight in times))
+    middle = times[bisect_left(reached, reached[-1] / 2)][0] if times else 0.0
     return Rates(direct, theory, middle, tuple(losses[:8]))
 
 
@@ -130,5 +128,6 @@ def report(rates: Rates) -> str:
     losses = ", ".join(f"{name} {100 * loss:.2f}" for name, loss in rates.losses if loss > 0.0005)
     return (
         f"over the population: {100 * rates.direct:.1f} % direct, {100 * rates.theory:.1f} % in theory, {100 * plain_rate():.1f} % by "
-        f"plain hole punching alone; median time to direct {rates.milliseconds:.0f} ms\nlost most, in per cent of all pairs: {losses or 'nothing'}"
+        f"plain hole punching alone; median time to direct {rates.milliseconds:.0f} ms\n"
+        f"lost most, in per cent of all pairs: {losses or 'nothing'}"
     )
