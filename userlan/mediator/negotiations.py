@@ -34,7 +34,7 @@ from typing import Protocol
 
 from userlan.control.meeting import MAX_MEASURED, EndpointList, Introduce, Measure, OfferList, Outcome
 from userlan.mediator.background import Background
-from userlan.mediator.backoff import Backoff, Pair
+from userlan.mediator.backoff import BY_IPV6, Backoff, Pair
 from userlan.mediator.experience import Experience
 from userlan.mediator.member import Member
 from userlan.mediator.negotiation import (
@@ -105,6 +105,7 @@ class Negotiations:
         self._tags: dict[bytes, Negotiation] = {}  # those that measure
         self._relayed: OrderedDict[bytes, None] = OrderedDict()  # tokens that named relays alone: nothing can come of those
         self._timers: list[tuple[float, int, Negotiation]] = []
+        self._again: list[Pair] = []
         self._count = 0
         self.counters: Counter[str] = Counter()
 
@@ -146,6 +147,8 @@ class Negotiations:
         for member, other in zip(members, members[::-1], strict=True):
             member.talks.add(other.key)
         negotiation.experience = self.experience.of(negotiation.kinds, now)
+        if self._backoff.technique(negotiation.pair, negotiation.circumstances) == BY_IPV6:
+            negotiation.experience[BY_IPV6] = -1.0
         self._plan(negotiation, now)
         if negotiation.costly and self._backoff.waits(negotiation.pair, negotiation.circumstances, now):
             self.counters["introductions-cheap"] += 1
@@ -208,6 +211,11 @@ class Negotiations:
                 messages += self._turn(owner, now)
         return messages
 
+    def again(self) -> list[Pair]:
+        """Pairs that did not meet by IPv6 and are to try by IPv4. Drained."""
+        again, self._again = self._again, []
+        return again
+
     def deadline(self) -> float | None:
         """When ``due`` has something to say next."""
         while self._timers and self._timers[0][0] != self._timers[0][2].deadline:
@@ -265,10 +273,15 @@ class Negotiations:
         self._wake(negotiation, now + min(MEASURE_ROUND_TRIPS * 2 * farthest + MEASURE_GRACE, MEASURE_LONGEST))
         transport = negotiation.verdict.transport
         return [
-            Introduction(member.key, Measure(negotiation.token, sockets, self.vantages, transport))
+            Introduction(member.key, Measure(negotiation.token, sockets, self._vantages_for(member), transport))
             for member, sockets in zip(negotiation.members, negotiation.sockets, strict=True)
             if sockets
         ]
+
+    def _vantages_for(self, member: Member) -> EndpointList:
+        """Those of the family of its NAT, if there are any: the other family says nothing of it."""
+        six = ":" in member.sight.translated.host
+        return tuple(one for one in self.vantages if (":" in one.host) == six) or self.vantages
 
     def _measured(self, negotiation: Negotiation, now: float) -> list[Introduction]:
         """The measurement is over: the plans are made with what it has shown."""
@@ -372,7 +385,10 @@ class Negotiations:
             first.met.discard(second.key)
             second.met.discard(first.key)
             if not negotiation.cheap:
-                self._backoff.failed(negotiation.pair, negotiation.circumstances, now)
+                technique = negotiation.verdict.technique if negotiation.verdict is not None else ""
+                self._backoff.failed(negotiation.pair, negotiation.circumstances, now, technique)
+                if technique == BY_IPV6 and said:
+                    self._again.append(negotiation.pair)
         for member, direct in zip(negotiation.members, negotiation.directs, strict=True):
             member.silent |= direct is None and current
         if len(said) == 2 and not negotiation.cheap and negotiation.verdict is not None and negotiation.verdict.possible:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from userlan.control.mediation import Failed, LinkState, Lost, MediatorLink, Received
-from userlan.control.meeting import Introduce, Measure, Reachability, RelayOffers, RelayPool, Vantages
+from userlan.control.meeting import Introduce, Measure, RelayOffers, RelayPool, Vantages
 from userlan.control.messages import Meet, Observed, Welcome
 from userlan.lan.roster import Peer
 from userlan.node.events import LinkChanged, MemoryChanged, PeerChanged, Ready, TimestampReserved
@@ -53,8 +53,8 @@ class Conductor:
             happened = self._tunnel_events(now)
             happened |= self._stack_events(now)
             happened |= self._link_events(now)
-            for mediator, nat in self._node.reachability.messages():
-                self._node.send_to_mediator(mediator, Reachability(nat), now)
+            for mediator, message in self._node.reachability.messages():
+                self._node.send_to_mediator(mediator, message, now)
             self._relay_events(now)
             for notice in self._node.gossip.notices():
                 self._node.membership.eviction_notice(notice.message, self._node, now)

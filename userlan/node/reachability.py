@@ -21,7 +21,9 @@ from typing import Final, Protocol
 import msgspec
 
 from userlan.control.mediation import LinkState, MediatorLink
-from userlan.control.meeting import MAX_RELAYS, Measure, RelayInfo, RelayPool, ServerEndpoint, Vantages
+from userlan.control.meeting import MAX_RELAYS, Measure, RelayInfo, RelayPool, ServerEndpoint, Sighted, Vantages
+from userlan.control.meeting import Reachability as ReachabilityMessage
+from userlan.node.sightings import Sightings
 from userlan.node.sockets import Sockets
 from userlan.traversal.asking import Point
 from userlan.traversal.candidates import is_private, usable
@@ -79,6 +81,7 @@ class Reachability:
         self.at: float | None = None
         self.counters: Counter[str] = Counter()
         self.lifetime = Lifetime(sockets, entropy, now)
+        self.sightings = Sightings(entropy)
         self._mediators = mediators
         self._tunnels = tunnels
         self._sockets = sockets
@@ -104,6 +107,7 @@ class Reachability:
         """A mediator's word of where it can be asked."""
         self._vantages[mediator] = message
         self._told.pop(mediator, None)
+        self._sight(mediator, message, now)
         fresh = self.at is None or now - self.at > EVERY
         self._want(now + GATHER if fresh else inf)
 
@@ -118,10 +122,12 @@ class Reachability:
         before, self._seen[mediator] = self._seen.get(mediator, host), host
         if before != host:
             self._want(now + CHANGED)
+        self.sightings.moved(mediator, self._session(mediator), now)
 
     def own_endpoints(self, endpoints: Iterable[Endpoint]) -> None:
         """This computer's own addresses, with the ports that are listened on."""
         self._own = frozenset(endpoints)
+        self.sightings.own_hosts(one.host for one in self._own)
 
     def network_changed(self, now: float) -> None:
         """Other addresses: another NAT, most likely."""
@@ -131,6 +137,7 @@ class Reachability:
         self._told.clear()
         self._began = -inf
         self.lifetime.network_changed(now)
+        self.sightings.network_changed(now)
         self._due = now + CHANGED
 
     def mapped(self, kind: PortMapping, external: str) -> None:
@@ -180,13 +187,15 @@ class Reachability:
 
     def owns(self, data: Buffer) -> bool:
         """Whether a datagram answers a question of this part."""
-        return (self._check is not None and self._check.owns(data)) or self.lifetime.owns(data)
+        return (self._check is not None and self._check.owns(data)) or self.lifetime.owns(data) or self.sightings.owns(data)
 
     def receive(self, data: Buffer, source: Endpoint, now: float) -> None:
         """One datagram that ``owns`` said yes to."""
         if self._check is not None and self._check.owns(data):
             self._check.receive(data, source, now)
             self._progress(now)
+        elif self.sightings.owns(data):
+            self.sightings.receive(data, source, now)
         else:
             self.lifetime.receive(data, source, now)
 
@@ -203,13 +212,13 @@ class Reachability:
     def datagrams(self, now: float) -> list[Burst]:
         """What is to be sent. Drained."""
         asked = self._check.datagrams(now) if self._check is not None else []
-        return asked + self.lifetime.datagrams()
+        return self.sightings.datagrams() + asked + self.lifetime.datagrams()
 
     def deadline(self) -> float | None:
         """When ``tick`` has something to do."""
         check = self._check.deadline() if self._check is not None else None
         due = max(self._due, self._began + LEAST_BETWEEN) if self._check is None and self._vantages else None
-        times = [time for time in (check, due, self.lifetime.deadline()) if time is not None]
+        times = [time for time in (check, due, self.lifetime.deadline(), self.sightings.deadline()) if time is not None]
         return min((time for time in times if time < inf), default=None)
 
     def tick(self, now: float) -> None:
@@ -220,16 +229,18 @@ class Reachability:
         elif max(self._due, self._began + LEAST_BETWEEN) <= now and self._vantages:
             self._start(now)
         self.lifetime.tick(now)
+        self.sightings.tick(now)
         if self.lifetime.lower > self.nat.udp.lifetime * LIFETIME_GAIN and self.at is not None:
             self._conclude(self.nat)
 
-    def messages(self) -> list[tuple[bytes, NatBehaviour]]:
+    def messages(self) -> list[tuple[bytes, ReachabilityMessage | Sighted]]:
         """What is to be told to which mediator, of those that are ready. Each is drained once."""
-        told = []
-        for key, link in self._mediators.items():
-            if link.state is LinkState.READY and self.nat != self._told.get(key, UNKNOWN):
+        ready = [key for key, link in self._mediators.items() if link.state is LinkState.READY]
+        told: list[tuple[bytes, ReachabilityMessage | Sighted]] = [*self.sightings.messages(ready)]
+        for key in ready:
+            if self.nat != self._told.get(key, UNKNOWN):
                 self._told[key] = self.nat
-                told.append((key, self.nat))
+                told.append((key, ReachabilityMessage(self.nat)))
         return told
 
     # ------------------------------------------------------------------ inside
@@ -241,6 +252,7 @@ class Reachability:
         for gone in (self._vantages.keys() | self._seen.keys()) - self._mediators.keys():
             for of_mediator in (self._vantages, self._relays, self._told, self._seen):
                 of_mediator.pop(gone, None)
+            self.sightings.forget(gone)
         points = self._points()
         self._due = now + EVERY
         self._asked = False
@@ -318,6 +330,21 @@ class Reachability:
                 if one.transport == UDP:
                     self._add(found, info.key, Endpoint(UDP, one.host, one.port), ())
         return list(found)[:MAX_POINTS]
+
+    def _session(self, mediator: bytes) -> Endpoint | None:
+        tunnel = self._tunnels.peer(mediator)
+        return tunnel.endpoint if tunnel is not None else None
+
+    def _sight(self, mediator: bytes, vantages: Vantages, now: float) -> None:
+        link = self._mediators.get(mediator)
+        if link is None or not vantages.proofs:
+            self.sightings.forget(mediator)
+            return
+        found: dict[Point, None] = {}
+        hosts = self._hosts(mediator, link)
+        for endpoint in placed(vantages.own, hosts):
+            self._add(found, mediator, endpoint, hosts)
+        self.sightings.greeted(mediator, found, self._session(mediator), now)
 
     def _hosts(self, key: bytes, link: MediatorLink) -> tuple[str, ...]:
         """The numeric addresses by which a mediator is reached: the one in use first."""
