@@ -65,7 +65,7 @@ class Scene:
         self.ports: list[Any] = [loop.reactor.listenUDP(port, Answering(self, port), interface=GATEWAY) for port in (5351, 1900)]
         self.changes: list[Mapped] = []
         self.surroundings: tuple[str | None, str] = (GATEWAY, OWN)
-        monkeypatch.setattr(port_mapping, "_surroundings", lambda: self.surroundings)
+        monkeypatch.setattr(port_mapping, "_surroundings", lambda version: self.surroundings)
         self.mapping = PortMapping(loop.reactor, os.urandom, PORT, self.changes.append)
 
     def serve(self, factory: Any) -> None:

@@ -3,8 +3,8 @@
 ::
 
     python -m tests.lab.mapping_client HOST PORT [METHOD…]     HOST: the own address; METHOD: only these (pcp, nat-pmp, upnp)
-      prints ``mapped METHOD ENDPOINT…`` at each change, answers what arrives at PORT by UDP with what it was, and a TCP connection
-      with a line; ends, with its mappings, on end of input
+      prints ``mapped METHOD TRANSPORT=HOST:PORT…`` at each change, answers what arrives at PORT by UDP with what it was, and a TCP
+      connection with a line; ends, with its mappings, on end of input
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from twisted.internet.protocol import DatagramProtocol, Factory, Protocol
 from tests.driver.loop import Loop
 from userlan.driver.port_mapping import PortMapping
 from userlan.traversal.port_mapping.mapper import Mapped
+from userlan.wire.endpoint import host_port
 
 
 class Echo(DatagramProtocol):
@@ -44,9 +45,10 @@ def main() -> None:
     host, port, methods = sys.argv[1], int(sys.argv[2]), sys.argv[3:]
 
     def observe(mapped: Mapped) -> None:
-        print("mapped", mapped.method or "nothing", *(f"{one.transport}:{one.host}:{one.port}" for one in mapped.endpoints), flush=True)
+        ends = [f"{one.transport}={host_port(one.host, one.port)}" for one in mapped.endpoints]
+        print("mapped", mapped.method or "nothing", *ends, flush=True)
 
-    mapping = PortMapping(loop.reactor, os.urandom, port, observe)
+    mapping = PortMapping(loop.reactor, os.urandom, port, observe, 6 if ":" in host else 4)
     start = mapping.mapper._start
 
     def only_these(now: float) -> None:

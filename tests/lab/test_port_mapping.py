@@ -86,18 +86,22 @@ class Site:
             self.daemon = self.router.start("miniupnpd", "-d", "-f", str(config), "-P", str(self.folder / "pid"), stdout=log, stderr=log)
         until(lambda: ":5351" in self.router.run("ss", "-Hlnu").stdout, 10, "miniupnpd listens")
 
-    def start_client(self, *methods: str) -> None:
+    def start_client(self, *methods: str, host: str = CLIENT) -> None:
         with self.log.open("wb") as log:
             self.process = self.client.start(
-                sys.executable, "-m", "tests.lab.mapping_client", CLIENT, str(PORT), *methods, stdin=subprocess.PIPE, stdout=log, stderr=log
+                sys.executable, "-m", "tests.lab.mapping_client", host, str(PORT), *methods, stdin=subprocess.PIPE, stdout=log, stderr=log
             )
 
     def mapped(self, method: str, patience: float = 20) -> dict[str, tuple[str, int]]:
         """The external host and port of each transport, once the client has them by ``method``."""
         assert self.process is not None
         line = wait_for_line(self.log, f"mapped {method} udp", self.process, patience=patience)
-        ends = (one.split(":") for one in line.split()[2:])
-        return {transport: (host, int(port)) for transport, host, port in ends}
+        ends = {}
+        for one in line.split()[2:]:
+            transport, _, end = one.partition("=")
+            host, _, port = end.rpartition(":")
+            ends[transport] = (host.strip("[]"), int(port))
+        return ends
 
     def stop_client(self) -> None:
         assert self.process is not None
@@ -171,6 +175,26 @@ def test_pcp_is_preferred_and_a_restarted_router_is_asked_again(site: Site) -> N
     assert not site.reaches(ends["udp"], ends["tcp"])
     site.start_router()
     until(lambda: site.reaches(ends["udp"], ends["tcp"]), 30, "the mappings are there again", 0.5)
+
+
+def test_a_firewall_of_ipv6_is_opened_by_pcp(site: Site) -> None:
+    """RFC 6887 2.1: nothing is translated, and who asks is let in at his own address. The router is known by its link-local address."""
+    own = "2a01:7::20"
+    site.client.run("sysctl", "-qw", "net.ipv6.conf.eth0.accept_dad=0")
+    site.client.ip("addr", "add", f"{own}/64", "dev", "eth0", "nodad")
+    assert site.daemon is not None
+    end(site.daemon)
+    site.router.ip("addr", "add", "2a01:7::1/64", "dev", "lan0", "nodad")
+    site.router.ip("addr", "add", "fe80::1/64", "dev", "lan0", "nodad")
+    site.router.ip("addr", "add", "2a01:8::1/64", "dev", "wan0", "nodad")
+    site.client.ip("route", "add", "default", "via", "fe80::1", "dev", "eth0")
+    site.start_router()
+    assert f"dport {PORT}" not in site.rules()
+    site.start_client("pcp", host=own)
+    assert site.mapped("pcp") == {"udp": (own, PORT), "tcp": (own, PORT)}
+    assert site.rules().count(f"dport {PORT}") == 2, "the firewall lets both in"
+    site.stop_client()
+    until(lambda: f"dport {PORT}" not in site.rules(), 5, "and no more")
 
 
 TAKE = """

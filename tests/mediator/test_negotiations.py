@@ -220,6 +220,24 @@ def test_a_plan_that_would_disturb_a_neighbours_prediction_waits_too() -> None:
     assert carol.key in ann.met
 
 
+def test_a_member_makes_one_search_at_a_time() -> None:
+    """Its own caps on sockets and packets would refuse the second one; pairs of others go on meanwhile."""
+
+    def searching(a: Side, b: Side, *, start: float = 0.0, experience: Experience | None = None) -> Verdict:
+        plans = [Plan("birthday", (Step(side.host, 1024, 500),), give_up=1.0) for side in (b, a)]
+        return Verdict((plans[0], plans[1]), technique="birthday")
+
+    street = Street(searching)
+    ann, *others = (street.move_in(number, cone(number)) for number in range(1, 5))
+    apart = street.move_in(20, cone(20), network=2), street.move_in(21, cone(21), network=2)
+    street.ready(ann, *others, *apart)
+    street.run(20.0)
+    begun = sorted(time for time, message in ann.told if message.plan.technique == "birthday")
+    assert len(begun) == 3
+    assert all(after - before > 0.05 for before, after in pairwise(begun)), "the next one begins when the one before has ended"
+    assert apart[0].told[0][0] == pytest.approx(100.04)
+
+
 def test_measuring_a_nat_that_does_not_count_takes_no_lock() -> None:
     """A carrier's NAT whose block is looked for: neighbours do not move its ports."""
     random = msgspec.structs.replace(

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
+from tests.node.lan import Source
 from tests.relay.ends import ANNA, BEN, KEY, WALL, Scene
+from tests.relay.test_pairs import relayed_pair
 from userlan.control import grants
 from userlan.control.meeting import RelayInfo, RelayOffer, ServerEndpoint
 from userlan.relay import datagrams
@@ -324,3 +327,28 @@ def test_a_relay_with_several_ports_is_bound_at_one_of_them() -> None:
     wire.run(5.0)
     assert {endpoint.port for _, endpoint in wire.binds} == {443}
     assert len(wire.binds) <= 3
+
+
+def test_what_was_held_for_a_full_way_is_released_wherever_it_goes_by_then() -> None:
+    wire = Wire()
+    wire.client.offer(BEN, wire.offers(), wire.now)
+    wire.run(0.5)
+    bound = set(wire.client.endpoints(BEN))
+    assert set(wire.client.held(UDP)) == bound
+    wire.blocked = {UDP}
+    wire.client.network_changed(wire.now)
+    wire.run(3.0)
+    assert wire.client.held(Endpoint(TCP, "203.0.113.1", 41414)) != []
+    assert set(wire.client.released(UDP)) == bound
+    assert wire.client.released(UDP) == []
+    assert wire.client.held(Endpoint(UDP, "198.51.100.1", 1)) == []
+
+
+def test_a_node_waits_with_relayed_packets_while_the_socket_is_full(tmp_path: Path) -> None:
+    lan, anna, ben = relayed_pair(tmp_path)
+    anna.hold(UDP, lan.world.now)
+    Source(lan, anna, ben.ipv6, 80, b"x" * 1000)
+    held = [burst for burst in anna.datagrams(lan.world.now) if burst.data[:4] == b"\x28\0\0\0"]
+    assert held == []
+    anna.release(UDP)
+    assert [burst for burst in anna.datagrams(lan.world.now) if burst.data[:4] == b"\x28\0\0\0"] != []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from twisted.internet.defer import Deferred, gatherResults
@@ -16,7 +17,7 @@ from userlan.driver.runner import CoreRunner
 from userlan.node.config import Traversal
 from userlan.node.neighbours import Announcement
 from userlan.node.node import Node
-from userlan.traversal.port_mapping.mapper import Mapped
+from userlan.traversal.port_mapping.mapper import NOTHING, Mapped
 from userlan.wire.endpoint import Endpoint
 
 
@@ -30,14 +31,17 @@ class Surroundings:
         self._runner = runner
         self._node = node
         self._known: frozenset[bytes] = frozenset()
-        self._mapping = PortMapping(reactor, os.urandom, port, self._mapped) if options.port_mapping else None
+        self._got = {4: NOTHING, 6: NOTHING}
+        self._mappings = [
+            PortMapping(reactor, os.urandom, port, partial(self._mapped, version), version) for version in self._got if options.port_mapping
+        ]
         self._neighbourhood = Neighbourhood(reactor, port, self._announcement, self._heard) if options.lan_discovery else None
 
     def look(self, hosts: Sequence[str]) -> None:
         """The node listens at ``hosts``; what has changed is followed. To be called now and then."""
         outside = [host for host in hosts if not ipaddress.ip_address(host).is_loopback]
-        if self._mapping is not None and outside:
-            self._mapping.look(outside)
+        for mapping in self._mappings if outside else ():
+            mapping.look(outside)
         neighbours = self._node.neighbours
         if self._neighbourhood is not None:
             self._neighbourhood.look(outside, neighbours.revision)
@@ -48,13 +52,15 @@ class Surroundings:
 
     def stop(self) -> Deferred[Any]:
         """Give back what was asked for, and say goodbye."""
-        return gatherResults([part.stop() for part in (self._mapping, self._neighbourhood) if part is not None])
+        return gatherResults([part.stop() for part in (*self._mappings, self._neighbourhood) if part is not None])
 
-    def _mapped(self, mapped: Mapped) -> None:
+    def _mapped(self, version: int, mapped: Mapped) -> None:
         if mapped.endpoints:
             ends = ", ".join(map(str, mapped.endpoints))
             self._log.info("the router lets peers in at {ends}, by {method}", ends=ends, method=mapped.method)
-        self._node.set_mapped_endpoints(mapped.endpoints, self._reactor.seconds(), mapped.method)
+        self._got[version] = mapped
+        endpoints = [endpoint for one in self._got.values() for endpoint in one.endpoints]
+        self._node.set_mapped_endpoints(endpoints, self._reactor.seconds(), self._got[4].method or self._got[6].method)
         self._runner.touch()
 
     def _announcement(self) -> Announcement:

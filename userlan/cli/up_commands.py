@@ -79,7 +79,11 @@ def up(settings: Settings, mediator: str | None, listen: tuple[str, ...], backgr
 def mediator(
     settings: Settings, listen: tuple[str, ...], store: str | None, public: tuple[str, ...], relay_keys: tuple[str, ...]
 ) -> None:
-    """Run a mediator in the foreground; prints its link once it is ready."""
+    """Run a mediator in the foreground; prints its link once it is ready.
+
+    --listen may be repeated: what nodes' routers do is measured best with two addresses. The next port of each address is used for that
+    too, where it is free.
+    """
     from userlan.lan.addresses import key_bytes
 
     config, _ = load_configuration(settings)

@@ -57,9 +57,9 @@ main one)::
 
 The network around
 ------------------
-``port_mapping.py`` asks the router to let peers in (what is said to it, and believed of it, is ``traversal.port_mapping``); ``neighbours.py``
-announces the node on the local network and hears of others there, by multicast DNS in a thread of its own (who they are is for
-``node.neighbours`` to recognise); ``gateway.py`` is how each system names its router.
+``port_mapping.py`` asks the router to let peers in (what is said to it, and believed of it: ``traversal.port_mapping``);
+``neighbours.py`` announces the node on the local network and hears of others there, by multicast DNS in a thread of its own (who they are
+is for ``node.neighbours`` to recognise); ``gateway.py`` is how each system names its router.
 
 Kernel and stack
 ----------------

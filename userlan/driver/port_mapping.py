@@ -43,6 +43,8 @@ MAX_BODY = MAX_XML
 MAX_DATAGRAM = 4096
 READS_A_WAKEUP = 32
 """Octets of a datagram, and datagrams that are read in one go: some answers, however many come."""
+SOMEWHERE_IPV6 = "2000::1"
+"""An address of the Internet's (RFC 4291 2.5.4), to which nothing is sent: which own address would it be?"""
 ALL_HOSTS = "224.0.0.1"
 """Where gateways announce that they have restarted (RFC 6886 3.2.1, RFC 6887 14.1.3)."""
 
@@ -52,11 +54,15 @@ class PortMapping:
 
     _log = Logger()
 
-    def __init__(self, reactor: Any, entropy: Callable[[int], bytes], port: int, observer: Callable[[Mapped], None]) -> None:
+    def __init__(
+        self, reactor: Any, entropy: Callable[[int], bytes], port: int, observer: Callable[[Mapped], None], version: int = 4
+    ) -> None:
+        """``version``: of IP, 4 or 6; over 6 a firewall is opened where the other translates."""
         self.counters: Counter[str] = Counter()
         self.mapper = PortMapper(entropy)
         self._reactor = reactor
         self._port = port
+        self._version = version
         self._observer = observer
         self._socket: _Socket | None = None
         self._announcements: _Socket | None = None
@@ -74,11 +80,11 @@ class PortMapping:
             return
         self._hosts = frozenset(hosts)
         if system.quick():
-            self._found(_surroundings())
+            self._found(_surroundings(self._version))
             return
         self._looking = True
         pool = self._reactor.getThreadPool()
-        deferToThreadPool(self._reactor, pool, _surroundings).addCallback(self._found).addErrback(self._lost)
+        deferToThreadPool(self._reactor, pool, _surroundings, self._version).addCallback(self._found).addErrback(self._lost)
 
     def stop(self) -> Deferred[None]:
         """Give mappings back and close everything. Idempotent."""
@@ -127,6 +133,8 @@ class PortMapping:
         except OSError as error:
             self.counters["socket-failed"] += 1
             self._log.debug("no port mapping from {host}: {error}", host=own_host, error=str(error))
+            return
+        if self._version == 6:
             return
         with contextlib.suppress(OSError):      # another program's, perhaps: it is only quicker with it
             self._announcements = _Socket(self._reactor, _listening(own_host), self._received)
@@ -212,18 +220,21 @@ class PortMapping:
             farewell.callback(None)
 
 
-def _surroundings() -> tuple[str | None, str]:
-    """The gateway and the own address towards it; None and empty where there is none."""
-    gateway = system.default_gateway()
-    own_host = system.own_address(gateway) if gateway is not None else None
+def _surroundings(version: int) -> tuple[str | None, str]:
+    """The gateway and the own address towards it (IPv6: towards the Internet, since the gateway's is link-local); None and empty where
+    there is none."""
+    gateway = system.default_gateway(version)
+    own_host = system.own_address(gateway if version == 4 else SOMEWHERE_IPV6) if gateway is not None else None
     return (gateway, own_host) if own_host is not None else (None, "")
 
 
 def _bound(host: str, port: int) -> socket.socket:
-    made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    made = socket.socket(family, socket.SOCK_DGRAM)
     try:
         made.setblocking(False)
-        made.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(host))
+        if family == socket.AF_INET:
+            made.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(host))
         made.bind((host, port))
     except OSError:
         made.close()
@@ -243,6 +254,15 @@ def _listening(own_host: str) -> socket.socket:
         made.close()
         raise
     return made
+
+
+def _host(source: Any) -> str:
+    """A sender's address, with its zone by name, as the table of routes has it (RFC 4007 11)."""
+    host = str(source[0])
+    if len(source) == 4 and source[3] and "%" not in host:
+        with contextlib.suppress(OSError):
+            return f"{host}%{socket.if_indextoname(source[3])}"
+    return host
 
 
 @implementer(IReadDescriptor)
@@ -276,7 +296,7 @@ class _Socket:
                 return
             except OSError:
                 continue        # what an earlier datagram met
-            self._received(data, str(source[0]), int(source[1]))
+            self._received(data, _host(source), int(source[1]))
             if self._socket.fileno() < 0:
                 return
 

@@ -22,6 +22,8 @@ from userlan.wire.endpoint import TCP
 
 #: New mappings up to which a plan costs little, and does not disturb a neighbour's prediction for longer than a moment.
 FEW = 8
+#: New mappings from which a plan is a search: what a member allows itself in sockets and packets is enough for one or two at a time.
+SEARCH = 128
 #: The plan of a pair that failed a short while ago: its candidates, a few packets.
 CHEAP = Plan("candidates", give_up=2.0)
 
@@ -114,7 +116,8 @@ class Negotiation:
 
     @property
     def needs(self) -> tuple[Need, ...]:
-        """The locks without which somebody's prediction would go wrong."""
+        """The locks without which somebody's prediction would go wrong. Each member makes one search at a time, too: its own lock has its
+        key for a name, as others have an address."""
         needs: dict[bytes, Need] = {}
         for number, member in enumerate(self.members):
             policy = self.policy(number)
@@ -122,6 +125,8 @@ class Negotiation:
             alone = many and (moves or scarce(policy))
             if alone or (moves and member.site not in needs):
                 needs[member.site] = Need(member.site, member.key, shared=not alone)
+            if mappings(self.plans[number]) > SEARCH:
+                needs[member.key] = Need(member.key, member.key)
         return tuple(needs.values())
 
     @property

@@ -204,12 +204,12 @@ class Node:
 
     def hold(self, way: Endpoint | str, now: float) -> None:
         """A way out is full: what is for it waits, by flow."""
-        for one in (way, *self.relays.client.by_way(way)):
+        for one in (way, *self.relays.client.held(way)):
             self.device.hold(one, now)
 
     def release(self, way: Endpoint | str) -> None:
         """It has room again."""
-        for one in (way, *self.relays.client.by_way(way)):
+        for one in (way, *self.relays.client.released(way)):
             self.device.release(one)
 
     def way_opened(self, endpoint: Endpoint) -> None:
@@ -223,6 +223,8 @@ class Node:
         self.bulk.lost(endpoint, self._now)
         self.reachability.way_lost(endpoint)
         self.device.way_lost(endpoint)
+        for one in self.relays.client.released(endpoint):
+            self.device.release(one)
         self.relays.client.way_lost(endpoint, self._now)
         self.peers.way_lost(endpoint, self._now)
 

@@ -100,6 +100,8 @@ class RelayClient:
         self._next_number = 1
         self._budget = TargetBudget(BIND_RATE, BIND_BURST)
         self._events: list[ClientEvent] = []
+        self._held: dict[Endpoint | str, list[Endpoint]] = {}
+        """By ways that are full; as many as the driver has connections."""
         self._resting: dict[bytes, None] = {}
         """Peers at rest that still have a binding, the longest there first."""
         self._outgoing: list[Burst] = []
@@ -180,13 +182,20 @@ class RelayClient:
         for binding in self._numbers.values():
             binding.way_lost(endpoint, now)
 
-    def by_way(self, way: Endpoint | str) -> list[Endpoint]:
-        """The relayed endpoints that go by a way out of the driver's: "udp", or an endpoint of framed TCP."""
-        return [
+    def held(self, way: Endpoint | str) -> list[Endpoint]:
+        """A way out of the driver's is full ("udp", or an endpoint of framed TCP): the relayed endpoints that go by it."""
+        found = [
             binding.endpoint
             for binding in self._numbers.values()
             if binding.address is not None and way == (UDP if binding.address.transport == UDP else binding.address)
         ]
+        if found:
+            self._held[way] = list(dict.fromkeys((*self._held.get(way, ()), *found)))
+        return found
+
+    def released(self, way: Endpoint | str) -> list[Endpoint]:
+        """It has room, or is no more: those that went by it when it was full, wherever they go now."""
+        return self._held.pop(way, [])
 
     # --- datagrams ---------------------------------------------------------------------------------------------------
 

@@ -9,28 +9,15 @@ delay, such that both first packets leave together::
     |------ Candidates ---------->|<-------- Candidates --------|
     |<-- Introduce(B, delay a) ---|--- Introduce(A, delay b) -->|
     |         (delay a)           |          (delay b)          |
-    |=== handshake initiation ===================>   (both leave at one moment:
-    |   <=================== handshake initiation ===    each opens its own NAT)
-    |<=================== response =================>|
+    |=== probe ==================================>   (both leave at one moment:
+    |   <================================== probe ===    each opens its own NAT)
+    |<==================== answer ==================>|
 
-What is sent is the tunnel's own handshake initiation: it is authenticated, it cannot be forged or amplified (its answer is smaller),
-and the first one that passes is the tunnel. ``attempt`` holds the schedule of one introduction, ``candidates`` the
-rules for which addresses a client may be sent to at all, whatever a mediator says.
-
-What the own NAT does is measured before (``nat`` has the words, RFC 4787's and RFC 5382's)::
-
-    sockets ── requests (observation) ──▶ vantage points: a mediator's ports and addresses, relays
-            ◀── from where they are seen, by the same socket, another port, another host ──
-    Netcheck (which questions, when) over Asking (sent again) ──▶ Evidence ──▶ classify, allocation ──▶ NatBehaviour, with its evidence
-    Lifetime: how long a mapping lives, over hours, by sockets that nobody else uses ──▶ keepalives
-
-Two round trips tell mapping and allocation, a second everything but the lifetime. A vantage answers nobody who does not know its key,
-nothing that is larger than the question, and nobody but who asked, or who has shown by a cookie that he is there.
-
-Where the router does as it is told, no NAT is in the way at all: ``port_mapping`` asks it by PCP, NAT-PMP or UPnP.
-
-A pair has several paths: a relay's at once, then direct ones. ``path_choice`` says by which one is sent: direct UDP before TCP before a
-relay, then by round trip, with hysteresis.
+What is sent are probes (``probe``): 64 octets with a MAC by the introduction's token, answered by 64 octets. Where one passes, the tunnel's
+own handshake follows, and only that makes a path. ``plans`` says for each pair of NATs (``nat``, reduced by ``ends``) what is sent beside
+the probes to the candidates: its ``techniques`` are steps of a ``Plan`` (``step``), aimed by ``prediction`` after a measurement, and
+``punch`` carries one introduction out. ``candidates`` has the rules for which addresses a client may be sent to at all, whatever a
+mediator says. ``attempt`` is the schedule of initiations where nobody introduces.
 
 Once the tunnel is there, ``path_mtu`` finds how large its datagrams may be, for each peer and direction: by probes that
 nobody may fragment, answered by the peer's stack (RFC 8899), without any word of a router's::

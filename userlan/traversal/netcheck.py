@@ -106,7 +106,11 @@ class Netcheck:
         """What was seen until now."""
         seen = self._evidence
         seen.sent = self._asking.first_sent
-        counts = {name: Asked(len(asked), len(self._answered.get(name, ()))) for name, asked in self._looks.items()}
+        waiting = {question.point.endpoint for question in self._asking.questions() if question.purpose in ("look", "tcp")}
+        counts = {}
+        for name, asked in self._looks.items():
+            answered = self._answered.get(name, set())
+            counts[name] = Asked(len(asked - (waiting - answered)), len(answered))      # who may still answer has not kept silent
         seen.udp, seen.udp6, seen.tcp = counts.get("udp4", Asked()), counts.get("udp6", Asked()), counts.get("tcp4", Asked())
         return seen
 

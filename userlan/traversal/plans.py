@@ -64,8 +64,9 @@ def make_plans(a: Side, b: Side, *, start: float = 0.0, experience: Experience |
 
 
 def transport_for(a: Side, b: Side) -> Transport | None:
-    """UDP where it passes on both sides, else TCP, else None."""
-    if a.nat.udp.passes and b.nat.udp.passes:
+    """UDP where it passes on both sides, else TCP, else None. A side that came by TCP and is not classified yet came so because its UDP
+    did not pass: to be sure of it takes a node two seconds more."""
+    if all(side.nat.udp.passes and (side.port or side.nat.confidence) for side in (a, b)):
         return "udp"
     return "tcp" if a.nat.tcp.passes and b.nat.tcp.passes else None
 
@@ -152,12 +153,13 @@ def _relay(transport: Transport) -> Verdict:
 
 def _gentle(a: Side, b: Side, technique: str) -> tuple[Plan, Plan]:
     """Candidates alone, but with care for a NAT that moves its port when the other side's packet comes before the own one: whoever sends
-    to it opens the own NAT by a packet that does not get there, and waits until the skew of both starts is over."""
+    to it opens the own NAT by a packet that does not get there, and waits until the skew of both starts is over. A filter that lets the
+    packet in has nothing to hold on to: those that move the port are of the strictest kind (Linux)."""
     skew = 2 * (a.jitter + b.jitter) + LEAST_HOLD
     plans = []
     for side, other in ((a, b), (b, a)):
-        early = other.nat.early
-        if early == "moves" or (early == "unknown" and skew > DOUBTFUL_SKEW and other.nat.translated is not False):
+        early, closed = other.nat.early, other.nat.udp.filtering in ("address-and-port-dependent", "unknown")
+        if early == "moves" or (early == "unknown" and closed and skew > DOUBTFUL_SKEW and other.nat.translated is not False):
             hold = min(skew, MOST_HOLD)
             opening = (Step(other.host, other.port, ttl=techniques.opening_ttl(side)),) if other.host and other.port else ()
             plans.append(Plan(technique, opening, hold=hold))

@@ -127,9 +127,13 @@ def search(seeker: Ends, sought: Ends) -> tuple[Plan, Plan]:
     probes = min(BIRTHDAY_PROBES, ports)
     rounds = 2 if chunked else 1
     steps.append(Step(host, low, count=probes, last=high, scattered=True, start=0.03, rounds=rounds, interval=1.0))
-    ttl = opening_ttl(sought.side) if seeker.side.nat.early == "moves" else 0
-    knock = Step(seeker.side.host, seeker.side.port or 1, sockets=sockets, spacing=0.0005, rounds=2, interval=1.0, ttl=ttl)
-    return Plan(name, tuple(steps), give_up=3.5), Plan(name, (knock,), give_up=3.5, hold=HOLD)
+    early = seeker.side.nat.early           # where it is not known the first round takes care, and the second one sees to a carrier's NAT
+    ttls = [0 if early == "harmless" else opening_ttl(sought.side), opening_ttl(sought.side) if early == "moves" else 0]
+    knocks = [
+        Step(seeker.side.host, seeker.side.port or 1, sockets=sockets, start=float(number), spacing=0.0005, ttl=ttl)
+        for number, ttl in enumerate(ttls)
+    ]
+    return Plan(name, tuple(steps), give_up=3.5), Plan(name, tuple(knocks), give_up=3.5, hold=HOLD)
 
 
 def both_incremental(a: Ends, b: Ends, start: float, transport: Transport) -> tuple[Plan, Plan] | None:
@@ -219,12 +223,12 @@ def opening_ttl(side: Side) -> int:
 
 
 def _knock(seeker: Side, sought: Side, transport: Transport, sockets: int) -> tuple[Step, ...]:
-    """The sought side's packets to the seeker's one port, at once, so that its sockets' ports are in a row. A seeker whose NAT moves its
-    port gets none before it has searched."""
+    """The sought side's packets to the seeker's one port, at once, so that its sockets' ports are in a row. A seeker whose NAT may
+    move its port gets none before it has searched."""
     if transport == "tcp":
         return (Step(host_of(seeker), seeker.measured[-1].port, transport="tcp", sockets=sockets, fresh=True, spacing=ROW),)
     first = Step(seeker.host, seeker.port or 1, sockets=sockets, fresh=True, spacing=ROW, rounds=4, interval=0.3)
-    if seeker.nat.early != "moves":
+    if seeker.nat.early == "harmless":
         return (first,)
     return replace(first, rounds=1, ttl=opening_ttl(sought)), replace(first, start=OPENED, rounds=3)
 

@@ -20,6 +20,7 @@ from userlan.lan.secrets import NetworkSecret
 from userlan.mediator.matchmaker import Matchmaker
 from userlan.node.node import Node
 from userlan.traversal.kinds import PROBE, PROBE_ANSWER
+from userlan.wire.endpoint import TCP, UDP
 
 JITTER = 0.002
 """Seconds that a packet takes longer at most on a member's line."""
@@ -158,8 +159,8 @@ class Meeting:
             lan.mediator.listening(via, MEDIATOR_HOST, port)
         relay = lan.relay("relay", RELAY_HOST)
         lan.relays["relay"][1].listen(443, 1)
-        endpoints = [ServerEndpoint(RELAY_HOST, port, transport) for port, transport in ((PORT, "udp"), (PORT, "tcp"), (443, "tcp"))]
-        relay.set_endpoints(endpoints, lan.world.now)
+        by_tcp = [ServerEndpoint(RELAY_HOST, port, TCP) for port in (PORT, 443)]
+        relay.set_endpoints([ServerEndpoint(RELAY_HOST, PORT, UDP), *by_tcp], lan.world.now)
         for attachment in (lan.mediator_attachment, lan.relays["relay"][1]):
             attachment.up.profile = attachment.down.profile = SERVER_LINE
         lan.world.run(2.0)
