@@ -23,7 +23,6 @@ from userlan.wire.burst import Burst
 from userlan.wire.endpoint import TCP, UDP, Endpoint, unmapped
 from userlan.wire.numbers import Buffer
 
-
 #: Ports of an own address that are named beside a wildcard: the filter's test needs two.
 PORTS = 2
 
