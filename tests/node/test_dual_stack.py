@@ -135,6 +135,45 @@ def test_a_member_with_ipv4_alone_meets_one_whose_session_is_over_ipv6(lan: Dual
     assert path(ben, anna).host == "198.51.100.1"
 
 
+def test_two_behind_one_nat_know_it_though_their_sessions_differ(lan: DualLan) -> None:
+    """So they try each other's private addresses, and not only the way by the Internet."""
+    nat = Nat(lan.internet, "198.51.100.1", PROFILE, replace(FULL_CONE, ipv6=NONE))
+    ben = lan.dual("ben", nat.inside, "192.168.1.3")
+    lan.known = MEDIATOR6
+    nat.behaviour = FULL_CONE
+    anna = lan.dual("anna", nat.inside, "192.168.1.2", "2a00:1::2")
+    lan.ready(anna, ben)
+    lan.beside(anna, nat.address)
+    lan.network(anna, ben)
+    lan.direct(anna, ben)
+    lan.world.run(2)
+    assert path(anna, ben).host == "192.168.1.3"
+    assert path(ben, anna).host == "192.168.1.2"
+
+
+def test_another_process_of_the_mediators_takes_no_old_proof_and_gets_a_new_one(lan: DualLan) -> None:
+    node, _ = lan.home("anna", 1)
+    lan.ready(node)
+    lan.beside(node, "2a00:1::2")
+    lan.kill_mediator()
+    lan.world.run(20)
+    lan.start_mediator()
+    lan.world.run_until(lambda: node.key in lan.mediator._matchmaker._members, 60)
+    lan.world.run_until(lambda: "2a00:1::2" in [one.host for one in lan.sight(node).seen], 5)
+    assert lan.mediator.status()["counters"]["proofs-refused"] == 1  # type: ignore[index]
+
+
+def test_a_session_that_moves_says_at_once_what_was_proved(lan: DualLan) -> None:
+    """Before the new question is answered: who is introduced anew is introduced once."""
+    node, _ = lan.home("anna", 1)
+    lan.ready(node)
+    lan.beside(node, "2a00:1::2")
+    lan.attachments["anna"].plug(Nat(lan.internet, "198.51.100.77", PROFILE).inside, "192.168.1.2", "2a00:1::2")
+    node.links[lan.mediator.public_key].network_changed(lan.world.now)
+    lan.world.run_until(lambda: lan.sight(node).observed.host == "198.51.100.77", 10)
+    lan.beside(node, "2a00:1::2", seconds=0.05)      # one round trip of 40 ms, from ``Observed`` on; by a question it would be two
+
+
 def test_lost_questions_are_asked_again(lan: DualLan) -> None:
     node, _ = lan.home("anna", 1)
     lan.attachments["anna"].up.profile = LinkProfile(delay=0.01, loss=0.4)

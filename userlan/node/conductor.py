@@ -171,7 +171,9 @@ class Conductor:
                 return
             peer = self._node.device.peer(key)
             host = peer.endpoint.host if peer is not None and peer.endpoint is not None else None
-            self._introduce(message, key, self._node.membership.observed.get(key), host, now)
+            named = {candidate.host for candidate in message.candidates if candidate.kind == "observed"}
+            common = next((own for own in self._node.reachability.sightings.hosts(key) if own in named), None)
+            self._introduce(message, key, common or self._node.membership.observed.get(key), host, now)
             self._relays_named(key, message, now)
             return
         if isinstance(message, RelayPool) or (isinstance(message, RelayOffers) and self._node.membership.introduces(key, message.peer)):
