@@ -223,13 +223,15 @@ def opening_ttl(side: Side) -> int:
 
 
 def _knock(seeker: Side, sought: Side, transport: Transport, sockets: int) -> tuple[Step, ...]:
-    """The sought side's packets to the seeker's one port, at once, so that its sockets' ports are in a row. A seeker whose NAT may
-    move its port gets none before it has searched."""
+    """The sought side's packets to the seeker's one port, at once, so that its sockets' ports are in a row. A seeker whose NAT moves its
+    port gets none but answers, and one of which it is not known none before it has searched."""
     if transport == "tcp":
         return (Step(host_of(seeker), seeker.measured[-1].port, transport="tcp", sockets=sockets, fresh=True, spacing=ROW),)
     first = Step(seeker.host, seeker.port or 1, sockets=sockets, fresh=True, spacing=ROW, rounds=4, interval=0.3)
     if seeker.nat.early == "harmless":
         return (first,)
+    if seeker.nat.early == "moves":
+        return (replace(first, ttl=opening_ttl(sought)),)
     return replace(first, rounds=1, ttl=opening_ttl(sought)), replace(first, start=OPENED, rounds=3)
 
 
