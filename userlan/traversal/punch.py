@@ -164,6 +164,8 @@ class Punch:
         self._sent: list[Endpoint] = []
         self._paused = -inf
         self._not_before = -inf
+        self._next: float | None = None
+        """What ``deadline`` has found; None: to be looked for again."""
         self._events: list[PunchEvent] = []
         self._turns: dict[Endpoint, _Turn] = {}
         self._cursors: list[_Cursor] = []
@@ -177,6 +179,7 @@ class Punch:
 
     def receive(self, probe: Probe, source: Endpoint, now: float) -> Burst | None:
         """The other end's probe, or its answer, came from ``source``; what is sent back."""
+        self._next = None
         if probe.answer:
             self._answer(probe, source, now)
             return None
@@ -188,6 +191,7 @@ class Punch:
 
     def opened(self, endpoint: Endpoint, now: float) -> None:
         """A connection of framed TCP is there: what passes by it is to be seen."""
+        self._next = None
         if endpoint.via in self.vias and any(step.transport == TCP and step.host == endpoint.host for step in self.plan.steps):
             self._probe_too(endpoint, now)
 
@@ -220,7 +224,12 @@ class Punch:
         return self.ended_at + LINGER
 
     def deadline(self) -> float:
-        """When ``due`` has something to say next; infinite once all is sent."""
+        """When ``due`` has something to say next; infinite once all is sent. It is asked for with every datagram of the node's."""
+        if self._next is None:
+            self._next = self._find_next()
+        return self._next
+
+    def _find_next(self) -> float:
         candidates = min((turn.at for turn in self._turns.values()), default=inf)
         steps = min((cursor.at for cursor in self._cursors), default=inf)
         return max(min(candidates, max(steps, self._paused)), self._not_before)
@@ -231,6 +240,7 @@ class Punch:
             self._quiet()
         if now < self.deadline():
             return []
+        self._next = None
         room = min(most, BURST, MAX_PROBES - self.packets)
         bursts: list[Burst] = []
         for turn in self._turns.values():
@@ -314,6 +324,7 @@ class Punch:
         self._cursors.clear()
 
     def _quiet(self) -> None:
+        self._next = None
         self._cursors.clear()
         self._turns.clear()
 
