@@ -72,7 +72,7 @@ PunchEvent = PathHeard | PathAnswered
 class _Cursor:
     """How far one step has come."""
 
-    __slots__ = ("_drawn", "_factor", "_offset", "_round", "_sent", "at", "start", "step", "vias")
+    __slots__ = ("_drawn", "_factor", "_offset", "_round", "_sent", "_size", "_stride", "at", "start", "step", "vias")
 
     def __init__(self, step: Step, vias: Sequence[int], start: float, random: int) -> None:
         self.step = step
@@ -81,7 +81,8 @@ class _Cursor:
         self._sent = 0          # in this round
         self._round = 0
         self._drawn = 0         # scattered ports, over all rounds
-        size = max(1, step.last - step.first + 1)
+        self._stride = max(1, abs(step.stride))                 # of scattered ports
+        self._size = size = max(0, step.last - step.first) // self._stride + 1
         self._offset = random % size
         self._factor = (random >> 32) % size or 1
         while gcd(self._factor, size) != 1:     # so that every port comes once before any comes twice
@@ -97,8 +98,7 @@ class _Cursor:
             via, index = self.vias[self._sent // step.count], self._sent % step.count
             whole = step.count * sockets
         if step.scattered:
-            size = max(1, step.last - step.first + 1)
-            port = step.first + (self._offset + self._drawn * self._factor) % size
+            port = step.first + (self._offset + self._drawn * self._factor) % self._size * self._stride
             self._drawn += 1
         else:
             port = step.first + index * step.stride
