@@ -27,9 +27,9 @@ FAILED = -0.5
 """An experience below which a technique is not tried first, and the dear ones not at all."""
 BLOCK_SOCKETS = 8
 """Sockets that are measured to see which block a carrier's NAT gives right now."""
-LEAST_HOLD, MOST_HOLD = 0.010, 0.250
+LEAST_HOLD, DOUBTFUL_HOLD, MOST_HOLD = 0.010, 0.060, 0.250
 """Seconds by which a side holds back what must not come to the other NAT before the other side's own first packet, where both have to:
-one of them must be the first in the end."""
+one of them must be the first in the end. The second is the most where the NATs only may be such."""
 PATIENT_HOLD = 0.8
 """The same where the other side comes by itself: its packets pass the opened NAT and are answered at once, so that to wait costs nothing,
 and whatever delays the other side's start, by a busy computer or a link's burst, does no harm."""
@@ -158,7 +158,7 @@ def _relay(transport: Transport) -> Verdict:
 def _gentle(a: Side, b: Side, technique: str) -> tuple[Plan, Plan]:
     """Candidates alone, but with care for a NAT that moves its port when the other side's packet comes before the own one: whoever sends
     to it opens the own NAT by a packet that does not get there, and waits to be found. Where both NATs are such, the first of the two
-    waits only until the skew of both starts is over. A filter that lets the packet in has nothing to hold on to: those that move the port
+    waits only until the skew of both starts is over; where both only may be such, neither waits for longer. A filter that lets the packet in has nothing to hold on to: those that move the port
     are of the strictest kind (Linux)."""
     skew = 2 * (a.jitter + b.jitter) + LEAST_HOLD
     moves = [_may_move(side, skew) for side in (a, b)]
@@ -168,7 +168,9 @@ def _gentle(a: Side, b: Side, technique: str) -> tuple[Plan, Plan]:
             plans.append(Plan(technique))
             continue
         opening = (Step(other.host, other.port, ttl=techniques.opening_ttl(side)),) if other.host and other.port else ()
-        hold = min(skew, MOST_HOLD) if number == 0 and moves[0] else PATIENT_HOLD
+        certain = "moves" in (a.nat.early, b.nat.early)
+        patient = not moves[number] or (certain and number == 1)
+        hold = PATIENT_HOLD if patient else min(skew, MOST_HOLD if certain else DOUBTFUL_HOLD)
         plans.append(Plan(technique, opening, hold=hold))
     return plans[0], plans[1]
 

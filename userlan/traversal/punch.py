@@ -129,6 +129,12 @@ class _Turn:
             self._next += 1
         self.at = self._start + self._offsets[self._next] if self._next < len(self._offsets) else inf
 
+    def postpone(self, planned: float, late: float) -> None:
+        """Leave ``late`` seconds later, if ``planned`` was its start."""
+        if self._start == planned:
+            self._start += late
+            self.at += late
+
 
 class Punch:
     """One introduction to one peer. Times are monotonic seconds."""
@@ -166,6 +172,7 @@ class Punch:
         self._not_before = -inf
         self._next: float | None = None
         """What ``deadline`` has found; None: to be looked for again."""
+        self._begun = False
         self._events: list[PunchEvent] = []
         self._turns: dict[Endpoint, _Turn] = {}
         self._cursors: list[_Cursor] = []
@@ -241,6 +248,8 @@ class Punch:
         if now < self.deadline():
             return []
         self._next = None
+        if not self._begun:
+            self._begin(now)
         room = min(most, BURST, MAX_PROBES - self.packets)
         bursts: list[Burst] = []
         for turn in self._turns.values():
@@ -264,6 +273,13 @@ class Punch:
             stream = candidate.transport == TCP
             late = stream and datagram
             self._turns[candidate] = _Turn(candidate, first, STREAM_OFFSETS if late else OFFSETS[::3] if stream else OFFSETS)
+
+    def _begin(self, now: float) -> None:
+        """A process that was busy at the start holds its candidates back all the same: they are to come after the steps' first packets."""
+        self._begun = True
+        if self.plan.hold and self._cursors and now > self.start:
+            for turn in self._turns.values():
+                turn.postpone(self.start + self.plan.hold, now - self.start)
 
     def _steps(self, bursts: list[Burst], room: int, now: float) -> None:
         """What is due of the steps, the one that waits for longest first."""
