@@ -14,8 +14,8 @@ from userlan.control.meeting import MAX_RELAYS, Introduce, RelayInfo, RelayOffer
 from userlan.control.meeting import RelayDelays as RelayDelaysMessage
 from userlan.lan.addresses import key_bytes, key_text
 from userlan.node.memory import Memory
-from userlan.node.relay_delays import RelayDelays
 from userlan.node.peer_table import is_loopback
+from userlan.node.relay_delays import RelayDelays
 from userlan.relay.client import ClientEvent, RelayClient, Unwrapped
 from userlan.traversal.candidates import usable
 from userlan.traversal.kinds import RELAY_BOUND, RELAY_DATA
@@ -117,8 +117,8 @@ class Relays:
 
     def deadline(self) -> float | None:
         """When ``tick`` has something to do."""
-        times = (self.client.deadline(), self._measuring.deadline())
-        return min((time for time in times if time is not None), default=None)
+        bindings, measuring = self.client.deadline(), self._measuring.deadline()
+        return measuring if bindings is None else bindings if measuring is None else min(bindings, measuring)
 
     def tick(self, now: float) -> None:
         """Do what is due."""
