@@ -211,7 +211,8 @@ def test_a_vantage_that_lies_does_not_have_the_own_network_asked_by_hairpin(host
     """It says where this computer is seen, and two sockets send there to each other."""
     key, point = b"k" * 32, Endpoint("udp", "203.0.113.1", 41414)
     seal = Seal(key)
-    check = Netcheck([Point(key, point)], frozenset(), range(1, SOCKETS + 1), Seen(frozenset(), lambda via, transport: 0), Random(1).randbytes, 0.0)
+    known = Seen(frozenset(), lambda via, transport: 0)
+    check = Netcheck([Point(key, point)], frozenset(), range(1, SOCKETS + 1), known, Random(1).randbytes, 0.0)
     now = 0.0
     targets: set[str] = set()
     for _ in range(40):

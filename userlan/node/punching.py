@@ -183,6 +183,10 @@ class Punching:
         for punch in self._punches.values():
             punch.opened(endpoint, now)
 
+    def allowed(self, endpoint: Endpoint, now: float) -> bool:
+        """Whether one packet more may go where a probe came from: it is of the same budget."""
+        return self._budget.allow(endpoint.host, now)
+
     # --- sockets -------------------------------------------------------------------------------------------------------
 
     def keep(self, endpoint: Endpoint) -> None:
