@@ -130,8 +130,10 @@ class RelayProgram(Foreground):
         """The default port, and 443 where that is permitted, of all addresses; or what was asked for. Further sockets have numbers."""
         if self.listen is None:
             self._bound.append(("0.0.0.0", self.engine.listen_dual(DEFAULT_PORT)))
-            with contextlib.suppress(CannotListenError):
+            try:
                 self._bound.append(("0.0.0.0", self.engine.listen_dual(WEB_PORT, via=1)))
+            except CannotListenError as error:
+                self.log.warn("{error} Who is where only HTTPS passes cannot use this relay.", error=error)
             return
         numbers = {4: 0, 6: 0}
         for host, port in self.listen:
