@@ -10,7 +10,9 @@
     0.4 s           two fresh sockets ask once more: what others took meanwhile
     then            early:  where the filter refused the other port, the filter's socket asks there itself
 
-A question that stays without answer is asked again (``asking``), three times where silence is an answer too. All is over after ``LONGEST``.
+A question that stays without answer is asked again (``asking``), three times where silence is an answer too. All is over after ``LONGEST``;
+where somebody answers, but takes so long that the tests' silences are no answers by then (a satellite's link, a crowded one), after
+``SLOW_LONGEST``. What is still open then was not told: ``cut``.
 """
 
 from __future__ import annotations
@@ -28,7 +30,9 @@ from userlan.wire.endpoint import TCP, UDP, Endpoint
 from userlan.wire.numbers import Buffer
 
 LONGEST: Final = 3.0
-"""Seconds after which it ends whatever is open still."""
+"""Seconds after which it ends whatever is open still, unless the tests go on."""
+SLOW_LONGEST: Final = 12.0
+"""The same where they do: what three silences and the questions before them take at a round trip of 0.8 s."""
 LATE: Final = 0.4
 """Seconds after which two sockets more are seen: others' 48 mappings a second (the least that a busy NAT has) are 19 by then."""
 SILENT_TRIES: Final = 3
@@ -42,6 +46,9 @@ LOOKED_AT: Final = 4
 
 ENOUGH_SOCKETS: Final = 4
 """Sockets that must have been seen before the first answer is given, where not all are answered."""
+
+TESTS: Final = frozenset(("cookie", "other-port", "other-host", "early", "depth-cookie", "shallow", "deep"))
+"""Purposes of the questions on which filter, depth and early packets turn."""
 
 UDP_SOCKETS: Final = 9
 TCP_SOCKETS: Final = 3
@@ -74,6 +81,7 @@ class Netcheck:
         now: float,
     ) -> None:
         self.done = False
+        self.cut = False        # whether it ended before its tests
         self._known = known
         self._others = others
         self._entropy = entropy
@@ -154,7 +162,7 @@ class Netcheck:
         """When ``tick`` has something to do; None once it is done."""
         if self.done:
             return None
-        times = [self._began + LONGEST]
+        times = [self._began + self._longest]
         asked = self._asking.deadline()
         if asked is not None:
             times.append(asked)
@@ -299,9 +307,15 @@ class Netcheck:
 
     def _ending(self, now: float) -> None:
         waiting = 0 < self._hairpin_tries <= SILENT_TRIES
-        if (not len(self._asking) and not waiting) or now >= self._began + LONGEST:
-            self.done = True
+        if (not len(self._asking) and not waiting) or now >= self._began + self._longest:
+            self.done, self.cut = True, any(question.purpose in TESTS for question in self._asking.questions())
             self._asking.drop()
+
+    @property
+    def _longest(self) -> float:
+        """Seconds that it takes at most."""
+        testing = any(question.purpose in TESTS for question in self._asking.questions())
+        return SLOW_LONGEST if testing and self._evidence.sightings else LONGEST
 
 
 def _spread(points: Sequence[Point], transport: str, version: int) -> tuple[Point, ...]:
