@@ -14,6 +14,9 @@ A datagram may be lost: who asked asks again with the next attempt. The tunnels 
 
 Trust: an introducing member is as little believed as a mediator. It may name only members of a network that all three are in; its
 introductions go through the same rules and budgets for targets (``traversal.candidates``, ``punching``), and are limited by themselves.
+Of a plan it may say nothing: an honest one knows nothing to predict from, and what a thousand nodes could be made to search by one
+datagram each is no other than a mediator's to say. What it claims of this node's own address is believed where it can be so: a private
+one only of a member that is reached by a private one itself.
 It in turn tells of a member only what it sees itself, and private candidates only where both may share a private network
 (``mediator.reach``).
 
@@ -27,18 +30,22 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+import msgspec
+
 from userlan.control.frames import decode_datagram, encode_datagram
 from userlan.control.meeting import Introduce, PeerSight
 from userlan.control.messages import CONTROL_PORT, MAX_CANDIDATES, Candidate, Meet, Message
 from userlan.lan.roster import Roster
 from userlan.mediator.limits import Buckets
 from userlan.mediator.matchmaker import MAX_ONE_WAY, PAIR_INTERVAL, SLACK, TOKEN_SIZE
-from userlan.mediator.reach import Sight, accepted, named
+from userlan.mediator.reach import Sight, accepted, named, scope
 from userlan.node.peers import PeerLink, PeerState
 from userlan.stack.errors import StackError
 from userlan.stack.host import Host
 from userlan.stack.udp import UdpSocket
+from userlan.traversal.candidates import is_private
 from userlan.traversal.nat import UNKNOWN, NatBehaviour
+from userlan.traversal.step import Plan
 from userlan.tunnel.device import Device
 from userlan.wire.endpoint import RELAY, TCP, UDP, Endpoint
 
@@ -55,7 +62,10 @@ MAX_NAMES = 1024
 MAX_SIGHTS = 4096
 """Members whose candidates are kept, about 1 KiB each; beyond it the one told of longest ago is forgotten."""
 MAX_DATAGRAM = 4096
-"""Octets of a message that is read: an introduction with all candidates and a long plan has 2,500."""
+"""Octets of a message that is read: an introduction with all candidates has 1,000."""
+NO_PLAN = Plan()
+SOMEWHERE = "192.0.2.0"
+"""An address of the documentation's (RFC 5737): nobody's."""
 
 
 class Introduced(NamedTuple):
@@ -63,7 +73,7 @@ class Introduced(NamedTuple):
 
     introducer: bytes
     message: Introduce
-    observed: str | None
+    observed: str
 
 
 class _Told(NamedTuple):
@@ -177,8 +187,18 @@ class Introducer:
         if not self._share(introducer, message.peer) or not self._take.take(introducer, now):
             self.counters["introductions-refused"] += 1
             return
-        told = self._told.get(introducer)
-        self._introduced.append(Introduced(introducer, message, told.sees_us_at if told is not None else None))
+        if message.plan != NO_PLAN:
+            self.counters["plans-refused"] += 1
+            message = msgspec.structs.replace(message, plan=NO_PLAN)
+        self._introduced.append(Introduced(introducer, message, self._seen_at(introducer)))
+
+    def _seen_at(self, introducer: bytes) -> str:
+        """The own host as a member sees it, as far as it is believed; else one of the Internet's, with which nothing private fits."""
+        told, endpoint = self._told.get(introducer), self._endpoint(introducer)
+        near = endpoint is not None and is_private(endpoint.host)
+        if told is None or scope(told.sees_us_at) == "unusable" or (scope(told.sees_us_at) != "public" and not near):
+            return SOMEWHERE
+        return told.sees_us_at
 
     def _introduce(self, asker: bytes, wanted: bytes, now: float) -> None:
         """Both are told of each other at once, where this node has a tunnel to each."""

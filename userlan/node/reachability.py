@@ -221,10 +221,15 @@ class Reachability:
 
     def deadline(self) -> float | None:
         """When ``tick`` has something to do."""
-        check = self._check.deadline() if self._check is not None else None
-        due = max(self._due, self._began + LEAST_BETWEEN) if self._check is None and self._vantages else None
-        times = [time for time in (check, due, self.lifetime.deadline(), self.sightings.deadline()) if time is not None]
-        return min((time for time in times if time < inf), default=None)
+        nearest = inf
+        for watched in (self.lifetime.deadline(), self.sightings.deadline()):
+            nearest = nearest if watched is None else min(nearest, watched)
+        if self._check is not None:
+            check = self._check.deadline()
+            nearest = nearest if check is None else min(nearest, check)
+        elif self._due < inf and self._vantages:
+            nearest = min(nearest, max(self._due, self._began + LEAST_BETWEEN))
+        return nearest if nearest < inf else None
 
     def tick(self, now: float) -> None:
         """Do what is due."""
