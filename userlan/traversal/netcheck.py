@@ -86,7 +86,7 @@ class Netcheck:
         now: float,
     ) -> None:
         self.done = False
-        self.cut = False        # whether it ended before its tests
+        self.cut = False        # whether it ended before its tests, or these could not decide
         self._known = known
         self._others = others
         self._entropy = entropy
@@ -99,6 +99,7 @@ class Netcheck:
         self._controls: dict[bytes, tuple[Question, float]] = {}
         """By the control's transaction: what kept silent, and the seconds that it had."""
         self._doubted: dict[str, int] = {}
+        self._undecided = False
         self._hairpins: dict[bytes, Endpoint] = {}
         self._hairpin_tries = 0
         self._hairpin_at = 0.0
@@ -245,6 +246,8 @@ class Netcheck:
                 control = Question(question.point, question.via, "control")
                 self._asking.ask(control, now)
                 self._controls[control.transaction] = question, now - question.first_at
+            case "control" | "cookie" | "early":
+                self._undecided = bool(self._evidence.sightings)
             case "shallow":
                 self._test_depth(question, 0, now)
 
@@ -261,6 +264,7 @@ class Netcheck:
             self._asking.ask(again, now)
             return
         if taken > patience:
+            self._undecided = True
             return
         setattr(self._evidence, word.replace("-", "_"), False)
         beside = self._beside(silent.point)
@@ -336,7 +340,7 @@ class Netcheck:
     def _ending(self, now: float) -> None:
         waiting = 0 < self._hairpin_tries <= SILENT_TRIES
         if (not len(self._asking) and not waiting) or now >= self._began + self._longest:
-            self.done, self.cut = True, any(question.purpose in TESTS for question in self._asking.questions())
+            self.done, self.cut = True, self._undecided or any(question.purpose in TESTS for question in self._asking.questions())
             self._asking.drop()
 
     @property
