@@ -158,8 +158,8 @@ def _relay(transport: Transport) -> Verdict:
 def _gentle(a: Side, b: Side, technique: str) -> tuple[Plan, Plan]:
     """Candidates alone, but with care for a NAT that moves its port when the other side's packet comes before the own one: whoever sends
     to it opens the own NAT by a packet that does not get there, and waits to be found. Where both NATs are such, the first of the two
-    waits only until the skew of both starts is over; where both only may be such, neither waits for longer. A filter that lets the packet in has nothing to hold on to: those that move the port
-    are of the strictest kind (Linux)."""
+    waits only until the skew of both starts is over; where both only may be such, neither waits for longer. A filter that lets the
+    packet in has nothing to hold on to: those that move the port are of the strictest kind (Linux)."""
     skew = 2 * (a.jitter + b.jitter) + LEAST_HOLD
     moves = [_may_move(side, skew) for side in (a, b)]
     plans = []

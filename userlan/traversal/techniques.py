@@ -35,6 +35,9 @@ TCP_SOCKETS = 8
 """The same of TCP connections: each is one kernel's socket for each port that is tried."""
 WIDER = 384
 """Slots beyond the window for the second sweep, where the first one did not hit: the NAT is busier than it was seen to be."""
+MAX_SLOTS, MAX_WIDER = 512, 768
+"""Slots that are tried of a window, and beside it: with all rounds half of what a punch may send. A wider window is one of a NAT that was
+hardly seen."""
 SWEEP_AGAIN = 0.45
 """Seconds after the start of the second sweep."""
 MAX_AIMED = 1024
@@ -92,17 +95,17 @@ def prediction(seeker: Ends, sought: Ends, start: float, transport: Transport) -
     name = "prediction" if transport == "udp" else "tcp-prediction"
     sockets = len(sought.side.measured)
     window = ahead.window(age(sought.side, start))
-    slots = comb(window, sockets, ahead.noise)
+    slots = comb(window, sockets, ahead.noise)[:MAX_SLOTS]
     host = host_of(sought.side)
     if transport == "tcp":
         ports = [ahead.port(slot) for slot in slots[:TCP_SWEEP]]
         return (
-            Plan(name, _to(host, ports, transport="tcp", sockets=1, fresh=True, spacing=0.002)),
+            Plan(name, _to(host, ports, transport="tcp", sockets=1, fresh=True, spacing=0.002)[:MAX_STEPS]),
             Plan(name, _knock(seeker.side, sought.side, transport, sockets), hold=HOLD),
         )
     first = _to(host, [ahead.port(slot) for slot in slots], rounds=2)
     outside = Window(window.last + 1, window.last + WIDER), Window(1, max(1, window.first - 1))
-    beyond = [slot for one in outside for slot in comb(one, sockets, ahead.noise)]
+    beyond = [slot for one in outside for slot in comb(one, sockets, ahead.noise)][:MAX_WIDER]
     wider = _to(host, [ahead.port(slot) for slot in beyond], start=SWEEP_AGAIN, rounds=2, interval=0.5)
     again = _to(host, [ahead.port(slot) for slot in slots], start=SWEEP_AGAIN, rounds=3, interval=0.5)
     return Plan(name, _affordable((*first, *again, *wider))), Plan(name, _knock(seeker.side, sought.side, transport, sockets), hold=HOLD)
