@@ -112,7 +112,9 @@ class RelayDelays:
 
     def deadline(self) -> float | None:
         """When ``tick`` has something to do."""
-        nearest = min(self._next_round, self._ends_at, min((asked.next_at for asked in self._asked.values()), default=inf))
+        nearest = min(self._next_round, self._ends_at)
+        if self._asked:
+            nearest = min(nearest, *(asked.next_at for asked in self._asked.values()))
         return nearest if nearest < inf else None
 
     def tick(self, now: float) -> None:

@@ -117,8 +117,8 @@ class Relays:
 
     def deadline(self) -> float | None:
         """When ``tick`` has something to do."""
-        times = (self.client.deadline(), self._measuring.deadline())
-        return min((time for time in times if time is not None), default=None)
+        bindings, measuring = self.client.deadline(), self._measuring.deadline()
+        return measuring if bindings is None else bindings if measuring is None else min(bindings, measuring)
 
     def tick(self, now: float) -> None:
         """Do what is due."""

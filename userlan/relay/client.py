@@ -25,7 +25,7 @@ from typing import NamedTuple
 from userlan.control.grants import GRANT_SIZE, role_of
 from userlan.control.meeting import MAX_OFFERS, RelayOffer
 from userlan.relay import datagrams
-from userlan.relay.binding import Binding, BindingState
+from userlan.relay.binding import PROBE_AFTER, Binding, BindingState
 from userlan.relay.datagrams import HEADER_SIZE, runs, same_headers
 from userlan.traversal.candidates import TargetBudget
 from userlan.traversal.kinds import RELAY_BOUND, RELAY_DATA
@@ -247,7 +247,7 @@ class RelayClient:
         peer = self._peers[binding.peer]
         if peer.sending is None and binding.peer not in self._resting:     # at rest, answers come by another path
             peer.sending = now
-        if self._deadline is None or self._deadline > now + UNHEARD:
+        if self._deadline is None or self._deadline > now + PROBE_AFTER:
             self._stale = True
         size, header, address = len(burst.data), binding.header, binding.address
         segment = burst.segment if 0 < burst.segment < size else size
@@ -308,7 +308,7 @@ class RelayClient:
         """When ``tick`` has something to do."""
         if self._stale:
             self._stale = False
-            times = [binding.deadline() for binding in self._numbers.values()]
+            times = [binding.deadline() for binding in self._numbers.values() if binding.state is not BindingState.RESTING]
             for peer in self._peers.values():
                 times += (peer.rest_at,) if peer.rest_at is not None else ()
                 times += (peer.sending + UNHEARD,) if peer.sending is not None and self._looks_further(peer) else ()
@@ -318,9 +318,12 @@ class RelayClient:
 
     def tick(self, now: float) -> None:
         """Do what is due."""
+        due = self.deadline()
+        if due is None or now < due:
+            return          # a node's turns are many, and its bindings hundreds
         self._stale = True
         for binding in list(self._numbers.values()):
-            if now >= binding.deadline() and binding.tick(now):
+            if binding.state is not BindingState.RESTING and now >= binding.deadline() and binding.tick(now):
                 self._lost(binding, now)
         for peer in self._peers.values():
             if peer.rest_at is not None and now >= peer.rest_at:

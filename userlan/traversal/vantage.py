@@ -103,6 +103,10 @@ class Vantage:
         """Whether a datagram is a request by its kind and length; whether it is a genuine one is seen when it is received."""
         return len(data) == REQUEST_SIZE and bytes(data[:4]) == OBSERVE_REQUEST
 
+    def proves(self, cookie: bytes, endpoint: Endpoint, now: float) -> bool:
+        """Whether this vantage sent ``cookie`` to ``endpoint`` within the last ``COOKIE_PERIODS``: who knows it can be reached there."""
+        return self._cookie_is(cookie, endpoint, now)
+
     def receive(self, data: Buffer, source: Endpoint, now: float) -> list[Burst]:
         """One datagram came from ``source`` by own socket ``source.via``; what is answered at once."""
         request = self._seal.read_request(data)
@@ -172,7 +176,7 @@ class Vantage:
         return None
 
     def _cookie(self, endpoint: Endpoint, period: int) -> bytes:
-        what = f"{endpoint.host} {endpoint.port} {period}".encode()
+        what = f"{endpoint.transport} {endpoint.host} {endpoint.port} {period}".encode()
         return hashlib.blake2s(what, digest_size=COOKIE_SIZE, key=self._secret).digest()
 
     def _cookie_is(self, cookie: bytes, endpoint: Endpoint, now: float) -> bool:
