@@ -300,6 +300,11 @@ class PeerTable:
             if link is not None:
                 self._tick(link, now)
 
+    @property
+    def news(self) -> bool:
+        """Whether one of the following, or ``events``, has anything."""
+        return bool(self._meets or self._known or self._doubted or self._events)
+
     def meets(self) -> list[bytes]:
         """Peers to whom the mediator shall introduce us. Drained."""
         meets, self._meets = self._meets, []

@@ -202,8 +202,8 @@ class Reachability:
 
     def datagrams(self, now: float) -> list[Burst]:
         """What is to be sent. Drained."""
-        asked = self._check.datagrams(now) if self._check is not None else []
-        return asked + self.lifetime.datagrams()
+        asked = self.lifetime.datagrams()
+        return self._check.datagrams(now) + asked if self._check is not None else asked
 
     def deadline(self) -> float | None:
         """When ``tick`` has something to do."""
@@ -229,9 +229,11 @@ class Reachability:
 
     def messages(self) -> list[tuple[bytes, NatBehaviour]]:
         """What is to be told to which mediator, of those that are ready. Each is drained once."""
-        told = []
+        told: list[tuple[bytes, NatBehaviour]] = []
+        if self.nat is UNKNOWN:
+            return told
         for key, link in self._mediators.items():
-            if link.state is LinkState.READY and self.nat != self._told.get(key, UNKNOWN):
+            if self._told.get(key) is not self.nat and link.state is LinkState.READY and self.nat != self._told.get(key, UNKNOWN):
                 self._told[key] = self.nat
                 told.append((key, self.nat))
         return told

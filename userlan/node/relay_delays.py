@@ -100,6 +100,8 @@ class RelayDelays:
 
     def datagrams(self) -> list[Burst]:
         """Drained."""
+        if not self._outgoing:
+            return []
         outgoing, self._outgoing = self._outgoing, []
         return outgoing
 
