@@ -55,6 +55,7 @@ class Conductor:
             happened |= self._link_events(now)
             for mediator, nat in node.reachability.messages():
                 node.send_to_mediator(mediator, Reachability(nat), now)
+            node.introducer.behaves(node.reachability.nat, now)
             self._relay_events(now)
             if node.gossip.news:
                 self._members_said(now)

@@ -18,14 +18,17 @@ It in turn tells of a member only what it sees itself, and private candidates on
 (``mediator.reach``).
 
 Limits: one question about a peer in 2 s, to two members; introductions given: 2 a second and ten at once for each who asks, one pair in
-2 s; introductions taken: 2 a second and 20 at once from each member.
+2 s unless one of the two has moved; introductions taken: 2 a second and 20 at once from each member.
 """
 
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
+from math import inf
 from typing import NamedTuple
+
+from msgspec.structs import replace
 
 from userlan.control.frames import decode_datagram, encode_datagram
 from userlan.control.meeting import Introduce, PeerSight
@@ -33,12 +36,14 @@ from userlan.control.messages import CONTROL_PORT, MAX_CANDIDATES, Candidate, Me
 from userlan.lan.roster import Roster
 from userlan.mediator.limits import Buckets
 from userlan.mediator.matchmaker import MAX_ONE_WAY, PAIR_INTERVAL, SLACK, TOKEN_SIZE
-from userlan.mediator.reach import Sight, accepted, named
+from userlan.mediator.negotiation import permitted
+from userlan.mediator.reach import Sight, accepted, named, scope, target_host
 from userlan.node.peers import PeerLink, PeerState
 from userlan.stack.errors import StackError
 from userlan.stack.host import Host
 from userlan.stack.udp import UdpSocket
 from userlan.traversal.nat import UNKNOWN, NatBehaviour
+from userlan.traversal.plans import Side, make_plans
 from userlan.tunnel.device import Device
 from userlan.wire.endpoint import RELAY, TCP, UDP, Endpoint
 
@@ -50,6 +55,8 @@ GIVE_RATE, GIVE_BURST = 2.0, 10.0
 """Introductions a second, and at once, that one member gets here: it comes back and has ten peers to find."""
 TAKE_RATE, TAKE_BURST = 2.0, 20.0
 """Introductions a second, and at once, that are taken from one member."""
+WITHOUT_MEASURING = {"prediction": -1.0}
+"""What ``make_plans`` takes for tried in vain: a member is no vantage, so nothing can be measured and no port be foreseen."""
 MAX_NAMES = 1024
 """Members with a bucket of their own, questions and pairs remembered: those of a full network."""
 MAX_SIGHTS = 4096
@@ -92,7 +99,7 @@ class Introducer:
         self._socket: UdpSocket = host.udp_bind(CONTROL_PORT)
         self._told: OrderedDict[bytes, _Told] = OrderedDict()
         self._asked: OrderedDict[bytes, tuple[float, int]] = OrderedDict()
-        self._given: OrderedDict[tuple[bytes, bytes], float] = OrderedDict()
+        self._given: OrderedDict[tuple[bytes, bytes], tuple[float, tuple[Sight, Sight]]] = OrderedDict()
         self._give = Buckets(GIVE_RATE, GIVE_BURST, MAX_NAMES)
         self._take = Buckets(TAKE_RATE, TAKE_BURST, MAX_NAMES)
         self._introduced: list[Introduced] = []
@@ -109,6 +116,14 @@ class Introducer:
         if endpoint is not None:
             kind = Candidate(endpoint.host, endpoint.port, TCP if endpoint.transport == TCP else UDP, "observed")
             self._say(key, PeerSight(kind, self.candidates[:MAX_CANDIDATES], self.nat), now)
+
+    def behaves(self, nat: NatBehaviour, now: float) -> None:
+        """What the own NAT does, as far as is known: the others hear of another class, not of more confidence in the same one."""
+        if nat is self.nat:
+            return
+        before, self.nat = self.nat, nat
+        if _class_of(before) != _class_of(nat):
+            self.tell_all(now)
 
     def tell_all(self, now: float) -> None:
         """The own candidates or behaviour changed."""
@@ -186,19 +201,38 @@ class Introducer:
         if asker == wanted or not self._share(asker, wanted) or not self._give.take(asker, now):
             self.counters["meetings-refused"] += 1
             return
-        first, second = self._sight(asker, now), self._sight(wanted, now)
-        if first is None or second is None or now - self._given.get(pair, now - PAIR_INTERVAL) < PAIR_INTERVAL:
+        first, second = self._sight(pair[0], now), self._sight(pair[1], now)
+        if first is None or second is None or self._lately(pair, (first, second), now):
             self.counters["meetings-not-given"] += 1
             return
-        self._given[pair] = now
+        ways = [min((self._links[key].rtt or 0.0) / 2, MAX_ONE_WAY) for key in pair]
+        plans = make_plans(self._side(pair[0], first, ways[0]), self._side(pair[1], second, ways[1]), experience=WITHOUT_MEASURING).plans
+        latest, token = max(ways) + SLACK, self._entropy(TOKEN_SIZE)
+        for number, (own, other) in enumerate(((first, second), (second, first))):
+            plan = permitted(plans[number], target_host(other, own))
+            introduce = Introduce(pair[1 - number], named(other, own), latest - ways[number], token, plan, first=number == 0)
+            self._say(pair[number], introduce, now)
+        self.counters["introductions"] += 1
+
+    def _lately(self, pair: tuple[bytes, bytes], sights: tuple[Sight, Sight], now: float) -> bool:
+        """Whether a pair was introduced a moment ago; not, where one of the two is seen elsewhere since: each of two that move at once asks,
+        and who asks first is told of where the other one was."""
+        at, seen = self._given.get(pair, (-inf, None))
+        if now - at < PAIR_INTERVAL and seen == sights:
+            return True
+        self._given[pair] = (now, sights)
         self._given.move_to_end(pair)
         if len(self._given) > MAX_NAMES:
             self._given.popitem(last=False)
-        ways = [min((self._links[key].rtt or 0.0) / 2, MAX_ONE_WAY) for key in (asker, wanted)]
-        latest, token = max(ways) + SLACK, self._entropy(TOKEN_SIZE)
-        self._say(asker, Introduce(wanted, named(second, first), latest - ways[0], token, first=asker < wanted), now)
-        self._say(wanted, Introduce(asker, named(first, second), latest - ways[1], token, first=wanted < asker), now)
-        self.counters["introductions"] += 1
+        return False
+
+    def _side(self, key: bytes, sight: Sight, one_way: float) -> Side:
+        """One end for the plans. Nothing can be measured for a member: a port that must be predicted is left to a birthday, or to a relay."""
+        told, seen = self._told.get(key), sight.observed
+        mapped = next((one.port for one in sight.offered if one.kind == "mapped" and one.host == seen.host), 0)
+        port = seen.port if seen.transport == UDP else 0
+        ipv6 = ":" in seen.host and scope(seen.host) == "public"
+        return Side(told.nat if told is not None else UNKNOWN, seen.host, port, (), one_way, 0.0, mapped, ipv6)
 
     def _sight(self, key: bytes, now: float) -> Sight | None:
         """Where this node sees a member whose tunnel is up, by its own address."""
@@ -228,3 +262,8 @@ class Introducer:
             self._socket.send(encode_datagram(message), (peer.ipv6, CONTROL_PORT), now)
         except StackError as error:
             self.counters[error.reason] += 1
+
+
+def _class_of(nat: NatBehaviour) -> NatBehaviour:
+    """Without what grows by and by."""
+    return replace(nat, confidence=0.0, udp=replace(nat.udp, lifetime=0.0, rate=0.0), tcp=replace(nat.tcp, lifetime=0.0, rate=0.0))

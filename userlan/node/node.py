@@ -176,7 +176,7 @@ class Node:
     def _receive(self, data: Buffer, segment: int, source: Endpoint, now: float) -> None:
         for inbound in self.device.receive(data, segment, source, now):
             key = inbound.peer.public_key
-            if self.peers.heard(key, now):
+            if self.peers.heard(key, source, now):
                 self.gossip.tell(key, now)
             for packet in inbound.packets:
                 if not self._permitted(key, packet):
