@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from tests.node.lan import PORT, VirtualLan
 from tests.sim.link import LinkProfile
@@ -16,6 +17,7 @@ from userlan.control.meeting import Introduce, PeerSight
 from userlan.control.messages import CONTROL_PORT, Candidate, Meet
 from userlan.node.introducer import ASK_INTERVAL, GIVE_BURST, MAX_DATAGRAM
 from userlan.node.node import Node
+from userlan.traversal.nat import NatBehaviour, Policy
 from userlan.wire.endpoint import TCP, UDP, Endpoint
 
 LINE = LinkProfile(delay=0.02)
@@ -132,3 +134,34 @@ def test_the_longest_introduction_fits() -> None:
         data = encode_datagram(message)
         assert decode_datagram(data) == message
         assert len(data) < MAX_DATAGRAM
+
+
+def test_members_hear_of_another_behaviour_but_not_of_more_confidence(lan: VirtualLan) -> None:
+    anna, ben, carl = three(lan)
+    nat = NatBehaviour(translated=True, confidence=0.5, udp=Policy(mapping="endpoint-independent", allocation="preserving"))
+    anna.reachability.nat = nat
+    lan.world.run(6)
+    assert carl.introducer._told[anna.key].nat == ben.introducer._told[anna.key].nat == nat
+    anna.reachability.nat = replace(nat, confidence=0.9, udp=replace(nat.udp, lifetime=60.0))
+    lan.world.run(6)
+    assert carl.introducer._told[anna.key].nat == nat
+
+
+def test_an_introduction_by_a_member_has_the_plan_for_both_nats(lan: VirtualLan) -> None:
+    """What a mediator would measure is left to a birthday: 256 sockets where the ports are random, and a search where they are not."""
+    anna, ben, carl = three(lan)
+    cone = Policy(mapping="endpoint-independent", filtering="address-and-port-dependent", allocation="preserving")
+    moving = replace(cone, mapping="address-and-port-dependent", allocation="incremental", step=1)
+    for node, policy in ((anna, moving), (ben, cone)):
+        node.reachability.nat = NatBehaviour(translated=True, confidence=1.0, udp=policy)
+    lan.world.run(6)
+    plans: dict[bytes, Introduce] = {}
+    for node in (anna, ben):
+        node.introducer._hear = lambda _by, message, _now, key=node.key: plans.update({key: message})  # type: ignore[method-assign,misc]
+    anna.introducer.ask(ben.key, lan.world.now)
+    lan.world.run(1)
+    assert {message.plan.technique for message in plans.values()} == {"birthday"}
+    hosts = {key: {step.host for step in message.plan.steps} for key, message in plans.items()}
+    assert hosts[anna.key] <= {"203.0.113.1"}
+    assert hosts[ben.key] <= {"198.51.100.1"}
+    assert hosts[anna.key] | hosts[ben.key]

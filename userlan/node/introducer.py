@@ -215,8 +215,8 @@ class Introducer:
         self.counters["introductions"] += 1
 
     def _lately(self, pair: tuple[bytes, bytes], sights: tuple[Sight, Sight], now: float) -> bool:
-        """Whether a pair was introduced a moment ago; not, where one of the two is seen elsewhere since: each of two that move at once asks,
-        and who asks first is told of where the other one was."""
+        """Whether a pair was introduced a moment ago; not, where one of the two is seen elsewhere since: of two that move at once each
+        asks, and who asks first is told of where the other one was."""
         at, seen = self._given.get(pair, (-inf, None))
         if now - at < PAIR_INTERVAL and seen == sights:
             return True
@@ -227,7 +227,7 @@ class Introducer:
         return False
 
     def _side(self, key: bytes, sight: Sight, one_way: float) -> Side:
-        """One end for the plans. Nothing can be measured for a member: a port that must be predicted is left to a birthday, or to a relay."""
+        """One end for the plans. Nothing can be measured here: a port that must be predicted is left to a birthday, or to a relay."""
         told, seen = self._told.get(key), sight.observed
         mapped = next((one.port for one in sight.offered if one.kind == "mapped" and one.host == seen.host), 0)
         port = seen.port if seen.transport == UDP else 0

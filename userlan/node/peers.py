@@ -344,7 +344,7 @@ class PeerLink:
             self._schedule_retry(now)
 
     def _schedule_retry(self, now: float) -> None:
-        if self.up or not (self.online or self._wanted or self.cached):
+        if self.up or not (self.online or self._wanted or self.cached or self.paths.relay() is not None):
             self._retry_at = None
             return
         self._retry_at = now + min(RETRY_LAST, RETRY_FIRST * 2.0 ** min(self._retries, 10))

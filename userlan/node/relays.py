@@ -25,7 +25,8 @@ KINDS = (RELAY_DATA, RELAY_BOUND)
 
 
 class Relays:
-    """``client``: the bindings; ``measuring``: how far the relays are; ``delays``: seconds to each relay, by its key; ``pool``: all relays of all mediators."""
+    """``client``: the bindings; ``measuring``: how far each relay is; ``delays``: seconds to each, by its key; ``pool``: all relays of
+    all mediators."""
 
     def __init__(self, key: bytes, entropy: Callable[[int], bytes], wall_offset: float) -> None:
         self.client = RelayClient(key, wall_offset)
