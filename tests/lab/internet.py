@@ -39,6 +39,8 @@ OFFLOADS_OFF = (0x17, 0x1F, 0x24, 0x2C)
 """ETHTOOL_STXCSUM, _STSO, _SGSO, _SGRO (linux/ethtool.h)."""
 ETH_P_ALL = 3
 SOL_PACKET, PACKET_IGNORE_OUTGOING = 263, 23
+SO_SNDBUFFORCE, SO_RCVBUFFORCE = 32, 33
+"""Buffers beyond the system's limit (socket(7))."""
 BUFFER = 8 << 20
 """Octets that wait in the kernel for this process."""
 ETHERNET_HEADER = 14
@@ -64,8 +66,11 @@ class Wire:
         self.gate = gate
         self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
         self.socket.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
-        for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
-            self.socket.setsockopt(socket.SOL_SOCKET, option, BUFFER)
+        for forced, option in ((SO_RCVBUFFORCE, socket.SO_RCVBUF), (SO_SNDBUFFORCE, socket.SO_SNDBUF)):
+            try:
+                self.socket.setsockopt(socket.SOL_SOCKET, forced, BUFFER)
+            except PermissionError:     # in a user namespace the system's limit holds
+                self.socket.setsockopt(socket.SOL_SOCKET, option, BUFFER)
         self.socket.setblocking(False)
         self.socket.bind((near, ETH_P_ALL))
 

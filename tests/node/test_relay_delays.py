@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 
 from userlan.control.meeting import RelayInfo
-from userlan.node.relay_delays import INTERVAL, PATIENCE, RelayDelays
+from userlan.node.relay_delays import HOST_BURST, HOST_RATE, INTERVAL, LEAST_BETWEEN, PATIENCE, RelayDelays
 from userlan.traversal.vantage import Vantage
 from userlan.wire.endpoint import TCP, UDP, Endpoint
 
@@ -103,3 +103,33 @@ def test_a_relay_that_left_the_pool_is_forgotten_at_once() -> None:
     pool.run(PATIENCE + 1.0)
     pool.delays.known(pool.relays()[:1], pool.now)
     assert list(pool.delays.delays) == [b"\x01" * 32]
+
+
+def test_a_mediator_that_names_other_relays_all_the_time_floods_nobody() -> None:
+    """64 relays of one host, each time at other ports: a round would begin with every word of its."""
+    pool = Pool(0.01)
+    asked = []
+    for turn in range(300):
+        named = [
+            (RelayInfo(bytes([number]) * 32, "r", ()), (Endpoint(UDP, "203.0.113.9", 1 + number + turn % 2),)) for number in range(64)
+        ]
+        pool.delays.known(named, pool.now)
+        for _ in range(20):
+            pool.now += STEP
+            pool.delays.tick(pool.now)
+            asked += pool.delays.datagrams()
+    print(f"{len(asked) / 60:.0f} a second")
+    assert len(asked) <= HOST_BURST + HOST_RATE * 60
+
+
+def test_other_relays_are_measured_at_once_the_first_time_and_then_at_intervals() -> None:
+    pool = Pool(0.01, 0.05)
+    pool.delays.known(pool.relays()[:1], pool.now)
+    pool.run(PATIENCE + 1.0)
+    pool.delays.known(pool.relays(), pool.now)
+    pool.run(LEAST_BETWEEN)
+    assert set(pool.delays.delays) == set(pool.keys.values())
+    pool.delays.again(pool.now)
+    before = len(pool.asked)
+    pool.run(1.0)
+    assert len(pool.asked) > before, "a change of the own network waits for nothing"

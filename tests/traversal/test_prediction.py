@@ -1,4 +1,4 @@
-"""Windows, combs and walks: they hold what they say, against NATs that draw their ports as they say."""
+"""Windows, combs and blocks: they hold what they say, against NATs that draw their ports as they say."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tests.sim.nat_allocation import poisson
 from userlan.traversal.prediction import (
     BLOCKS,
+    BLOCKS_WOVEN,
     FIRST_PORT,
     LAST_PORT,
     Forecast,
@@ -20,7 +21,7 @@ from userlan.traversal.prediction import (
     forecast,
     runs,
     step_of,
-    walk,
+    weave,
 )
 from userlan.traversal.sides import Sighting
 
@@ -68,22 +69,45 @@ def test_the_first_mapping_of_the_punch_lies_in_the_window_and_the_comb_hits_its
     assert hit / runs_ > 0.975
 
 
-@pytest.mark.parametrize(("near_rate", "far_rate", "least"), [(0, 0, 1.0), (10, 35, 0.99), (100, 100, 0.97)])
-def test_two_incremental_nats_meet_by_one_going_through_and_one_walking(near_rate: int, far_rate: int, least: float) -> None:
-    random = Random(near_rate * 1000 + far_rate)
-    met, spacing = 0, 0.0005
-    for _ in range(200):
-        boxes = Box(random, near_rate, 0), Box(random, far_rate, 0)
-        near, far = (Forecast(0, 1, float(rate), rate / 0.25, low=-(10**6), high=10**6) for rate in (near_rate, far_rate))
-        windows = near.window(0.1), far.window(0.1)
-        plan = walk(near, far, windows, spacing)
-        aimed = [windows[0].first + slot for leg in plan.slots() for slot in leg]
-        boxes[0].mapping(0.0), boxes[1].mapping(0.0)
-        here = [boxes[0].mapping(0.1 + number * spacing) - 1 for number in range(plan.through)]
-        there = [boxes[1].mapping(0.1 + number * spacing) - 1 for number in range(len(aimed))]
-        targets = {windows[1].first + number: port for number, port in enumerate(here)}
-        met += any(targets.get(port) == aim for port, aim in zip(there, aimed, strict=True))
-    assert met / 200 >= least
+QUIET, NOISY, BUSY, BUSIEST = (0.3, 0.0), (4.0, 0.4), (100.0, 0.0), (266.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("near", "far", "least"),
+    [(QUIET, QUIET, 0.99), (QUIET, NOISY, 0.98), (NOISY, NOISY, 0.97), (NOISY, BUSY, 0.98), (BUSY, BUSY, 0.99), (BUSIEST, BUSIEST, 0.99)],
+)  # fmt: skip
+def test_two_incremental_nats_meet_in_the_blocks_that_both_draw(near: tuple[float, float], far: tuple[float, float], least: float) -> None:
+    random = Random(f"{near} {far}")
+    met, spacing, pause, times = 0, 0.0005, 0.07, 300
+    for _ in range(times):
+        boxes = [Box(random, *near), Box(random, *far)]
+        ahead, last = [], []
+        for box in boxes:
+            seen = [box.mapping(number * 0.0001) for number in range(32)]
+            found = forecast(sightings(*(20_000 + slot for slot in seen)), step=1, rate=box.rate)
+            assert found is not None
+            ahead.append(found)
+            last.append(seen[-1])
+            for _ in range(random.randint(0, 2)):       # the computer's own, meanwhile
+                box.mapping(0.02)
+        blocks = weave(ahead[0], ahead[1], (pause, pause), spacing, 1200)
+        aims = [[slot for one in side for slot in random.sample(range(one.first, one.first + one.size), one.packets)] for side in blocks]
+        made = [[box.mapping(pause + number * spacing) - slot for number in range(len(aims[0]))] for box, slot in zip(boxes, last, strict=True)]
+        there = {slot: number for number, slot in enumerate(made[1])}
+        met += any(aim in there and aims[1][there[aim]] == slot for aim, slot in zip(aims[0], made[0], strict=True))
+    assert met / times >= least
+
+
+@given(st.integers(0, 266), st.integers(0, 266), st.floats(0, 3), st.floats(0, 1), st.integers(1, 1200))
+def test_both_sides_draw_the_same_number_at_the_same_time_and_no_more_than_allowed(
+    near_rate: int, far_rate: int, noise: float, pause: float, most: int
+) -> None:
+    near, far = Forecast(20_000, 1, near_rate, near_rate, noise, noise, 31), Forecast(30_000, 1, far_rate, far_rate)
+    here, there = weave(near, far, (pause, pause), 0.0005, most)
+    assert [(one.packets, one.sent) for one in here] == [(one.packets, one.sent) for one in there]
+    assert len(here) <= BLOCKS_WOVEN
+    assert sum(one.packets for one in here) <= most
+    assert all(one.packets <= one.size for one in (*here, *there))
 
 
 @given(st.integers(1, 40), st.integers(0, 60), st.integers(1, 64), st.floats(0, 4))

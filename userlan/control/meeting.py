@@ -33,6 +33,9 @@ MAX_OFFERS = 3
 MAX_ENDPOINTS = 16
 #: Own sockets from which one measurement is taken.
 MAX_MEASURED = 64
+#: Proofs of endpoints in one message: one for each family.
+MAX_PROOFS = 2
+
 
 class ServerEndpoint(msgspec.Struct, frozen=True, omit_defaults=True):
     """Where a mediator or relay listens; ``host`` is numeric."""
@@ -79,6 +82,21 @@ class Reachability(Message, frozen=True, tag="reachability"):
     """What the sender's NAT does, as it measured; again whenever that changes."""
 
     nat: NatBehaviour
+
+
+class Proof(msgspec.Struct, frozen=True):
+    """The sender can be reached at ``endpoint``: the mediator's own vantage saw it there, and sent this ``cookie`` there
+    (``userlan.traversal.observation``)."""
+
+    endpoint: ServerEndpoint
+    cookie: Annotated[bytes, Meta(min_length=8, max_length=8)]
+
+
+class Sighted(Message, frozen=True, tag="sighted"):
+    """Where the sender is seen by UDP beside its session, each with its proof; replaces what was said before. To be said again before
+    the cookies are too old, and to nobody whose ``Vantages`` do not take ``proofs``."""
+
+    proofs: Annotated[tuple[Proof, ...], Meta(max_length=MAX_PROOFS)] = ()
 
 
 class Outcome(Message, frozen=True, tag="outcome"):
@@ -151,11 +169,12 @@ class Measure(Message, frozen=True, tag="measure"):
 class Vantages(Message, frozen=True, tag="vantages"):
     """Where the mediator can be asked from where one is seen (``userlan.traversal.observation``): its own ports and addresses.
 
-    ``host``: other hosts (relays) that help with the filter's test, by their endpoints.
+    ``others``: other hosts (relays) that help with the filter's test, by their endpoints. ``proofs``: ``Sighted`` is understood.
     """
 
     own: EndpointList
     others: EndpointList = ()
+    proofs: bool = False
 
 
 class RelayPool(Message, frozen=True, tag="relay-pool"):

@@ -14,6 +14,7 @@ from userlan.control.meeting import (
     RelayOffers,
     RelayPool,
     Serve,
+    Sighted,
     Vantages,
 )
 from userlan.control.messages import (
@@ -56,6 +57,7 @@ FromNode = (
     | Evict
     | Meet
     | Reachability
+    | Sighted
     | Outcome
     | RelayDelays
     | Serve

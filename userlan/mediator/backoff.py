@@ -2,7 +2,8 @@
 
 A relayed pair asks about once a minute for a better path. What failed with the same two NATs at the same two addresses
 fails again, mostly, and costs up to thousands of packets; so the pause doubles with each failure, and ends at once when
-either side's address or NAT has changed.
+either side's address or NAT has changed. What failed by IPv6 cost a handful of packets, and says nothing of IPv4's NATs:
+it makes no pause, and is remembered so that the next try is by IPv4.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ BASE = 30.0
 LONGEST = 64
 #: Pairs whose failures are remembered, about 200 octets each. The one that failed longest ago makes room: it starts anew.
 MAX_PAIRS = 50_000
+#: The technique (``userlan.traversal.plans``) that has nothing to do with a NAT.
+BY_IPV6 = "ipv6"
 
 Pair = tuple[bytes, bytes]
 
@@ -24,6 +27,7 @@ class _Failure(NamedTuple):
     number: int
     until: float
     circumstances: int
+    technique: str
 
 
 class Backoff:
@@ -40,15 +44,23 @@ class Backoff:
         failure = self._failures.get(pair)
         return failure is not None and failure.circumstances == circumstances and now < failure.until
 
-    def failed(self, pair: Pair, circumstances: int, now: float) -> float:
+    def technique(self, pair: Pair, circumstances: int) -> str:
+        """By which technique a pair failed the last time; "": it did not."""
+        failure = self._failures.get(pair)
+        return failure.technique if failure is not None and failure.circumstances == circumstances else ""
+
+    def failed(self, pair: Pair, circumstances: int, now: float, technique: str = "") -> float:
         """A punch failed; returns the seconds until the next may be."""
         before = self._failures.pop(pair, None)
-        number = before.number + 1 if before is not None and before.circumstances == circumstances else 1
-        pause = BASE * float(min(LONGEST, 1 << min(number - 1, 16)))
-        self._failures[pair] = _Failure(number, now + pause, circumstances)
+        number = before.number if before is not None and before.circumstances == circumstances else 0
+        until = before.until if before is not None and number else now
+        if technique != BY_IPV6:
+            number += 1
+            until = now + BASE * float(min(LONGEST, 1 << min(number - 1, 16)))
+        self._failures[pair] = _Failure(number, until, circumstances, technique)
         if len(self._failures) > MAX_PAIRS:
             self._failures.popitem(last=False)
-        return pause
+        return max(0.0, until - now)
 
     def met(self, pair: Pair) -> None:
         """A punch succeeded."""

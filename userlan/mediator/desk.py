@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from userlan.control import refusals
 from userlan.control.frames import Undecodable, encode
-from userlan.control.meeting import Outcome, PoolKey, Reachability, RelayDelays, Serve, Vantages
+from userlan.control.meeting import Outcome, PoolKey, Proof, Reachability, RelayDelays, Serve, Sighted, Vantages
 from userlan.control.messages import (
     PROTOCOL_VERSION,
     Bye,
@@ -79,6 +79,8 @@ class Desk:
         self._token = 0
         self.vantages: Callable[[], Vantages] | None = None
         """What members are told, after ``Welcome``, of where they can ask from where they are seen."""
+        self.proven: Callable[[Sequence[Proof], float], tuple[Endpoint, ...]] | None = None
+        """Which of a member's endpoints beside its session were seen here."""
         self.counters: Counter[str] = Counter()
 
     # --- drained by the service --------------------------------------------------------------------------------------
@@ -138,6 +140,9 @@ class Desk:
                     self._matchmaker.classified(session.key, message.nat, now)
                 else:
                     self.counters["reachability-limited"] += 1
+            case Sighted() if self.proven is not None:
+                seen = (one for one in self.proven(message.proofs, now) if not is_colocated(one, self._own_hosts))
+                self._matchmaker.sighted(session.key, tuple(seen), now)
             case Outcome():
                 self._matchmaker.outcome(session.key, message, now)
             case Create() | Join() | Prove() | Leave() | Nick() | Lock() | Evict():

@@ -23,7 +23,7 @@ from userlan.mediator.pair_queue import PAIR_INTERVAL, Pair, PairQueue, pair_of
 from userlan.mediator.reach import Sight
 from userlan.traversal.nat import NatBehaviour
 from userlan.traversal.plans import make_plans
-from userlan.traversal.vantage import Observation
+from userlan.traversal.vantage import COOKIE_PERIOD, COOKIE_PERIODS, Observation
 from userlan.wire.endpoint import Endpoint
 
 __all__ = [
@@ -39,6 +39,8 @@ __all__ = [
 
 #: Seconds that a new member's first measurement, and its word on its NAT, are waited for before its pairs are introduced.
 SETTLE_WAIT = 0.6
+#: Seconds for which an endpoint beside a session is named after its last proof; nodes prove it anew every five minutes.
+PROVEN_FOR = COOKIE_PERIOD * COOKIE_PERIODS
 #: Seconds after which a pair for which there was no room behind its NAT is tried again.
 CROWDED_WAIT = 10.0
 
@@ -63,6 +65,7 @@ class Matchmaker:
         self._members: dict[bytes, Member] = {}
         self._networks: dict[int, dict[bytes, None]] = {}
         self._unsettled: OrderedDict[bytes, None] = OrderedDict()  # by arrival
+        self._proven: OrderedDict[bytes, float] = OrderedDict()  # until when an endpoint beside the session is believed
         self._queue = PairQueue(now)
         self._negotiations = Negotiations(entropy, planner, offers)
 
@@ -102,6 +105,7 @@ class Matchmaker:
         self._negotiations.departed(member)
         self._unmeet(member)
         self._unsettled.pop(key, None)
+        self._proven.pop(key, None)
         for network in member.networks:
             self._forget(network, key)
 
@@ -125,12 +129,21 @@ class Matchmaker:
             self._forget(network, key)
 
     def located(self, key: bytes, observed: Endpoint, colocated: bool, now: float) -> None:
-        """Where a member's datagrams come from; a change makes all its introductions due again."""
+        """Where a member's datagrams come from; a change makes all its introductions due again, and a move has it prove anew
+        where it is beside."""
         self._see(key, now, observed=observed, colocated=colocated)
 
     def offers(self, key: bytes, offered: tuple[Candidate, ...], now: float) -> None:
         """A member's own endpoints; a change makes all its introductions due again."""
         self._see(key, now, offered=offered)
+
+    def sighted(self, key: bytes, beside: tuple[Endpoint, ...], now: float) -> None:
+        """Where a member has proved to be beside its session, one endpoint of a family; believed for ``PROVEN_FOR``."""
+        families = {":" in one.host: one for one in reversed(beside)}
+        self._proven.pop(key, None)
+        if families and key in self._members:
+            self._proven[key] = now + PROVEN_FOR
+        self._see(key, now, beside=tuple(families[version] for version in sorted(families)))
 
     def classified(self, key: bytes, nat: NatBehaviour, now: float) -> None:
         """What a member's NAT does; a change makes its introductions due again, but for those that have met directly."""
@@ -189,7 +202,10 @@ class Matchmaker:
     def due(self, now: float) -> list[Introduction]:
         """The messages that leave now, both sides of each pair side by side."""
         self._settle_old(now)
-        messages: list[Introduction] = []
+        self._doubt_old(now)
+        messages = self._negotiations.due(now)
+        for pair in self._negotiations.again():
+            self._queue.add(pair, False, now)
 
         def willing(pair: Pair, asked: bool) -> bool:
             return self._willing(pair, asked, now)
@@ -223,15 +239,18 @@ class Matchmaker:
         observed: Endpoint | None = None,
         colocated: bool | None = None,
         offered: tuple[Candidate, ...] | None = None,
+        beside: tuple[Endpoint, ...] | None = None,
     ) -> None:
         member = self._members.get(key)
         if member is None:
             return
         before = member.sight
+        moved = observed is not None and observed.host != before.observed.host
         member.sight = Sight(
             before.observed if observed is None else observed,
             before.offered if offered is None else offered,
             before.colocated if colocated is None else colocated,
+            () if moved else before.beside if beside is None else beside,
         )
         if member.sight != before:
             self._unmeet(member)
@@ -256,6 +275,11 @@ class Matchmaker:
             if member.arrived + SETTLE_WAIT > now:
                 return
             self._settle(member, now)
+
+    def _doubt_old(self, now: float) -> None:
+        """What was proved too long ago may be somebody else's by now."""
+        while self._proven and next(iter(self._proven.values())) <= now:
+            self.sighted(next(iter(self._proven)), (), now)
 
     def _settle(self, member: Member, now: float) -> None:
         self._unsettled.pop(member.key, None)

@@ -43,8 +43,8 @@ class Member:
 
     @property
     def site(self) -> bytes:
-        """The public address that it shares with all that are behind its NAT."""
-        return site(self.sight.observed.host)
+        """The public address that it shares with all that are behind its NAT: the IPv4 one where it has any."""
+        return site(self.sight.translated.host)
 
     @property
     def known(self) -> bool:
@@ -81,13 +81,13 @@ class Member:
     def side(self, reader: Member, measured: tuple[Sighting, ...], one_way: float, background: float) -> Side:
         """What the planner is told of this member, for a pair with ``reader``."""
         host = target_host(self.sight, reader.sight)
-        seen = self.sight.observed
+        ports = [seen.port for seen in self.sight.seen if seen.host == host and seen.transport == UDP]
         candidates = named(self.sight, reader.sight)
         mapped = [c.port for c in candidates if c.kind == "mapped" and c.transport == UDP and c.host == host]
         return Side(
             nat=self.behaviour(background),
             host=host,
-            port=seen.port if host and seen.transport == UDP else 0,
+            port=ports[0] if ports else 0,
             measured=measured,
             one_way=one_way,
             jitter=self.link.jitter,

@@ -34,7 +34,7 @@ from typing import Protocol
 
 from userlan.control.meeting import MAX_MEASURED, EndpointList, Introduce, Measure, OfferList, Outcome
 from userlan.mediator.background import Background
-from userlan.mediator.backoff import Backoff, Pair
+from userlan.mediator.backoff import BY_IPV6, Backoff, Pair
 from userlan.mediator.experience import Experience
 from userlan.mediator.member import Member
 from userlan.mediator.negotiation import (
@@ -59,9 +59,11 @@ from userlan.traversal.vantage import Observation
 SLACK = 0.005
 #: Octets of an introduction's token.
 TOKEN_SIZE = 16
-#: Seconds, and round trips to the farther side, for which a measurement is waited.
+#: Seconds, and round trips to the farther side, for which a measurement is waited; over TCP a connection comes first. What varies
+#: of both links' delays comes on top: a busy computer is no silent one.
 MEASURE_GRACE = 0.3
 MEASURE_ROUND_TRIPS = 2.0
+TCP_ROUND_TRIPS = 2.0
 #: Seconds for which a measurement is waited at most: a member that is slow on purpose holds its NAT's lock meanwhile.
 MEASURE_LONGEST = 1.5
 #: Seconds between one side's outcome and the other's, and from a plan's end to the outcomes.
@@ -105,6 +107,7 @@ class Negotiations:
         self._tags: dict[bytes, Negotiation] = {}  # those that measure
         self._relayed: OrderedDict[bytes, None] = OrderedDict()  # tokens that named relays alone: nothing can come of those
         self._timers: list[tuple[float, int, Negotiation]] = []
+        self._again: list[Pair] = []
         self._count = 0
         self.counters: Counter[str] = Counter()
 
@@ -146,6 +149,8 @@ class Negotiations:
         for member, other in zip(members, members[::-1], strict=True):
             member.talks.add(other.key)
         negotiation.experience = self.experience.of(negotiation.kinds, now)
+        if self._backoff.technique(negotiation.pair, negotiation.circumstances) == BY_IPV6:
+            negotiation.experience[BY_IPV6] = -1.0
         self._plan(negotiation, now)
         if negotiation.costly and self._backoff.waits(negotiation.pair, negotiation.circumstances, now):
             self.counters["introductions-cheap"] += 1
@@ -208,6 +213,11 @@ class Negotiations:
                 messages += self._turn(owner, now)
         return messages
 
+    def again(self) -> list[Pair]:
+        """Pairs that did not meet by IPv6 and are to try by IPv4. Drained."""
+        again, self._again = self._again, []
+        return again
+
     def deadline(self) -> float | None:
         """When ``due`` has something to say next."""
         while self._timers and self._timers[0][0] != self._timers[0][2].deadline:
@@ -262,13 +272,20 @@ class Negotiations:
         negotiation.state = State.MEASURING
         self._tags[tag_of(negotiation.token)] = negotiation
         farthest = max(negotiation.one_ways)
-        self._wake(negotiation, now + min(MEASURE_ROUND_TRIPS * 2 * farthest + MEASURE_GRACE, MEASURE_LONGEST))
         transport = negotiation.verdict.transport
+        trips = MEASURE_ROUND_TRIPS + (TCP_ROUND_TRIPS if transport == "tcp" else 0.0)
+        busy = 2 * sum(member.link.jitter for member in negotiation.members)
+        self._wake(negotiation, now + min(trips * 2 * farthest + MEASURE_GRACE + busy, MEASURE_LONGEST))
         return [
-            Introduction(member.key, Measure(negotiation.token, sockets, self.vantages, transport))
+            Introduction(member.key, Measure(negotiation.token, sockets, self._vantages_for(member), transport))
             for member, sockets in zip(negotiation.members, negotiation.sockets, strict=True)
             if sockets
         ]
+
+    def _vantages_for(self, member: Member) -> EndpointList:
+        """Those of the family of its NAT, if there are any: the other family says nothing of it."""
+        six = ":" in member.sight.translated.host
+        return tuple(one for one in self.vantages if (":" in one.host) == six) or self.vantages
 
     def _measured(self, negotiation: Negotiation, now: float) -> list[Introduction]:
         """The measurement is over: the plans are made with what it has shown."""
@@ -372,7 +389,10 @@ class Negotiations:
             first.met.discard(second.key)
             second.met.discard(first.key)
             if not negotiation.cheap:
-                self._backoff.failed(negotiation.pair, negotiation.circumstances, now)
+                technique = negotiation.verdict.technique if negotiation.verdict is not None else ""
+                self._backoff.failed(negotiation.pair, negotiation.circumstances, now, technique)
+                if technique == BY_IPV6 and said:
+                    self._again.append(negotiation.pair)
         for member, direct in zip(negotiation.members, negotiation.directs, strict=True):
             member.silent |= direct is None and current
         if len(said) == 2 and not negotiation.cheap and negotiation.verdict is not None and negotiation.verdict.possible:

@@ -121,8 +121,9 @@ class Mediator:
             agent,
             limits,
         )
-        self._points = VantagePoints(self.public_key, self._relays, entropy)
+        self._points = VantagePoints(self.public_key, self._relays, entropy, own_hosts)
         self._desk.vantages = self._points.message
+        self._desk.proven = self._points.proven
         self._keys: dict[bytes, bytes] = {}  # inner address → key, of the device's peers
         self._openings = Buckets(limits.opening_rate, limits.opening_burst, limits.remembered)
         self._visits: OrderedDict[bytes, float] = OrderedDict()  # unknown keys that must open a session by then

@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from userlan.control.mediation import Failed, LinkState, Lost, MediatorLink, Received
-from userlan.control.meeting import Introduce, Measure, Reachability, RelayOffers, RelayPool, Vantages
+from userlan.control.meeting import Introduce, Measure, RelayOffers, RelayPool, Vantages
 from userlan.control.messages import Meet, Observed, Welcome
 from userlan.lan.roster import Peer
 from userlan.node.events import LinkChanged, MemoryChanged, PeerChanged, Ready, TimestampReserved
@@ -53,8 +53,8 @@ class Conductor:
             happened = self._tunnel_events(now)
             happened |= self._stack_events(now)
             happened |= self._link_events(now)
-            for mediator, nat in node.reachability.messages():
-                node.send_to_mediator(mediator, Reachability(nat), now)
+            for mediator, message in node.reachability.messages():
+                node.send_to_mediator(mediator, message, now)
             node.introducer.behaves(node.reachability.nat, now)
             self._relay_events(now)
             if node.gossip.news:
@@ -184,7 +184,9 @@ class Conductor:
                 return
             peer = self._node.device.peer(key)
             host = peer.endpoint.host if peer is not None and peer.endpoint is not None else None
-            self._introduce(message, key, self._node.membership.observed.get(key), host, now)
+            named = {candidate.host for candidate in message.candidates if candidate.kind == "observed"}
+            common = next((own for own in self._node.reachability.sightings.hosts(key) if own in named), None)
+            self._introduce(message, key, common or self._node.membership.observed.get(key), host, now)
             self._relays_named(key, message, now)
             return
         if isinstance(message, RelayPool) or (isinstance(message, RelayOffers) and self._node.membership.introduces(key, message.peer)):

@@ -14,6 +14,9 @@ A datagram may be lost: who asked asks again with the next attempt. The tunnels 
 
 Trust: an introducing member is as little believed as a mediator. It may name only members of a network that all three are in; its
 introductions go through the same rules and budgets for targets (``traversal.candidates``, ``punching``), and are limited by themselves.
+Of a plan it may say nothing: an honest one knows nothing to predict from, and what a thousand nodes could be made to search by one
+datagram each is no other than a mediator's to say. What it claims of this node's own address is believed where it can be so: a private
+one only of a member that is reached by a private one itself.
 It in turn tells of a member only what it sees itself, and private candidates only where both may share a private network
 (``mediator.reach``).
 
@@ -28,7 +31,7 @@ from collections.abc import Callable, Mapping
 from math import inf
 from typing import NamedTuple
 
-from msgspec.structs import replace
+import msgspec
 
 from userlan.control.frames import decode_datagram, encode_datagram
 from userlan.control.meeting import Introduce, PeerSight
@@ -36,14 +39,14 @@ from userlan.control.messages import CONTROL_PORT, MAX_CANDIDATES, Candidate, Me
 from userlan.lan.roster import Roster
 from userlan.mediator.limits import Buckets
 from userlan.mediator.matchmaker import MAX_ONE_WAY, PAIR_INTERVAL, SLACK, TOKEN_SIZE
-from userlan.mediator.negotiation import permitted
-from userlan.mediator.reach import Sight, accepted, named, scope, target_host
+from userlan.mediator.reach import Sight, accepted, named, scope
 from userlan.node.peers import PeerLink, PeerState
 from userlan.stack.errors import StackError
 from userlan.stack.host import Host
 from userlan.stack.udp import UdpSocket
+from userlan.traversal.candidates import is_private
 from userlan.traversal.nat import UNKNOWN, NatBehaviour
-from userlan.traversal.plans import Side, make_plans
+from userlan.traversal.step import Plan
 from userlan.tunnel.device import Device
 from userlan.wire.endpoint import RELAY, TCP, UDP, Endpoint
 
@@ -55,14 +58,15 @@ GIVE_RATE, GIVE_BURST = 2.0, 10.0
 """Introductions a second, and at once, that one member gets here: it comes back and has ten peers to find."""
 TAKE_RATE, TAKE_BURST = 2.0, 20.0
 """Introductions a second, and at once, that are taken from one member."""
-WITHOUT_MEASURING = {"prediction": -1.0}
-"""What ``make_plans`` takes for tried in vain: a member is no vantage, so nothing can be measured and no port be foreseen."""
 MAX_NAMES = 1024
 """Members with a bucket of their own, questions and pairs remembered: those of a full network."""
 MAX_SIGHTS = 4096
 """Members whose candidates are kept, about 1 KiB each; beyond it the one told of longest ago is forgotten."""
 MAX_DATAGRAM = 4096
-"""Octets of a message that is read: an introduction with all candidates and a long plan has 2,500."""
+"""Octets of a message that is read: an introduction with all candidates has 1,000."""
+NO_PLAN = Plan()
+SOMEWHERE = "192.0.2.0"
+"""An address of the documentation's (RFC 5737): nobody's."""
 
 
 class Introduced(NamedTuple):
@@ -70,7 +74,7 @@ class Introduced(NamedTuple):
 
     introducer: bytes
     message: Introduce
-    observed: str | None
+    observed: str
 
 
 class _Told(NamedTuple):
@@ -99,7 +103,7 @@ class Introducer:
         self._socket: UdpSocket = host.udp_bind(CONTROL_PORT)
         self._told: OrderedDict[bytes, _Told] = OrderedDict()
         self._asked: OrderedDict[bytes, tuple[float, int]] = OrderedDict()
-        self._given: OrderedDict[tuple[bytes, bytes], tuple[float, tuple[Sight, Sight]]] = OrderedDict()
+        self._given: OrderedDict[tuple[bytes, bytes], tuple[float, dict[bytes, Sight]]] = OrderedDict()
         self._give = Buckets(GIVE_RATE, GIVE_BURST, MAX_NAMES)
         self._take = Buckets(TAKE_RATE, TAKE_BURST, MAX_NAMES)
         self._introduced: list[Introduced] = []
@@ -192,8 +196,18 @@ class Introducer:
         if not self._share(introducer, message.peer) or not self._take.take(introducer, now):
             self.counters["introductions-refused"] += 1
             return
-        told = self._told.get(introducer)
-        self._introduced.append(Introduced(introducer, message, told.sees_us_at if told is not None else None))
+        if message.plan != NO_PLAN:
+            self.counters["plans-refused"] += 1
+            message = msgspec.structs.replace(message, plan=NO_PLAN)
+        self._introduced.append(Introduced(introducer, message, self._seen_at(introducer)))
+
+    def _seen_at(self, introducer: bytes) -> str:
+        """The own host as a member sees it, as far as it is believed; else one of the Internet's, with which nothing private fits."""
+        told, endpoint = self._told.get(introducer), self._endpoint(introducer)
+        near = endpoint is not None and is_private(endpoint.host)
+        if told is None or scope(told.sees_us_at) == "unusable" or (scope(told.sees_us_at) != "public" and not near):
+            return SOMEWHERE
+        return told.sees_us_at
 
     def _introduce(self, asker: bytes, wanted: bytes, now: float) -> None:
         """Both are told of each other at once, where this node has a tunnel to each."""
@@ -201,20 +215,17 @@ class Introducer:
         if asker == wanted or not self._share(asker, wanted) or not self._give.take(asker, now):
             self.counters["meetings-refused"] += 1
             return
-        first, second = self._sight(pair[0], now), self._sight(pair[1], now)
-        if first is None or second is None or self._lately(pair, (first, second), now):
+        first, second = self._sight(asker, now), self._sight(wanted, now)
+        if first is None or second is None or self._lately(pair, {asker: first, wanted: second}, now):
             self.counters["meetings-not-given"] += 1
             return
-        ways = [min((self._links[key].rtt or 0.0) / 2, MAX_ONE_WAY) for key in pair]
-        plans = make_plans(self._side(pair[0], first, ways[0]), self._side(pair[1], second, ways[1]), experience=WITHOUT_MEASURING).plans
+        ways = [min((self._links[key].rtt or 0.0) / 2, MAX_ONE_WAY) for key in (asker, wanted)]
         latest, token = max(ways) + SLACK, self._entropy(TOKEN_SIZE)
-        for number, (own, other) in enumerate(((first, second), (second, first))):
-            plan = permitted(plans[number], target_host(other, own))
-            introduce = Introduce(pair[1 - number], named(other, own), latest - ways[number], token, plan, first=number == 0)
-            self._say(pair[number], introduce, now)
+        self._say(asker, Introduce(wanted, named(second, first), latest - ways[0], token, first=asker < wanted), now)
+        self._say(wanted, Introduce(asker, named(first, second), latest - ways[1], token, first=wanted < asker), now)
         self.counters["introductions"] += 1
 
-    def _lately(self, pair: tuple[bytes, bytes], sights: tuple[Sight, Sight], now: float) -> bool:
+    def _lately(self, pair: tuple[bytes, bytes], sights: dict[bytes, Sight], now: float) -> bool:
         """Whether a pair was introduced a moment ago; not, where one of the two is seen elsewhere since: of two that move at once each
         asks, and who asks first is told of where the other one was."""
         at, seen = self._given.get(pair, (-inf, None))
@@ -225,14 +236,6 @@ class Introducer:
         if len(self._given) > MAX_NAMES:
             self._given.popitem(last=False)
         return False
-
-    def _side(self, key: bytes, sight: Sight, one_way: float) -> Side:
-        """One end for the plans. Nothing can be measured here: a port that must be predicted is left to a birthday, or to a relay."""
-        told, seen = self._told.get(key), sight.observed
-        mapped = next((one.port for one in sight.offered if one.kind == "mapped" and one.host == seen.host), 0)
-        port = seen.port if seen.transport == UDP else 0
-        ipv6 = ":" in seen.host and scope(seen.host) == "public"
-        return Side(told.nat if told is not None else UNKNOWN, seen.host, port, (), one_way, 0.0, mapped, ipv6)
 
     def _sight(self, key: bytes, now: float) -> Sight | None:
         """Where this node sees a member whose tunnel is up, by its own address."""
@@ -266,4 +269,5 @@ class Introducer:
 
 def _class_of(nat: NatBehaviour) -> NatBehaviour:
     """Without what grows by and by."""
-    return replace(nat, confidence=0.0, udp=replace(nat.udp, lifetime=0.0, rate=0.0), tcp=replace(nat.tcp, lifetime=0.0, rate=0.0))
+    udp, tcp = (msgspec.structs.replace(policy, lifetime=0.0, rate=0.0) for policy in (nat.udp, nat.tcp))
+    return msgspec.structs.replace(nat, confidence=0.0, udp=udp, tcp=tcp)

@@ -107,7 +107,8 @@ class PeerTable:
         link = self.links.get(message.peer)
         if link is None:
             return ()
-        peer_observed = next((candidate.host for candidate in message.candidates if candidate.kind == "observed"), None)
+        seen = [candidate.host for candidate in message.candidates if candidate.kind == "observed"]
+        peer_observed = observed if observed in seen else next(iter(seen), None)
         endpoints = []
         for candidate in message.candidates:
             host = (mediator_host or "") if candidate.kind == "colocated" and not candidate.host else candidate.host

@@ -21,7 +21,9 @@ from typing import Final, Protocol
 import msgspec
 
 from userlan.control.mediation import LinkState, MediatorLink
-from userlan.control.meeting import MAX_RELAYS, Measure, RelayInfo, RelayPool, ServerEndpoint, Vantages
+from userlan.control.meeting import MAX_RELAYS, Measure, RelayInfo, RelayPool, ServerEndpoint, Sighted, Vantages
+from userlan.control.meeting import Reachability as ReachabilityMessage
+from userlan.node.sightings import Sightings
 from userlan.node.sockets import Sockets
 from userlan.traversal.asking import Point
 from userlan.traversal.candidates import is_private, usable
@@ -36,6 +38,9 @@ from userlan.wire.numbers import Buffer
 
 EVERY: Final = 1800.0
 """Seconds between two measurements when nothing happens: a router that was given new settings is noticed within half an hour."""
+MAX_REPEATED: Final = 3
+"""Measurements in a row that are repeated as soon as may be, since they were cut short (a computer that is busy starting, a link that
+is full); where it is always so, only as often as all others."""
 LEAST_BETWEEN: Final = 10.0
 """Seconds from one measurement's start to the next one's, whoever wants it; a change of the network does not wait for it."""
 GATHER: Final = 0.05
@@ -79,6 +84,7 @@ class Reachability:
         self.at: float | None = None
         self.counters: Counter[str] = Counter()
         self.lifetime = Lifetime(sockets, entropy, now)
+        self.sightings = Sightings(entropy)
         self._mediators = mediators
         self._tunnels = tunnels
         self._sockets = sockets
@@ -97,6 +103,7 @@ class Reachability:
         self._began = -inf
         self._told: dict[bytes, NatBehaviour] = {}
         self._hosts_asked = 0
+        self._repeated = 0
 
     # ------------------------------------------------------------------ what the node tells it
 
@@ -104,6 +111,7 @@ class Reachability:
         """A mediator's word of where it can be asked."""
         self._vantages[mediator] = message
         self._told.pop(mediator, None)
+        self._sight(mediator, message, now)
         fresh = self.at is None or now - self.at > EVERY
         self._want(now + GATHER if fresh else inf)
 
@@ -118,10 +126,12 @@ class Reachability:
         before, self._seen[mediator] = self._seen.get(mediator, host), host
         if before != host:
             self._want(now + CHANGED)
+        self.sightings.moved(mediator, self._session(mediator), now)
 
     def own_endpoints(self, endpoints: Iterable[Endpoint]) -> None:
         """This computer's own addresses, with the ports that are listened on."""
         self._own = frozenset(endpoints)
+        self.sightings.own_hosts(one.host for one in self._own)
 
     def network_changed(self, now: float) -> None:
         """Other addresses: another NAT, most likely."""
@@ -130,7 +140,9 @@ class Reachability:
         self._external = ("", "")
         self._told.clear()
         self._began = -inf
+        self._repeated = 0
         self.lifetime.network_changed(now)
+        self.sightings.network_changed(now)
         self._due = now + CHANGED
 
     def mapped(self, kind: PortMapping, external: str) -> None:
@@ -180,13 +192,15 @@ class Reachability:
 
     def owns(self, data: Buffer) -> bool:
         """Whether a datagram answers a question of this part."""
-        return (self._check is not None and self._check.owns(data)) or self.lifetime.owns(data)
+        return (self._check is not None and self._check.owns(data)) or self.lifetime.owns(data) or self.sightings.owns(data)
 
     def receive(self, data: Buffer, source: Endpoint, now: float) -> None:
         """One datagram that ``owns`` said yes to."""
         if self._check is not None and self._check.owns(data):
             self._check.receive(data, source, now)
             self._progress(now)
+        elif self.sightings.owns(data):
+            self.sightings.receive(data, source, now)
         else:
             self.lifetime.receive(data, source, now)
 
@@ -202,13 +216,14 @@ class Reachability:
 
     def datagrams(self, now: float) -> list[Burst]:
         """What is to be sent. Drained."""
-        asked = self.lifetime.datagrams()
+        asked = self.sightings.datagrams() + self.lifetime.datagrams()
         return self._check.datagrams(now) + asked if self._check is not None else asked
 
     def deadline(self) -> float | None:
         """When ``tick`` has something to do."""
-        watched = self.lifetime.deadline()
-        nearest = inf if watched is None else watched
+        nearest = inf
+        for watched in (self.lifetime.deadline(), self.sightings.deadline()):
+            nearest = nearest if watched is None else min(nearest, watched)
         if self._check is not None:
             check = self._check.deadline()
             nearest = nearest if check is None else min(nearest, check)
@@ -224,18 +239,18 @@ class Reachability:
         elif max(self._due, self._began + LEAST_BETWEEN) <= now and self._vantages:
             self._start(now)
         self.lifetime.tick(now)
+        self.sightings.tick(now)
         if self.lifetime.lower > self.nat.udp.lifetime * LIFETIME_GAIN and self.at is not None:
             self._conclude(self.nat)
 
-    def messages(self) -> list[tuple[bytes, NatBehaviour]]:
+    def messages(self) -> list[tuple[bytes, ReachabilityMessage | Sighted]]:
         """What is to be told to which mediator, of those that are ready. Each is drained once."""
-        told: list[tuple[bytes, NatBehaviour]] = []
-        if self.nat is UNKNOWN:
-            return told
-        for key, link in self._mediators.items():
-            if self._told.get(key) is not self.nat and link.state is LinkState.READY and self.nat != self._told.get(key, UNKNOWN):
+        ready = [key for key, link in self._mediators.items() if link.state is LinkState.READY]
+        told: list[tuple[bytes, ReachabilityMessage | Sighted]] = [*self.sightings.messages(ready)]
+        for key in ready:
+            if self.nat != self._told.get(key, UNKNOWN):
                 self._told[key] = self.nat
-                told.append((key, self.nat))
+                told.append((key, ReachabilityMessage(self.nat)))
         return told
 
     # ------------------------------------------------------------------ inside
@@ -247,6 +262,7 @@ class Reachability:
         for gone in (self._vantages.keys() | self._seen.keys()) - self._mediators.keys():
             for of_mediator in (self._vantages, self._relays, self._told, self._seen):
                 of_mediator.pop(gone, None)
+            self.sightings.forget(gone)
         points = self._points()
         self._due = now + EVERY
         self._asked = False
@@ -289,6 +305,10 @@ class Reachability:
         self._stop()
         self.classification, self._evidence, self.at = found, evidence, now
         self._conclude(found.nat)
+        self._repeated = self._repeated + 1 if check.cut else 0
+        if 0 < self._repeated <= MAX_REPEATED:
+            self.counters["netcheck-cut"] += 1
+            self._want(now)
 
     def _classified(self, evidence: Evidence) -> Classification:
         """With what is known beside the measurement."""
@@ -324,6 +344,21 @@ class Reachability:
                 if one.transport == UDP:
                     self._add(found, info.key, Endpoint(UDP, one.host, one.port), ())
         return list(found)[:MAX_POINTS]
+
+    def _session(self, mediator: bytes) -> Endpoint | None:
+        tunnel = self._tunnels.peer(mediator)
+        return tunnel.endpoint if tunnel is not None else None
+
+    def _sight(self, mediator: bytes, vantages: Vantages, now: float) -> None:
+        link = self._mediators.get(mediator)
+        if link is None or not vantages.proofs:
+            self.sightings.forget(mediator)
+            return
+        found: dict[Point, None] = {}
+        hosts = self._hosts(mediator, link)
+        for endpoint in placed(vantages.own, hosts):
+            self._add(found, mediator, endpoint, hosts)
+        self.sightings.greeted(mediator, found, self._session(mediator), now)
 
     def _hosts(self, key: bytes, link: MediatorLink) -> tuple[str, ...]:
         """The numeric addresses by which a mediator is reached: the one in use first."""

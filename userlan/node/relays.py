@@ -14,6 +14,7 @@ from userlan.control.meeting import MAX_RELAYS, Introduce, RelayInfo, RelayOffer
 from userlan.control.meeting import RelayDelays as RelayDelaysMessage
 from userlan.lan.addresses import key_bytes, key_text
 from userlan.node.memory import Memory
+from userlan.node.peer_table import is_loopback
 from userlan.node.relay_delays import RelayDelays
 from userlan.relay.client import ClientEvent, RelayClient, Unwrapped
 from userlan.traversal.candidates import usable
@@ -168,4 +169,7 @@ class Relays:
     def _usable(self, mediator: bytes, info: RelayInfo) -> tuple[Endpoint, ...]:
         observed, host = self._hosts.get(mediator, (None, None))
         named = [Endpoint(one.transport, one.host, one.port) for one in info.endpoints]
-        return tuple(one for one in named if usable(one, observed, same_network=one.host == host))
+        here = host is not None and is_loopback(host)       # only who is on this computer knows of it
+        return tuple(
+            one for one in named if usable(one, observed, same_network=one.host == host) and (here or not is_loopback(one.host))
+        )

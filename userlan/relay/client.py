@@ -41,6 +41,8 @@ UNHEARD = 1.0
 """Seconds of sending to a peer by relays without hearing it by any, after which it is looked for at all of them."""
 BIND_RATE, BIND_BURST = 20.0, 60.0
 """BINDs a second, and at once, to one host: hundreds of pairs bind at one relay when a node starts. What is refused is sent again."""
+TOTAL_BIND_RATE, TOTAL_BIND_BURST = 400.0, 1200.0
+"""The same to all hosts together: mediators name the relays, and may name ever others."""
 REST_AFTER = 60.0
 """Seconds after ``rest`` for which all bindings are kept: a path that has just become direct may yet fail. Then the best one stays."""
 MAX_RESTING = 64
@@ -99,6 +101,7 @@ class RelayClient:
         self._headers: dict[bytes, Binding] = {}
         self._next_number = 1
         self._budget = TargetBudget(BIND_RATE, BIND_BURST)
+        self._total = TargetBudget(TOTAL_BIND_RATE, TOTAL_BIND_BURST)
         self._events: list[ClientEvent] = []
         self._held: dict[Endpoint | str, list[Endpoint]] = {}
         """By ways that are full; as many as the driver has connections."""
@@ -265,7 +268,7 @@ class RelayClient:
         """BINDs that are due. Drained."""
         if not self._outgoing:
             return []
-        allowed = [burst for burst in self._outgoing if self._budget.allow(burst.endpoint.host, now)]
+        allowed = [burst for burst in self._outgoing if self._budget.allow(burst.endpoint.host, now) and self._total.allow("", now)]
         self.counters["binds-over-budget"] += len(self._outgoing) - len(allowed)
         self._outgoing.clear()
         return allowed

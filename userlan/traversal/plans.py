@@ -16,7 +16,7 @@ from userlan.traversal import techniques
 from userlan.traversal.ends import End, reduce, technique_for
 from userlan.traversal.sides import Side, Sighting, Transport, Verdict
 from userlan.traversal.step import Plan, Step
-from userlan.traversal.techniques import Ends, sockets_for
+from userlan.traversal.techniques import BUSY_SOCKETS, TCP_SOCKETS, Ends, sockets_for
 
 __all__ = ["Experience", "Side", "Sighting", "Verdict", "make_plans"]
 
@@ -27,8 +27,12 @@ FAILED = -0.5
 """An experience below which a technique is not tried first, and the dear ones not at all."""
 BLOCK_SOCKETS = 8
 """Sockets that are measured to see which block a carrier's NAT gives right now."""
-LEAST_HOLD, MOST_HOLD = 0.010, 0.060
-"""Seconds by which a side holds back what must not come to the other NAT before the other side's own first packet."""
+LEAST_HOLD, DOUBTFUL_HOLD, MOST_HOLD = 0.010, 0.060, 0.250
+"""Seconds by which a side holds back what must not come to the other NAT before the other side's own first packet, where both have to:
+one of them must be the first in the end. The second is the most where the NATs only may be such."""
+PATIENT_HOLD = 0.8
+"""The same where the other side comes by itself: its packets pass the opened NAT and are answered at once, so that to wait costs nothing,
+and whatever delays the other side's start, by a busy computer or a link's burst, does no harm."""
 DOUBTFUL_SKEW = 0.020
 """Seconds of possible skew beyond which a NAT of which it is not known is taken for one that moves the port."""
 RELAY_GIVE_UP = 2.0
@@ -100,7 +104,7 @@ def _measure(
     """Fresh sockets to be measured on both sides."""
     rates = [getattr(side.nat, transport).rate for side in sides]
     if technique == "both-incremental":
-        return sockets_for(rates[0], transport), sockets_for(rates[1], transport)
+        return (BUSY_SOCKETS, BUSY_SOCKETS) if transport == "udp" else (TCP_SOCKETS, TCP_SOCKETS)
     if technique == "birthday":
         return 0, 0
     wanted = BLOCK_SOCKETS if technique == "chunked" else sockets_for(rates[0 if swapped else 1], transport)
@@ -153,16 +157,27 @@ def _relay(transport: Transport) -> Verdict:
 
 def _gentle(a: Side, b: Side, technique: str) -> tuple[Plan, Plan]:
     """Candidates alone, but with care for a NAT that moves its port when the other side's packet comes before the own one: whoever sends
-    to it opens the own NAT by a packet that does not get there, and waits until the skew of both starts is over. A filter that lets the
+    to it opens the own NAT by a packet that does not get there, and waits to be found. Where both NATs are such, the first of the two
+    waits only until the skew of both starts is over; where both only may be such, neither waits for longer. A filter that lets the
     packet in has nothing to hold on to: those that move the port are of the strictest kind (Linux)."""
     skew = 2 * (a.jitter + b.jitter) + LEAST_HOLD
+    moves = [_may_move(side, skew) for side in (a, b)]
     plans = []
-    for side, other in ((a, b), (b, a)):
-        early, closed = other.nat.early, other.nat.udp.filtering in ("address-and-port-dependent", "unknown")
-        if early == "moves" or (early == "unknown" and closed and skew > DOUBTFUL_SKEW and other.nat.translated is not False):
-            hold = min(skew, MOST_HOLD)
-            opening = (Step(other.host, other.port, ttl=techniques.opening_ttl(side)),) if other.host and other.port else ()
-            plans.append(Plan(technique, opening, hold=hold))
-        else:
+    for number, (side, other) in enumerate(((a, b), (b, a))):
+        if not moves[1 - number]:
             plans.append(Plan(technique))
+            continue
+        opening = (Step(other.host, other.port, ttl=techniques.opening_ttl(side)),) if other.host and other.port else ()
+        certain = "moves" in (a.nat.early, b.nat.early)
+        patient = not moves[number] or (certain and number == 1)
+        hold = PATIENT_HOLD if patient else min(skew, MOST_HOLD if certain else DOUBTFUL_HOLD)
+        plans.append(Plan(technique, opening, hold=hold))
     return plans[0], plans[1]
+
+
+def _may_move(side: Side, skew: float) -> bool:
+    """Whether a side's NAT moves its port, or may do so where the first packets of both leave that far apart."""
+    closed = side.nat.udp.filtering in ("address-and-port-dependent", "unknown")
+    return side.nat.early == "moves" or (
+        side.nat.early == "unknown" and closed and skew > DOUBTFUL_SKEW and side.nat.translated is not False
+    )

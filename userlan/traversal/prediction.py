@@ -8,12 +8,19 @@ and the punch others make mappings, a Poisson process of rate λ: after t second
 hits one of them by every k-th slot alone (here every k/2-th: others' mappings come in between). k sockets and w/k packets do what w
 packets did, and the number of packets hardly grows with the NAT's load.
 
-**Both incremental.** Each packet to a new port moves the own next port too: by a slots a packet here and b there, one where nobody else is
-busy, more where others are or the NAT leaves ports out. One side goes through the other's slots one by one, so that it finds a packet e
-for every packet f of the other's, with e = b·f + y. The other one walks by s slots a packet, and meets that packet where s·f = a·e + x.
-With s = a·b + δ that is at f = (x + a·y)/δ, whatever x and y are: the gap closes by δ a packet, and so is nothing at about 1/δ of them.
-Where ports are left out at random it closes by fits and starts, and may be jumped over; so the walk turns round and closes it again, twice.
-(Klinec and Matyáš 2014 walk by 1 and by 2, slowly, and see it collapse at 35 mappings a second.)
+**Both incremental.** Each packet to a new port moves the own next port too. Both sides send for about the same time, in blocks: within one,
+each side draws the slots that the other one's mappings of that block are thought to be, every slot once, in random order::
+
+    block       1            2                    3                         a block of n packets is as wide as where
+    here ──  3 1 4 2     7 5 9 6 8 ·     14 10 12 · 11 15 13                 both sides are then is unsure
+    there ─  2 4 1 3     8 · 6 5 7 9     11 13 10 15 · 14 12
+
+Here's packet i goes where there's mapping j is, and j's packet to where i is, with a chance of 1/n each; there are n packets i and n
+mappings j: so each block holds one such pair on the average, however wide it is, and less by as much as blocks have shifted against each
+other or ports are left out. After ``BLOCKS_WOVEN`` blocks the pair that missed in all of them is one in some hundred, and nothing
+depended on any of the mappings being foreseen exactly. The drift widens the blocks as they go on: what is known of the pace is only as good
+as the measurement. (Klinec and Matyáš 2014 walk by 1 and by 2 ports a packet, and see it collapse at 35 mappings a second: a walk is right
+in each of its steps or wrong from there on.)
 """
 
 from __future__ import annotations
@@ -21,6 +28,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from math import ceil, gcd, log, sqrt
+from statistics import variance
 from typing import NamedTuple
 
 from userlan.traversal.sides import Sighting
@@ -34,12 +42,12 @@ BRIEF = 0.05
 """Seconds of measuring within which few others come in between."""
 OWN_SLOTS = 4
 """Slots that this computer itself may use up meanwhile: three relays are bound, and one more program speaks."""
-BUSY = 50.0
-"""Others' mappings a second from which a walk's gap is to close slowly."""
-CLOSING = 0.5
-"""Slots a packet by which it closes: two chances to meet where nothing is left to chance."""
-PARTS = 4
-"""A walk's stride is a multiple of 1/4 slot: so many runs of ports side by side."""
+BLOCKS_WOVEN = 24
+"""Blocks in which both sides draw each other's slots: each of them is a step of the plan."""
+UNSURE = 3.0
+"""Width of a block in standard deviations of how far the two sides may be apart: narrower ones miss each other, wider ones are fewer."""
+LEAST_BLOCK = 3
+"""Packets of a block at least."""
 FIRST_PORT = 1024
 LAST_PORT = 65535
 MISSED = 0.003
@@ -51,13 +59,16 @@ BLOCKS = (64, 128, 256, 512, 1024, 2048, 4096)
 
 class Forecast(NamedTuple):
     """An incremental NAT right now. ``last``: the newest outside port measured; ``rate``: others' mappings a second, ``doubt`` its
-    variance; ``noise``: ports that it leaves out for each mapping; ``low`` to ``high``: the range that it wraps round."""
+    variance; ``noise``: ports that it leaves out for each mapping, ``scatter``: variance of the slots from one to the next, both seen in
+    ``gaps`` gaps; ``low`` to ``high``: the range that it wraps round."""
 
     last: int
     step: int
     rate: float = 0.0
     doubt: float = 0.0
     noise: float = 0.0
+    scatter: float = 0.0
+    gaps: int = 1
     low: int = FIRST_PORT
     high: int = LAST_PORT
 
@@ -69,11 +80,19 @@ class Forecast(NamedTuple):
     def window(self, seconds: float, own: int = OWN_SLOTS) -> Window:
         """Where the first new mapping is ``seconds`` after the measurement; ``own``: mappings that this computer may make before it."""
         each = 1 + self.noise
-        mean = self.rate * seconds * each
-        left_out = self.noise * each                # variance of the slots that one mapping leaves out: geometric, as is the rest
-        variance = mean * (1 + 2 * self.noise) + (own + 1) * left_out + self.doubt * (seconds * each) ** 2
-        deviation = SIGMAS * sqrt(variance)
+        others = self.rate * seconds
+        spread = others * (each**2 + self.scatter) + (own + 1) * self.scatter + self.doubt * (seconds * each) ** 2
+        mean, deviation = others * each, SIGMAS * sqrt(spread)
         return Window(1 + max(0, int(mean - deviation)), ceil(mean + deviation + (own + 1) * each))
+
+    def after(self, seconds: float, packets: int, own: int = OWN_SLOTS) -> tuple[float, float]:
+        """The slot in which the newest mapping is, ``seconds`` after the measurement and ``packets`` mappings of the punch, and the
+        variance of that: others' number, what they and we leave out, and how well the pace and the rate are known."""
+        each = 1 + self.noise
+        others = self.rate * seconds
+        made = others + packets + own / 2
+        known = self.scatter / self.gaps * made**2 + self.doubt * (seconds * each) ** 2
+        return made * each, others * each**2 + made * self.scatter + own**2 / 12 * each**2 + known
 
     def pace(self, spacing: float) -> float:
         """Slots from one own mapping to the next, ``spacing`` seconds later."""
@@ -92,19 +111,14 @@ class Window(NamedTuple):
         return self.last - self.first + 1
 
 
-class Walk(NamedTuple):
-    """``legs``: packets, and the slots that ``PARTS`` of them go; ``through``: slots that the other side goes through one by one."""
+class Block(NamedTuple):
+    """``packets`` of one side to as many of the other side's ``size`` slots from ``first`` on, each of them once, in random order, after
+    ``sent`` packets before."""
 
-    legs: tuple[tuple[int, int], ...]
-    through: int
-
-    def slots(self) -> list[list[int]]:
-        """The slots of each leg, from 0."""
-        found, at = [], 0.0
-        for packets, quarters in self.legs:
-            found.append([int(at + number * quarters / PARTS) for number in range(packets)])
-            at += packets * quarters / PARTS
-        return found
+    first: int
+    size: int
+    packets: int
+    sent: int
 
 
 class Run(NamedTuple):
@@ -144,16 +158,18 @@ def forecast(sightings: Sequence[Sighting], *, step: int = 0, rate: float = 0.0,
     watched = max(times) - min(times)
     others = _others(sightings, step)
     usual = rate * watched
-    noise = 0.0
+    noise = scatter = 0.0
+    gaps = max(1, len(sightings) - 1)
     if watched < BRIEF and others > usual + SIGMAS * sqrt(usual) + 1:
-        noise = (others - usual) / max(1, len(sightings) - 1)
+        noise = (others - usual) / gaps
+        scatter = _scatter(sightings, step)
         others = round(usual)
     total = PRIOR + watched
     mean = (rate * PRIOR + others) / total
     first, last = (low, high) if 0 < low < newest.port < high else (FIRST_PORT, LAST_PORT)
     if not first <= newest.port <= last:
         first = 1
-    return Forecast(newest.port, step, mean, (mean + 1) / total, noise, first, last)
+    return Forecast(newest.port, step, mean, (mean + 1) / total, noise, scatter, gaps, first, last)
 
 
 def _newest(sightings: Sequence[Sighting], step: int) -> Sighting:
@@ -167,11 +183,22 @@ def _newest(sightings: Sequence[Sighting], step: int) -> Sighting:
     return newest
 
 
-def _others(sightings: Sequence[Sighting], step: int) -> int:
-    """Slots between the measured ones that others took."""
+def _gaps(sightings: Sequence[Sighting], step: int) -> list[int]:
+    """Slots that were left out between the measured ones."""
     ports = sorted((sighting.port for sighting in sightings), reverse=step < 0)
     gaps = [(after - before) // step - 1 for before, after in itertools.pairwise(ports)]
-    return sum(gap for gap in gaps if 0 < gap < LAST_PORT // 4)
+    return [gap for gap in gaps if 0 <= gap < LAST_PORT // 4]
+
+
+def _others(sightings: Sequence[Sighting], step: int) -> int:
+    """Slots between the measured ones that others took."""
+    return sum(_gaps(sightings, step))
+
+
+def _scatter(sightings: Sequence[Sighting], step: int) -> float:
+    """The variance of what is left out from one mapping to the next."""
+    gaps = _gaps(sightings, step)
+    return variance(gaps) if len(gaps) > 1 else 0.0
 
 
 def comb(window: Window, sockets: int, noise: float = 0.0) -> list[int]:
@@ -206,17 +233,18 @@ def block(ports: Sequence[int]) -> tuple[int, int]:
     return low, high
 
 
-def walk(near: Forecast, far: Forecast, windows: tuple[Window, Window], spacing: float) -> Walk:
-    """How the side behind ``far`` walks through the slots of ``near``, and how far the side behind ``near`` has to go through those of
-    ``far``, ``spacing`` seconds a packet; ``windows`` of both, from whose beginning both start."""
-    here, there = near.pace(spacing), far.pace(spacing)
-    closing = CLOSING if max(near.noise, far.noise) < 1 / 16 and max(near.rate, far.rate) < BUSY else CLOSING / 2
-    quarters = ceil((here * there + closing) * PARTS)
-    gap = windows[0].size + here * windows[1].size
-    once = ceil(gap / (quarters / PARTS - here * there)) + PARTS
-    back = max(PARTS + 1, int((here * there - closing) * PARTS))
-    legs = [(once, quarters)]
-    if max(near.noise, far.noise) >= 1 / 16:
-        legs += [(once, back), (once, quarters)]
-    total = sum(packets for packets, _ in legs)
-    return Walk(tuple(legs), ceil(total * there) + windows[1].size)
+def weave(near: Forecast, far: Forecast, ages: tuple[float, float], spacing: float, most: int) -> tuple[list[Block], list[Block]]:
+    """The blocks of both sides, ``spacing`` seconds a packet, ``most`` packets at most: those of the side behind ``near``, in slots of
+    ``far``, and the other way round. ``ages``: seconds from both measurements to the first packet."""
+    ends = near, far
+    paces = [end.pace(spacing) for end in ends]
+    blocks: tuple[list[Block], list[Block]] = ([], [])
+    sent = 0
+    while len(blocks[0]) < BLOCKS_WOVEN and sent < most:
+        now = [end.after(age + sent * spacing, sent) for end, age in zip(ends, ages, strict=True)]
+        apart = sqrt(sum(spread / pace**2 for (_, spread), pace in zip(now, paces, strict=True)))
+        packets = min(most - sent, max(LEAST_BLOCK, ceil(UNSURE * apart)))
+        for side, (other, pace) in enumerate(zip(now[::-1], paces[::-1], strict=True)):
+            blocks[side].append(Block(1 + int(other[0]), min(ceil(packets * pace), LAST_PORT), packets, sent))
+        sent += packets
+    return blocks

@@ -72,7 +72,7 @@ PunchEvent = PathHeard | PathAnswered
 class _Cursor:
     """How far one step has come."""
 
-    __slots__ = ("_drawn", "_factor", "_offset", "_round", "_sent", "at", "start", "step", "vias")
+    __slots__ = ("_drawn", "_factor", "_offset", "_round", "_sent", "_size", "_stride", "at", "start", "step", "vias")
 
     def __init__(self, step: Step, vias: Sequence[int], start: float, random: int) -> None:
         self.step = step
@@ -81,7 +81,8 @@ class _Cursor:
         self._sent = 0          # in this round
         self._round = 0
         self._drawn = 0         # scattered ports, over all rounds
-        size = max(1, step.last - step.first + 1)
+        self._stride = max(1, abs(step.stride))                 # of scattered ports
+        self._size = size = max(0, step.last - step.first) // self._stride + 1
         self._offset = random % size
         self._factor = (random >> 32) % size or 1
         while gcd(self._factor, size) != 1:     # so that every port comes once before any comes twice
@@ -97,8 +98,7 @@ class _Cursor:
             via, index = self.vias[self._sent // step.count], self._sent % step.count
             whole = step.count * sockets
         if step.scattered:
-            size = max(1, step.last - step.first + 1)
-            port = step.first + (self._offset + self._drawn * self._factor) % size
+            port = step.first + (self._offset + self._drawn * self._factor) % self._size * self._stride
             self._drawn += 1
         else:
             port = step.first + index * step.stride
@@ -128,6 +128,12 @@ class _Turn:
         while self._next < len(self._offsets) and self._start + self._offsets[self._next] <= now:
             self._next += 1
         self.at = self._start + self._offsets[self._next] if self._next < len(self._offsets) else inf
+
+    def postpone(self, planned: float, late: float) -> None:
+        """Leave ``late`` seconds later, if ``planned`` was its start."""
+        if self._start == planned:
+            self._start += late
+            self.at += late
 
 
 class Punch:
@@ -164,6 +170,9 @@ class Punch:
         self._sent: list[Endpoint] = []
         self._paused = -inf
         self._not_before = -inf
+        self._next: float | None = None
+        """What ``deadline`` has found; None: to be looked for again."""
+        self._begun = False
         self._events: list[PunchEvent] = []
         self._turns: dict[Endpoint, _Turn] = {}
         self._cursors: list[_Cursor] = []
@@ -177,6 +186,7 @@ class Punch:
 
     def receive(self, probe: Probe, source: Endpoint, now: float) -> Burst | None:
         """The other end's probe, or its answer, came from ``source``; what is sent back."""
+        self._next = None
         if probe.answer:
             self._answer(probe, source, now)
             return None
@@ -188,6 +198,7 @@ class Punch:
 
     def opened(self, endpoint: Endpoint, now: float) -> None:
         """A connection of framed TCP is there: what passes by it is to be seen."""
+        self._next = None
         if endpoint.via in self.vias and any(step.transport == TCP and step.host == endpoint.host for step in self.plan.steps):
             self._probe_too(endpoint, now)
 
@@ -220,7 +231,12 @@ class Punch:
         return self.ended_at + LINGER
 
     def deadline(self) -> float:
-        """When ``due`` has something to say next; infinite once all is sent."""
+        """When ``due`` has something to say next; infinite once all is sent. It is asked for with every datagram of the node's."""
+        if self._next is None:
+            self._next = self._find_next()
+        return self._next
+
+    def _find_next(self) -> float:
         candidates = min((turn.at for turn in self._turns.values()), default=inf)
         steps = min((cursor.at for cursor in self._cursors), default=inf)
         return max(min(candidates, max(steps, self._paused)), self._not_before)
@@ -231,6 +247,9 @@ class Punch:
             self._quiet()
         if now < self.deadline():
             return []
+        self._next = None
+        if not self._begun:
+            self._begin(now)
         room = min(most, BURST, MAX_PROBES - self.packets)
         bursts: list[Burst] = []
         for turn in self._turns.values():
@@ -254,6 +273,13 @@ class Punch:
             stream = candidate.transport == TCP
             late = stream and datagram
             self._turns[candidate] = _Turn(candidate, first, STREAM_OFFSETS if late else OFFSETS[::3] if stream else OFFSETS)
+
+    def _begin(self, now: float) -> None:
+        """A process that was busy at the start holds its candidates back all the same: they are to come after the steps' first packets."""
+        self._begun = True
+        if self.plan.hold and self._cursors and now > self.start:
+            for turn in self._turns.values():
+                turn.postpone(self.start + self.plan.hold, now - self.start)
 
     def _steps(self, bursts: list[Burst], room: int, now: float) -> None:
         """What is due of the steps, the one that waits for longest first."""
@@ -314,6 +340,7 @@ class Punch:
         self._cursors.clear()
 
     def _quiet(self) -> None:
+        self._next = None
         self._cursors.clear()
         self._turns.clear()
 

@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-MAX_STEPS = 12
-"""Steps of one side's plan."""
+MAX_STEPS = 28
+"""Steps of one side's plan: the blocks in which two incremental NATs look for each other (``prediction.weave``), and a few that wrap."""
 MAX_PORTS = 2048
 """Different ports of one step: with 256 sockets on the other side 99.97 % of all birthdays meet."""
 MAX_STRIDE = 4096
@@ -24,7 +24,7 @@ Text = Annotated[str, Meta(max_length=40)]
 class Step(msgspec.Struct, frozen=True, omit_defaults=True):
     """Packets of one side to ``count`` ports of one host.
 
-    The ports are ``first``, ``first + stride`` …; with ``scattered`` they are drawn at random from ``first`` to ``last`` by the sender,
+    The ports are ``first``, ``first + stride`` …; with ``scattered`` they are drawn at random out of these up to ``last`` by the sender,
     others in each round as long as there are any. ``sockets``: own sockets that each send all of it, one after the other, 0: the main one;
     ``fresh``: they are those that were measured for this introduction (``Measure``), in their order; otherwise new ones. ``spread``: each
     socket takes its own share of the ports instead of all.

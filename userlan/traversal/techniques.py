@@ -13,9 +13,9 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from userlan.traversal.ends import BIRTHDAY_PROBES, BIRTHDAY_SOCKETS, End, block_sockets
-from userlan.traversal.prediction import LAST_PORT, PARTS, Forecast, Window, block, comb, forecast, runs, walk
+from userlan.traversal.prediction import LAST_PORT, Block, Forecast, Window, block, comb, forecast, runs, weave
 from userlan.traversal.sides import Side, Transport
-from userlan.traversal.step import MAX_STEPS, Plan, Step
+from userlan.traversal.step import MAX_PORTS, MAX_STEPS, Plan, Step
 
 OPENING_TTL, NESTED_TTL = 2, 5
 """Hops: through the own NAT and no further; with a carrier's NAT behind it that is at most so far away."""
@@ -26,7 +26,7 @@ SETTLED = 0.010
 QUIET_RATE, BUSY_RATE = 20.0, 100.0
 """Others' mappings a second below which few sockets do, and beyond which many are needed."""
 QUIET_SOCKETS, USUAL_SOCKETS, BUSY_SOCKETS = 8, 16, 32
-"""Sockets in a row. As many gaps say how busy the NAT is."""
+"""Sockets in a row. As many gaps say how busy the NAT is, and what it leaves out: two incremental ones need to know that best."""
 ROW = 0.0001
 """Seconds between their packets."""
 OPENED = 0.15
@@ -35,18 +35,25 @@ TCP_SOCKETS = 8
 """The same of TCP connections: each is one kernel's socket for each port that is tried."""
 WIDER = 384
 """Slots beyond the window for the second sweep, where the first one did not hit: the NAT is busier than it was seen to be."""
+MAX_SLOTS, MAX_WIDER = 512, 768
+"""Slots that are tried of a window, and beside it: with all rounds half of what a punch may send. A wider window is one of a NAT that was
+hardly seen."""
 SWEEP_AGAIN = 0.45
 """Seconds after the start of the second sweep."""
 MAX_AIMED = 1024
 """Packets aimed at a predicted port and the few beside it."""
-TCP_WALK = 32
-"""Connection attempts of each side that walks."""
-WALK_SPACING, TCP_SPACING = 0.0005, 0.002
-"""Seconds between the packets of a walk: the sooner it is over, the less others do meanwhile."""
+TCP_SWEEP = 32
+"""Connection attempts of a side that goes through a window."""
+WEAVE_SPACING, TCP_SPACING = 0.0005, 0.002
+"""Seconds between the packets of two sides that look for each other: the sooner it is over, the less others do meanwhile."""
 BESIDE = (1, 2, 3)
 """Ports after a measured one that are tried as well."""
-MAX_WALK = 640
-"""Packets of a walk."""
+MAX_SWEEP = 640
+"""Packets of a side that goes through a window."""
+MAX_WOVEN, TCP_WOVEN = 1200, 64
+"""Packets of a side where both look for each other; and connection attempts."""
+MAX_COST = 2 * MAX_PORTS
+"""Packets of one side's steps: half of what a punch sends at most (``punch.MAX_PROBES``), the rest is for candidates and for what is heard."""
 
 
 class Ends(NamedTuple):
@@ -88,20 +95,20 @@ def prediction(seeker: Ends, sought: Ends, start: float, transport: Transport) -
     name = "prediction" if transport == "udp" else "tcp-prediction"
     sockets = len(sought.side.measured)
     window = ahead.window(age(sought.side, start))
-    slots = comb(window, sockets, ahead.noise)
+    slots = comb(window, sockets, ahead.noise)[:MAX_SLOTS]
     host = host_of(sought.side)
     if transport == "tcp":
-        ports = [ahead.port(slot) for slot in slots[:TCP_WALK]]
+        ports = [ahead.port(slot) for slot in slots[:TCP_SWEEP]]
         return (
-            Plan(name, _to(host, ports, transport="tcp", sockets=1, fresh=True, spacing=0.002)),
+            Plan(name, _to(host, ports, transport="tcp", sockets=1, fresh=True, spacing=0.002)[:MAX_STEPS]),
             Plan(name, _knock(seeker.side, sought.side, transport, sockets), hold=HOLD),
         )
     first = _to(host, [ahead.port(slot) for slot in slots], rounds=2)
     outside = Window(window.last + 1, window.last + WIDER), Window(1, max(1, window.first - 1))
-    beyond = [slot for one in outside for slot in comb(one, sockets, ahead.noise)]
+    beyond = [slot for one in outside for slot in comb(one, sockets, ahead.noise)][:MAX_WIDER]
     wider = _to(host, [ahead.port(slot) for slot in beyond], start=SWEEP_AGAIN, rounds=2, interval=0.5)
     again = _to(host, [ahead.port(slot) for slot in slots], start=SWEEP_AGAIN, rounds=3, interval=0.5)
-    return Plan(name, (*first, *again, *wider)[:MAX_STEPS]), Plan(name, _knock(seeker.side, sought.side, transport, sockets), hold=HOLD)
+    return Plan(name, _affordable((*first, *again, *wider))), Plan(name, _knock(seeker.side, sought.side, transport, sockets), hold=HOLD)
 
 
 def block_of(ends: Ends) -> tuple[int, int]:
@@ -138,51 +145,50 @@ def search(seeker: Ends, sought: Ends) -> tuple[Plan, Plan]:
 
 def both_incremental(a: Ends, b: Ends, start: float, transport: Transport) -> tuple[Plan, Plan] | None:
     """Each side aims at the other's next ports. Who keeps one port is found by going through its window; where each packet moves the port
-    of both, one goes through the other's slots and the other one walks (``prediction.walk``)."""
+    of both, they draw each other's slots block by block (``prediction.weave``)."""
     near, far = forecast_of(a.side, transport), forecast_of(b.side, transport)
     if near is None or far is None:
         return None
-    windows = near.window(age(a.side, start)), far.window(age(b.side, start))
-    spacing = WALK_SPACING if transport == "udp" else TCP_SPACING
-    most = MAX_WALK if transport == "udp" else TCP_WALK
-    hosts = host_of(a.side), host_of(b.side)
+    spacing = WEAVE_SPACING if transport == "udp" else TCP_SPACING
+    hosts, ages = (host_of(a.side), host_of(b.side)), (age(a.side, start), age(b.side, start))
     if a.end.one or b.end.one:
+        windows = near.window(ages[0]), far.window(ages[1])
         through, against = float(windows[1].size), float(windows[0].size)
         if not b.end.one:
             through += against * far.pace(spacing)
         elif not a.end.one:
             against += through * near.pace(spacing)
         steps = (
-            _walked(hosts[1], far, range(windows[1].first, windows[1].first + min(most, ceil(through))), 0, spacing, transport),
-            _walked(hosts[0], near, range(windows[0].first, windows[0].first + min(most, ceil(against))), 0, spacing, transport),
+            _swept(hosts[1], far, windows[1].first, ceil(through), spacing, transport),
+            _swept(hosts[0], near, windows[0].first, ceil(against), spacing, transport),
         )
     else:
-        walked = walk(near, far, windows, spacing)
-        there: list[Step] = []
-        sent = 0
-        for leg in walked.slots():
-            for part in range(PARTS):           # each of them is an arithmetic run: a stride of whole slots
-                slots = [windows[0].first + slot for slot in leg[part::PARTS]]
-                there += _walked(hosts[0], near, slots[: max(0, most - sent) // PARTS], sent + part, spacing, transport, PARTS)
-            sent += len(leg)
-        through = min(most, walked.through)
-        steps = (
-            _walked(hosts[1], far, range(windows[1].first, windows[1].first + ceil(through)), 0, spacing, transport),
-            tuple(there[:MAX_STEPS]),
-        )
+        here, there = weave(near, far, ages, spacing, MAX_WOVEN if transport == "udp" else TCP_WOVEN)
+        steps = (_drawn(hosts[1], far, here, spacing, transport), _drawn(hosts[0], near, there, spacing, transport))
     name = "both-incremental" if transport == "udp" else "tcp-both-incremental"
     hold = HOLD + spacing * max(sum(step.count for step in one) for one in steps)
     return Plan(name, steps[0], hold=hold), Plan(name, steps[1], hold=hold)
 
 
-def _walked(
-    host: str, ahead: Forecast, slots: Sequence[int], sent: int, spacing: float, transport: Transport, side_by_side: int = 1
-) -> tuple[Step, ...]:
-    """A run of slots from one measured socket, ``sent`` packets after the start, ``side_by_side`` with as many others."""
-    return _to(
-        host, [ahead.port(slot) for slot in slots], transport=transport, sockets=1, fresh=True,
-        start=sent * spacing, spacing=spacing * side_by_side,
-    )  # fmt: skip
+def _swept(host: str, ahead: Forecast, first: int, slots: int, spacing: float, transport: Transport) -> tuple[Step, ...]:
+    """Slots one after the other, from one measured socket."""
+    most = MAX_SWEEP if transport == "udp" else TCP_SWEEP
+    ports = [ahead.port(first + slot) for slot in range(min(most, slots))]
+    return _to(host, ports, transport=transport, sockets=1, fresh=True, spacing=spacing)
+
+
+def _drawn(host: str, ahead: Forecast, blocks: Sequence[Block], spacing: float, transport: Transport) -> tuple[Step, ...]:
+    """A step for each block: its slots in random order. Of one in which the ports wrap round, the longer part."""
+    steps: list[Step] = []
+    for one in blocks:
+        first, stride, length = max(runs([ahead.port(one.first + slot) for slot in range(one.size)]), key=lambda run: run.length)
+        low, high = sorted((first, first + stride * (length - 1)))
+        step = Step(
+            host, low, count=min(one.packets, length), stride=abs(stride), last=high, scattered=True, transport=transport, sockets=1,
+            fresh=True, start=one.sent * spacing, spacing=spacing,
+        )  # fmt: skip
+        steps.append(step)
+    return tuple(steps)
 
 
 def aimed_birthday(aimer: Ends, one: Ends, start: float) -> tuple[Plan, Plan] | None:
@@ -223,14 +229,30 @@ def opening_ttl(side: Side) -> int:
 
 
 def _knock(seeker: Side, sought: Side, transport: Transport, sockets: int) -> tuple[Step, ...]:
-    """The sought side's packets to the seeker's one port, at once, so that its sockets' ports are in a row. A seeker whose NAT may
-    move its port gets none before it has searched."""
+    """The sought side's packets to the seeker's one port, at once, so that its sockets' ports are in a row. A seeker whose NAT moves its
+    port gets none but answers, and one of which it is not known none before it has searched."""
     if transport == "tcp":
         return (Step(host_of(seeker), seeker.measured[-1].port, transport="tcp", sockets=sockets, fresh=True, spacing=ROW),)
     first = Step(seeker.host, seeker.port or 1, sockets=sockets, fresh=True, spacing=ROW, rounds=4, interval=0.3)
     if seeker.nat.early == "harmless":
         return (first,)
+    if seeker.nat.early == "moves":
+        return (replace(first, ttl=opening_ttl(sought)),)
     return replace(first, rounds=1, ttl=opening_ttl(sought)), replace(first, start=OPENED, rounds=3)
+
+
+def _affordable(steps: Sequence[Step]) -> tuple[Step, ...]:
+    """As many of the steps as a side may take and pay for; of the one that is too dear, its first ports."""
+    left = MAX_COST
+    taken: list[Step] = []
+    for step in steps[:MAX_STEPS]:
+        each = step.rounds * max(1, step.sockets)
+        count = min(step.count, left // each)
+        if not count:
+            break
+        taken.append(step if count == step.count else replace(step, count=count))
+        left -= count * each
+    return tuple(taken)
 
 
 def _to(

@@ -33,6 +33,8 @@ MAX_SOCKETS: Final = OTHER_HOST - 1
 
 RATE, BURST = 64.0, 512.0
 """Requests a second, and at once, of one source address: a netcheck sends 60 in its second, and a school's computers come all at once."""
+MAX_SOURCES: Final = 16_384
+"""Source addresses that have asked in the last second or so: all members of a mediator that has just restarted."""
 
 COOKIE_PERIOD: Final = 300.0
 COOKIE_PERIODS: Final = 3
@@ -81,7 +83,7 @@ class Vantage:
         """Whether other hosts are at hand that send ``reflections``; whoever carries them out sets it."""
         self._seal = Seal(public_key)
         self._secret = entropy(_SECRET_SIZE)
-        self._budget = TargetBudget(RATE, BURST)
+        self._budget = TargetBudget(RATE, BURST, MAX_SOURCES)
         self._sockets: dict[tuple[int, bool], Local] = {}
         """By number and family (True: IPv6): both may have a socket of one number."""
         self._observations: list[Observation] = []
@@ -101,6 +103,10 @@ class Vantage:
         """Whether a datagram is a request by its kind and length; whether it is a genuine one is seen when it is received."""
         return len(data) == REQUEST_SIZE and bytes(data[:4]) == OBSERVE_REQUEST
 
+    def proves(self, cookie: bytes, endpoint: Endpoint, now: float) -> bool:
+        """Whether this vantage sent ``cookie`` to ``endpoint`` within the last ``COOKIE_PERIODS``: who knows it can be reached there."""
+        return self._cookie_is(cookie, endpoint, now)
+
     def receive(self, data: Buffer, source: Endpoint, now: float) -> list[Burst]:
         """One datagram came from ``source`` by own socket ``source.via``; what is answered at once."""
         request = self._seal.read_request(data)
@@ -108,7 +114,7 @@ class Vantage:
             self.counters["observe-not-genuine"] += 1
             return []
         seen = source._replace(host=unmapped(source.host))
-        if not self._budget.allow(_subscriber(seen.host), now):
+        if not self._budget.allow(seen.host, now):
             self.counters["observe-limited"] += 1
             return []
         if request.wanted is Wanted.SAME and not request.port:
@@ -170,7 +176,7 @@ class Vantage:
         return None
 
     def _cookie(self, endpoint: Endpoint, period: int) -> bytes:
-        what = f"{endpoint.host} {endpoint.port} {period}".encode()
+        what = f"{endpoint.transport} {endpoint.host} {endpoint.port} {period}".encode()
         return hashlib.blake2s(what, digest_size=COOKIE_SIZE, key=self._secret).digest()
 
     def _cookie_is(self, cookie: bytes, endpoint: Endpoint, now: float) -> bool:
@@ -180,11 +186,3 @@ class Vantage:
 
 def _wildcard(host: str) -> bool:
     return ipaddress.ip_address(host).is_unspecified
-
-
-def _subscriber(host: str) -> str:
-    """What counts as one source: an IPv4 address, or the /64 that one IPv6 subscriber has (RFC 6177)."""
-    address = ipaddress.ip_address(host)
-    if isinstance(address, ipaddress.IPv6Address):
-        return str(ipaddress.IPv6Address(int(address) >> 64 << 64))
-    return host

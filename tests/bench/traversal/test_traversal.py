@@ -57,6 +57,7 @@ def test_the_population_is_whole_and_weights_the_cells() -> None:
     rates = direct_rate(cells)
     assert rates.direct == pytest.approx(1 - (SHARES["PDF"].per_cent / 100) ** 2)
     assert rates.losses[0][0] == "PDF-PDF"
+    assert rates.milliseconds == pytest.approx(100)
     assert "PDF-PDF 13.69" in report(rates)
     assert 0.70 < plain_rate() < 0.95, "plain hole punching reaches what others report of it"
 
