@@ -54,7 +54,8 @@ def say(lan: VirtualLan, node: Node, *messages: Message, seconds: float = 0.0) -
 def crowd(lan: VirtualLan, node: Node, count: int, name: str = "home") -> list[bytes]:
     """Members that the mediator invents, beside those that there are; their keys."""
     keys = [public_key((number + 1).to_bytes(32, "big")) for number in range(count)]
-    for number, key in enumerate(keys):
+    for number, key in enumerate(keys, 1):
         say(lan, node, MemberChanged(name, MemberState(key, f"x{number}", bytes((25, 1, number >> 8, number & 255)), True)))
     lan.world.run(1.0)
+    assert all(key in node.roster.peers for key in keys)
     return keys

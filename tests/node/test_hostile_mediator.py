@@ -13,8 +13,10 @@ from userlan.control.meeting import Introduce, Measure, RelayInfo, RelayOffer, R
 from userlan.control.messages import Candidate, Message, Observed
 from userlan.node.measuring import HOST_BURST, HOST_RATE
 from userlan.node.node import Node
-from userlan.node.punching import TOTAL_BURST, TOTAL_RATE
+from userlan.node.punching import TARGET_BURST, TARGET_RATE, TOTAL_BURST, TOTAL_RATE
+from userlan.traversal.probe import ProbeKey
 from userlan.traversal.step import Plan, Step
+from userlan.wire.endpoint import Endpoint
 
 VICTIM = "198.51.100.200"
 MEMBERS = 12
@@ -56,7 +58,9 @@ def worst(peers: list[bytes], host: str, turn: int) -> list[Message]:
     ]
     for number, peer in enumerate(peers):
         token = bytes([turn & 255, number]) * 8
-        offers = tuple(RelayOffer(relay(64 + one, host, turn), bytes(grants.GRANT_SIZE), bytes([number, one]) * 4, bytes(32)) for one in range(3))
+        offers = tuple(
+            RelayOffer(relay(64 + one, host, turn), bytes(grants.GRANT_SIZE), bytes([number, one]) * 4, bytes(32)) for one in range(3)
+        )
         said.append(Measure(token, 64, (ServerEndpoint(MEDIATOR_HOST, 9), *endpoints(host, turn)[:4])))
         said.append(Introduce(peer, named, 0.0, token, Plan("simultaneous", steps, give_up=30.0), offers))
         said.append(RelayOffers(peer, offers))
@@ -71,7 +75,7 @@ def test_the_worst_sequence_of_messages_is_no_flood(lan: VirtualLan) -> None:
         say(lan, anna, *worst(peers, VICTIM, turn), seconds=0.5)
     each = tap.of(VICTIM)
     settled = each[2:-1]
-    print(f"most in a second {max(each)}, then {sum(settled) / len(settled):.0f}/s, {len(tap.ports[VICTIM])} ports, {tap.octets[VICTIM]} octets", each)
+    print(f"a second: {each}; {len(tap.ports[VICTIM])} ports, {tap.octets[VICTIM]} octets")
     assert max(each) < 3_400
     assert sum(settled) / len(settled) < 120
 
@@ -127,3 +131,26 @@ def test_a_mediator_whose_name_points_to_somebody_else_as_well_has_few_requests_
     each = tap.of(VICTIM)
     print(each)
     assert sum(each) <= HOST_BURST + HOST_RATE * 41 + 10 * len(each)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_peer_that_forges_a_victims_address_has_little_sent_there(lan: VirtualLan, first: bool) -> None:
+    """With the introduction's token its probes are genuine, and what is heard is answered, probed, and tried by the tunnel."""
+    anna = lone(lan)
+    (peer,) = crowd(lan, anna, 1)
+    tap, forged = Tap(anna), 0
+    for turn in range(20):
+        token = bytes([turn]) * 16
+        say(lan, anna, Introduce(peer, (), 0.0, token, Plan(give_up=30.0), first=first))
+        lan.world.run(0.05)
+        other = ProbeKey(token, int(peer > anna.key))
+        for number in range(100):
+            source = Endpoint("udp", VICTIM, 1 + number % 40)
+            anna.receive(other.probe(Endpoint("udp", "192.0.2.33", 41414), number, 0), 64, source, lan.world.now)
+            lan.world.touch(lan.attachments["anna"])
+            forged += 64
+            lan.world.run(0.02)
+    each = tap.of(VICTIM)
+    print(f"{each} a second; {tap.octets[VICTIM]} octets for {forged}: {tap.octets[VICTIM] / forged:.2f} times")
+    assert 0 < tap.octets[VICTIM] <= 3 * forged
+    assert sum(each) <= TARGET_BURST + (TARGET_RATE + 20) * (len(each) + 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from random import Random
 
 import pytest
 
@@ -32,7 +33,10 @@ from tests.sim.nat_behaviour import (
     NatBehaviour,
 )
 from tests.traversal.vantages import HOME, Place
-from userlan.traversal.netcheck import SLOW_LONGEST
+from userlan.traversal.asking import Point
+from userlan.traversal.netcheck import SLOW_LONGEST, SOCKETS, Netcheck, Seen
+from userlan.traversal.observation import Reply, Seal
+from userlan.wire.endpoint import Endpoint
 
 BOXES = {
     "home": HOME_ROUTER,
@@ -218,3 +222,24 @@ def test_each_answer_shows_its_evidence() -> None:
     assert all(found.evidence.values())
     assert "main" not in found.evidence
     assert f"was seen as {HOME}:41414" in "\n".join(found.evidence["mapping"])
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "10.0.0.1", "224.0.0.251", "0.0.0.0", "::1", "255.255.255.255"])
+def test_a_vantage_that_lies_does_not_have_the_own_network_asked_by_hairpin(host: str) -> None:
+    """It says where this computer is seen, and two sockets send there to each other."""
+    key, point = b"k" * 32, Endpoint("udp", "203.0.113.1", 41414)
+    seal = Seal(key)
+    known = Seen(frozenset(), lambda via, transport: 0)
+    check = Netcheck([Point(key, point)], frozenset(), range(1, SOCKETS + 1), known, Random(1).randbytes, 0.0)
+    now = 0.0
+    targets: set[str] = set()
+    for _ in range(40):
+        for burst in check.datagrams(now):
+            targets.add(burst.endpoint.host)
+            request = seal.read_request(burst.data)
+            if request is not None and burst.endpoint.host == point.host:
+                reply = seal.reply(Reply(request.transaction, host, 5353, bytes(8), 0))
+                check.receive(reply, burst.endpoint, now)
+        now += 0.1
+        check.tick(now)
+    assert targets == {point.host}

@@ -2,8 +2,8 @@
 
 Everything lives in a temporary folder and on loopback; nothing is left behind.
 
-One of the nodes stands for who is behind a router: it has IPv6 only and the others have IPv4 only, so that no UDP passes between them. Their
-tunnel starts on the relay, which has both, and turns to a direct one over TCP. Where this computer has no IPv6 it is on the same network.
+One of the nodes stands for who is behind a router: it has IPv6 only and the others have IPv4 only, so that no UDP passes between them.
+Their tunnel starts on the relay, which has both, and turns to a direct one over TCP. Without ::1 all are on one network.
 """
 
 from __future__ import annotations
@@ -154,7 +154,9 @@ def _has_ipv6() -> bool:
 
 def _show_relay(nodes: dict[str, Process]) -> None:
     """All join; the last one is pinged from its first moment on: by the relay, until the direct way is found."""
-    click.echo("2. They join one network; no UDP passes between carla and the others: first the relay carries it, then it is direct")
+    apart = nodes[NAMES[-1]].arguments[-1] == ELSEWHERE
+    where = "no UDP passes between carla and the others: the relay carries it at first" if apart else "without ::1 the relay is not needed"
+    click.echo(f"2. They join one network; {where}")
     invite = _call(nodes["anna"], "create", network=NETWORK, password=None)["invite"]
     click.echo(f"   anna$ userlan create {NETWORK}     {invite[:48]}…")
     for name in NAMES[1:]:
@@ -178,19 +180,19 @@ def _ping(node: Process, peer: str, *enough: str) -> None:
             click.echo(f"   {answer_text(item, shown)}")
             shown = item["path"]
         if shown.startswith(("direct", *enough)):
-            raise _Enough
+            raise _SeenError
         if time.monotonic() > give_up:
             raise ApiError(f"{peer} was not reached directly: {item['reason'] or shown or 'timed out'}")
 
     try:
-        with suppress(_Enough):
+        with suppress(_SeenError):
             client.request("ping", {"peer": peer, "count": None, "interval": 0.1, "size": 56, "timeout": 2.0}, show)
     finally:
         client.close()
 
 
-class _Enough(Exception):
-    """What was waited for was seen."""
+class _SeenError(Exception):
+    """What was waited for was seen: not an error, but the end of a ping."""
 
 
 def _show_peers(nodes: dict[str, Process]) -> None:

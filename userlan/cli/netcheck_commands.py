@@ -12,9 +12,9 @@ from userlan.cli.main import Settings
 from userlan.cli.output import as_json, table
 
 VERDICTS = {
-    "yes": ("yes", "green", "others reach you directly, whatever router they have, if theirs lets anybody through"),
-    "most": ("with most", "yellow", "your router's ports must be guessed: with others of your kind it takes a relay"),
-    "hardly": ("hardly", "red", "UDP does not pass here: what can is carried over TCP, the rest by relays"),
+    "yes": ("yes", "green", "with nearly everybody, whatever router they have"),
+    "most": ("with most", "yellow", "your router gives each destination another port: with others of its kind it takes a relay"),
+    "hardly": ("hardly", "red", "UDP does not pass here: some are reached by TCP, the others by a relay"),
     "unknown": ("not known", "yellow", "nobody answered who could tell"),
 }
 POOLING = {"single": "one address", "paired": "several addresses, one for this computer", "arbitrary": "several addresses, any of them"}

@@ -17,7 +17,7 @@ from userlan.mediator.reach import Sight, site
 from userlan.mediator.site_locks import Need
 from userlan.traversal.nat import UNKNOWN, NatBehaviour, Policy
 from userlan.traversal.plans import Sighting, Verdict, unhurried
-from userlan.traversal.step import Plan
+from userlan.traversal.step import MAX_STEPS, Plan
 from userlan.wire.endpoint import TCP
 
 #: New mappings up to which a plan costs little, and does not disturb a neighbour's prediction for longer than a moment.
@@ -188,5 +188,5 @@ def targets(plan: Plan) -> tuple[Candidate, ...]:
 
 def permitted(plan: Plan, host: str) -> Plan:
     """A plan without the steps that go anywhere else than to ``host``, the peer's own address ("": nowhere)."""
-    steps = tuple(step for step in plan.steps if host and step.host == host)
+    steps = tuple(step for step in plan.steps if host and step.host == host)[:MAX_STEPS]    # sightings of chance can ask for any number
     return plan if steps == plan.steps else replace(plan, steps=steps)

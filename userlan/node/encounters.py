@@ -165,6 +165,8 @@ class Encounters:
         if now - encounter.tries.get(endpoint, -inf) < RETRY or (endpoint not in encounter.tries and len(encounter.tries) >= MAX_WAYS):
             return
         encounter.tries[endpoint] = now
+        if not self._punching.allowed(endpoint, now):
+            return
         tunnel = self._device.peer(peer)
         if tunnel is not None and tunnel.has_session(now):
             self._device.knock(peer, endpoint, now)

@@ -102,7 +102,7 @@ class Measuring:
             while measurement.left and now >= measurement.at + measurement.left[0]:
                 measurement.left.pop(0)
             targets = [target for target, _ in measurement.requests.values()]
-            if not all([self._budget.allow(target.host, now) for target in targets]):
+            if not all(self._budget.allow(target.host, now) for target in targets):
                 self._counters["measure-budget"] += 1
             elif measurement.transport != TCP:
                 bursts += [_burst(request, target) for target, request in measurement.requests.values()]

@@ -36,7 +36,7 @@ LEAST_BETWEEN = 10.0
 """Seconds from a round's start to the next one's where a mediator has named other relays, which a hostile one may do all the time; a
 change of the own network does not wait for it."""
 HOST_RATE, HOST_BURST = 1.0, 64.0
-"""Questions a second, and at once, to one host: it has ten relays at most, whatever a mediator says, and a round asks each up to six times."""
+"""Questions a second, and at once, to one host: it has ten relays at most, each asked up to six times."""
 MAX_ENDPOINTS = 2
 """Endpoints of a relay that are asked: one of each family."""
 

@@ -21,8 +21,8 @@ TARGET_RATE = 20.0
 TARGET_BURST = 40.0
 """Packets to one target host that may leave at once: several members behind one public address are introduced together."""
 MAX_TARGETS = 4096
-"""Target hosts with a budget of their own: 1,000 members with four addresses each. Beyond that, one whose budget is whole again is forgotten,
-and where there is none such, no further host is sent to: whoever names ever new hosts gives no host its budget anew."""
+"""Target hosts with a budget of their own: 1,000 members with four addresses each. Beyond that, one whose budget is whole again is
+forgotten, and where there is none such, no further host is sent to: whoever names ever new hosts gives no host its budget anew."""
 LOOKED_THROUGH = 4
 """Budgets that are looked at for one that is whole again: what a datagram of a stranger's costs stays small."""
 
@@ -91,7 +91,7 @@ def select(
 
 
 def subscriber(host: str) -> str:
-    """What counts as one target or source: an IPv4 address, or the /64 that one IPv6 subscriber has (RFC 6177); as it is what is no number."""
+    """What counts as one target or source: an IPv4 address, or the /64 that one IPv6 subscriber has (RFC 6177)."""
     try:
         address = ipaddress.ip_address(host.partition("%")[0])
     except ValueError:

@@ -22,6 +22,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from userlan.traversal.asking import Asking, Point, Question
+from userlan.traversal.candidates import is_private, usable
 from userlan.traversal.classify import Classification, classify
 from userlan.traversal.evidence import Asked, Evidence, Sighting
 from userlan.traversal.kinds import OBSERVE_REQUEST
@@ -310,7 +311,7 @@ class Netcheck:
         """Two sockets send to each other's outside endpoint, once both are known and neither is the inside one."""
         seen = {one.via: one.seen for one in reversed(self._evidence.of(UDP))}
         main, fresh = seen.get(0), seen.get(self._fresh[0])
-        if main is None or fresh is None or main[0] in self._known.own_hosts:
+        if main is None or fresh is None or main[0] in self._known.own_hosts or not all(map(self._outside, (main, fresh))):
             return
         self._hairpin_tries += 1
         self._hairpin_at = now + HAIRPIN_INTERVAL
@@ -322,6 +323,12 @@ class Netcheck:
             endpoint = Endpoint(UDP, *target)
             self._hairpins[transaction] = endpoint
             self._asking.hairpin(self._udp4[0], via, endpoint, transaction, now)
+
+    def _outside(self, seen: tuple[str, int]) -> bool:
+        """Whether an own outside endpoint, as a vantage says, may be sent to: a vantage of the Internet's knows of no private one."""
+        vantage = self._udp4[0].endpoint.host
+        near = is_private(vantage)
+        return usable(Endpoint(UDP, *seen), vantage, near)
 
     def _compare(self, asked: Question) -> None:
         """Whether the filter's socket still has the mapping that it had before the other port's packets came."""
