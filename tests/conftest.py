@@ -33,7 +33,8 @@ def stay_here(event: str, arguments: tuple[Any, ...]) -> None:
     host = str(address[0]).partition("%")[0]
     try:
         to = ipaddress.ip_address(host.removeprefix("::ffff:"))
-        here = to.is_loopback or to.is_unspecified or (to.is_multicast and by_loopback(one))
+        nowhere = to.version == 6 and to.is_link_local and "%" not in str(address[0]) and not any(address[3:])   # the kernel refuses it
+        here = to.is_loopback or to.is_unspecified or nowhere or (to.is_multicast and by_loopback(one))
     except ValueError:
         here = host == "localhost"
     if not here:
