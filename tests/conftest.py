@@ -33,7 +33,10 @@ def stay_here(event: str, arguments: tuple[Any, ...]) -> None:
     host = str(address[0]).partition("%")[0]
     try:
         to = ipaddress.ip_address(host.removeprefix("::ffff:"))
-        here = to.is_loopback or to.is_unspecified or (to.is_multicast and by_loopback(one))
+        nowhere = event == "socket.connect" and (
+            to.is_multicast or to == ipaddress.ip_address("255.255.255.255") or (to.is_link_local and not any(address[3:]))
+        )       # the kernel refuses a stream to these
+        here = to.is_loopback or to.is_unspecified or nowhere or (to.is_multicast and by_loopback(one))
     except ValueError:
         here = host == "localhost"
     if not here:

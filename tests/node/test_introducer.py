@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from tests.node.hostile import Tap
 from tests.node.lan import PORT, VirtualLan
@@ -18,6 +19,7 @@ from userlan.control.messages import CONTROL_PORT, Candidate, Meet
 from userlan.node.introducer import ASK_INTERVAL, GIVE_BURST, MAX_DATAGRAM
 from userlan.node.node import Node
 from userlan.traversal.candidates import is_private
+from userlan.traversal.nat import NatBehaviour, Policy
 from userlan.traversal.step import Plan, Step
 from userlan.wire.endpoint import TCP, UDP, Endpoint
 
@@ -135,6 +137,17 @@ def test_the_longest_introduction_fits() -> None:
         data = encode_datagram(message)
         assert decode_datagram(data) == message
         assert len(data) < MAX_DATAGRAM
+
+
+def test_members_hear_of_another_behaviour_but_not_of_more_confidence(lan: VirtualLan) -> None:
+    anna, ben, carl = three(lan)
+    nat = NatBehaviour(translated=True, confidence=0.5, udp=Policy(mapping="endpoint-independent", allocation="preserving"))
+    anna.reachability.nat = nat
+    lan.world.run(6)
+    assert carl.introducer._told[anna.key].nat == ben.introducer._told[anna.key].nat == nat
+    anna.reachability.nat = replace(nat, confidence=0.9, udp=replace(nat.udp, lifetime=60.0))
+    lan.world.run(6)
+    assert carl.introducer._told[anna.key].nat == nat
 
 
 def test_a_member_cannot_have_others_search_through_a_third_party(lan: VirtualLan) -> None:

@@ -55,35 +55,48 @@ class Conductor:
             happened |= self._link_events(now)
             for mediator, message in node.reachability.messages():
                 node.send_to_mediator(mediator, message, now)
+            node.introducer.behaves(node.reachability.nat, now)
             self._relay_events(now)
-            for notice in node.gossip.notices():
-                node.membership.eviction_notice(notice.message, self._node, now)
-            for key in node.gossip.proven():
-                node.membership.reseal(key, now)
-                node.pending.append(MemoryChanged())
-            if node.gossip.learnt():
-                node.pending.append(MemoryChanged())
+            if node.gossip.news:
+                self._members_said(now)
             for introduced in node.introducer.introduced():
                 self._introduce(introduced.message, b"", introduced.observed, None, now)
             self._punching_events(now)
-            for key, endpoints in node.peers.known():
-                node.encounters.paths_are(key, endpoints)
-            for key in node.peers.doubted():
-                node.relays.client.check(key, now)
-            for key in node.peers.meets():
-                self._meet(key, now)
-            for event in (*node.membership.events(), *node.peers.events()):
+            if node.peers.news:
+                self._peers_changed(now)
+            for event in node.membership.events():
                 node.pending.append(event)
-                if isinstance(event, PeerChanged):
-                    self._relays_needed(event, now)
-                if isinstance(event, PeerChanged) and event.state in ("direct", "relayed"):
-                    node.pending.append(MemoryChanged())
-                    self._proved_by_tunnel(event.key, now)
-                    node.introducer.tell(event.key, now)
             if not happened:
                 break
             stirred = True
         return stirred
+
+    def _members_said(self, now: float) -> None:
+        node = self._node
+        for notice in node.gossip.notices():
+            node.membership.eviction_notice(notice.message, node, now)
+        for key in node.gossip.proven():
+            node.membership.reseal(key, now)
+            node.pending.append(MemoryChanged())
+        if node.gossip.learnt():
+            node.pending.append(MemoryChanged())
+
+    def _peers_changed(self, now: float) -> None:
+        node = self._node
+        for key, endpoints in node.peers.known():
+            node.encounters.paths_are(key, endpoints)
+        for key in node.peers.doubted():
+            node.relays.client.check(key, now)
+        for key in node.peers.meets():
+            self._meet(key, now)
+        for event in node.peers.events():
+            node.pending.append(event)
+            if isinstance(event, PeerChanged):
+                self._relays_needed(event, now)
+            if isinstance(event, PeerChanged) and event.state in ("direct", "relayed"):
+                node.pending.append(MemoryChanged())
+                self._proved_by_tunnel(event.key, now)
+                node.introducer.tell(event.key, now)
 
     def _tunnel_events(self, now: float) -> bool:
         events = self._node.device.events()

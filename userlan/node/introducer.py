@@ -21,13 +21,14 @@ It in turn tells of a member only what it sees itself, and private candidates on
 (``mediator.reach``).
 
 Limits: one question about a peer in 2 s, to two members; introductions given: 2 a second and ten at once for each who asks, one pair in
-2 s; introductions taken: 2 a second and 20 at once from each member.
+2 s unless one of the two has moved; introductions taken: 2 a second and 20 at once from each member.
 """
 
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
+from math import inf
 from typing import NamedTuple
 
 import msgspec
@@ -102,7 +103,7 @@ class Introducer:
         self._socket: UdpSocket = host.udp_bind(CONTROL_PORT)
         self._told: OrderedDict[bytes, _Told] = OrderedDict()
         self._asked: OrderedDict[bytes, tuple[float, int]] = OrderedDict()
-        self._given: OrderedDict[tuple[bytes, bytes], float] = OrderedDict()
+        self._given: OrderedDict[tuple[bytes, bytes], tuple[float, dict[bytes, Sight]]] = OrderedDict()
         self._give = Buckets(GIVE_RATE, GIVE_BURST, MAX_NAMES)
         self._take = Buckets(TAKE_RATE, TAKE_BURST, MAX_NAMES)
         self._introduced: list[Introduced] = []
@@ -119,6 +120,14 @@ class Introducer:
         if endpoint is not None:
             kind = Candidate(endpoint.host, endpoint.port, TCP if endpoint.transport == TCP else UDP, "observed")
             self._say(key, PeerSight(kind, self.candidates[:MAX_CANDIDATES], self.nat), now)
+
+    def behaves(self, nat: NatBehaviour, now: float) -> None:
+        """What the own NAT does, as far as is known: the others hear of another class, not of more confidence in the same one."""
+        if nat is self.nat:
+            return
+        before, self.nat = self.nat, nat
+        if _class_of(before) != _class_of(nat):
+            self.tell_all(now)
 
     def tell_all(self, now: float) -> None:
         """The own candidates or behaviour changed."""
@@ -207,18 +216,26 @@ class Introducer:
             self.counters["meetings-refused"] += 1
             return
         first, second = self._sight(asker, now), self._sight(wanted, now)
-        if first is None or second is None or now - self._given.get(pair, now - PAIR_INTERVAL) < PAIR_INTERVAL:
+        if first is None or second is None or self._lately(pair, {asker: first, wanted: second}, now):
             self.counters["meetings-not-given"] += 1
             return
-        self._given[pair] = now
-        self._given.move_to_end(pair)
-        if len(self._given) > MAX_NAMES:
-            self._given.popitem(last=False)
         ways = [min((self._links[key].rtt or 0.0) / 2, MAX_ONE_WAY) for key in (asker, wanted)]
         latest, token = max(ways) + SLACK, self._entropy(TOKEN_SIZE)
         self._say(asker, Introduce(wanted, named(second, first), latest - ways[0], token, first=asker < wanted), now)
         self._say(wanted, Introduce(asker, named(first, second), latest - ways[1], token, first=wanted < asker), now)
         self.counters["introductions"] += 1
+
+    def _lately(self, pair: tuple[bytes, bytes], sights: dict[bytes, Sight], now: float) -> bool:
+        """Whether a pair was introduced a moment ago; not, where one of the two is seen elsewhere since: of two that move at once each
+        asks, and who asks first is told of where the other one was."""
+        at, seen = self._given.get(pair, (-inf, None))
+        if now - at < PAIR_INTERVAL and seen == sights:
+            return True
+        self._given[pair] = (now, sights)
+        self._given.move_to_end(pair)
+        if len(self._given) > MAX_NAMES:
+            self._given.popitem(last=False)
+        return False
 
     def _sight(self, key: bytes, now: float) -> Sight | None:
         """Where this node sees a member whose tunnel is up, by its own address."""
@@ -248,3 +265,9 @@ class Introducer:
             self._socket.send(encode_datagram(message), (peer.ipv6, CONTROL_PORT), now)
         except StackError as error:
             self.counters[error.reason] += 1
+
+
+def _class_of(nat: NatBehaviour) -> NatBehaviour:
+    """Without what grows by and by."""
+    udp, tcp = (msgspec.structs.replace(policy, lifetime=0.0, rate=0.0) for policy in (nat.udp, nat.tcp))
+    return msgspec.structs.replace(nat, confidence=0.0, udp=udp, tcp=tcp)

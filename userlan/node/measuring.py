@@ -114,7 +114,7 @@ class Measuring:
         """When ``due`` or ``tick`` has something to do; infinite where never."""
         if self._bursts:
             return -inf
-        return min((measurement.deadline() for measurement in self._measurements.values()), default=inf)
+        return min(measurement.deadline() for measurement in self._measurements.values()) if self._measurements else inf
 
     def tick(self, now: float) -> None:
         """Close the sockets of measurements that nobody used."""

@@ -236,7 +236,7 @@ class PeerLink:
         """No path is known to work: the peer has a moment to answer, and all is tried anew."""
         if self.up and not self.liveness.doubted:
             self.liveness.doubt(PATH_DOUBT, now)
-            self._retry_at = now
+            self.attempt, self._retry_at = None, now
 
     def echo_reply(self, sequence: int, now: float) -> None:
         """The peer's stack answered one of our echoes."""
@@ -258,8 +258,8 @@ class PeerLink:
         self.liveness.ask_soon(now)
         self.paths.network_changed(now)
         self._retries = 0
-        if not self.up and self.online:
-            self._retry_at = now
+        if (not self.up or self.liveness.doubted) and (self.online or self.attempt is not None or self._retry_at is not None):
+            self.attempt, self._retry_at = None, now     # what is under way speaks of where this computer was
         if self._upgrade_at is not None:
             self._upgrade_at = now
 
@@ -355,7 +355,7 @@ class PeerLink:
             self._schedule_retry(now)
 
     def _schedule_retry(self, now: float) -> None:
-        if self.up or not (self.online or self._wanted or self.cached):
+        if self.up or not (self.online or self._wanted or self.cached or self.paths.relay() is not None):
             self._retry_at = None
             return
         self._retry_at = now + min(RETRY_LAST, RETRY_FIRST * 2.0 ** min(self._retries, 10))

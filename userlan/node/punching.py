@@ -208,6 +208,8 @@ class Punching:
         nearest = self._measuring.deadline()
         if self._bursts:
             return -inf
+        if not self._punches:
+            return nearest if nearest < inf else None
         paced = -inf if self._room >= 1.0 else self._room_at + TICK
         for attempt, punch in self._punches.items():
             ends = punch.over_at if attempt in self._ended else punch.ended_at

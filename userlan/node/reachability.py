@@ -216,8 +216,8 @@ class Reachability:
 
     def datagrams(self, now: float) -> list[Burst]:
         """What is to be sent. Drained."""
-        asked = self._check.datagrams(now) if self._check is not None else []
-        return self.sightings.datagrams() + asked + self.lifetime.datagrams()
+        asked = self.sightings.datagrams() + self.lifetime.datagrams()
+        return self._check.datagrams(now) + asked if self._check is not None else asked
 
     def deadline(self) -> float | None:
         """When ``tick`` has something to do."""

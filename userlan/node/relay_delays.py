@@ -107,6 +107,8 @@ class RelayDelays:
 
     def datagrams(self) -> list[Burst]:
         """Drained."""
+        if not self._outgoing:
+            return []
         outgoing, self._outgoing = self._outgoing, []
         return outgoing
 
