@@ -32,11 +32,23 @@ def stay_here(event: str, arguments: tuple[Any, ...]) -> None:
         return          # asks the kernel for a route, and sends nothing
     host = str(address[0]).partition("%")[0]
     try:
-        here = host == "localhost" or ipaddress.ip_address(host.removeprefix("::ffff:")).is_loopback
+        to = ipaddress.ip_address(host.removeprefix("::ffff:"))
+        nowhere = event == "socket.connect" and (
+            to.is_multicast or to == ipaddress.ip_address("255.255.255.255") or (to.is_link_local and not any(address[3:]))
+        )       # the kernel refuses a stream to these
+        here = to.is_loopback or to.is_unspecified or nowhere or (to.is_multicast and by_loopback(one))
     except ValueError:
-        here = False
+        here = host == "localhost"
     if not here:
         raise AssertionError(f"a test sends to {host}: {event}")
+
+
+def by_loopback(one: socket.socket) -> bool:
+    """Whether a socket's multicasts leave by the loopback interface."""
+    if one.family == socket.AF_INET:
+        return one.getsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, 4)[0] == 127
+    index = one.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF)
+    return index > 0 and socket.if_indextoname(index) == "lo"
 
 
 sys.addaudithook(stay_here)

@@ -31,7 +31,9 @@ POLICY = {
 def report(**changes: Any) -> dict[str, Any]:
     base = {
         "direct": "yes", "observed": "198.51.100.1", "seen": {"ipv4": "198.51.100.1", "ipv6": None}, "udp": POLICY, "tcp": POLICY,
-        "translated": True, "pooling": "single", "hairpin": False, "early": "harmless", "nested": False, "ipv6": "none", "port_mapping": "upnp", "keepalive": 25.0,
+        "translated": True, "pooling": "single", "hairpin": False, "early": "harmless",
+        "nested": False, "ipv6": "none", "port_mapping": "upnp",
+        "keepalive": 25.0,
         "confidence": 0.95, "measured": 1.0, "relays": [], "evidence": {"mapping": ["udp port 1 asked a:1 and was seen as b:1"]},
     }  # fmt: skip
     return base | changes

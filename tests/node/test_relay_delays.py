@@ -14,21 +14,22 @@ STEP = 0.01
 
 
 class Pool:
-    """Relays at one-way delays; ``blocked``: transports that do not pass."""
+    """Relays at one-way delays; ``blocked``: transports, and ports, that do not pass."""
 
     def __init__(self, *delays: float) -> None:
         self.delays = RelayDelays(Random(1).randbytes)
         self.ways = {f"198.51.100.{number}": delay for number, delay in enumerate(delays, 1)}
         self.keys = {host: bytes([number]) * 32 for number, host in enumerate(self.ways, 1)}
         self.vantages = {host: Vantage(key, Random(2).randbytes) for host, key in self.keys.items()}
-        self.blocked: set[str] = set()
+        self.blocked: set[str | int] = set()
         self.now = 100.0
         self.asked: list[tuple[float, Endpoint]] = []
         self._flying: list[tuple[float, bytes]] = []
 
     def relays(self) -> list[tuple[RelayInfo, tuple[Endpoint, ...]]]:
         return [
-            (RelayInfo(key, host, ()), (Endpoint(UDP, host, 41414), Endpoint(TCP, host, 443))) for host, key in self.keys.items()
+            (RelayInfo(key, host, ()), (Endpoint(UDP, host, 41414), Endpoint(TCP, host, 41414), Endpoint(TCP, host, 443)))
+            for host, key in self.keys.items()
         ]
 
     def run(self, seconds: float) -> None:
@@ -40,7 +41,7 @@ class Pool:
                 self.delays.tick(self.now)
             for burst in self.delays.datagrams():
                 self.asked.append((self.now, burst.endpoint))
-                if burst.endpoint.transport in self.blocked:
+                if self.blocked & {burst.endpoint.transport, burst.endpoint.port}:
                     continue
                 vantage = self.vantages[burst.endpoint.host]
                 for answer in vantage.receive(burst.data, OWN, self.now):
@@ -74,6 +75,14 @@ def test_where_udp_does_not_pass_it_is_asked_by_framed_tcp() -> None:
     pool.delays.known(pool.relays(), pool.now)
     pool.run(PATIENCE + 1.0)
     assert {endpoint.transport for _, endpoint in pool.asked} == {UDP, TCP}
+    assert abs(pool.delays.delays[b"\x01" * 32] - 0.06) <= 2 * STEP
+
+
+def test_where_only_https_passes_it_is_asked_there() -> None:
+    pool = Pool(0.03)
+    pool.blocked = {UDP, 41414}
+    pool.delays.known(pool.relays(), pool.now)
+    pool.run(PATIENCE + 1.0)
     assert abs(pool.delays.delays[b"\x01" * 32] - 0.06) <= 2 * STEP
 
 

@@ -3,7 +3,7 @@
 Everything lives in a temporary folder and on loopback; nothing is left behind.
 
 One of the nodes stands for who is behind a router: it has IPv6 only and the others have IPv4 only, so that no UDP passes between them.
-Their tunnel starts on the relay, which has both, and turns to a direct one over TCP. Where this computer has no IPv6 all are on one network.
+Their tunnel starts on the relay, which has both, and turns to a direct one over TCP. Without ::1 all are on one network.
 """
 
 from __future__ import annotations
@@ -155,7 +155,7 @@ def _has_ipv6() -> bool:
 def _show_relay(nodes: dict[str, Process]) -> None:
     """All join; the last one is pinged from its first moment on: by the relay, until the direct way is found."""
     apart = nodes[NAMES[-1]].arguments[-1] == ELSEWHERE
-    where = "no UDP passes between carla and the others: first the relay carries it, then it is direct" if apart else "the relay is not needed"
+    where = "no UDP passes between carla and the others: the relay carries it at first" if apart else "without ::1 the relay is not needed"
     click.echo(f"2. They join one network; {where}")
     invite = _call(nodes["anna"], "create", network=NETWORK, password=None)["invite"]
     click.echo(f"   anna$ userlan create {NETWORK}     {invite[:48]}…")

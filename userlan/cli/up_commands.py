@@ -110,7 +110,7 @@ def mediator(
 @click.command()
 @click.option("--mediator", "mediators", multiple=True, required=True, metavar="URL", help="Join its pool: userlan://HOST:PORT/KEY.")
 @click.option(
-    "--listen", multiple=True, metavar="HOST:PORT", help="Where UDP and TCP arrive (default: 41414 or the next free port; 443 if permitted)."
+    "--listen", multiple=True, metavar="HOST:PORT", help="Where UDP and TCP arrive (default: 41414 or the next free one; 443 if permitted)."
 )
 @click.option("--region", metavar="NAME", help="Where it is, for nodes that have not measured it yet.")
 @click.option("--public", multiple=True, metavar="HOST:PORT", help="Addresses to name instead of this computer's own.")

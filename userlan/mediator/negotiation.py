@@ -16,7 +16,7 @@ from userlan.mediator.member import Member
 from userlan.mediator.reach import Sight, site
 from userlan.mediator.site_locks import Need
 from userlan.traversal.nat import UNKNOWN, NatBehaviour, Policy
-from userlan.traversal.plans import Sighting, Verdict
+from userlan.traversal.plans import Sighting, Verdict, unhurried
 from userlan.traversal.step import MAX_STEPS, Plan
 from userlan.wire.endpoint import TCP
 
@@ -112,7 +112,7 @@ class Negotiation:
     @property
     def plans(self) -> tuple[Plan, Plan]:
         """Both sides', as far as they are made."""
-        return (CHEAP, CHEAP) if self.cheap or self.verdict is None else self.verdict.plans
+        return unhurried((CHEAP, CHEAP), self.nats) if self.cheap or self.verdict is None else self.verdict.plans
 
     @property
     def needs(self) -> tuple[Need, ...]:

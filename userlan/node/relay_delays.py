@@ -36,9 +36,9 @@ LEAST_BETWEEN = 10.0
 """Seconds from a round's start to the next one's where a mediator has named other relays, which a hostile one may do all the time; a
 change of the own network does not wait for it."""
 HOST_RATE, HOST_BURST = 1.0, 64.0
-"""Questions a second, and at once, to one host: it has ten relays at most, each asked up to six times."""
-MAX_ENDPOINTS = 2
-"""Endpoints of a relay that are asked: one of each family."""
+"""Questions a second, and at once, to one host: it has seven relays at most, each asked up to nine times."""
+MAX_ENDPOINTS = 4
+"""Endpoints of a relay that are asked at once: by UDP one of each family, by TCP two ports of each."""
 
 
 class _Asked:
@@ -144,11 +144,11 @@ class RelayDelays:
     def _ask(self, asked: _Asked, now: float) -> None:
         transport = UDP if asked.step < len(ASKED_AT) else TCP
         asked.step += 1
-        families: dict[bool, Endpoint] = {}
+        places: dict[tuple[bool, int], Endpoint] = {}
         for endpoint in asked.endpoints:
-            if endpoint.transport == transport:
-                families.setdefault(":" in endpoint.host, endpoint)
-        for endpoint in list(families.values())[:MAX_ENDPOINTS]:
+            if endpoint.transport == transport:     # of TCP each port: there may be one alone that passes
+                places.setdefault((":" in endpoint.host, endpoint.port if transport == TCP else 0), endpoint)
+        for endpoint in list(places.values())[:MAX_ENDPOINTS]:
             if not self._budget.allow(endpoint.host, now):
                 continue
             transaction = self._entropy(TRANSACTION_SIZE)

@@ -12,8 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from msgspec.structs import replace
+
 from userlan.traversal import techniques
 from userlan.traversal.ends import End, reduce, technique_for
+from userlan.traversal.nat import NatBehaviour
 from userlan.traversal.sides import Side, Sighting, Transport, Verdict
 from userlan.traversal.step import Plan, Step
 from userlan.traversal.techniques import BUSY_SOCKETS, TCP_SOCKETS, Ends, sockets_for
@@ -30,9 +33,12 @@ BLOCK_SOCKETS = 8
 LEAST_HOLD, DOUBTFUL_HOLD, MOST_HOLD = 0.010, 0.060, 0.250
 """Seconds by which a side holds back what must not come to the other NAT before the other side's own first packet, where both have to:
 one of them must be the first in the end. The second is the most where the NATs only may be such."""
-PATIENT_HOLD = 0.8
+PATIENT_HOLD = 2.5
 """The same where the other side comes by itself: its packets pass the opened NAT and are answered at once, so that to wait costs nothing,
-and whatever delays the other side's start, by a busy computer or a link's burst, does no harm."""
+and whatever delays the other side's start, by a busy computer or a lost segment, does no harm. It would be great: Linux gives a socket's
+next mappings the port of one that it has moved, so that one early packet spoils the other side for all of its peers."""
+HASTE = frozenset(("ipv6", "lan", "hairpin", "port-mapping", "simultaneous", "one-first"))
+"""Techniques that look after such NATs themselves, or do not go through them."""
 DOUBTFUL_SKEW = 0.020
 """Seconds of possible skew beyond which a NAT of which it is not known is taken for one that moves the port."""
 RELAY_GIVE_UP = 2.0
@@ -41,7 +47,23 @@ RELAY_GIVE_UP = 2.0
 
 def make_plans(a: Side, b: Side, *, start: float = 0.0, experience: Experience | None = None) -> Verdict:
     """The plans of both sides. ``start``: the common start, seconds of the clock of ``Sighting.at``."""
-    learnt = experience or {}
+    verdict = _verdict(a, b, start, experience or {})
+    if verdict.technique in HASTE:
+        return verdict
+    plans = unhurried(verdict.plans, (a.nat, b.nat))
+    return verdict._replace(plans=plans)
+
+
+def unhurried(plans: tuple[Plan, Plan], nats: tuple[NatBehaviour, NatBehaviour]) -> tuple[Plan, Plan]:
+    """No candidate of a NAT that moves its port is probed before its own side had its time. Where both are such, one of them waits."""
+    first, second = (nat.early == "moves" for nat in nats)
+    holds = PATIENT_HOLD if second and not first else 0.0, PATIENT_HOLD if first else 0.0
+    one, other = (plan if plan.hold >= hold else replace(plan, hold=hold) for plan, hold in zip(plans, holds, strict=True))
+    return one, other
+
+
+def _verdict(a: Side, b: Side, start: float, learnt: Experience) -> Verdict:
+    """Before the care for NATs that move their ports."""
     simple = _simple(a, b, learnt)
     if simple is not None:
         return simple
