@@ -245,10 +245,12 @@ class Reachability:
 
     def messages(self) -> list[tuple[bytes, ReachabilityMessage | Sighted]]:
         """What is to be told to which mediator, of those that are ready. Each is drained once."""
-        ready = [key for key, link in self._mediators.items() if link.state is LinkState.READY]
-        told: list[tuple[bytes, ReachabilityMessage | Sighted]] = [*self.sightings.messages(ready)]
-        for key in ready:
-            if self.nat != self._told.get(key, UNKNOWN):
+        told: list[tuple[bytes, ReachabilityMessage | Sighted]] = []
+        if self.sightings.news:
+            told += self.sightings.messages([key for key, link in self._mediators.items() if link.state is LinkState.READY])
+        for key, link in self._mediators.items():
+            before = self._told.get(key, UNKNOWN)
+            if before is not self.nat and link.state is LinkState.READY and before != self.nat:
                 self._told[key] = self.nat
                 told.append((key, ReachabilityMessage(self.nat)))
         return told

@@ -148,11 +148,13 @@ class Sightings:
 
     def deadline(self) -> float | None:
         """When ``tick`` has something to do."""
-        times = [watch.due for mediator in self._watches for watch in self._wanted(mediator) if not watch.asked]
         asked = self._asking.deadline()
-        if asked is not None:
-            times.append(asked)
-        return min((time for time in times if time < inf), default=None)
+        nearest = inf if asked is None else asked
+        for mediator in self._watches:
+            for watch in self._wanted(mediator):
+                if not watch.asked and watch.due < nearest:
+                    nearest = watch.due
+        return nearest if nearest < inf else None
 
     def tick(self, now: float) -> None:
         """Ask what is due."""
@@ -169,6 +171,11 @@ class Sightings:
             for watch in self._wanted(mediator):
                 if not watch.asked and watch.due <= now:
                     self._ask(watch, now)
+
+    @property
+    def news(self) -> bool:
+        """Whether there may be something to be told."""
+        return bool(self._say)
 
     def messages(self, ready: Collection[bytes]) -> list[tuple[bytes, Sighted]]:
         """What is to be told to which mediator, of those that are ``ready``. Each is drained once."""
