@@ -17,6 +17,8 @@ from userlan.wire.endpoint import UDP
 MAX_DOUBTS = 2
 #: What is left of the confidence with each.
 DOUBTED = 0.5
+#: Ways from a member's first packet to its greeting: the handshake there and back, and the greeting.
+GREETING_WAYS = 3
 
 
 class Member:
@@ -24,7 +26,7 @@ class Member:
     introduced; ``silent``: it left a measurement or an introduction without an answer, the last time.
     """
 
-    __slots__ = ("arrived", "doubts", "key", "link", "met", "nat", "networks", "online", "settled", "sight", "silent", "talks")
+    __slots__ = ("_first", "arrived", "doubts", "key", "link", "met", "nat", "networks", "online", "settled", "sight", "silent", "talks")
 
     def __init__(self, key: bytes, sight: Sight, networks: set[int], now: float) -> None:
         self.key = key
@@ -32,6 +34,7 @@ class Member:
         self.networks = networks
         self.link = LinkDelay()
         self.arrived = now
+        self._first = sight.observed
         self.settled = False
         self.online = True
         #: None until the member has said it.
@@ -50,6 +53,14 @@ class Member:
     def known(self) -> bool:
         """Whether there is nothing more to wait for."""
         return self.nat is not None and self.link.one_way is not None
+
+    @property
+    def began(self) -> tuple[int, float]:
+        """The outside port of its session, and when its NAT gave it: before the handshake and the greeting, three ways. 0: not by UDP,
+        or it has moved since."""
+        observed = self.sight.observed
+        port = observed.port if observed.transport == UDP and observed == self._first else 0
+        return port, self.arrived - GREETING_WAYS * (self.link.one_way or 0.0)
 
     @property
     def circumstances(self) -> int:
