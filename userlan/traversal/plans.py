@@ -84,7 +84,8 @@ def _simple(a: Side, b: Side, learnt: Experience) -> Verdict | None:
     if _open(a) or _open(b):
         name = "port-mapping" if a.mapped or b.mapped else "reversal"
         transport = transport_for(a, b)
-        return Verdict((Plan(name), Plan(name)), transport=transport or "tcp", technique=name) if transport else None
+        plan = Plan(name) if transport == "udp" else Plan(name, streams=0.0)
+        return Verdict((plan, plan), transport=transport, technique=name) if transport else None
     return None
 
 
@@ -153,14 +154,17 @@ def _relay(transport: Transport) -> Verdict:
 
 def _gentle(a: Side, b: Side, technique: str) -> tuple[Plan, Plan]:
     """Candidates alone, but with care for a NAT that moves its port when the other side's packet comes before the own one: whoever sends
-    to it opens the own NAT by a packet that does not get there, and waits until the skew of both starts is over. A filter that lets the
-    packet in has nothing to hold on to: those that move the port are of the strictest kind (Linux)."""
+    to it opens the own NAT by a packet that does not get there, and waits until the skew of both starts is over. That costs no time where
+    the other side does not wait: its packet comes in by what was opened, and is answered at once. Where both have to, one waits half as
+    long. A filter that lets the packet in has nothing to hold on to: those that move the port are of the strictest kind (Linux)."""
     skew = 2 * (a.jitter + b.jitter) + LEAST_HOLD
-    plans = []
+    plans: list[Plan] = []
     for side, other in ((a, b), (b, a)):
         early, closed = other.nat.early, other.nat.udp.filtering in ("address-and-port-dependent", "unknown")
         if early == "moves" or (early == "unknown" and closed and skew > DOUBTFUL_SKEW and other.nat.translated is not False):
-            hold = min(skew, MOST_HOLD)
+            hold = MOST_HOLD if early == "moves" else min(skew, MOST_HOLD)
+            if plans and plans[0].hold:
+                hold /= 2
             opening = (Step(other.host, other.port, ttl=techniques.opening_ttl(side)),) if other.host and other.port else ()
             plans.append(Plan(technique, opening, hold=hold))
         else:

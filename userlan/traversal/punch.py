@@ -29,8 +29,9 @@ from userlan.wire.endpoint import TCP, UDP, Endpoint
 OFFSETS = (0.0, 0.03, 0.08, 0.16, 0.3, 0.5, 0.8, 1.2, 1.8, 2.6, 3.5)
 """Seconds after its turn at which a candidate is probed: eleven packets survive 40 % loss with 99.996 %; the first ones come densely, since
 one lost packet is to cost less than a round trip."""
-STREAM_OFFSETS = (2.0, 3.0, 4.0)
-"""The same for framed TCP, which joins once UDP had its chance (two seconds cover the worst links); alone it comes at once."""
+STREAM_OFFSETS = (0.0, 1.0, 2.0)
+"""The same for framed TCP, which joins once UDP had its chance (``Plan.streams``: two seconds cover the worst links); alone it comes at
+once, and more densely."""
 TICK = 0.002
 """Seconds between two bursts: what the system's timers keep to."""
 BURST = 8
@@ -253,7 +254,8 @@ class Punch:
         for candidate in candidates[:MAX_CANDIDATES]:
             stream = candidate.transport == TCP
             late = stream and datagram
-            self._turns[candidate] = _Turn(candidate, first, STREAM_OFFSETS if late else OFFSETS[::3] if stream else OFFSETS)
+            offsets = STREAM_OFFSETS if late else OFFSETS[::3] if stream else OFFSETS
+            self._turns[candidate] = _Turn(candidate, first + self.plan.streams if late else first, offsets)
 
     def _steps(self, bursts: list[Burst], room: int, now: float) -> None:
         """What is due of the steps, the one that waits for longest first."""
