@@ -142,8 +142,7 @@ class Negotiation:
 
     def policy(self, number: int) -> Policy:
         """What the NAT of one side does for the verdict's transport."""
-        nat = self.nats[number]
-        return nat.tcp if self.transport == "tcp" else nat.udp
+        return self.nats[number].policy(self.transport)
 
     @property
     def one_ways(self) -> tuple[float, float]:

@@ -32,7 +32,7 @@ from __future__ import annotations
 from math import exp
 from typing import Literal, NamedTuple
 
-from userlan.traversal.nat import NatBehaviour, Policy
+from userlan.traversal.nat import NatBehaviour
 from userlan.traversal.prediction import BLOCKS, FIRST_PORT, LAST_PORT
 from userlan.traversal.sides import Transport
 
@@ -70,7 +70,7 @@ def reduce(nat: NatBehaviour, transport: Transport = "udp", mapped: bool = False
     """What decides. ``mapped``: its router maps a port to it. What is unknown is taken for what most homes have: an
     endpoint-independent mapping behind the strictest filter; an unknown allocation is random, and so is one that preserves the port but
     depends on the destination all the same: it keeps it for one of them."""
-    policy: Policy = getattr(nat, transport)
+    policy = nat.policy(transport)
     if mapped:
         return End(policy.passes, "known", True, 0)
     level = FILTERS[policy.filtering]

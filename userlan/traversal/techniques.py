@@ -41,8 +41,9 @@ MAX_AIMED = 1024
 """Packets aimed at a predicted port and the few beside it."""
 TCP_SWEEP = 32
 """Connection attempts of a side that goes through a window."""
-WEAVE_SPACING, TCP_SPACING = 0.0005, 0.002
-"""Seconds between the packets of two sides that look for each other: the sooner it is over, the less others do meanwhile."""
+WEAVE_SPACING, CALM_SPACING, TCP_SPACING = 0.0005, 0.0025, 0.002
+"""Seconds between the packets of two sides that look for each other: the sooner it is over, the less others do meanwhile. Where both NATs
+are calm the first dozens of packets do, and what would leave until the answer comes is for nothing."""
 BESIDE = (1, 2, 3)
 """Ports after a measured one that are tried as well."""
 MAX_SWEEP = 640
@@ -72,15 +73,16 @@ def host_of(side: Side) -> str:
     return side.measured[-1].host if side.measured else side.host
 
 
-def age(side: Side, start: float) -> float:
-    """Seconds between the last measured mapping and the first one of the punch."""
-    made = max(sighting.at for sighting in side.measured) - side.one_way
+def age(side: Side, start: float, transport: Transport) -> float:
+    """Seconds between the last measured mapping and the first one of the punch. Over TCP the mapping was made by the SYN, and what was
+    seen came after the answer to it."""
+    made = max(sighting.at for sighting in side.measured) - side.one_way * (3 if transport == "tcp" else 1)
     return max(0.0, start - made) + SETTLED
 
 
 def forecast_of(side: Side, transport: Transport) -> Forecast | None:
     """Where a measured side's next mappings are."""
-    policy = getattr(side.nat, transport)
+    policy = side.nat.policy(transport)
     return forecast(side.measured, step=policy.step, rate=policy.rate)
 
 
@@ -91,7 +93,7 @@ def prediction(seeker: Ends, sought: Ends, start: float, transport: Transport) -
         return None
     name = "prediction" if transport == "udp" else "tcp-prediction"
     sockets = len(sought.side.measured)
-    window = ahead.window(age(sought.side, start))
+    window = ahead.window(age(sought.side, start, transport))
     slots = comb(window, sockets, ahead.noise)
     host = host_of(sought.side)
     if transport == "tcp":
@@ -146,8 +148,9 @@ def both_incremental(a: Ends, b: Ends, start: float, transport: Transport) -> tu
     near, far = forecast_of(a.side, transport), forecast_of(b.side, transport)
     if near is None or far is None:
         return None
-    spacing = WEAVE_SPACING if transport == "udp" else TCP_SPACING
-    hosts, ages = (host_of(a.side), host_of(b.side)), (age(a.side, start), age(b.side, start))
+    calm = all(ahead.noise < 1 / 16 and ahead.rate < QUIET_RATE for ahead in (near, far))
+    spacing = TCP_SPACING if transport == "tcp" else CALM_SPACING if calm else WEAVE_SPACING
+    hosts, ages = (host_of(a.side), host_of(b.side)), (age(a.side, start, transport), age(b.side, start, transport))
     if a.end.one or b.end.one:
         windows = near.window(ages[0]), far.window(ages[1])
         through, against = float(windows[1].size), float(windows[0].size)
@@ -193,7 +196,7 @@ def aimed_birthday(aimer: Ends, one: Ends, start: float) -> tuple[Plan, Plan] | 
     ahead = forecast_of(one.side, "udp")
     if ahead is None:
         return None
-    window = ahead.window(age(one.side, start))
+    window = ahead.window(age(one.side, start, "udp"))
     low, high = block_of(aimer)
     ports = high - low + 1
     chunked = aimer.end.drawn == "block"
