@@ -43,6 +43,8 @@ DOUBT = 1 / 3, 10.0
 been told from few."""
 OUTLIER = 16
 """Usual gaps from which on a gap is none: a socket that had its mapping before, or a wrap-round."""
+ALONE = 4
+"""Times the next one from which on the largest gap is none either."""
 BRIEF = 0.05
 """Seconds of measuring within which few others come in between."""
 OWN_SLOTS = 4
@@ -149,8 +151,11 @@ def step_of(sightings: Sequence[Sighting], known: int = 0) -> int:
     return -size if downwards else size
 
 
-def forecast(sightings: Sequence[Sighting], *, step: int = 0, rate: float = 0.0, low: int = 0, high: int = 0) -> Forecast | None:
-    """What a measurement says. ``step`` and ``rate`` are what was known before; ``low`` and ``high`` the range where it is known.
+def forecast(
+    sightings: Sequence[Sighting], *, step: int = 0, rate: float = 0.0, low: int = 0, high: int = 0, unsure: float = DOUBT[1]
+) -> Forecast | None:
+    """What a measurement says. ``step`` and ``rate`` are what was known before; ``low`` and ``high`` the range where it is known;
+    ``unsure``: a standard deviation of the rate, whatever it is.
 
     The rate is estimated as a Gamma distribution: what was known counts as ``PRIOR`` seconds of watching, the slots that were left out
     between the measurement's own count as others' mappings. More than these can have made in so short a time, the NAT itself leaves out.
@@ -174,7 +179,7 @@ def forecast(sightings: Sequence[Sighting], *, step: int = 0, rate: float = 0.0,
     first, last = (low, high) if 0 < low < newest.port < high else (FIRST_PORT, LAST_PORT)
     if not first <= newest.port <= last:
         first = 1
-    doubt = (mean + 1) / total + (DOUBT[0] * mean) ** 2 + DOUBT[1] ** 2
+    doubt = (mean + 1) / total + (DOUBT[0] * mean) ** 2 + unsure**2
     return Forecast(newest.port, step, mean, doubt, noise, scatter, max(1, len(gaps)), first, last)
 
 
@@ -194,7 +199,8 @@ def _gaps(sightings: Sequence[Sighting], step: int) -> list[int]:
     ports = sorted((sighting.port for sighting in sightings), reverse=step < 0)
     gaps = [(after - before) // step - 1 for before, after in itertools.pairwise(ports) if after != before]
     usual = median(gaps) if gaps else 0.0
-    return [gap for gap in gaps if gap < OUTLIER * (1 + usual)]
+    kept = sorted(gap for gap in gaps if gap < OUTLIER * (1 + usual))
+    return kept[:-1] if len(kept) > 1 and kept[-1] > ALONE * (1 + kept[-2]) else kept
 
 
 def comb(window: Window, sockets: int, noise: float = 0.0) -> list[int]:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from userlan.traversal.ends import BIRTHDAY_PROBES, BIRTHDAY_SOCKETS, End, block_sockets
-from userlan.traversal.prediction import LAST_PORT, Block, Forecast, Window, block, comb, forecast, runs, weave
+from userlan.traversal.prediction import DOUBT, LAST_PORT, Block, Forecast, Window, block, comb, forecast, runs, weave
 from userlan.traversal.sides import Side, Transport
 from userlan.traversal.step import MAX_PORTS, MAX_STEPS, Plan, Step
 
@@ -50,6 +50,8 @@ MAX_SWEEP = 640
 """Packets of a side that goes through a window."""
 MAX_WOVEN, TCP_WOVEN = 1200, 64
 """Packets of a side where both look for each other; and connection attempts."""
+TCP_UNSURE = 40.0
+"""Others' mappings a second that may have been missed where ports are measured over TCP: little of it is seen before."""
 MAX_COST = 2 * MAX_PORTS
 """Packets of one side's steps: half of what a punch sends at most (``punch.MAX_PROBES``), the rest is for candidates and for what is heard."""
 
@@ -83,7 +85,8 @@ def age(side: Side, start: float, transport: Transport) -> float:
 def forecast_of(side: Side, transport: Transport) -> Forecast | None:
     """Where a measured side's next mappings are."""
     policy = side.nat.policy(transport)
-    return forecast(side.measured, step=policy.step, rate=policy.rate)
+    unsure = TCP_UNSURE if transport == "tcp" else DOUBT[1]
+    return forecast(side.measured, step=policy.step, rate=policy.rate, unsure=unsure)
 
 
 def prediction(seeker: Ends, sought: Ends, start: float, transport: Transport) -> tuple[Plan, Plan] | None:
