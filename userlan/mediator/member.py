@@ -66,10 +66,10 @@ class Member:
 
     @property
     def began(self) -> tuple[int, float]:
-        """The outside port of its session, and when its NAT gave it: before the handshake and the greeting, three ways. 0: not by UDP,
-        or it has moved since."""
+        """The outside port of its session, and when its NAT gave it: before the handshake and the greeting, three ways. 0: it has
+        moved since."""
         observed = self.sight.observed
-        port = observed.port if observed.transport == UDP and observed == self._first else 0
+        port = observed.port if observed == self._first else 0
         return port, self.arrived - GREETING_WAYS * (self.link.one_way or 0.0)
 
     @property

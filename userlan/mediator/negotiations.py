@@ -296,7 +296,7 @@ class Negotiations:
         for number, member in enumerate(negotiation.members):
             member.silent |= bool(sockets[number] and not negotiation.seen[number])
             seen = [(sighting.port, sighting.at) for sighting in negotiation.sightings(number)]
-            if negotiation.transport == "udp":
+            if negotiation.transport == member.sight.observed.transport:
                 self._background.came(member.site, *member.began)
             self._background.measured(member.site, seen, negotiation.policy(number).step)
         self._plan(negotiation, now)

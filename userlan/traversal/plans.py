@@ -16,7 +16,7 @@ from userlan.traversal import techniques
 from userlan.traversal.ends import End, reduce, technique_for
 from userlan.traversal.sides import Side, Sighting, Transport, Verdict
 from userlan.traversal.step import Plan, Step
-from userlan.traversal.techniques import BUSY_SOCKETS, Ends, sockets_for
+from userlan.traversal.techniques import BUSY_SOCKETS, WOVEN_TCP_SOCKETS, Ends, sockets_for
 
 __all__ = ["Experience", "Side", "Sighting", "Verdict", "make_plans"]
 
@@ -101,8 +101,9 @@ def _measure(
     """Fresh sockets to be measured on both sides."""
     rates = [side.nat.policy(transport).rate for side in sides]
     if technique == "both-incremental":
-        most = transport == "udp" and not (ends[0].one or ends[1].one)
-        return (BUSY_SOCKETS, BUSY_SOCKETS) if most else (sockets_for(rates[0], transport), sockets_for(rates[1], transport))
+        most = WOVEN_TCP_SOCKETS if transport == "tcp" else BUSY_SOCKETS
+        woven = not (ends[0].one or ends[1].one)
+        return (most, most) if woven else (sockets_for(rates[0], transport), sockets_for(rates[1], transport))
     if technique == "birthday":
         return 0, 0
     wanted = BLOCK_SOCKETS if technique == "chunked" else sockets_for(rates[0 if swapped else 1], transport)

@@ -198,6 +198,10 @@ class Punch:
             self.met, self.stopped_at = True, now
             self._quiet()
 
+    def rest(self) -> None:
+        """Another punch of the same peer goes on with steps of its own: of this one's, no more; its candidates are probed still."""
+        self._cursors.clear()
+
     def events(self) -> list[PunchEvent]:
         """Drained."""
         events, self._events = self._events, []
@@ -209,6 +213,11 @@ class Punch:
     def ended_at(self) -> float:
         """When the punch is decided: it was stopped, or gave up."""
         return self.give_up if self.stopped_at is None else self.stopped_at
+
+    @property
+    def steps(self) -> list[Step]:
+        """Those that have something left to send."""
+        return [cursor.step for cursor in self._cursors]
 
     @property
     def heard_by(self) -> set[int]:

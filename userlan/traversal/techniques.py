@@ -31,8 +31,8 @@ ROW = 0.0001
 """Seconds between their packets."""
 OPENED = 0.15
 """Seconds after which the seeker has searched the window."""
-TCP_SOCKETS = 8
-"""The same of TCP connections: each is one kernel's socket for each port that is tried."""
+TCP_SOCKETS, WOVEN_TCP_SOCKETS = 8, 24
+"""The same of TCP connections: each is one kernel's socket for each port that is tried; and where both sides look for each other."""
 WIDER = 384
 """Slots beyond the window for the second sweep, where the first one did not hit: the NAT is busier than it was seen to be."""
 SWEEP_AGAIN = 0.45
@@ -41,17 +41,18 @@ MAX_AIMED = 1024
 """Packets aimed at a predicted port and the few beside it."""
 TCP_SWEEP = 32
 """Connection attempts of a side that goes through a window."""
-WEAVE_SPACING, CALM_SPACING, TCP_SPACING = 0.0005, 0.0025, 0.002
+WEAVE_SPACING, CALM_SPACING, TCP_SPACING = 0.0005, 0.0025, 0.001
 """Seconds between the packets of two sides that look for each other: the sooner it is over, the less others do meanwhile. Where both NATs
 are calm the first dozens of packets do, and what would leave until the answer comes is for nothing."""
 BESIDE = (1, 2, 3)
 """Ports after a measured one that are tried as well."""
 MAX_SWEEP = 640
 """Packets of a side that goes through a window."""
-MAX_WOVEN, TCP_WOVEN = 1200, 64
+MAX_WOVEN, TCP_WOVEN = 1200, 128
 """Packets of a side where both look for each other; and connection attempts."""
 TCP_UNSURE = 40.0
-"""Others' mappings a second that may have been missed where ports are measured over TCP: little of it is seen before."""
+"""Others' mappings a second that may have been missed where ports are measured over TCP, little of which is seen before. Not where both
+sides look for each other, which would become too wide for the connections that there are."""
 MAX_COST = 2 * MAX_PORTS
 """Packets of one side's steps: half of what a punch sends at most (``punch.MAX_PROBES``), the rest is for candidates and for what is heard."""
 
@@ -82,16 +83,15 @@ def age(side: Side, start: float, transport: Transport) -> float:
     return max(0.0, start - made) + SETTLED
 
 
-def forecast_of(side: Side, transport: Transport) -> Forecast | None:
+def forecast_of(side: Side, transport: Transport, unsure: float = DOUBT[1]) -> Forecast | None:
     """Where a measured side's next mappings are."""
     policy = side.nat.policy(transport)
-    unsure = TCP_UNSURE if transport == "tcp" else DOUBT[1]
     return forecast(side.measured, step=policy.step, rate=policy.rate, unsure=unsure)
 
 
 def prediction(seeker: Ends, sought: Ends, start: float, transport: Transport) -> tuple[Plan, Plan] | None:
     """The sought side's measured sockets, in a row, to the seeker's port; the seeker hits the row by a comb, then by a longer one."""
-    ahead = forecast_of(sought.side, transport)
+    ahead = forecast_of(sought.side, transport, TCP_UNSURE if transport == "tcp" else DOUBT[1])
     if ahead is None:
         return None
     name = "prediction" if transport == "udp" else "tcp-prediction"
