@@ -39,8 +39,8 @@ SIGMAS = 3.0
 PRIOR = 0.25
 """Seconds of observation that the known background rate is worth beside the measurement's own."""
 DOUBT = 1 / 3, 10.0
-"""How wrong a known rate may be: so much of itself, and so many mappings a second (standard deviations). It was seen seconds ago, and may have
-been told from few."""
+"""How wrong a known rate may be: so much of itself, and so many mappings a second (standard deviations). It was seen seconds ago, and may
+have been told from few."""
 OUTLIER = 16
 """Usual gaps from which on a gap is none: a socket that had its mapping before, or a wrap-round."""
 ALONE = 4

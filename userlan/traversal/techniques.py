@@ -54,7 +54,7 @@ TCP_UNSURE = 40.0
 """Others' mappings a second that may have been missed where ports are measured over TCP, little of which is seen before. Not where both
 sides look for each other, which would become too wide for the connections that there are."""
 MAX_COST = 2 * MAX_PORTS
-"""Packets of one side's steps: half of what a punch sends at most (``punch.MAX_PROBES``), the rest is for candidates and for what is heard."""
+"""Packets of one side's steps: half of what a punch sends at most (``punch.MAX_PROBES``), the rest is for candidates and what is heard."""
 
 
 class Ends(NamedTuple):
