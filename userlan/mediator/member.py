@@ -28,7 +28,10 @@ class Member:
     introduced; ``silent``: it left a measurement or an introduction without an answer, the last time.
     """
 
-    __slots__ = ("_first", "_hasty", "arrived", "doubts", "key", "link", "met", "nat", "networks", "online", "settled", "sight", "silent", "talks")
+    __slots__ = (
+        "_first", "_hasty", "arrived", "doubts", "key", "link", "met", "nat",
+        "networks", "online", "settled", "sight", "silent", "talks",
+    )  # fmt: skip
 
     def __init__(self, key: bytes, sight: Sight, networks: set[int], now: float) -> None:
         self.key = key
