@@ -1,9 +1,13 @@
-"""In CI a skipped test is a failure, unless ``allowed_skips.txt`` names it with its reason."""
+"""In CI a skipped test is a failure, unless ``allowed_skips.txt`` names it with its reason; and no test reaches the real network."""
 
 from __future__ import annotations
 
+import ipaddress
 import os
+import socket
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -12,6 +16,42 @@ settings.register_profile("userlan", deadline=None, suppress_health_check=[Healt
 settings.load_profile("userlan")
 
 pytest_plugins = ["tests.fuzzing"]
+
+SENDING = ("socket.sendto", "socket.sendmsg", "socket.connect")
+"""Audit events (PEP 578) with a socket and an address."""
+
+
+def stay_here(event: str, arguments: tuple[Any, ...]) -> None:
+    """Nothing leaves this computer from the tests' own process: what needs a network has one in namespaces, with processes of its own."""
+    if event not in SENDING:
+        return
+    one, address = arguments[0], arguments[1]
+    if not isinstance(address, tuple) or one.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    if event == "socket.connect" and one.type == socket.SOCK_DGRAM:
+        return          # asks the kernel for a route, and sends nothing
+    host = str(address[0]).partition("%")[0]
+    try:
+        to = ipaddress.ip_address(host.removeprefix("::ffff:"))
+        nowhere = event == "socket.connect" and (
+            to.is_multicast or to == ipaddress.ip_address("255.255.255.255") or (to.is_link_local and not any(address[3:]))
+        )       # the kernel refuses a stream to these
+        here = to.is_loopback or to.is_unspecified or nowhere or (to.is_multicast and by_loopback(one))
+    except ValueError:
+        here = host == "localhost"
+    if not here:
+        raise AssertionError(f"a test sends to {host}: {event}")
+
+
+def by_loopback(one: socket.socket) -> bool:
+    """Whether a socket's multicasts leave by the loopback interface."""
+    if one.family == socket.AF_INET:
+        return one.getsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, 4)[0] == 127
+    index = one.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF)
+    return index > 0 and socket.if_indextoname(index) == "lo"
+
+
+sys.addaudithook(stay_here)
 
 ALLOWED = Path(__file__).with_name("allowed_skips.txt")
 

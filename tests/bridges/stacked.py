@@ -29,6 +29,7 @@ class Burst(NamedTuple):
     segment: int
     endpoint: Endpoint
     whole: bool = False
+    ttl: int = 0
 
 
 class Wire(NothingKept):

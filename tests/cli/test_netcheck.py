@@ -19,7 +19,7 @@ from userlan.node.nat_report import chances
 from userlan.traversal.nat import NatBehaviour, Policy
 
 KEYS = [
-    "direct", "observed", "udp", "tcp", "translated", "pooling", "hairpin", "early", "nested", "ipv6", "port_mapping", "keepalive",
+    "direct", "observed", "seen", "udp", "tcp", "translated", "pooling", "hairpin", "early", "nested", "ipv6", "port_mapping", "keepalive",
     "confidence", "measured", "relays", "evidence",
 ]  # fmt: skip
 POLICY = {
@@ -30,8 +30,10 @@ POLICY = {
 
 def report(**changes: Any) -> dict[str, Any]:
     base = {
-        "direct": "yes", "observed": "198.51.100.1", "udp": POLICY, "tcp": POLICY, "translated": True, "pooling": "single",
-        "hairpin": False, "early": "harmless", "nested": False, "ipv6": "none", "port_mapping": "upnp", "keepalive": 25.0,
+        "direct": "yes", "observed": "198.51.100.1", "seen": {"ipv4": "198.51.100.1", "ipv6": None}, "udp": POLICY, "tcp": POLICY,
+        "translated": True, "pooling": "single", "hairpin": False, "early": "harmless",
+        "nested": False, "ipv6": "none", "port_mapping": "upnp",
+        "keepalive": 25.0,
         "confidence": 0.95, "measured": 1.0, "relays": [], "evidence": {"mapping": ["udp port 1 asked a:1 and was seen as b:1"]},
     }  # fmt: skip
     return base | changes
@@ -51,6 +53,10 @@ def test_the_report_in_words() -> None:
     assert told.splitlines()[0] == "Your router lets direct connections through: yes"
     assert line(told, "mapping") == "endpoint-independent"
     assert line(told, "seen as") == "198.51.100.1, translated (NAT)"
+    assert line(describe(report(seen={"ipv4": "198.51.100.1", "ipv6": "2001:db8::1"})), "seen as") == (
+        "198.51.100.1, translated (NAT); 2001:db8::1"
+    )
+    assert line(describe(report(seen={"ipv4": None, "ipv6": "2001:db8::1"})), "seen as") == "2001:db8::1"
     assert line(told, "port mapping") == "UPnP"
     assert line(told, "confidence") == "95%"
     assert "was seen as" not in told

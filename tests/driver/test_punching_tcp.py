@@ -6,6 +6,7 @@ That two ends meet by connecting at once takes a path between them: ``tests/lab/
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -242,3 +243,23 @@ def test_accepted_at_a_numbered_port(loop: Loop) -> None:
     assert sorted((data[-1], source.port) for data, _, source in client.ways.bursts) == [(0, first), (1, second)]
     client.close()
     loop.result(listening.stop())
+
+
+def test_a_host_that_answers_by_rst_is_not_flooded(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever says what is tried, a hostile mediator, could name 256 closed ports: ten SYNs a second to each, were they not one host's."""
+    attempts = 0
+    original = punching_tcp.bound
+
+    def counted(local: tuple[Any, ...]) -> socket.socket:
+        nonlocal attempts
+        attempts += local[1] != 0
+        return original(local)
+
+    monkeypatch.setattr(punching_tcp, "bound", counted)
+    monkeypatch.setattr(punching_tcp, "RETRY_INTERVAL", 0.02)
+    for port in range(1, 257):
+        scene.punch(Endpoint(TCP, "127.0.0.1", port, 1))
+    begun = time.monotonic()
+    scene.loop.run(1.0)
+    assert attempts <= punching_tcp.HOST_BURST + punching_tcp.HOST_RATE * (time.monotonic() - begun) + 1
+    assert scene.ways.counters["tcp-punch-paced"] > 0

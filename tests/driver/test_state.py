@@ -47,7 +47,7 @@ def test_what_is_no_folder(tmp_path: Path, messages: list[str]) -> None:
 
 def test_a_second_holder_is_refused_until_the_first_lets_go(tmp_path: Path, messages: list[str]) -> None:
     first = StateFolder(tmp_path, messages.append)
-    with pytest.raises(StateError, match=rf"held by another node \(process {os.getpid()}\)"):
+    with pytest.raises(StateError, match=rf"held by another userlan \(process {os.getpid()}\)"):
         StateFolder(tmp_path, messages.append)
     first.close()
     first.close()

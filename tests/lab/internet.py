@@ -39,8 +39,12 @@ OFFLOADS_OFF = (0x17, 0x1F, 0x24, 0x2C)
 """ETHTOOL_STXCSUM, _STSO, _SGSO, _SGRO (linux/ethtool.h)."""
 ETH_P_ALL = 3
 SOL_PACKET, PACKET_IGNORE_OUTGOING = 263, 23
+SO_SNDBUFFORCE, SO_RCVBUFFORCE = 32, 33
+"""Buffers beyond the system's limit (socket(7))."""
 BUFFER = 8 << 20
 """Octets that wait in the kernel for this process."""
+HOPS = 6
+"""Between any two sites: more than what a packet needs to leave its own NATs, as everywhere."""
 ETHERNET_HEADER = 14
 FAR_MAC, NEAR_MAC = "02:00:00:00:00:02", "02:00:00:00:00:01"
 HEADERS = {
@@ -64,8 +68,11 @@ class Wire:
         self.gate = gate
         self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
         self.socket.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
-        for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
-            self.socket.setsockopt(socket.SOL_SOCKET, option, BUFFER)
+        for forced, option in ((SO_RCVBUFFORCE, socket.SO_RCVBUF), (SO_SNDBUFFORCE, socket.SO_SNDBUF)):
+            try:
+                self.socket.setsockopt(socket.SOL_SOCKET, forced, BUFFER)
+            except PermissionError:     # in a user namespace the system's limit holds
+                self.socket.setsockopt(socket.SOL_SOCKET, option, BUFFER)
         self.socket.setblocking(False)
         self.socket.bind((near, ETH_P_ALL))
 
@@ -195,22 +202,22 @@ class Internet:
         self.counters["carried" if wire.write(packet) else "refused"] += 1
 
     def _route(self, packet: bytes, delay: float, origin: Wire | Gate, now: float) -> None:
-        """To the wire or gate of the destination, one hop on."""
+        """To the wire or gate of the destination, ``HOPS`` on."""
         changed = bytearray(packet)
         if packet[0] >> 4 == 4:
             to = self._routes.get(packet[16:20]) or self._routes.get(packet[16:19])
-            if packet[8] <= 1:
+            if packet[8] <= HOPS:
                 self.counters["time-exceeded"] += 1
                 self._enqueue(unreachable(packet, CORE, 0, kind=11), 2 * delay, origin, now)
                 return
-            changed[8] -= 1
+            changed[8] -= HOPS
             adjust(changed, 10, packet[8:10], changed[8:10])
         else:
             to = self._routes.get(packet[24:32])
-            if packet[7] <= 1:
+            if packet[7] <= HOPS:
                 self.counters["time-exceeded"] += 1
                 return
-            changed[7] -= 1
+            changed[7] -= HOPS
         if to is None:
             self.counters["no-route"] += 1
             return

@@ -74,7 +74,7 @@ def test_a_state_folder_in_use(site: Site) -> None:
     site.anna.up("--mediator", site.mediator.url)
     result = site.anna.run("up", check=False)
     assert result.returncode == 1
-    assert "held by another node" in one_line(result.stderr)
+    assert "held by another userlan" in one_line(result.stderr)
 
 
 def test_wrong_configurations(site: Site) -> None:

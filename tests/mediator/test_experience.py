@@ -153,6 +153,19 @@ def test_pauses_double_and_end_when_something_changed() -> None:
     assert not backoff.waits(pair, 2, 0.0)
 
 
+def test_what_failed_by_ipv6_makes_no_pause_for_ipv4() -> None:
+    backoff = Backoff()
+    pair = (b"a", b"b")
+    assert backoff.failed(pair, 1, 0.0, "ipv6") == 0.0
+    assert not backoff.waits(pair, 1, 0.0)
+    assert backoff.technique(pair, 1) == "ipv6"
+    assert backoff.technique(pair, 2) == "", "another address: IPv6 may do now"
+    assert backoff.failed(pair, 1, 0.0, "birthday") == BASE
+    assert backoff.technique(pair, 1) == "birthday"
+    assert backoff.failed(pair, 1, 1.0, "ipv6") == BASE - 1.0, "the other one's pause goes on"
+    assert backoff.failed(pair, 1, BASE, "birthday") == 2 * BASE
+
+
 def test_the_pairs_that_failed_are_bounded() -> None:
     backoff = Backoff()
     for number in range(MAX_PAIRS + 100):

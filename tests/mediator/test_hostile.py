@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.mediator.harness import Client, Lab
 from userlan.control import refusals
 from userlan.control.frames import encode
-from userlan.control.meeting import Introduce, Outcome, Reachability
+from userlan.control.meeting import Introduce, Outcome, Reachability, RelayDelays
 from userlan.control.messages import (
     Candidate,
     Candidates,
@@ -391,3 +391,21 @@ def test_outcomes_of_introductions_that_never_were_are_counted_and_change_nothin
     assert isinstance(status["counters"], dict)
     assert status["counters"]["met"] == 1
     assert status["introductions"] == {"waiting": 0, "measuring": 0, "introduced": 0, "failed-pairs": 0, "learned": 1}
+
+
+def test_a_flood_of_words_on_endpoints_and_relays_is_limited(lab: Lab) -> None:
+    """Each is looked at for all pairs of the member that says it, and makes the others send to it."""
+    ann, bob = lab.login("ann"), lab.login("bob")
+    ann.create("home", SECRET)
+    bob.join("home", SECRET)
+    lab.run(10.0)
+    bob.received.clear()
+    for number in range(300):
+        ann.send(Candidates((Candidate("192.168.1.2", 1 + number),)))
+        ann.send(RelayDelays({bytes(32): float(number)}))
+        lab.run(0.1)
+    lab.run(5.0)
+    counters = lab.mediator.status()["counters"]
+    assert isinstance(counters, dict)
+    assert counters["changes-limited"] >= 500
+    assert len(bob.all(Introduce)) <= lab.limits.change_burst + 35 * lab.limits.change_rate

@@ -6,6 +6,7 @@ from itertools import pairwise
 from random import Random
 from typing import NamedTuple
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,8 +15,10 @@ from userlan.control.meeting import Introduce
 from userlan.control.messages import Candidate
 from userlan.mediator.link_delay import LinkDelay
 from userlan.mediator.matchmaker import MAX_ONE_WAY, PAIR_INTERVAL, SETTLE_WAIT, SLACK, Matchmaker
+from userlan.mediator.negotiation import permitted
 from userlan.mediator.pair_queue import BURST, MAX_WAITING, RATE
 from userlan.traversal.nat import UNKNOWN
+from userlan.traversal.step import MAX_STEPS, Plan, Step
 from userlan.wire.endpoint import Endpoint
 
 HOME, WORK = 1, 2
@@ -286,3 +289,11 @@ def test_any_order_of_observations(steps: list[tuple[int, int, int, float]]) -> 
             assert one.message.token == two.message.token
         for one_number, two_number in meeting.pairs():
             assert networks[one_number] & networks[two_number]
+
+
+def test_a_plan_is_one_that_can_be_read_whatever_was_measured() -> None:
+    """A member's sockets may be seen at ports of chance, each of which would be a step of the other's."""
+    steps = tuple(Step("203.0.113.9", port) for port in range(1, 2 * MAX_STEPS))
+    told = permitted(Plan(steps=steps), "203.0.113.9")
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(told), type=Plan) == told
+    assert permitted(Plan(steps=steps), "203.0.113.8").steps == ()

@@ -7,7 +7,7 @@ from collections.abc import Hashable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from userlan.mediator.site_locks import MAX_QUEUE, MAX_QUEUE_MEMBER, SHARED_A_ROUND, Need, SiteLocks
+from userlan.mediator.site_locks import MAX_ENDS, MAX_QUEUE, MAX_QUEUE_MEMBER, SHARED_A_ROUND, Need, SiteLocks
 
 HOLD = 5.0
 
@@ -198,3 +198,14 @@ def test_no_deadlock_and_no_starvation(asks: list[tuple[list[int], int, float | 
                 keeper.free(owner)
         keeper.turn(0.25)
     assert sorted(keeper.order) == list(range(len(asks)))
+
+
+def test_members_without_number_do_not_make_each_ticket_dearer() -> None:
+    """Keys cost nothing: what is remembered of each is forgotten in the end, whether or not anybody waits."""
+    locks = SiteLocks()
+    for number in range(MAX_ENDS + 1000):
+        name = number.to_bytes(4, "big")
+        assert locks.take(number, [Need(name, name)], 10.0)
+        locks.release(number)
+        locks.granted(0.0, 10.0)
+    assert len(locks._ends) <= MAX_ENDS

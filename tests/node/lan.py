@@ -28,6 +28,9 @@ PORT = 41414
 class VirtualLan:
     """The Internet with one mediator on it, and the nodes that a test adds."""
 
+    own_hosts: tuple[str, ...] = (MEDIATOR_HOST,)
+    """The mediator's own addresses."""
+
     def __init__(self, folder: Path, seed: int = 1, mediator_profile: LinkProfile = PERFECT) -> None:
         self.world = World(seed)
         self.internet = Internet(self.world)
@@ -43,7 +46,7 @@ class VirtualLan:
         self.directory = Directory(self.folder / "directory.sqlite")
         self.mediator = Mediator(
             self.mediator_key, self.directory, entropy=self.world.entropy(), now=self.world.now, wall_offset=WALL,
-            own_hosts=(MEDIATOR_HOST,),
+            own_hosts=self.own_hosts,
         )
         self.mediator_attachment = self.internet.attach(self.mediator, MEDIATOR_HOST, port=PORT, profile=self.mediator_profile)
 

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
+from tests.node.hostile import Tap
 from tests.node.lan import PORT, VirtualLan
 from tests.sim.link import LinkProfile
 from tests.sim.nat import Nat
@@ -16,6 +18,9 @@ from userlan.control.meeting import Introduce, PeerSight
 from userlan.control.messages import CONTROL_PORT, Candidate, Meet
 from userlan.node.introducer import ASK_INTERVAL, GIVE_BURST, MAX_DATAGRAM
 from userlan.node.node import Node
+from userlan.traversal.candidates import is_private
+from userlan.traversal.nat import NatBehaviour, Policy
+from userlan.traversal.step import Plan, Step
 from userlan.wire.endpoint import TCP, UDP, Endpoint
 
 LINE = LinkProfile(delay=0.02)
@@ -132,3 +137,45 @@ def test_the_longest_introduction_fits() -> None:
         data = encode_datagram(message)
         assert decode_datagram(data) == message
         assert len(data) < MAX_DATAGRAM
+
+
+def test_members_hear_of_another_behaviour_but_not_of_more_confidence(lan: VirtualLan) -> None:
+    anna, ben, carl = three(lan)
+    nat = NatBehaviour(translated=True, confidence=0.5, udp=Policy(mapping="endpoint-independent", allocation="preserving"))
+    anna.reachability.nat = nat
+    lan.world.run(6)
+    assert carl.introducer._told[anna.key].nat == ben.introducer._told[anna.key].nat == nat
+    anna.reachability.nat = replace(nat, confidence=0.9, udp=replace(nat.udp, lifetime=60.0))
+    lan.world.run(6)
+    assert carl.introducer._told[anna.key].nat == nat
+
+
+def test_a_member_cannot_have_others_search_through_a_third_party(lan: VirtualLan) -> None:
+    """One datagram to each member, and each would send thousands of packets to whatever it names."""
+    anna, ben, carl = three(lan)
+    victim = "198.51.100.200"
+    tap = Tap(anna)
+    steps = (Step(victim, 1024, 2048, last=65535, scattered=True, spacing=0.0, rounds=4),) * 4
+    candidates = tuple(Candidate(victim, port, "udp", "observed") for port in range(1, 17))
+    for number in range(10):
+        message = Introduce(ben.key, candidates, 0.0, bytes([number]) * 16, Plan(steps=steps, give_up=30.0))
+        carl.introducer._say(anna.key, message, lan.world.now)
+        lan.world.run(1)
+    assert anna.introducer.counters["plans-refused"] > 0
+    print(f"{tap.of(victim)} packets a second for a datagram each")
+    assert sum(tap.of(victim)) <= 10 * 12 * 11
+
+
+@pytest.mark.parametrize("claimed", ["", "10.0.0.1", "127.0.0.1", "192.168.1.2", "203.0.113.5"])
+def test_a_member_of_the_internet_cannot_have_others_send_into_their_own_network(lan: VirtualLan, claimed: str) -> None:
+    """Nobody's word makes a private address one that means something here; least of all that of who says nothing."""
+    anna, ben, carl = three(lan)
+    lan.world.run(6)
+    anna.introducer._told.clear()
+    if claimed:
+        carl.introducer._say(anna.key, PeerSight(Candidate(claimed, 1, "udp", "observed")), lan.world.now)
+    carl.introducer._say(anna.key, Introduce(ben.key, (Candidate("192.168.1.77", 53),), 0.0, b"t" * 16), lan.world.now)
+    before = anna.introducer.counters["introductions-refused"]
+    lan.world.run(0.5)
+    assert anna.introducer.counters["introductions-refused"] == before
+    assert all(not is_private(one.host) for one in anna.peers.links[ben.key].candidates)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.node.lan import MEDIATOR_HOST, Sink, Source, VirtualLan, counters
+from tests.node.lan import MEDIATOR_HOST, PORT, Sink, Source, VirtualLan, counters
 from tests.sim.link import LinkProfile
 from tests.sim.nat import Nat, NatBehaviour
 from userlan.control.mediation import LinkState
@@ -78,6 +78,9 @@ def test_one_lan_uses_the_private_addresses(lan: VirtualLan) -> None:
 
 
 def test_a_first_packet_needs_no_second_try(lan: VirtualLan) -> None:
+    lan.mediator_attachment.listen(PORT + 1, 1)
+    for via in (0, 1):      # so that the nodes know what their NATs do by the time when they meet
+        lan.mediator.listening(via, MEDIATOR_HOST, PORT + via)
     anna, ben = two_homes(lan)
     secret = lan.network(anna)
     number = ben.join("home", lan.mediator.public_key, secret, lan.world.now)

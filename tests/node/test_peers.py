@@ -3,7 +3,19 @@
 from __future__ import annotations
 
 from userlan.node.liveness import SILENCE
-from userlan.node.peers import DOUBT, EchoDue, InitiateDue, MeetDue, PeerEffect, PeerLink, PeerState, ProbeDue, path_of
+from userlan.node.peers import (
+    DOUBT,
+    UNAIDED,
+    UPGRADE_INTERVAL,
+    EchoDue,
+    InitiateDue,
+    MeetDue,
+    PeerEffect,
+    PeerLink,
+    PeerState,
+    ProbeDue,
+    path_of,
+)
 from userlan.wire.endpoint import Endpoint
 
 HERE = Endpoint("udp", "203.0.113.9", 41414)
@@ -113,6 +125,20 @@ def test_a_tcp_path_is_left_for_udp_when_it_can_be() -> None:
     assert upgrades
     assert all(endpoint.transport == "udp" for effect in upgrades for endpoint in effect.endpoints)
     assert link.cached[0] == STREAM
+
+
+def test_an_upgrade_leaves_the_first_packet_to_the_introduction_that_it_asks_for() -> None:
+    """A packet that comes unasked would close a NAT that moves its port; without anybody who introduces, it is all there is."""
+    for introduced in (True, False):
+        link = direct()
+        link.reached(Endpoint("relay", "203.0.113.1", 1), 0.0)
+        effects = run(link, 0.0, UPGRADE_INTERVAL + UNAIDED / 2)
+        assert [type(effect) for _, effect in effects if isinstance(effect, InitiateDue | MeetDue)][-1:] == [MeetDue]
+        if introduced:
+            link.introduce([HERE], 0.0, UPGRADE_INTERVAL + UNAIDED / 2, punched=True)
+        later = run(link, UPGRADE_INTERVAL + UNAIDED / 2, UPGRADE_INTERVAL + 3 * UNAIDED)
+        tried = [effect for _, effect in later if isinstance(effect, InitiateDue)]
+        assert bool(tried) is not introduced
 
 
 def test_words_for_paths() -> None:

@@ -12,6 +12,7 @@ from userlan.control.meeting import Introduce, Measure, ServerEndpoint
 from userlan.control.messages import Candidate
 from userlan.node.measuring import MAX_MEASUREMENTS, MEASURED_FOR
 from userlan.node.punching import (
+    FEW_CONNECTIONS,
     FEW_PORTS,
     MAX_A_PEER,
     PEER_BURST,
@@ -240,3 +241,30 @@ def test_rubbish_is_met_by_silence_and_counted(data: bytes) -> None:
         assert sum(stage.punching.counters.values()) == before + 1
     assert stage.punching.datagrams(stage.now) == []
     assert stage.punching.events() == []
+
+
+def test_the_connections_of_a_plan_are_counted_over_all_its_steps() -> None:
+    """Each is a kernel's socket, and of all punches together there are 256."""
+    stage = Stage()
+    candidate = Candidate(SEEN.host, 443, "tcp", "observed")
+    steps = tuple(Step(SEEN.host, 1 + 16 * number, 16, transport="tcp", sockets=1) for number in range(12))
+    assert stage.introduce(Plan(steps=steps), candidates=(candidate,))
+    stage.run(10)
+    connecting = {burst.endpoint for _, burst in stage.sent if burst.endpoint.transport == "tcp" and burst.endpoint.via}
+    assert len(connecting) == FEW_CONNECTIONS
+    assert stage.punching.counters["step-connections"] == 8
+
+
+def test_a_peer_that_forges_its_address_has_little_sent_to_a_victim() -> None:
+    """64 octets for 64, and within the same budget as all else that goes there."""
+    stage = Stage()
+    assert stage.introduce()
+    other, victim = ProbeKey(bytes(16), int(PEER > OWN)), Endpoint("udp", "198.51.100.80", 53)
+    sent = 0
+    for number in range(6000):
+        stage.punching.receive(other.probe(SEEN, number, 0), victim._replace(port=1 + number), stage.now)
+        if not number % 100:
+            sent += sum(burst.endpoint.host == victim.host for burst in stage.punching.datagrams(stage.now))
+    sent += sum(burst.endpoint.host == victim.host for burst in stage.run(10))
+    assert sent <= TARGET_BURST + TARGET_RATE * 12
+    print(f"{sent} packets for 6000")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 
 from userlan.control.meeting import RelayInfo
-from userlan.node.relay_delays import INTERVAL, PATIENCE, RelayDelays
+from userlan.node.relay_delays import HOST_BURST, HOST_RATE, INTERVAL, LEAST_BETWEEN, PATIENCE, RelayDelays
 from userlan.traversal.vantage import Vantage
 from userlan.wire.endpoint import TCP, UDP, Endpoint
 
@@ -14,21 +14,22 @@ STEP = 0.01
 
 
 class Pool:
-    """Relays at one-way delays; ``blocked``: transports that do not pass."""
+    """Relays at one-way delays; ``blocked``: transports, and ports, that do not pass."""
 
     def __init__(self, *delays: float) -> None:
         self.delays = RelayDelays(Random(1).randbytes)
         self.ways = {f"198.51.100.{number}": delay for number, delay in enumerate(delays, 1)}
         self.keys = {host: bytes([number]) * 32 for number, host in enumerate(self.ways, 1)}
         self.vantages = {host: Vantage(key, Random(2).randbytes) for host, key in self.keys.items()}
-        self.blocked: set[str] = set()
+        self.blocked: set[str | int] = set()
         self.now = 100.0
         self.asked: list[tuple[float, Endpoint]] = []
         self._flying: list[tuple[float, bytes]] = []
 
     def relays(self) -> list[tuple[RelayInfo, tuple[Endpoint, ...]]]:
         return [
-            (RelayInfo(key, host, ()), (Endpoint(UDP, host, 41414), Endpoint(TCP, host, 443))) for host, key in self.keys.items()
+            (RelayInfo(key, host, ()), (Endpoint(UDP, host, 41414), Endpoint(TCP, host, 41414), Endpoint(TCP, host, 443)))
+            for host, key in self.keys.items()
         ]
 
     def run(self, seconds: float) -> None:
@@ -40,7 +41,7 @@ class Pool:
                 self.delays.tick(self.now)
             for burst in self.delays.datagrams():
                 self.asked.append((self.now, burst.endpoint))
-                if burst.endpoint.transport in self.blocked:
+                if self.blocked & {burst.endpoint.transport, burst.endpoint.port}:
                     continue
                 vantage = self.vantages[burst.endpoint.host]
                 for answer in vantage.receive(burst.data, OWN, self.now):
@@ -77,6 +78,14 @@ def test_where_udp_does_not_pass_it_is_asked_by_framed_tcp() -> None:
     assert abs(pool.delays.delays[b"\x01" * 32] - 0.06) <= 2 * STEP
 
 
+def test_where_only_https_passes_it_is_asked_there() -> None:
+    pool = Pool(0.03)
+    pool.blocked = {UDP, 41414}
+    pool.delays.known(pool.relays(), pool.now)
+    pool.run(PATIENCE + 1.0)
+    assert abs(pool.delays.delays[b"\x01" * 32] - 0.06) <= 2 * STEP
+
+
 def test_the_nearest_known_ones_are_asked_first_and_again_within_five_minutes() -> None:
     pool = Pool(0.2, 0.01)
     pool.delays.known(pool.relays(), pool.now)
@@ -103,3 +112,33 @@ def test_a_relay_that_left_the_pool_is_forgotten_at_once() -> None:
     pool.run(PATIENCE + 1.0)
     pool.delays.known(pool.relays()[:1], pool.now)
     assert list(pool.delays.delays) == [b"\x01" * 32]
+
+
+def test_a_mediator_that_names_other_relays_all_the_time_floods_nobody() -> None:
+    """64 relays of one host, each time at other ports: a round would begin with every word of its."""
+    pool = Pool(0.01)
+    asked = []
+    for turn in range(300):
+        named = [
+            (RelayInfo(bytes([number]) * 32, "r", ()), (Endpoint(UDP, "203.0.113.9", 1 + number + turn % 2),)) for number in range(64)
+        ]
+        pool.delays.known(named, pool.now)
+        for _ in range(20):
+            pool.now += STEP
+            pool.delays.tick(pool.now)
+            asked += pool.delays.datagrams()
+    print(f"{len(asked) / 60:.0f} a second")
+    assert len(asked) <= HOST_BURST + HOST_RATE * 60
+
+
+def test_other_relays_are_measured_at_once_the_first_time_and_then_at_intervals() -> None:
+    pool = Pool(0.01, 0.05)
+    pool.delays.known(pool.relays()[:1], pool.now)
+    pool.run(PATIENCE + 1.0)
+    pool.delays.known(pool.relays(), pool.now)
+    pool.run(LEAST_BETWEEN)
+    assert set(pool.delays.delays) == set(pool.keys.values())
+    pool.delays.again(pool.now)
+    before = len(pool.asked)
+    pool.run(1.0)
+    assert len(pool.asked) > before, "a change of the own network waits for nothing"

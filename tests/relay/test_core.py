@@ -120,3 +120,33 @@ def test_nothing_that_arrives_makes_it_raise(parts: list[tuple[bytes, bytes]], s
     core.receive(b"".join(kind + rest for kind, rest in parts) or b"\0", segment, CLIENT, 101.0)
     core.datagrams(101.0)
     core.tick(102.0)
+
+
+ELSEWHERE = "relay.example", "", "224.0.0.1", "255.255.255.255", "0.0.0.0", "10.0.0.1", "192.168.1.1", "127.0.0.1", "::1", "fe80::1"
+
+
+@pytest.mark.parametrize("host", ELSEWHERE)
+def test_a_mediator_cannot_have_it_send_to_names_groups_or_its_own_network(host: str) -> None:
+    core = relay()
+    said(core, Reflect(ServerEndpoint(host, 9), OBSERVE_REPLY + bytes(REPLY_SIZE - 4)))
+    assert not any(burst.endpoint.host == host for burst in core.datagrams(101.0))
+    assert core.counters["reflections-refused"] == 1
+
+
+def test_a_mediator_cannot_have_it_send_much_by_naming_many_hosts() -> None:
+    core = relay()
+    for number in range(5000):
+        said(core, Reflect(ServerEndpoint(f"198.18.{number >> 8}.{number & 255}", 9), OBSERVE_REPLY + bytes(REPLY_SIZE - 4)))
+    assert sum(burst.data[:4] == OBSERVE_REPLY for burst in core.datagrams(101.0)) <= 600
+
+
+def test_forged_binds_from_a_clients_address_do_not_keep_it_from_binding() -> None:
+    """Anybody can send them: the rate of an address is that of its genuine ones."""
+    core = relay()
+    data, _ = bind_of(ANNA, BEN)
+    for number in range(2000):
+        core.receive(data[:-2] + number.to_bytes(2, "big"), 0, CLIENT, 101.0)
+    core.datagrams(101.0)
+    core.receive(data, 0, CLIENT, 101.0)
+    (answer,) = [burst for burst in core.datagrams(101.0) if burst.data[:4] == RELAY_BOUND]
+    assert answer.endpoint == CLIENT

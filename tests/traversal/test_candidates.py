@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from userlan.traversal.candidates import MAX_CANDIDATES, MAX_TARGETS, TARGET_BURST, TargetBudget, is_private, select, usable
+from userlan.traversal.candidates import MAX_CANDIDATES, MAX_TARGETS, TARGET_BURST, TargetBudget, is_private, select, subscriber, usable
 from userlan.wire.endpoint import Endpoint
 
 PUBLIC, OTHER = "198.51.100.1", "203.0.113.9"
@@ -70,3 +70,31 @@ def test_a_target_has_a_budget_over_all_attempts() -> None:
     for number in range(2 * MAX_TARGETS):
         budget.allow(f"host{number}", 2.0)
     assert budget.allow(OTHER, 100.0)
+
+
+def test_whoever_names_ever_new_hosts_gives_none_its_budget_anew() -> None:
+    budget = TargetBudget(50.0, 3072.0)
+    now, sent = 0.0, 0
+    for _ in range(5):
+        sent += sum(budget.allow(OTHER, now) for _ in range(3072))
+        for number in range(MAX_TARGETS + 1):       # one packet to each of so many others that the victim would be forgotten
+            budget.allow(f"10.{number >> 8}.{number & 255}.1", now)
+        now += 2.4      # 3,000 packets a second, as a node's punches may send in all
+    assert sent <= 3072 + 50.0 * now
+    assert len(budget) <= MAX_TARGETS
+
+
+def test_a_host_is_refused_where_no_other_s_budget_is_whole() -> None:
+    budget = TargetBudget(1.0, 2.0)
+    assert all(budget.allow(f"10.{number >> 8}.{number & 255}.1", 0.0) for number in range(MAX_TARGETS))
+    assert not budget.allow(OTHER, 0.0)
+    assert budget.allow(OTHER, 2.0)
+
+
+def test_the_addresses_of_one_ipv6_subscriber_have_one_budget() -> None:
+    budget = TargetBudget(20.0, 40.0)       # RFC 6177: a /64 and no less is one site's
+    assert sum(budget.allow(f"2001:db8:1:2::{number:x}", 0.0) for number in range(1000)) == 40
+    assert budget.allow("2001:db8:1:3::1", 0.0)
+    assert budget.allow("::ffff:192.0.2.1", 0.0)
+    assert subscriber("::ffff:192.0.2.1") == subscriber("192.0.2.1") == "192.0.2.1"
+    assert subscriber("fe80::1%eth0") == "fe80::"

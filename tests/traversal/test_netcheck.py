@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from random import Random
 
 import pytest
 
@@ -32,6 +33,10 @@ from tests.sim.nat_behaviour import (
     NatBehaviour,
 )
 from tests.traversal.vantages import HOME, Place
+from userlan.traversal.asking import Point
+from userlan.traversal.netcheck import SLOW_LONGEST, SOCKETS, Netcheck, Seen
+from userlan.traversal.observation import Reply, Seal
+from userlan.wire.endpoint import Endpoint
 
 BOXES = {
     "home": HOME_ROUTER,
@@ -171,13 +176,31 @@ def test_a_good_line_is_done_soon_and_mapping_and_allocation_in_two_round_trips(
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_a_bad_line_is_done_in_three_seconds_and_right(seed: int) -> None:
+def test_a_bad_line_is_done_in_some_seconds_and_right(seed: int) -> None:
     """Ten per cent lost each way, and 30 ms of jitter that lets packets overtake each other."""
     place = Place(replace(INCREMENTAL_SYMMETRIC, step=2), seed=seed, profile=LinkProfile(delay=0.06, jitter=0.03, loss=0.1))
-    found = place.measure()
-    assert place.took <= 3.0
+    found = place.measure(seconds=6.0)
+    assert place.sufficient <= 1.0
     assert found.nat.udp.mapping == ADDRESS_AND_PORT
     assert (found.nat.udp.allocation, found.nat.udp.step) == (INCREMENTAL, 2), found.evidence
+
+
+def test_a_satellite_line_is_told_to_the_end() -> None:
+    """A round trip of 0.8 s: the filter's silences last longer than most measurements do in all."""
+    place = Place(HOME_ROUTER, profile=LinkProfile(delay=0.4))
+    found = place.measure(seconds=SLOW_LONGEST + 0.1)
+    assert place.sufficient <= 2 * 0.9
+    assert found.nat.udp.filtering == ADDRESS_AND_PORT, found.evidence
+    assert place.asker.check is not None
+    assert not place.asker.check.cut
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_who_is_slow_has_not_refused(seed: int) -> None:
+    """Answers come after 0.1 to 2 s, as from a computer that is busy: that is not taken for the strictest filter."""
+    place = Place(replace(HOME_ROUTER, filtering=ENDPOINT_INDEPENDENT), seed=seed, profile=LinkProfile(delay=0.05, jitter=1.0))
+    found = place.measure(seconds=SLOW_LONGEST + 0.1)
+    assert found.nat.udp.filtering != ADDRESS_AND_PORT, found.evidence
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -199,3 +222,24 @@ def test_each_answer_shows_its_evidence() -> None:
     assert all(found.evidence.values())
     assert "main" not in found.evidence
     assert f"was seen as {HOME}:41414" in "\n".join(found.evidence["mapping"])
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "10.0.0.1", "224.0.0.251", "0.0.0.0", "::1", "255.255.255.255"])
+def test_a_vantage_that_lies_does_not_have_the_own_network_asked_by_hairpin(host: str) -> None:
+    """It says where this computer is seen, and two sockets send there to each other."""
+    key, point = b"k" * 32, Endpoint("udp", "203.0.113.1", 41414)
+    seal = Seal(key)
+    known = Seen(frozenset(), lambda via, transport: 0)
+    check = Netcheck([Point(key, point)], frozenset(), range(1, SOCKETS + 1), known, Random(1).randbytes, 0.0)
+    now = 0.0
+    targets: set[str] = set()
+    for _ in range(40):
+        for burst in check.datagrams(now):
+            targets.add(burst.endpoint.host)
+            request = seal.read_request(burst.data)
+            if request is not None and burst.endpoint.host == point.host:
+                reply = seal.reply(Reply(request.transaction, host, 5353, bytes(8), 0))
+                check.receive(reply, burst.endpoint, now)
+        now += 0.1
+        check.tick(now)
+    assert targets == {point.host}

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from userlan.traversal.ends import achievable, kind, meets, reduce, technique_for
 from userlan.traversal.nat import NatBehaviour, Policy
-from userlan.traversal.plans import Side, Sighting, make_plans
+from userlan.traversal.plans import PATIENT_HOLD, Side, Sighting, make_plans
 from userlan.traversal.punch import MAX_PROBES, cost
 from userlan.traversal.sides import Transport
 from userlan.traversal.step import MAX_SOCKETS, Plan
@@ -89,6 +89,34 @@ def test_a_nat_that_moves_its_port_gets_no_packet_before_its_own_side_has_sent()
     searching, opened = make_plans(Side(moves, HOSTS[0], 5000), Side(SR, HOSTS[1], 6000)).plans
     assert all(step.ttl for step in opened.steps)
     assert not any(step.ttl for step in searching.steps)
+
+
+def test_of_two_nats_that_move_their_ports_one_side_comes_first_and_the_other_waits_to_be_found() -> None:
+    moves = NatBehaviour(PDF.udp, PDF.tcp, translated=True, early="moves")
+    first, second = make_plans(Side(moves, HOSTS[0], 5000, jitter=0.05), Side(moves, HOSTS[1], 6000, jitter=0.05)).plans
+    assert all(step.ttl for plan in (first, second) for step in plan.steps)
+    assert 0.2 <= first.hold < second.hold - 0.3
+    alone, _ = make_plans(Side(PDF, HOSTS[0], 5000), Side(moves, HOSTS[1], 6000)).plans
+    assert alone.hold == second.hold
+
+
+@pytest.mark.parametrize("other", [OPEN, PDF, SI, SR, CHUNK, AMI, AMR])
+def test_whoever_faces_a_nat_that_moves_its_port_keeps_its_candidates_back(other: NatBehaviour) -> None:
+    """One early packet would spoil the mapping for all peers."""
+    moves = NatBehaviour(PDF.udp, PDF.tcp, translated=True, early="moves")
+    plans = make_plans(Side(other, HOSTS[0], 5000), Side(moves, HOSTS[1], 6000)).plans
+    assert [plan.hold >= PATIENT_HOLD for plan in plans] == [True, False]
+    turned = make_plans(Side(moves, HOSTS[1], 6000), Side(other, HOSTS[0], 5000)).plans
+    assert [plan.hold >= PATIENT_HOLD for plan in turned] == [False, True]
+
+
+def test_a_nat_that_moves_its_port_is_never_hurried_by_who_is_predicted() -> None:
+    moves = NatBehaviour(PDF.udp, PDF.tcp, translated=True, early="moves")
+    seen = tuple(Sighting(number, HOSTS[1], 4000 + number, 10.0) for number in range(8))
+    verdict = make_plans(Side(moves, HOSTS[0], 5000), Side(SI, HOSTS[1], 6000, seen), start=10.1)
+    assert verdict.technique == "prediction"
+    assert verdict.plans[1].steps
+    assert all(step.ttl for step in verdict.plans[1].steps)
 
 
 def test_what_failed_before_is_not_tried_again() -> None:

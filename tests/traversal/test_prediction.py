@@ -94,7 +94,7 @@ def test_two_incremental_nats_meet_in_the_blocks_that_both_draw(near: tuple[floa
         aims = [[slot for one in side for slot in random.sample(range(one.first, one.first + one.size), one.packets)] for side in blocks]
         made = [
             [box.mapping(pause + number * spacing) - slot for number in range(len(aims[0]))] for box, slot in zip(boxes, last, strict=True)
-        ]  # fmt: skip
+        ]
         there = {slot: number for number, slot in enumerate(made[1])}
         met += any(aim in there and aims[1][there[aim]] == slot for aim, slot in zip(aims[0], made[0], strict=True))
     assert met / times >= least

@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import inf
 from random import Random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -73,6 +74,14 @@ def test_steps_go_to_their_ports_in_order_by_their_sockets_and_candidates_wait()
     assert min(at for at, burst in sent if not burst.endpoint.via) == 100.5
     assert cost(plan) == 12
     assert sockets_of(plan) == 0
+
+
+def test_who_begins_late_holds_its_candidates_back_all_the_same() -> None:
+    """A busy process: the packet that opens the own NAT leaves first, and nothing else before its hold is over."""
+    one = punch(HERE, plan=Plan(steps=(Step(HOST, 5000, ttl=2),), hold=0.05))
+    assert [(burst.endpoint, burst.ttl) for burst in one.due(100.3)] == [(Endpoint("udp", HOST, 5000), 2)]
+    assert one.deadline() == pytest.approx(100.35)
+    assert [burst.endpoint for burst in one.due(100.36)] == [HERE]
 
 
 @given(st.integers(1, 60000), st.integers(0, 4000), st.integers(1, 300), st.integers(1, 3), st.integers(0, 2**64))

@@ -1,6 +1,9 @@
 """``userlan demo``: a mediator, a relay and three nodes as real processes on this machine, and the main job done before your eyes.
 
 Everything lives in a temporary folder and on loopback; nothing is left behind.
+
+One of the nodes stands for who is behind a router: it has IPv6 only and the others have IPv4 only, so that no UDP passes between them.
+Their tunnel starts on the relay, which has both, and turns to a direct one over TCP. Without ::1 all are on one network.
 """
 
 from __future__ import annotations
@@ -9,27 +12,33 @@ import hashlib
 import http.server
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 import urllib.request
-from contextlib import ExitStack
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
 import click
 
-from userlan.cli.client import ApiError, NotRunningError, call
+from userlan.cli.client import ApiError, Client, NotRunningError, call
 from userlan.cli.output import byte_count
 
 NAMES = ("anna", "ben", "carla")
 NETWORK = "home"
 FILE_SIZE = 64 << 20
 """Bytes of the file that is moved: long enough for a steady speed, a second's work."""
-START_TIMEOUT = 30.0
+BLOCK = 1 << 18
+"""Bytes read at once."""
+START_TIMEOUT = 60.0
 """Seconds in which each process must be up and each pair direct; generous, for a loaded machine."""
+HERE, ELSEWHERE = "127.0.0.1:0", "[::1]:0"
+"""Where the nodes listen: between the two no UDP passes."""
 
 
 class Process:
@@ -39,9 +48,14 @@ class Process:
         folder.mkdir(mode=0o700, parents=True)
         self.folder = folder
         self.log = folder / "output.log"
+        self.start(*arguments)
+
+    def start(self, *arguments: str) -> None:
+        """Start it (again, when it has ended: with the same folder)."""
+        self.arguments = arguments
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "userlan", "--state", str(folder), *arguments],
+                [sys.executable, "-m", "userlan", "--state", str(self.folder), *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -60,6 +74,11 @@ class Process:
             time.sleep(0.02)
         raise ApiError(f"{self.folder.name} was not ready within {START_TIMEOUT:.0f} s")
 
+    def kill(self) -> None:
+        """End the process as ``kill -9`` does."""
+        self.process.kill()
+        self.process.wait(5)
+
     def stop(self) -> None:
         """End the process: kindly, then not."""
         if self.process.poll() is None:
@@ -67,8 +86,7 @@ class Process:
             try:
                 self.process.wait(5)
             except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait(5)
+                self.kill()
 
 
 class QuietHandler(http.server.SimpleHTTPRequestHandler):
@@ -83,97 +101,136 @@ class QuietHandler(http.server.SimpleHTTPRequestHandler):
 @click.command()
 @click.option("--once", is_flag=True, help="End after the proof, with exit status 0.")
 def demo(once: bool) -> None:
-    """A mediator, a relay and three nodes on this machine: who sees whom, a ping, and a file through the proxy."""
+    """See it work: three nodes on this machine meet, use a relay, move a file, and do without the mediator."""
     with ExitStack() as stack:
         folder = Path(tempfile.mkdtemp(prefix="userlan-demo-"))
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         started = time.monotonic()
-        nodes = _start(folder, stack)
+        mediator, nodes = _start(folder, stack)
         click.echo(f"   ready after {time.monotonic() - started:.1f} s\n")
+        _show_relay(nodes)
         _show_peers(nodes)
-        _show_ping(nodes)
-        _show_transfer(folder, nodes, stack)
+        _show_transfer(folder, mediator, nodes, stack)
+        _show_restart(nodes)
         click.echo("\nIt works: a program on one computer reached a service on another by its name, encrypted, without root.")
         if not once:
             _stay(nodes)
 
 
-def _start(folder: Path, stack: ExitStack) -> dict[str, Process]:
+def _start(folder: Path, stack: ExitStack) -> tuple[Process, dict[str, Process]]:
     click.echo("1. A mediator, a relay and three nodes, each a process of its own")
-    mediator = Process(folder / "mediator", "mediator", "--listen", "127.0.0.1:0")
-    stack.callback(mediator.stop)
+    apart = _has_ipv6()
+    everywhere = [word for place in ((HERE, ELSEWHERE) if apart else (HERE,)) for word in ("--listen", place)]
+
+    def start(name: str, *arguments: str) -> Process:
+        config = folder / f"{name}.yaml"
+        config.write_text(f"name: {name}\nproxy: {{listen: '127.0.0.1:0'}}\ntraversal: {{port_mapping: no, lan_discovery: no}}\n")
+        process = Process(folder / name, "--config", str(config), *arguments)
+        stack.callback(process.stop)
+        return process
+
+    mediator = start("mediator", "mediator", *everywhere)
     url = mediator.wait_for("userlan://")
     click.echo(f"   $ userlan mediator            {url[:48]}…")
-    relay = Process(folder / "relay", "relay", "--mediator", url, "--listen", "127.0.0.1:0")
-    stack.callback(relay.stop)
-    click.echo(f"   $ userlan relay               {relay.wait_for('relay')[:48]}…")
-    nodes: dict[str, Process] = {}
-    for name in NAMES:
-        config = folder / f"{name}.yaml"
-        config.write_text(f"name: {name}\nproxy:\n  listen: 127.0.0.1:0\n")
-        node = Process(folder / name, "--config", str(config), "up", "--mediator", url, "--listen", "127.0.0.1:0")
-        stack.callback(node.stop)
-        nodes[name] = node
+    relay = start("rita", "relay", "--mediator", url, *everywhere)
+    nodes = {
+        name: start(name, "up", "--mediator", url, "--listen", ELSEWHERE if apart and name == NAMES[-1] else HERE) for name in NAMES
+    }
+    click.echo(f"   $ userlan relay               rita: {relay.wait_for('relay')[:42]}…")
     for name, node in nodes.items():
         node.wait_for("ready")
         me = _call(node, "status")["self"]
         click.echo(f"   $ userlan up                  {name}: {me['ipv4']}  {me['ipv6']}")
+    return mediator, nodes
+
+
+def _has_ipv6() -> bool:
+    """Whether this computer has ``::1``."""
+    with suppress(OSError), socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as one:
+        one.bind(("::1", 0))
+        return True
+    return False
+
+
+def _show_relay(nodes: dict[str, Process]) -> None:
+    """All join; the last one is pinged from its first moment on: by the relay, until the direct way is found."""
+    apart = nodes[NAMES[-1]].arguments[-1] == ELSEWHERE
+    where = "no UDP passes between carla and the others: the relay carries it at first" if apart else "without ::1 the relay is not needed"
+    click.echo(f"2. They join one network; {where}")
     invite = _call(nodes["anna"], "create", network=NETWORK, password=None)["invite"]
     click.echo(f"   anna$ userlan create {NETWORK}     {invite[:48]}…")
     for name in NAMES[1:]:
         _call(nodes[name], "join", invite=invite, password=None)
         click.echo(f"   {name}$ userlan join userlan://…")
-    return nodes
+    _until(lambda: any(peer["name"] == "carla" for peer in _call(nodes["ben"], "status")["peers"]), "ben did not hear of carla")
+    _ping(nodes["ben"], "carla")
+    click.echo()
+
+
+def _ping(node: Process, peer: str, *enough: str) -> None:
+    """Until an answer came by a direct path, or one that begins with such a word; the first answer of each path is shown."""
+    from userlan.cli.show_commands import answer_text
+
+    click.echo(f"   {node.folder.name}$ userlan ping {peer}")
+    client, shown, give_up = Client(node.folder), "", time.monotonic() + START_TIMEOUT
+
+    def show(item: dict[str, Any]) -> None:
+        nonlocal shown
+        if item["rtt_ms"] is not None and item["path"] != shown:
+            click.echo(f"   {answer_text(item, shown)}")
+            shown = item["path"]
+        if shown.startswith(("direct", *enough)):
+            raise _SeenError
+        if time.monotonic() > give_up:
+            raise ApiError(f"{peer} was not reached directly: {item['reason'] or shown or 'timed out'}")
+
+    try:
+        with suppress(_SeenError):
+            client.request("ping", {"peer": peer, "count": None, "interval": 0.1, "size": 56, "timeout": 2.0}, show)
+    finally:
+        client.close()
+
+
+class _SeenError(Exception):
+    """What was waited for was seen: not an error, but the end of a ping."""
 
 
 def _show_peers(nodes: dict[str, Process]) -> None:
-    click.echo("2. Everybody sees everybody, directly")
-    give_up = time.monotonic() + START_TIMEOUT
-    while True:
-        snapshots = {name: _call(node, "status") for name, node in nodes.items()}
-        direct = [all(peer["state"] == "direct" for peer in s["peers"]) and len(s["peers"]) == 2 for s in snapshots.values()]
-        if all(direct):
-            break
-        if time.monotonic() > give_up:
-            raise ApiError(f"the nodes did not reach each other within {START_TIMEOUT:.0f} s")
-        time.sleep(0.05)
+    click.echo("3. Everybody sees everybody, directly")
+    _until(lambda: all(_met(node, "direct") for node in nodes.values()), "the nodes did not reach each other")
     from userlan.cli.show_commands import describe
 
-    for line in describe(snapshots["ben"]).splitlines():
+    click.echo("   ben$ userlan status")
+    for line in describe(_call(nodes["ben"], "status")).splitlines():
         click.echo(f"   {line}")
     click.echo()
 
 
-def _show_ping(nodes: dict[str, Process]) -> None:
-    click.echo("3. ben$ userlan ping carla")
-
-    def show(item: dict[str, Any]) -> None:
-        if item["rtt_ms"] is None:
-            raise ApiError(f"carla did not answer: {item['reason'] or 'timed out'}")
-        click.echo(f"   {item['size']} bytes from {item['name']} ({item['address']}): time={item['rtt_ms']:.2f} ms, {item['path']}")
-
-    call(nodes["ben"].folder, "ping", show, peer="carla", count=3, interval=0.2, size=56, timeout=5.0)
-    click.echo()
+def _met(node: Process, *states: str) -> bool:
+    """Whether a node sees all the others in one of these states."""
+    peers = _call(node, "status")["peers"]
+    return len(peers) == len(NAMES) - 1 and all(peer["state"] in states for peer in peers)
 
 
-def _show_transfer(folder: Path, nodes: dict[str, Process], stack: ExitStack) -> None:
-    shared = folder / "shared"
-    shared.mkdir()
-    block = os.urandom(1 << 20)
-    digest = hashlib.sha256()
-    with (shared / "film.bin").open("wb") as file:
-        for number in range(FILE_SIZE >> 20):
-            part = block[number:] + block[:number]
-            file.write(part)
-            digest.update(part)
+def _until(condition: Callable[[], bool], failure: str) -> None:
+    give_up = time.monotonic() + START_TIMEOUT
+    while not condition():
+        if time.monotonic() > give_up:
+            raise ApiError(f"{failure} within {START_TIMEOUT:.0f} s")
+        time.sleep(0.05)
+
+
+def _show_transfer(folder: Path, mediator: Process, nodes: dict[str, Process], stack: ExitStack) -> None:
+    """Half of the file comes with the mediator, the other half after it was killed."""
+    expected = _film(folder / "shared")
     server = http.server.ThreadingHTTPServer(
-        ("127.0.0.1", 0), lambda *arguments: QuietHandler(*arguments, directory=str(shared))
+        ("127.0.0.1", 0), lambda *arguments: QuietHandler(*arguments, directory=str(folder / "shared"))
     )
     stack.callback(server.server_close)
     stack.callback(server.shutdown)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     port = server.server_address[1]
-    click.echo("4. anna shares a folder, ben fetches a file through the proxy")
+    click.echo("4. anna shares a folder, ben fetches a file through the proxy; half-way the mediator is killed")
     _call(nodes["anna"], "expose", service=str(port), port=8000, name=None)
     click.echo(f"   anna$ python3 -m http.server {port} & userlan expose {port} --as 8000")
     proxy = _call(nodes["ben"], "status")["bridges"]["proxy"]
@@ -182,15 +239,46 @@ def _show_transfer(folder: Path, nodes: dict[str, Process], stack: ExitStack) ->
     received = hashlib.sha256()
     begin, count = time.monotonic(), 0
     with opener.open("http://anna:8000/film.bin", timeout=60) as response:
-        while data := response.read(1 << 18):
+        while data := response.read(BLOCK):
             received.update(data)
+            if count < FILE_SIZE // 2 <= count + len(data):
+                click.echo(f"   $ kill -9 {mediator.process.pid}               the mediator, after {byte_count(count)}")
+                mediator.kill()
             count += len(data)
     seconds = time.monotonic() - begin
-    if received.digest() != digest.digest():
+    if received.hexdigest() != expected:
         raise ApiError("the file that arrived is not the file that was sent")
     click.echo(f"   {byte_count(count)} in {seconds:.2f} s: {count * 8 / seconds / 1e6:.0f} Mbit/s, SHA-256 right")
     seen = ", ".join(sorted(QuietHandler.visitors))
-    click.echo(f"   the server saw its visitor as {seen}: ben's own address, so its log and its rules can tell peers apart")
+    click.echo(f"   the server saw its visitor as {seen}: ben's own address, so its log and its rules can tell peers apart\n")
+
+
+def _film(shared: Path) -> str:
+    """A file that does not repeat; its SHA-256."""
+    shared.mkdir()
+    block = os.urandom(1 << 20)
+    digest = hashlib.sha256()
+    with (shared / "film.bin").open("wb") as file:
+        for number in range(FILE_SIZE >> 20):
+            part = block[number:] + block[:number]
+            file.write(part)
+            digest.update(part)
+    return digest.hexdigest()
+
+
+def _show_restart(nodes: dict[str, Process]) -> None:
+    """A node that starts anew, with another port, finds its peers by what it has kept."""
+    click.echo("5. There is no mediator any more; carla's computer starts anew, with another port")
+    carla = nodes["carla"]
+    carla.kill()
+    click.echo("   carla$ userlan up")
+    begin = time.monotonic()
+    carla.start(*carla.arguments)
+    carla.wait_for("ready")
+    _until(lambda: _met(carla, "direct", "relayed"), "carla did not find the others again")
+    click.echo(f"   all others are there after {time.monotonic() - begin:.1f} s, the start of the program included")
+    for name in NAMES[:-1]:
+        _ping(carla, name, "relay")
 
 
 def _stay(nodes: dict[str, Process]) -> None:

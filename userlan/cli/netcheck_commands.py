@@ -12,9 +12,9 @@ from userlan.cli.main import Settings
 from userlan.cli.output import as_json, table
 
 VERDICTS = {
-    "yes": ("yes", "green", "others reach you directly, whatever router they have, if theirs lets anybody through"),
-    "most": ("with most", "yellow", "your router's ports must be guessed: with others of your kind it takes a relay"),
-    "hardly": ("hardly", "red", "UDP does not pass here: what can is carried over TCP, the rest by relays"),
+    "yes": ("yes", "green", "with nearly everybody, whatever router they have"),
+    "most": ("with most", "yellow", "your router gives each destination another port: with others of its kind it takes a relay"),
+    "hardly": ("hardly", "red", "UDP does not pass here: some are reached by TCP, the others by a relay"),
     "unknown": ("not known", "yellow", "nobody answered who could tell"),
 }
 POOLING = {"single": "one address", "paired": "several addresses, one for this computer", "arbitrary": "several addresses, any of them"}
@@ -73,10 +73,9 @@ def describe(told: dict[str, Any], verbose: bool = False) -> str:
 def _properties(told: dict[str, Any]) -> list[tuple[str, str, tuple[str, ...]]]:
     """Name, value in words, and the keys of its evidence, in RFC 4787's order."""
     udp, tcp = told["udp"], told["tcp"]
-    seen = told["observed"] or "not known"
     return [
         ("UDP", _passes(udp), ("udp",)),
-        ("seen as", f"{seen}{_translated(told['translated'])}", ("translated",)),
+        ("seen as", _seen(told["seen"], told["translated"]), ("translated",)),
         ("mapping", _known(udp["mapping"]), ("mapping",)),
         ("filtering", _known(udp["filtering"]), ("filtering",)),
         ("port allocation", allocation(udp), ("allocation",)),
@@ -113,6 +112,12 @@ def _tcp(policy: dict[str, Any]) -> str:
     if not policy["passes"] or policy["mapping"] == "unknown":
         return _passes(policy)
     return f"passes; mapping {policy['mapping']}, {allocation(policy)}"
+
+
+def _seen(seen: dict[str, str | None], translated: bool | None) -> str:
+    """``192.0.2.1, translated (NAT); 2001:db8::1``: the NAT is IPv4's."""
+    ipv4 = f"{seen['ipv4'] or 'not known'}{_translated(translated)}"
+    return "; ".join(filter(None, (ipv4 if seen["ipv4"] or not seen["ipv6"] else "", seen["ipv6"])))
 
 
 def _translated(translated: bool | None) -> str:

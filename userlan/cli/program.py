@@ -94,6 +94,7 @@ class NodeProgram(Foreground):
         self._surroundings: Surroundings | None = None
         self._failures = 0
         self._told_ready = False
+        self._told_lost = ""
         self._save_call: Any = None
         self._resolved_at: dict[str, float] = {}
         self.engine = Engine(reactor)
@@ -348,7 +349,8 @@ class NodeProgram(Foreground):
             case LinkChanged():
                 self._link_changed(event)
             case PeerChanged():
-                self.log.info("{name} is {state} ({path})", name=event.name, state=event.state, path=event.path)
+                path = f" ({event.path})" if event.state == "direct" else ""
+                self.log.info("{name} is {state}{path}", name=event.name, state=event.state, path=path)
             case NetworkLost():
                 self.log.warn("no member of {network} any more: {reason}", network=event.network, reason=event.reason)
 
@@ -363,8 +365,12 @@ class NodeProgram(Foreground):
             return
         if event.ready:
             self.log.info("the mediator is connected")
+            self._told_lost = ""
             return
-        self.log.warn("{reason}", reason=event.reason)
+        if event.reason != self._told_lost:     # it is tried again and again, and said once
+            going_on = "; the tunnels go on without it" if self.node.roster.peers and not self._told_lost else ""
+            self.log.warn("{reason}{going_on}", reason=event.reason, going_on=going_on)
+            self._told_lost = event.reason
         self._failures += 1
         if self._failures >= FIRST_TRIES and not self.node.roster.own_ipv4 and not self.options.background:
             self.fail(event.reason)

@@ -33,6 +33,8 @@ from userlan.wire.endpoint import TCP, UDP
 
 WEB_PORT = 443
 """TCP's port that hardly any firewall closes: clients without UDP come by it. Where it may not be opened there is the default port."""
+PORTS = 9
+"""Ports from the default one on that are tried: few, for a firewall must be told of it."""
 ADDRESS_POLL = 10.0
 """Seconds between looks at this computer's addresses."""
 RESOLVE_INTERVAL = 30.0
@@ -129,15 +131,26 @@ class RelayProgram(Foreground):
     def _listen(self) -> None:
         """The default port, and 443 where that is permitted, of all addresses; or what was asked for. Further sockets have numbers."""
         if self.listen is None:
-            self._bound.append(("0.0.0.0", self.engine.listen_dual(DEFAULT_PORT)))
-            with contextlib.suppress(CannotListenError):
+            self._bound.append(("0.0.0.0", self._listen_anywhere()))
+            try:
                 self._bound.append(("0.0.0.0", self.engine.listen_dual(WEB_PORT, via=1)))
+            except CannotListenError as error:
+                self.log.warn("{error} Who is where only HTTPS passes cannot use this relay.", error=error)
             return
         numbers = {4: 0, 6: 0}
         for host, port in self.listen:
             version = 6 if ":" in host else 4
             self._bound.append((host, self.engine.listen(host, port, via=numbers[version])))
             numbers[version] += 1
+
+    def _listen_anywhere(self) -> int:
+        """The default port, or the next one that is free: a mediator or a node of this computer may have it."""
+        for port in range(DEFAULT_PORT, DEFAULT_PORT + PORTS):
+            with contextlib.suppress(CannotListenError):
+                number = self.engine.listen_dual(port)
+                self.log.info("listening on port {port}, UDP and TCP", port=number)
+                return number
+        return self.engine.listen_dual(DEFAULT_PORT + PORTS)
 
     def _look_at_addresses(self) -> None:
         if self._stopping:

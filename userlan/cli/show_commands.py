@@ -131,6 +131,13 @@ def ping(settings: Settings, peer: str, count: int | None, interval: float, size
         raise ApiError(f"no answer from {peer}: {tally.hint}")
 
 
+def answer_text(item: dict[str, Any], before: str) -> str:
+    """One answer to a ping; ``before``: the path of the one before it, empty for none."""
+    turned = " — now direct" if before and not before.startswith("direct") and item["path"].startswith("direct") else ""
+    who = f"{item['name']} ({item['address']})"
+    return f"{item['size']} bytes from {who}: seq={item['sequence']} time={item['rtt_ms']:.2f} ms, {item['path']}{turned}"
+
+
 class Tally:
     """Prints answers as they come and sums them up."""
 
@@ -156,10 +163,8 @@ class Tally:
         if item["rtt_ms"] is None:
             click.echo(f"no answer to {item['sequence']}: {item['reason'] or 'timed out'}")
             return
-        turned = " — now direct" if self._path and not self._path.startswith("direct") and item["path"].startswith("direct") else ""
+        click.echo(answer_text(item, self._path))
         self._path = item["path"]
-        who = f"{item['name']} ({item['address']})"
-        click.echo(f"{item['size']} bytes from {who}: seq={item['sequence']} time={item['rtt_ms']:.2f} ms, {item['path']}{turned}")
 
     def summary(self, peer: str) -> None:
         """As ping's own."""

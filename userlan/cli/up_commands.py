@@ -109,12 +109,17 @@ def mediator(
 
 @click.command()
 @click.option("--mediator", "mediators", multiple=True, required=True, metavar="URL", help="Join its pool: userlan://HOST:PORT/KEY.")
-@click.option("--listen", multiple=True, metavar="HOST:PORT", help="Where UDP and TCP arrive (default: 41414 and, where permitted, 443).")
+@click.option(
+    "--listen", multiple=True, metavar="HOST:PORT", help="Where UDP and TCP arrive (default: 41414 or the next free one; 443 if permitted)."
+)
 @click.option("--region", metavar="NAME", help="Where it is, for nodes that have not measured it yet.")
 @click.option("--public", multiple=True, metavar="HOST:PORT", help="Addresses to name instead of this computer's own.")
 @click.pass_obj
 def relay(settings: Settings, mediators: tuple[str, ...], listen: tuple[str, ...], region: str | None, public: tuple[str, ...]) -> None:
-    """Run a relay in the foreground: it carries what pairs without a direct path send; it cannot read it."""
+    """Run a relay in the foreground: it carries what pairs without a direct path send; it cannot read it.
+
+    It prints a line for each mediator whose pool it has joined, with its key. Its name, capacity and limits are in the configuration.
+    """
     import msgspec
 
     from userlan.lan.invite import Invite
@@ -135,7 +140,8 @@ def relay(settings: Settings, mediators: tuple[str, ...], listen: tuple[str, ...
     from userlan.driver.state import StateError, StateFolder
 
     try:
-        folder = StateFolder(settings.state, lambda text: print(f"userlan: {text}", file=sys.stderr, flush=True))
+        state = settings.state if settings.state_named else settings.state / "relay"    # a node or a mediator may hold the other one
+        folder = StateFolder(state, lambda text: print(f"userlan: {text}", file=sys.stderr, flush=True))
         program = RelayProgram(reactor, folder, config, links, listening, named)
     except (StateError, StartError) as error:
         raise ApiError(str(error)) from None

@@ -156,6 +156,7 @@ class MediatorLink:
                 self._fail(f"the control connection cannot be opened: {error}", now)
                 return
             self._connection.context = self
+            self._connection.no_delay = True     # short messages, which others' punching waits for (RFC 9293 3.7.4)
             self._enter(LinkState.CONNECTING, now)
 
     def network_changed(self, now: float) -> None:

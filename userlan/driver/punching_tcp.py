@@ -34,6 +34,7 @@ from zope.interface import implementer  # type: ignore[import-untyped]  # zope s
 
 from userlan.driver.datagram import address_of
 from userlan.driver.reactor import DelayedCall, Reactor
+from userlan.traversal.candidates import TargetBudget
 from userlan.wire.endpoint import TCP, Endpoint
 
 if TYPE_CHECKING:
@@ -50,6 +51,9 @@ MAX_GROUPS = 64
 """Local ports held at once: one for each pair that meets, and some for classification."""
 MAX_PUNCHES = 256
 """Endpoints tried at once over all groups: a prediction names some ten ports. Each costs at most ten SYNs a second."""
+HOST_RATE, HOST_BURST = 50.0, 600.0
+"""Attempts a second, and at once, to one host over all its ports: a host that answers each SYN by RST has it made again, and whoever says
+what is tried could so have it flooded. Ten ports for five seconds need 500; what is over it waits for its next turn."""
 
 _LINUX = hasattr(socket, "AF_NETLINK")
 _IN_PROGRESS = frozenset({errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EALREADY, 0})
@@ -79,6 +83,7 @@ class Punches:
         """By number and family, a socket that does nothing: as long as it is bound, nobody else gets the group's port."""
         self._punches: dict[Endpoint, _Punch] = {}
         self._connections: dict[Endpoint, FramedConnection] = {}
+        self._budget = TargetBudget(HOST_RATE, HOST_BURST)
 
     def punch(self, endpoint: Endpoint) -> None:
         """Try to connect to ``endpoint`` until it works; what is tried already goes on."""
@@ -125,6 +130,13 @@ class Punches:
             self._port.receiver.socket_opened(endpoint.via, TCP, int(anchor.getsockname()[1]))
         local: tuple[Any, ...] = anchor.getsockname()
         return local
+
+    def allowed(self, endpoint: Endpoint) -> bool:
+        """Whether another attempt to connect to an endpoint's host may be made now."""
+        allowed = self._budget.allow(endpoint.host, self._port.reactor.seconds())
+        if not allowed:
+            self._port.counters["tcp-punch-paced"] += 1
+        return allowed
 
     # -- what the attempts say
 
@@ -187,6 +199,9 @@ class _Punch:
 
     def _connect(self) -> None:
         self._retry = None
+        if not self._punches.allowed(self.endpoint):
+            self._again()
+            return
         try:
             self._socket = bound(self._local)
             code = self._socket.connect_ex(address_of(self.endpoint))

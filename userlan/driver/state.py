@@ -208,7 +208,8 @@ def _take_lock(path: Path) -> int:
         os.close(handle)
         by = f" (process {holder})" if holder else ""
         raise StateError(
-            f"the state folder {path} is held by another node{by}: stop it with `userlan down`, or name another one with --state"
+            f"the state folder {path} is held by another userlan{by}: stop it (`userlan down`, if it is a node), "
+            "or name another one with --state"
         ) from None
     os.ftruncate(handle, 0)
     os.write(handle, f"{os.getpid()}\n".encode("ascii"))

@@ -61,9 +61,10 @@ the abuse that it stops: sessions 20,000 of which strangers 2,000; 20 messages a
 second; 16 networks an owner, 64 a member, 1,024 members a network; failed joins 3 a key and 20 a source address before
 the wait doubles from 2 s to 15 min.
 
-What it trusts: nothing that a node says of others. Endpoints that it names are those that it saw, or lie in a private
-network that both ends are in (``reach``); predicted ports lie on the host of the member's own session, and a measured
-socket counts only from there. What members say of their punches counts where both sides agree, and for little from one
-address. A joiner proves that it knows the network's secret by a signature with the admission key that follows from it;
-the mediator holds the public half. An eviction is signed by the owner's key.
+What it trusts: nothing that a node says of others. Endpoints that it names are those that it saw, on the session or
+by a cookie that came back over it (the other family's), or lie in a private network that both ends are in
+(``reach``); predicted ports lie on a host at which the member was seen so, and a measured socket counts only from
+there. What members say of their punches counts where both sides agree, and for little from one address. A joiner
+proves that it knows the network's secret by a signature with the admission key that follows from it; the mediator
+holds the public half. An eviction is signed by the owner's key.
 """

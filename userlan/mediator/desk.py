@@ -72,6 +72,7 @@ class Desk:
         self._relays = relays
         self._own_hosts = own_hosts
         self._agent = agent
+        self._changes = Buckets(limits.change_rate, limits.change_burst, limits.remembered)
         self._reachabilities = Buckets(limits.reachability_rate, limits.reachability_burst, limits.remembered)
         self._written: dict[Session, None] = {}
         self._members: dict[bytes, None] = {}
@@ -127,6 +128,8 @@ class Desk:
             self._refuse(session, refusals.OUT_OF_ORDER, "the first message of a session must be Hello")
             return "its first message was not Hello"
         match message:
+            case Candidates() | RelayDelays() if not self._changes.take(session.key, now):
+                self.counters["changes-limited"] += 1
             case Candidates():
                 self._matchmaker.offers(session.key, accepted(message.candidates), now)
             case RelayDelays():

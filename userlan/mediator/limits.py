@@ -49,6 +49,9 @@ class Limits(NamedTuple):
     #: Words of one key on its NAT a second and at once: each makes its pairs due again. Networks change, but seldom.
     reachability_rate: float = 0.1
     reachability_burst: float = 6.0
+    #: Words of one key on its own endpoints and its relays a second and at once: each is looked at for all of its pairs.
+    change_rate: float = 0.5
+    change_burst: float = 20.0
     #: Failed joins by one key, and from one source address (an office, a school), before a wait is asked for.
     failures_key: int = 3
     failures_address: int = 20

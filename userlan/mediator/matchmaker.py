@@ -204,7 +204,9 @@ class Matchmaker:
         """The messages that leave now, both sides of each pair side by side."""
         self._settle_old(now)
         self._doubt_old(now)
-        messages: list[Introduction] = []
+        messages = self._negotiations.due(now)
+        for pair in self._negotiations.again():
+            self._queue.add(pair, False, now)
 
         def willing(pair: Pair, asked: bool) -> bool:
             return self._willing(pair, asked, now)
@@ -216,10 +218,7 @@ class Matchmaker:
             messages += begun
             if not done:
                 self._queue.add_later(pair, asked, now + CROWDED_WAIT)
-        messages += self._negotiations.due(now)
-        for pair in self._negotiations.again():
-            self._queue.add(pair, False, now)
-        return messages
+        return messages + self._negotiations.due(now)
 
     # --- inside ------------------------------------------------------------------------------------------------------
 

@@ -16,9 +16,9 @@ from userlan.mediator.member import Member
 from userlan.mediator.reach import Sight, site
 from userlan.mediator.site_locks import Need
 from userlan.traversal.nat import UNKNOWN, NatBehaviour, Policy
-from userlan.traversal.plans import Sighting, Verdict
+from userlan.traversal.plans import Sighting, Verdict, unhurried
 from userlan.traversal.sides import Transport
-from userlan.traversal.step import Plan
+from userlan.traversal.step import MAX_STEPS, Plan
 from userlan.wire.endpoint import TCP
 
 #: New mappings up to which a plan costs little, and does not disturb a neighbour's prediction for longer than a moment.
@@ -113,7 +113,7 @@ class Negotiation:
     @property
     def plans(self) -> tuple[Plan, Plan]:
         """Both sides', as far as they are made."""
-        return (CHEAP, CHEAP) if self.cheap or self.verdict is None else self.verdict.plans
+        return unhurried((CHEAP, CHEAP), self.nats) if self.cheap or self.verdict is None else self.verdict.plans
 
     @property
     def needs(self) -> tuple[Need, ...]:
@@ -193,5 +193,5 @@ def targets(plan: Plan) -> tuple[Candidate, ...]:
 
 def permitted(plan: Plan, host: str) -> Plan:
     """A plan without the steps that go anywhere else than to ``host``, the peer's own address ("": nowhere)."""
-    steps = tuple(step for step in plan.steps if host and step.host == host)
+    steps = tuple(step for step in plan.steps if host and step.host == host)[:MAX_STEPS]    # sightings of chance can ask for any number
     return plan if steps == plan.steps else replace(plan, steps=steps)

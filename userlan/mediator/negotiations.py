@@ -59,9 +59,11 @@ from userlan.traversal.vantage import Observation
 SLACK = 0.005
 #: Octets of an introduction's token.
 TOKEN_SIZE = 16
-#: Seconds, and round trips to the farther side, for which a measurement is waited.
+#: Seconds, and round trips to the farther side, for which a measurement is waited; over TCP a connection comes first. What varies
+#: of both links' delays comes on top: a busy computer is no silent one.
 MEASURE_GRACE = 0.3
 MEASURE_ROUND_TRIPS = 2.0
+TCP_ROUND_TRIPS = 2.0
 #: Seconds for which a measurement is waited at most: a member that is slow on purpose holds its NAT's lock meanwhile.
 MEASURE_LONGEST = 1.5
 #: Seconds between one side's outcome and the other's, and from a plan's end to the outcomes.
@@ -270,8 +272,10 @@ class Negotiations:
         negotiation.state = State.MEASURING
         self._tags[tag_of(negotiation.token)] = negotiation
         farthest = max(negotiation.one_ways)
-        self._wake(negotiation, now + min(MEASURE_ROUND_TRIPS * 2 * farthest + MEASURE_GRACE, MEASURE_LONGEST))
         transport = negotiation.verdict.transport
+        trips = MEASURE_ROUND_TRIPS + (TCP_ROUND_TRIPS if transport == "tcp" else 0.0)
+        busy = 2 * sum(member.link.jitter for member in negotiation.members)
+        self._wake(negotiation, now + min(trips * 2 * farthest + MEASURE_GRACE + busy, MEASURE_LONGEST))
         return [
             Introduction(member.key, Measure(negotiation.token, sockets, self._vantages_for(member), transport))
             for member, sockets in zip(negotiation.members, negotiation.sockets, strict=True)

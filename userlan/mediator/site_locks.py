@@ -177,7 +177,8 @@ class SiteLocks:
         for name in names:
             self._ends[name] = start + (1 if shared else SHARED_A_ROUND)
         if len(self._ends) > MAX_ENDS:
-            self._ends = {name: end for name, end in self._ends.items() if end > self._served}
+            recent = list(self._ends.items())[-MAX_ENDS // 2 :]      # whoever made up that many keys
+            self._ends = {name: end for name, end in recent if end > self._served}
         self._count += 1
         return _Ticket((start // SHARED_A_ROUND, not shared, self._count), start, needs)
 

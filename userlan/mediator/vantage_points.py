@@ -4,9 +4,10 @@ Where it has several addresses of its own, its own sockets answer as another hos
 asked by ``Reflect`` over its session, takes the datagram as it is, and sends it from its own address. Relays on the mediator's own
 computer are no other host.
 
-A member may reach the mediator by an address of one family and not know that there is one of the other. So where a wildcard of IPv6 is
-listened on, the computer's own public address is named beside it: that is how a member with a session over IPv4 has its IPv6 seen
-(``Sighted``). IPv4 has no such need: every mediator is found by it, and behind a 1:1 NAT the own address is not the public one.
+A member may reach the mediator by an address of one family and not know that there is one of the other. So where a wildcard is listened
+on, the computer's own public address of its family is named beside it: that is how a member with a session over IPv4 has its IPv6 seen
+(``Sighted``), or the other way round. Of several IPv4 addresses none is named, since the answer might come from another one of them; with
+IPv6 to have several is usual, and the first is tried.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ from userlan.traversal.vantage import Observation, Vantage
 from userlan.wire.burst import Burst
 from userlan.wire.endpoint import TCP, UDP, Endpoint, unmapped
 from userlan.wire.numbers import Buffer
+
+#: Ports of an own address that are named beside a wildcard: the filter's test needs two.
+PORTS = 2
 
 
 class Pool(Protocol):
@@ -37,7 +41,9 @@ class VantagePoints:
         self, public_key: bytes, pool: Pool, entropy: Callable[[int], bytes], own_hosts: Collection[str] = ()
     ) -> None:
         self._vantage = Vantage(public_key, entropy)
-        self._public6 = next((host for host in own_hosts if ":" in host and scope(host) == "public"), "")
+        public = [host for host in own_hosts if scope(host) == "public"]
+        version4 = [host for host in public if ":" not in host]
+        self._public = {"::": [host for host in public if ":" in host][:1], "0.0.0.0": version4 if len(version4) == 1 else []}
         self._pool = pool
         self._endpoints: list[ServerEndpoint] = []
         self._concrete: list[ServerEndpoint] = []
@@ -58,8 +64,9 @@ class VantagePoints:
         """Socket ``via`` is bound to a numeric ``host`` and ``port``, for UDP and TCP."""
         self._vantage.listening(via, host, port)
         self._endpoints += (ServerEndpoint(host, port, UDP), ServerEndpoint(host, port, TCP))
-        if host == "::" and self._public6:
-            self._concrete.append(ServerEndpoint(self._public6, port, UDP))
+        for own in self._public.get(host, []):
+            if sum(one.host == own for one in self._concrete) < PORTS:
+                self._concrete.append(ServerEndpoint(own, port, UDP))
 
     def message(self) -> Vantages:
         """What a member is told of it."""

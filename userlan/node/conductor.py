@@ -48,42 +48,55 @@ class Conductor:
 
     def process(self, now: float) -> bool:
         """Carry what happened in one part to the others, until nothing happens. Whether anything did."""
-        stirred = False
+        node, stirred = self._node, False
         for _ in range(MAX_LOOPS):
             happened = self._tunnel_events(now)
             happened |= self._stack_events(now)
             happened |= self._link_events(now)
-            for mediator, message in self._node.reachability.messages():
-                self._node.send_to_mediator(mediator, message, now)
+            for mediator, message in node.reachability.messages():
+                node.send_to_mediator(mediator, message, now)
+            node.introducer.behaves(node.reachability.nat, now)
             self._relay_events(now)
-            for notice in self._node.gossip.notices():
-                self._node.membership.eviction_notice(notice.message, self._node, now)
-            for key in self._node.gossip.proven():
-                self._node.membership.reseal(key, now)
-                self._node.pending.append(MemoryChanged())
-            if self._node.gossip.learnt():
-                self._node.pending.append(MemoryChanged())
-            for introduced in self._node.introducer.introduced():
+            if node.gossip.news:
+                self._members_said(now)
+            for introduced in node.introducer.introduced():
                 self._introduce(introduced.message, b"", introduced.observed, None, now)
             self._punching_events(now)
-            for key, endpoints in self._node.peers.known():
-                self._node.encounters.paths_are(key, endpoints)
-            for key in self._node.peers.doubted():
-                self._node.relays.client.check(key, now)
-            for key in self._node.peers.meets():
-                self._meet(key, now)
-            for event in (*self._node.membership.events(), *self._node.peers.events()):
-                self._node.pending.append(event)
-                if isinstance(event, PeerChanged):
-                    self._relays_needed(event, now)
-                if isinstance(event, PeerChanged) and event.state in ("direct", "relayed"):
-                    self._node.pending.append(MemoryChanged())
-                    self._proved_by_tunnel(event.key, now)
-                    self._node.introducer.tell(event.key, now)
+            if node.peers.news:
+                self._peers_changed(now)
+            for event in node.membership.events():
+                node.pending.append(event)
             if not happened:
                 break
             stirred = True
         return stirred
+
+    def _members_said(self, now: float) -> None:
+        node = self._node
+        for notice in node.gossip.notices():
+            node.membership.eviction_notice(notice.message, node, now)
+        for key in node.gossip.proven():
+            node.membership.reseal(key, now)
+            node.pending.append(MemoryChanged())
+        if node.gossip.learnt():
+            node.pending.append(MemoryChanged())
+
+    def _peers_changed(self, now: float) -> None:
+        node = self._node
+        for key, endpoints in node.peers.known():
+            node.encounters.paths_are(key, endpoints)
+        for key in node.peers.doubted():
+            node.relays.client.check(key, now)
+        for key in node.peers.meets():
+            self._meet(key, now)
+        for event in node.peers.events():
+            node.pending.append(event)
+            if isinstance(event, PeerChanged):
+                self._relays_needed(event, now)
+            if isinstance(event, PeerChanged) and event.state in ("direct", "relayed"):
+                node.pending.append(MemoryChanged())
+                self._proved_by_tunnel(event.key, now)
+                node.introducer.tell(event.key, now)
 
     def _tunnel_events(self, now: float) -> bool:
         events = self._node.device.events()
@@ -171,7 +184,9 @@ class Conductor:
                 return
             peer = self._node.device.peer(key)
             host = peer.endpoint.host if peer is not None and peer.endpoint is not None else None
-            self._introduce(message, key, self._node.membership.observed.get(key), host, now)
+            named = {candidate.host for candidate in message.candidates if candidate.kind == "observed"}
+            common = next((own for own in self._node.reachability.sightings.hosts(key) if own in named), None)
+            self._introduce(message, key, common or self._node.membership.observed.get(key), host, now)
             self._relays_named(key, message, now)
             return
         if isinstance(message, RelayPool) or (isinstance(message, RelayOffers) and self._node.membership.introduces(key, message.peer)):

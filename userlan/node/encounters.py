@@ -64,6 +64,7 @@ class Encounters:
         self._mediators: OrderedDict[bytes, bytes] = OrderedDict()              # who asked, by token
         self._paths: dict[bytes, frozenset[Endpoint]] = {}
         self._reports: list[ReportDue] = []
+        self._nearest: float | None = inf                                       # when something is due; None: to be found anew
 
     def introduced(self, message: Introduce, mediator: bytes) -> None:
         """A punch begins. ``mediator``: the key of who asked for it, empty: a member."""
@@ -87,6 +88,7 @@ class Encounters:
                 self._try(event.peer, encounter, event.endpoint, now)
             elif isinstance(event, PathAnswered) and len(encounter.waiting) < MAX_WAYS:
                 encounter.waiting.setdefault(event.endpoint, now + YIELDED)
+                self._nearest = None
             return
         mediator = self._mediators.pop(event.token, None)
         if mediator is None:
@@ -110,6 +112,7 @@ class Encounters:
             self._punching.keep(endpoint)
         if encounter.met_at is None:
             encounter.met_at = now
+            self._nearest = None
 
     def paths_are(self, peer: bytes, endpoints: frozenset[Endpoint]) -> None:
         """The paths of a peer: the sockets of these stay open, those of what was one before are closed."""
@@ -127,16 +130,22 @@ class Encounters:
             self._punching.release(endpoint)
 
     def deadline(self) -> float | None:
-        """When ``tick`` has something to do."""
-        nearest = inf
-        for encounter in self._encounters.values():
-            if encounter.met_at is not None:
-                nearest = min(nearest, encounter.met_at + GRACE)
-            nearest = min((nearest, *encounter.waiting.values()))
-        return nearest if nearest < inf else None
+        """When ``tick`` has something to do. Asked for each turn of the node, of encounters that are over for hours: found once."""
+        if self._nearest is None:
+            nearest = inf
+            for encounter in self._encounters.values():
+                if encounter.met_at is not None:
+                    nearest = min(nearest, encounter.met_at + GRACE)
+                nearest = min((nearest, *encounter.waiting.values()))
+            self._nearest = nearest
+        return self._nearest if self._nearest < inf else None
 
     def tick(self, now: float) -> None:
         """Do what is due."""
+        due = self.deadline()
+        if due is None or now < due:
+            return
+        self._nearest = None
         for peer, encounter in list(self._encounters.items()):
             for endpoint, at in list(encounter.waiting.items()):
                 if now >= at:
@@ -156,6 +165,8 @@ class Encounters:
         if now - encounter.tries.get(endpoint, -inf) < RETRY or (endpoint not in encounter.tries and len(encounter.tries) >= MAX_WAYS):
             return
         encounter.tries[endpoint] = now
+        if not self._punching.allowed(endpoint, now):
+            return
         tunnel = self._device.peer(peer)
         if tunnel is not None and tunnel.has_session(now):
             self._device.knock(peer, endpoint, now)

@@ -123,6 +123,11 @@ class Gossip:
         if flags & Events.CLOSED:
             self._talks.pop(connection, None)
 
+    @property
+    def news(self) -> bool:
+        """Whether one of the following has anything."""
+        return bool(self._notices or self._proven or self._learnt)
+
     def notices(self) -> list[Notice]:
         """What peers brought. Drained."""
         notices, self._notices = self._notices, []

@@ -14,18 +14,24 @@ A datagram may be lost: who asked asks again with the next attempt. The tunnels 
 
 Trust: an introducing member is as little believed as a mediator. It may name only members of a network that all three are in; its
 introductions go through the same rules and budgets for targets (``traversal.candidates``, ``punching``), and are limited by themselves.
+Of a plan it may say nothing: an honest one knows nothing to predict from, and what a thousand nodes could be made to search by one
+datagram each is no other than a mediator's to say. What it claims of this node's own address is believed where it can be so: a private
+one only of a member that is reached by a private one itself.
 It in turn tells of a member only what it sees itself, and private candidates only where both may share a private network
 (``mediator.reach``).
 
 Limits: one question about a peer in 2 s, to two members; introductions given: 2 a second and ten at once for each who asks, one pair in
-2 s; introductions taken: 2 a second and 20 at once from each member.
+2 s unless one of the two has moved; introductions taken: 2 a second and 20 at once from each member.
 """
 
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
+from math import inf
 from typing import NamedTuple
+
+import msgspec
 
 from userlan.control.frames import decode_datagram, encode_datagram
 from userlan.control.meeting import Introduce, PeerSight
@@ -33,12 +39,14 @@ from userlan.control.messages import CONTROL_PORT, MAX_CANDIDATES, Candidate, Me
 from userlan.lan.roster import Roster
 from userlan.mediator.limits import Buckets
 from userlan.mediator.matchmaker import MAX_ONE_WAY, PAIR_INTERVAL, SLACK, TOKEN_SIZE
-from userlan.mediator.reach import Sight, accepted, named
+from userlan.mediator.reach import Sight, accepted, named, scope
 from userlan.node.peers import PeerLink, PeerState
 from userlan.stack.errors import StackError
 from userlan.stack.host import Host
 from userlan.stack.udp import UdpSocket
+from userlan.traversal.candidates import is_private
 from userlan.traversal.nat import UNKNOWN, NatBehaviour
+from userlan.traversal.step import Plan
 from userlan.tunnel.device import Device
 from userlan.wire.endpoint import RELAY, TCP, UDP, Endpoint
 
@@ -55,7 +63,10 @@ MAX_NAMES = 1024
 MAX_SIGHTS = 4096
 """Members whose candidates are kept, about 1 KiB each; beyond it the one told of longest ago is forgotten."""
 MAX_DATAGRAM = 4096
-"""Octets of a message that is read: an introduction with all candidates and a long plan has 2,500."""
+"""Octets of a message that is read: an introduction with all candidates has 1,000."""
+NO_PLAN = Plan()
+SOMEWHERE = "192.0.2.0"
+"""An address of the documentation's (RFC 5737): nobody's."""
 
 
 class Introduced(NamedTuple):
@@ -63,7 +74,7 @@ class Introduced(NamedTuple):
 
     introducer: bytes
     message: Introduce
-    observed: str | None
+    observed: str
 
 
 class _Told(NamedTuple):
@@ -92,7 +103,7 @@ class Introducer:
         self._socket: UdpSocket = host.udp_bind(CONTROL_PORT)
         self._told: OrderedDict[bytes, _Told] = OrderedDict()
         self._asked: OrderedDict[bytes, tuple[float, int]] = OrderedDict()
-        self._given: OrderedDict[tuple[bytes, bytes], float] = OrderedDict()
+        self._given: OrderedDict[tuple[bytes, bytes], tuple[float, dict[bytes, Sight]]] = OrderedDict()
         self._give = Buckets(GIVE_RATE, GIVE_BURST, MAX_NAMES)
         self._take = Buckets(TAKE_RATE, TAKE_BURST, MAX_NAMES)
         self._introduced: list[Introduced] = []
@@ -109,6 +120,14 @@ class Introducer:
         if endpoint is not None:
             kind = Candidate(endpoint.host, endpoint.port, TCP if endpoint.transport == TCP else UDP, "observed")
             self._say(key, PeerSight(kind, self.candidates[:MAX_CANDIDATES], self.nat), now)
+
+    def behaves(self, nat: NatBehaviour, now: float) -> None:
+        """What the own NAT does, as far as is known: the others hear of another class, not of more confidence in the same one."""
+        if nat is self.nat:
+            return
+        before, self.nat = self.nat, nat
+        if _class_of(before) != _class_of(nat):
+            self.tell_all(now)
 
     def tell_all(self, now: float) -> None:
         """The own candidates or behaviour changed."""
@@ -177,8 +196,18 @@ class Introducer:
         if not self._share(introducer, message.peer) or not self._take.take(introducer, now):
             self.counters["introductions-refused"] += 1
             return
-        told = self._told.get(introducer)
-        self._introduced.append(Introduced(introducer, message, told.sees_us_at if told is not None else None))
+        if message.plan != NO_PLAN:
+            self.counters["plans-refused"] += 1
+            message = msgspec.structs.replace(message, plan=NO_PLAN)
+        self._introduced.append(Introduced(introducer, message, self._seen_at(introducer)))
+
+    def _seen_at(self, introducer: bytes) -> str:
+        """The own host as a member sees it, as far as it is believed; else one of the Internet's, with which nothing private fits."""
+        told, endpoint = self._told.get(introducer), self._endpoint(introducer)
+        near = endpoint is not None and is_private(endpoint.host)
+        if told is None or scope(told.sees_us_at) == "unusable" or (scope(told.sees_us_at) != "public" and not near):
+            return SOMEWHERE
+        return told.sees_us_at
 
     def _introduce(self, asker: bytes, wanted: bytes, now: float) -> None:
         """Both are told of each other at once, where this node has a tunnel to each."""
@@ -187,18 +216,26 @@ class Introducer:
             self.counters["meetings-refused"] += 1
             return
         first, second = self._sight(asker, now), self._sight(wanted, now)
-        if first is None or second is None or now - self._given.get(pair, now - PAIR_INTERVAL) < PAIR_INTERVAL:
+        if first is None or second is None or self._lately(pair, {asker: first, wanted: second}, now):
             self.counters["meetings-not-given"] += 1
             return
-        self._given[pair] = now
-        self._given.move_to_end(pair)
-        if len(self._given) > MAX_NAMES:
-            self._given.popitem(last=False)
         ways = [min((self._links[key].rtt or 0.0) / 2, MAX_ONE_WAY) for key in (asker, wanted)]
         latest, token = max(ways) + SLACK, self._entropy(TOKEN_SIZE)
         self._say(asker, Introduce(wanted, named(second, first), latest - ways[0], token, first=asker < wanted), now)
         self._say(wanted, Introduce(asker, named(first, second), latest - ways[1], token, first=wanted < asker), now)
         self.counters["introductions"] += 1
+
+    def _lately(self, pair: tuple[bytes, bytes], sights: dict[bytes, Sight], now: float) -> bool:
+        """Whether a pair was introduced a moment ago; not, where one of the two is seen elsewhere since: of two that move at once each
+        asks, and who asks first is told of where the other one was."""
+        at, seen = self._given.get(pair, (-inf, None))
+        if now - at < PAIR_INTERVAL and seen == sights:
+            return True
+        self._given[pair] = (now, sights)
+        self._given.move_to_end(pair)
+        if len(self._given) > MAX_NAMES:
+            self._given.popitem(last=False)
+        return False
 
     def _sight(self, key: bytes, now: float) -> Sight | None:
         """Where this node sees a member whose tunnel is up, by its own address."""
@@ -228,3 +265,9 @@ class Introducer:
             self._socket.send(encode_datagram(message), (peer.ipv6, CONTROL_PORT), now)
         except StackError as error:
             self.counters[error.reason] += 1
+
+
+def _class_of(nat: NatBehaviour) -> NatBehaviour:
+    """Without what grows by and by."""
+    udp, tcp = (msgspec.structs.replace(policy, lifetime=0.0, rate=0.0) for policy in (nat.udp, nat.tcp))
+    return msgspec.structs.replace(nat, confidence=0.0, udp=udp, tcp=tcp)

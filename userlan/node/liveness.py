@@ -41,8 +41,9 @@ PATIENCE = 7.0
 """Seconds that an echo and those that repeat it may go unanswered; a path is dead after the interval and these."""
 SILENCE = ECHO_INTERVAL + PATIENCE
 """Seconds without an authenticated packet after which a path is dead, by default."""
-RTT_GAIN = 0.125
-"""Smoothing of the round trip (RFC 6298, 2.3: alpha)."""
+RTT_GAIN = 0.5
+"""Smoothing of the round trip. RFC 6298, 2.3, has an eighth, for several samples a round trip; these are ten or thirty seconds apart, and a
+first one that waited for a handshake, or for another path, should be forgotten within the minute."""
 
 
 class Liveness:

@@ -8,6 +8,7 @@ from math import inf
 
 from userlan.control.meeting import Measure
 from userlan.node.sockets import Sockets
+from userlan.traversal.candidates import TargetBudget
 from userlan.traversal.observation import TRANSACTION_SIZE, Request, Seal, is_reply, tag_of
 from userlan.wire.burst import Burst
 from userlan.wire.endpoint import TCP, Endpoint, unmapped
@@ -17,6 +18,8 @@ MEASURED_FOR = 5.0
 """Seconds that measured sockets wait for the introduction that uses them: the mediator sends it a round trip later."""
 MAX_MEASUREMENTS = 4
 """At once: a mediator serialises them anyway, and each has up to 64 sockets."""
+HOST_RATE, HOST_BURST = 50.0, 1024.0
+"""Requests a second, and at once, to one host: the mediator's name may point to somebody else, too."""
 AGAIN = (0.0, 0.05, 0.15)
 """Seconds after the start at which what is not yet answered is sent; the later ones make no new mapping, so they cost no accuracy."""
 
@@ -47,6 +50,7 @@ class Measuring:
         self._counters = counters
         self._measurements: dict[bytes, _Measurement] = {}      # by token
         self._bursts: list[Burst] = []
+        self._budget = TargetBudget(HOST_RATE, HOST_BURST)
 
     def measure(self, message: Measure, mediator: bytes, endpoints: Iterable[Endpoint], now: float) -> None:
         """Ask from fresh sockets. Only one vantage is asked by each, so that each makes one mapping."""
@@ -97,17 +101,20 @@ class Measuring:
             first = len(measurement.left) == len(AGAIN)
             while measurement.left and now >= measurement.at + measurement.left[0]:
                 measurement.left.pop(0)
-            if measurement.transport != TCP:
+            targets = [target for target, _ in measurement.requests.values()]
+            if not all(self._budget.allow(target.host, now) for target in targets):
+                self._counters["measure-budget"] += 1
+            elif measurement.transport != TCP:
                 bursts += [_burst(request, target) for target, request in measurement.requests.values()]
             elif first:
-                bursts += [Burst(b"", 0, target, True) for target, _ in measurement.requests.values()]
+                bursts += [Burst(b"", 0, target, True) for target in targets]
         return bursts
 
     def deadline(self) -> float:
         """When ``due`` or ``tick`` has something to do; infinite where never."""
         if self._bursts:
             return -inf
-        return min((measurement.deadline() for measurement in self._measurements.values()), default=inf)
+        return min(measurement.deadline() for measurement in self._measurements.values()) if self._measurements else inf
 
     def tick(self, now: float) -> None:
         """Close the sockets of measurements that nobody used."""

@@ -27,12 +27,24 @@ def chances(nat: NatBehaviour) -> str:
     return "most"
 
 
+def seen(node: Node) -> dict[str, str | None]:
+    """Where the primary mediator sees this node by each family, and names it to others; ``None``: not at all."""
+    key = node.mediators.primary()
+    hosts = [] if key is None else [node.membership.observed.get(key), *node.reachability.sightings.hosts(key)]
+    known = [host for host in hosts if host is not None]
+    return {
+        "ipv4": next((host for host in known if ":" not in host), None),
+        "ipv6": next((host for host in known if ":" in host), None),
+    }
+
+
 def short(node: Node) -> dict[str, Any]:
     """``self.nat`` of ``userlan status --json``."""
     nat = node.reachability.nat
     key = node.mediators.primary()
     return {
         "observed": node.membership.observed.get(key) if key is not None else None,
+        "seen": seen(node),
         "direct": chances(nat),
         "udp": nat.udp.passes,
         "mapping": nat.udp.mapping,
@@ -50,6 +62,7 @@ def report(node: Node) -> dict[str, Any]:
     return {
         "direct": chances(nat),
         "observed": node.membership.observed.get(key) if key is not None else None,
+        "seen": seen(node),
         "udp": _policy(nat.udp),
         "tcp": _policy(nat.tcp),
         "translated": nat.translated,

@@ -52,7 +52,7 @@ from userlan.stack.host import Host
 from userlan.stack.tcp.config import Config as TcpConfig
 from userlan.traversal.kinds import RELAY_BOUND, RELAY_DATA
 from userlan.traversal.nat import PortMapping
-from userlan.traversal.sorting import TUNNEL, parts
+from userlan.traversal.sorting import TUNNEL, parts, tunnel_alone
 from userlan.tunnel.device import Device
 from userlan.tunnel.endpoint import Buffer, Burst
 from userlan.wire.endpoint import TCP, UDP, Endpoint
@@ -123,10 +123,11 @@ class Node:
         self.reachability = Reachability(self.links, self.device, self.sockets, entropy, now)
         self.punching = Punching(self.key, entropy, self.sockets)
         self.encounters = Encounters(self.device, self.punching)
-        self._timed: tuple[Timed, ...] = (
-            self.host, self.device, self.peers, self.gossip, self.membership.requests, self.relays, self.reachability, self.punching,
-            self.encounters,
+        timed: tuple[Timed, ...] = (
+            self.host, self.device, self.peers, self.gossip, self.membership.requests, self.relays.client, self.relays.measuring,
+            self.reachability, self.punching, self.encounters,
         )  # fmt: skip
+        self._deadlines = tuple(part.deadline for part in timed)
         self._agent = agent
         self._keepalive = keepalive
         self._candidates: tuple[Candidate, ...] = ()
@@ -150,6 +151,9 @@ class Node:
     def receive(self, data: Buffer, segment: int, source: Endpoint, now: float) -> None:
         """Datagrams of ``segment`` octets back to back from one endpoint."""
         self._now = now
+        if tunnel_alone(data, segment):
+            self._receive(data, segment, source, now)
+            return
         for kind, run, size in parts(data, segment):
             if kind == TUNNEL:
                 self._receive(run, size, source, now)
@@ -172,7 +176,7 @@ class Node:
     def _receive(self, data: Buffer, segment: int, source: Endpoint, now: float) -> None:
         for inbound in self.device.receive(data, segment, source, now):
             key = inbound.peer.public_key
-            if self.peers.heard(key, now):
+            if self.peers.heard(key, source, now):
                 self.gossip.tell(key, now)
             for packet in inbound.packets:
                 if not self._permitted(key, packet):
@@ -186,8 +190,9 @@ class Node:
         self._stirred = False
         for packet in self.host.packets(now):
             self._route(packet, now)
-        bursts = self.relays.outward(self.device.datagrams(now), now) + self.relays.datagrams(now)
-        return self.punching.datagrams(now) + self.reachability.datagrams(now) + bursts
+        bursts = self.relays.outward(self.device.datagrams(now), now)
+        own = [*self.punching.datagrams(now), *self.reachability.datagrams(now), *self.relays.datagrams(now)]
+        return own + bursts if own else bursts
 
     def answers(self, now: float) -> list[Burst]:
         """Echo replies alone: they leave before what happened is carried on."""
@@ -245,8 +250,8 @@ class Node:
         if self._stirred:
             return self._now
         nearest = inf
-        for part in self._timed:
-            time = part.deadline()
+        for ask in self._deadlines:
+            time = ask()
             if time is not None and time < nearest:
                 nearest = time
         for link in self.links.values():

@@ -107,7 +107,8 @@ class PeerTable:
         link = self.links.get(message.peer)
         if link is None:
             return ()
-        peer_observed = next((candidate.host for candidate in message.candidates if candidate.kind == "observed"), None)
+        seen = [candidate.host for candidate in message.candidates if candidate.kind == "observed"]
+        peer_observed = observed if observed in seen else next(iter(seen), None)
         endpoints = []
         for candidate in message.candidates:
             host = (mediator_host or "") if candidate.kind == "colocated" and not candidate.host else candidate.host
@@ -167,6 +168,8 @@ class PeerTable:
         link, peer = self.links.get(key), self._device.peer(key)
         if link is not None and peer is not None:
             link.paths.add(endpoint, now)
+            if not link.up and self.heard(key, endpoint, now):     # an empty message, which nothing else tells of
+                return
             link.paths.heard_elsewhere(endpoint, peer.heard_by, now)
             self._tick(link, now)
 
@@ -193,12 +196,16 @@ class PeerTable:
 
     # --- the peers ---------------------------------------------------------------------------------------------------
 
-    def heard(self, key: bytes, now: float) -> bool:
-        """An authenticated packet came from a peer; True when it is DIRECT by this."""
+    def heard(self, key: bytes, source: Endpoint, now: float) -> bool:
+        """An authenticated packet came from a peer, by ``source``; True when it is reached by this."""
         link = self.links.get(key)
         if link is None:
             return False
+        if link.up:
+            return link.heard(None, now)
         peer = self._device.peer(key)
+        if peer is not None and peer.endpoint != source and link.paths.has(source):
+            self._device.steer(key, source, now)     # where it was is where it was lost
         if not link.heard(peer.endpoint if peer is not None else None, now):
             return False
         if peer is not None and peer.endpoint is not None:
@@ -299,6 +306,11 @@ class PeerTable:
             link = self.links.get(key)
             if link is not None:
                 self._tick(link, now)
+
+    @property
+    def news(self) -> bool:
+        """Whether one of the following, or ``events``, has anything."""
+        return bool(self._meets or self._known or self._doubted or self._events)
 
     def meets(self) -> list[bytes]:
         """Peers to whom the mediator shall introduce us. Drained."""

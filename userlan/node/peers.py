@@ -36,6 +36,9 @@ RETRY_LAST = 60.0
 """Seconds between attempts by this node's own will; doubles."""
 UPGRADE_INTERVAL = 60.0
 """Seconds between attempts to leave a relay, or framed TCP, for a direct path by UDP."""
+UNAIDED = 1.5
+"""Seconds that an introduction has to come after it was asked for, before the peer is tried without one. Not at once: a packet that comes
+before the peer's own would close a NAT that moves its port to the introduction's punch."""
 MAX_CACHED = 4
 """Endpoints remembered for a peer: where it was reached last."""
 SECOND_DELAY = 0.25
@@ -88,6 +91,7 @@ class PeerLink:
         "_relay_attempt",
         "_retries",
         "_retry_at",
+        "_unaided_at",
         "_upgrade_at",
         "_wanted",
         "attempt",
@@ -120,6 +124,7 @@ class PeerLink:
         self._retry_at: float | None = None
         self._retries = 0
         self._upgrade_at: float | None = None
+        self._unaided_at: float | None = None
         self.session_networks: tuple[str, ...] = ()     # those in common when the tunnel's keys were agreed
         self._wanted = False
 
@@ -153,6 +158,7 @@ class PeerLink:
         self.candidates = tuple(endpoints)
         self.first = first
         self.online = True
+        self._unaided_at = None
         self._start(now, delay, punched)
 
     def nearby(self, endpoints: Sequence[Endpoint], now: float) -> None:
@@ -219,6 +225,8 @@ class PeerLink:
         if self.up:
             self.state = PeerState.RELAYED if endpoint.transport == RELAY else PeerState.DIRECT
         self._upgrade_at = now + UPGRADE_INTERVAL if endpoint.transport != UDP else None
+        if endpoint.transport == UDP:
+            self._unaided_at = None
         if endpoint.transport != TCP:
             self.path_mtu.start(now)
         else:
@@ -228,7 +236,7 @@ class PeerLink:
         """No path is known to work: the peer has a moment to answer, and all is tried anew."""
         if self.up and not self.liveness.doubted:
             self.liveness.doubt(PATH_DOUBT, now)
-            self._retry_at = now
+            self.attempt, self._retry_at = None, now
 
     def echo_reply(self, sequence: int, now: float) -> None:
         """The peer's stack answered one of our echoes."""
@@ -250,8 +258,8 @@ class PeerLink:
         self.liveness.ask_soon(now)
         self.paths.network_changed(now)
         self._retries = 0
-        if not self.up and self.online:
-            self._retry_at = now
+        if (not self.up or self.liveness.doubted) and (self.online or self.attempt is not None or self._retry_at is not None):
+            self.attempt, self._retry_at = None, now     # what is under way speaks of where this computer was
         if self._upgrade_at is not None:
             self._upgrade_at = now
 
@@ -259,7 +267,7 @@ class PeerLink:
 
     def deadline(self) -> float | None:
         """When ``tick`` has something to do."""
-        times = [self._upgrade_at] if self._upgrade_at is not None else []
+        times = [time for time in (self._upgrade_at, self._unaided_at) if time is not None]
         if self._relay_attempt is not None:
             times.append(self._relay_attempt.deadline())
         if self.attempt is not None:
@@ -292,8 +300,11 @@ class PeerLink:
             self._retry(effects, now)
         if self._upgrade_at is not None and now >= self._upgrade_at:
             self._upgrade_at = now + UPGRADE_INTERVAL
-            udp = tuple(e for e in (*self.candidates, *self.cached) if e.transport != TCP)
-            effects += (InitiateDue(udp), MeetDue())
+            self._unaided_at = now + UNAIDED
+            effects.append(MeetDue())
+        if self._unaided_at is not None and now >= self._unaided_at:
+            self._unaided_at = None
+            effects.append(InitiateDue(tuple(e for e in (*self.candidates, *self.cached) if e.transport != TCP)))
         return effects
 
     def _watch(self, effects: list[PeerEffect], beside: bool, now: float) -> None:
@@ -301,7 +312,7 @@ class PeerLink:
             self.state = PeerState.CONNECTING if self.online else PeerState.OFFLINE
             self.liveness.gone()
             self.paths.reset()
-            self._upgrade_at = None
+            self._upgrade_at = self._unaided_at = None
             self._retries = 0
             self._retry_at = now
             return
@@ -344,7 +355,7 @@ class PeerLink:
             self._schedule_retry(now)
 
     def _schedule_retry(self, now: float) -> None:
-        if self.up or not (self.online or self._wanted or self.cached):
+        if self.up or not (self.online or self._wanted or self.cached or self.paths.relay() is not None):
             self._retry_at = None
             return
         self._retry_at = now + min(RETRY_LAST, RETRY_FIRST * 2.0 ** min(self._retries, 10))

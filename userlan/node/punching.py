@@ -59,7 +59,7 @@ FEW_PORTS = 16
 FEW_PACKETS = 1024
 """Packets to so few ports by one step: 256 sockets, four rounds."""
 FEW_CONNECTIONS = 64
-"""TCP connection attempts of one step: each is a kernel's socket."""
+"""TCP connection attempts of one plan: each is a kernel's socket."""
 MAX_KEPT = 256
 """Sockets beside the main one that are part of paths."""
 
@@ -151,7 +151,7 @@ class Punching:
             self.counters["probe-not-authentic" if punch is not None else "probe-unknown"] += 1
             return
         answer = punch.receive(probe, source, now)
-        if answer is not None:
+        if answer is not None and self._budget.allow(source.host, now):     # sources can be forged, by a peer too
             self._bursts.append(answer)
         self._events += punch.events()
 
@@ -183,6 +183,10 @@ class Punching:
         for punch in self._punches.values():
             punch.opened(endpoint, now)
 
+    def allowed(self, endpoint: Endpoint, now: float) -> bool:
+        """Whether one packet more may go where a probe came from: it is of the same budget."""
+        return self._budget.allow(endpoint.host, now)
+
     # --- sockets -------------------------------------------------------------------------------------------------------
 
     def keep(self, endpoint: Endpoint) -> None:
@@ -204,6 +208,8 @@ class Punching:
         nearest = self._measuring.deadline()
         if self._bursts:
             return -inf
+        if not self._punches:
+            return nearest if nearest < inf else None
         paced = -inf if self._room >= 1.0 else self._room_at + TICK
         for attempt, punch in self._punches.items():
             ends = punch.over_at if attempt in self._ended else punch.ended_at
@@ -249,21 +255,26 @@ class Punching:
             for punch in self._of(message.peer):        # this one takes its place
                 punch.rest()
         searched = {step.host for punch in self._punches.values() for step in punch.steps if searches(step)}
-        steps = tuple(step for step in message.plan.steps if self._step_permitted(step, named, seen, searched))
+        steps: tuple[Step, ...] = ()
+        for step in message.plan.steps:
+            if self._step_permitted(step, named, seen, searched, sum(connections(one) for one in steps)):
+                steps += (step,)
         plan = message.plan if steps == message.plan.steps else replace(message.plan, steps=steps)
         if sockets_of(plan) > self._sockets.room:
             self.counters["step-without-sockets"] += 1
             plan = replace(plan, steps=tuple(step for step in plan.steps if step.fresh or not step.sockets))
         return plan
 
-    def _step_permitted(self, step: Step, named: Collection[str], seen: Collection[str], searched: Collection[str]) -> bool:
+    def _step_permitted(
+        self, step: Step, named: Collection[str], seen: Collection[str], searched: Collection[str], connecting: int
+    ) -> bool:
         if step.host not in named:
             self.counters["step-elsewhere"] += 1
         elif searches(step) and step.host not in seen:
             self.counters["step-not-observed"] += 1
         elif searches(step) and step.host in searched:
             self.counters["step-target-busy"] += 1
-        elif step.transport == TCP and step.count * max(1, step.sockets) > FEW_CONNECTIONS:
+        elif connecting + connections(step) > FEW_CONNECTIONS:
             self.counters["step-connections"] += 1
         else:
             return True
@@ -295,6 +306,11 @@ class Punching:
     def _dismiss(self, vias: Iterable[int]) -> None:
         kept = {endpoint.via for endpoint in self._kept}
         self._sockets.give_back(*(via for via in vias if via not in kept))
+
+
+def connections(step: Step) -> int:
+    """TCP connection attempts of a step."""
+    return step.count * max(1, step.sockets) if step.transport == TCP else 0
 
 
 def searches(step: Step) -> bool:

@@ -38,6 +38,9 @@ from userlan.wire.numbers import Buffer
 
 EVERY: Final = 1800.0
 """Seconds between two measurements when nothing happens: a router that was given new settings is noticed within half an hour."""
+MAX_REPEATED: Final = 3
+"""Measurements in a row that are repeated as soon as may be, since they were cut short (a computer that is busy starting, a link that
+is full); where it is always so, only as often as all others."""
 LEAST_BETWEEN: Final = 10.0
 """Seconds from one measurement's start to the next one's, whoever wants it; a change of the network does not wait for it."""
 GATHER: Final = 0.05
@@ -100,6 +103,7 @@ class Reachability:
         self._began = -inf
         self._told: dict[bytes, NatBehaviour] = {}
         self._hosts_asked = 0
+        self._repeated = 0
 
     # ------------------------------------------------------------------ what the node tells it
 
@@ -136,6 +140,7 @@ class Reachability:
         self._external = ("", "")
         self._told.clear()
         self._began = -inf
+        self._repeated = 0
         self.lifetime.network_changed(now)
         self.sightings.network_changed(now)
         self._due = now + CHANGED
@@ -211,15 +216,20 @@ class Reachability:
 
     def datagrams(self, now: float) -> list[Burst]:
         """What is to be sent. Drained."""
-        asked = self._check.datagrams(now) if self._check is not None else []
-        return self.sightings.datagrams() + asked + self.lifetime.datagrams()
+        asked = self.sightings.datagrams() + self.lifetime.datagrams()
+        return self._check.datagrams(now) + asked if self._check is not None else asked
 
     def deadline(self) -> float | None:
         """When ``tick`` has something to do."""
-        check = self._check.deadline() if self._check is not None else None
-        due = max(self._due, self._began + LEAST_BETWEEN) if self._check is None and self._vantages else None
-        times = [time for time in (check, due, self.lifetime.deadline(), self.sightings.deadline()) if time is not None]
-        return min((time for time in times if time < inf), default=None)
+        nearest = inf
+        for watched in (self.lifetime.deadline(), self.sightings.deadline()):
+            nearest = nearest if watched is None else min(nearest, watched)
+        if self._check is not None:
+            check = self._check.deadline()
+            nearest = nearest if check is None else min(nearest, check)
+        elif self._due < inf and self._vantages:
+            nearest = min(nearest, max(self._due, self._began + LEAST_BETWEEN))
+        return nearest if nearest < inf else None
 
     def tick(self, now: float) -> None:
         """Do what is due."""
@@ -296,6 +306,10 @@ class Reachability:
         self._stop()
         self.classification, self._evidence, self.at = found, evidence, now
         self._conclude(found.nat)
+        self._repeated = self._repeated + 1 if check.cut else 0
+        if 0 < self._repeated <= MAX_REPEATED:
+            self.counters["netcheck-cut"] += 1
+            self._want(now)
 
     def _classified(self, evidence: Evidence) -> Classification:
         """With what is known beside the measurement."""

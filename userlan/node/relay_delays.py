@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 from math import inf
 
 from userlan.control.meeting import RelayInfo
+from userlan.traversal.candidates import TargetBudget
 from userlan.traversal.observation import TAG_SIZE, TRANSACTION_SIZE, Request, Seal, is_reply
 from userlan.tunnel.endpoint import Buffer, Burst
 from userlan.wire.endpoint import TCP, UDP, Endpoint
@@ -31,8 +32,13 @@ PATIENCE = 2.5
 """Seconds from the last turn's start to the round's end."""
 SOON = 0.2
 """Seconds from a change to a round: changes come in groups."""
-MAX_ENDPOINTS = 2
-"""Endpoints of a relay that are asked: one of each family."""
+LEAST_BETWEEN = 10.0
+"""Seconds from a round's start to the next one's where a mediator has named other relays, which a hostile one may do all the time; a
+change of the own network does not wait for it."""
+HOST_RATE, HOST_BURST = 1.0, 64.0
+"""Questions a second, and at once, to one host: it has seven relays at most, each asked up to nine times."""
+MAX_ENDPOINTS = 4
+"""Endpoints of a relay that are asked at once: by UDP one of each family, by TCP two ports of each."""
 
 
 class _Asked:
@@ -62,7 +68,9 @@ class RelayDelays:
         self._relays: dict[bytes, tuple[RelayInfo, tuple[Endpoint, ...]]] = {}
         self._asked: dict[bytes, _Asked] = {}
         self._transactions: dict[bytes, _Asked] = {}
+        self._budget = TargetBudget(HOST_RATE, HOST_BURST)
         self._next_round = inf
+        self._began = -inf
         self._ends_at = inf
         self._done = False
         self._outgoing: list[Burst] = []
@@ -72,12 +80,11 @@ class RelayDelays:
         before, self._relays = self._relays, {info.key: (info, endpoints) for info, endpoints in relays if endpoints}
         self.delays = {key: delay for key, delay in self.delays.items() if key in self._relays}
         if {key: ends for key, (_, ends) in before.items()} != {key: ends for key, (_, ends) in self._relays.items()}:
-            self.again(now)
+            self._want(max(now + SOON, self._began + LEAST_BETWEEN))
 
     def again(self, now: float) -> None:
         """Measure soon: the network changed."""
-        if self._relays:
-            self._next_round = min(self._next_round, now + SOON)
+        self._want(now + SOON)
 
     def owns(self, data: Buffer) -> bool:
         """Whether a datagram is an answer that is awaited."""
@@ -100,12 +107,16 @@ class RelayDelays:
 
     def datagrams(self) -> list[Burst]:
         """Drained."""
+        if not self._outgoing:
+            return []
         outgoing, self._outgoing = self._outgoing, []
         return outgoing
 
     def deadline(self) -> float | None:
         """When ``tick`` has something to do."""
-        nearest = min(self._next_round, self._ends_at, min((asked.next_at for asked in self._asked.values()), default=inf))
+        nearest = min(self._next_round, self._ends_at)
+        if self._asked:
+            nearest = min(nearest, *(asked.next_at for asked in self._asked.values()))
         return nearest if nearest < inf else None
 
     def tick(self, now: float) -> None:
@@ -118,7 +129,12 @@ class RelayDelays:
         if now >= self._ends_at:
             self._end()
 
+    def _want(self, at: float) -> None:
+        if self._relays:
+            self._next_round = min(self._next_round, at)
+
     def _begin(self, now: float) -> None:
+        self._began = now
         order = sorted(self._relays.values(), key=lambda relay: self.delays.get(relay[0].key, inf))
         self._asked = {info.key: _Asked(info, endpoints, now + place * PACE) for place, (info, endpoints) in enumerate(order)}
         self._transactions.clear()
@@ -128,11 +144,13 @@ class RelayDelays:
     def _ask(self, asked: _Asked, now: float) -> None:
         transport = UDP if asked.step < len(ASKED_AT) else TCP
         asked.step += 1
-        families: dict[bool, Endpoint] = {}
+        places: dict[tuple[bool, int], Endpoint] = {}
         for endpoint in asked.endpoints:
-            if endpoint.transport == transport:
-                families.setdefault(":" in endpoint.host, endpoint)
-        for endpoint in list(families.values())[:MAX_ENDPOINTS]:
+            if endpoint.transport == transport:     # of TCP each port: there may be one alone that passes
+                places.setdefault((":" in endpoint.host, endpoint.port if transport == TCP else 0), endpoint)
+        for endpoint in list(places.values())[:MAX_ENDPOINTS]:
+            if not self._budget.allow(endpoint.host, now):
+                continue
             transaction = self._entropy(TRANSACTION_SIZE)
             asked.sent[transaction] = now
             self._transactions[transaction] = asked

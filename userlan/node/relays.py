@@ -14,6 +14,7 @@ from userlan.control.meeting import MAX_RELAYS, Introduce, RelayInfo, RelayOffer
 from userlan.control.meeting import RelayDelays as RelayDelaysMessage
 from userlan.lan.addresses import key_bytes, key_text
 from userlan.node.memory import Memory
+from userlan.node.peer_table import is_loopback
 from userlan.node.relay_delays import RelayDelays
 from userlan.relay.client import ClientEvent, RelayClient, Unwrapped
 from userlan.traversal.candidates import usable
@@ -25,11 +26,12 @@ KINDS = (RELAY_DATA, RELAY_BOUND)
 
 
 class Relays:
-    """``client``: the bindings; ``delays``: seconds to each relay, by its key; ``pool``: all relays of all mediators."""
+    """``client``: the bindings; ``measuring``: how far each relay is; ``delays``: seconds to each, by its key; ``pool``: all relays of
+    all mediators."""
 
     def __init__(self, key: bytes, entropy: Callable[[int], bytes], wall_offset: float) -> None:
         self.client = RelayClient(key, wall_offset)
-        self._measuring = RelayDelays(entropy)
+        self.measuring = RelayDelays(entropy)
         self._pools: dict[bytes, RelayPool] = {}
         self._hosts: dict[bytes, tuple[str | None, str | None]] = {}
         """By mediator: the own host as it sees it, and its own host."""
@@ -37,7 +39,7 @@ class Relays:
     @property
     def delays(self) -> dict[bytes, float]:
         """Round trips in seconds of the last measurement, by relay's key; one that did not answer is not in it."""
-        return self._measuring.delays
+        return self.measuring.delays
 
     @property
     def pool(self) -> tuple[RelayInfo, ...]:
@@ -72,28 +74,31 @@ class Relays:
 
     def measured(self) -> bool:
         """Whether the delays are new since the last call."""
-        return self._measuring.measured()
+        return self.measuring.measured()
 
     # --- datagrams ---------------------------------------------------------------------------------------------------
 
     def owns(self, data: Buffer) -> bool:
         """Whether a datagram comes from a relay."""
-        return self.client.owns(data) if bytes(data[:4]) in KINDS else self._measuring.owns(data)
+        return self.client.owns(data) if bytes(data[:4]) in KINDS else self.measuring.owns(data)
 
     def receive(self, data: Buffer, segment: int, source: Endpoint, now: float) -> list[Unwrapped] | None:
         """The tunnel's datagrams in a relay's; None where they are none of a relay's."""
         if bytes(data[:4]) in KINDS:
             return self.client.unwrap(data, segment, source, now)
-        if not self._measuring.owns(data[:segment] if segment else data):
+        if not self.measuring.owns(data[:segment] if segment else data):
             return None
         step = segment or len(data)
         for start in range(0, len(data), step):
-            self._measuring.receive(data[start : start + step], now)
+            self.measuring.receive(data[start : start + step], now)
         return []
 
     def outward(self, bursts: list[Burst], now: float) -> list[Burst]:
         """The tunnel's bursts as they leave: those for a relayed path behind its header."""
-        if all(burst.endpoint.transport != RELAY for burst in bursts):
+        for burst in bursts:
+            if burst.endpoint.transport == RELAY:
+                break
+        else:
             return bursts
         leaving: list[Burst] = []
         for burst in bursts:
@@ -105,24 +110,20 @@ class Relays:
 
     def datagrams(self, now: float) -> list[Burst]:
         """The own ones that are due. Drained."""
-        return self.client.datagrams(now) + self._measuring.datagrams()
+        binds, asked = self.client.datagrams(now), self.measuring.datagrams()
+        return binds + asked if asked else binds
 
     # --- the rest ----------------------------------------------------------------------------------------------------
 
     def network_changed(self, now: float) -> None:
         """This computer's addresses changed."""
         self.client.network_changed(now)
-        self._measuring.again(now)
-
-    def deadline(self) -> float | None:
-        """When ``tick`` has something to do."""
-        times = (self.client.deadline(), self._measuring.deadline())
-        return min((time for time in times if time is not None), default=None)
+        self.measuring.again(now)
 
     def tick(self, now: float) -> None:
         """Do what is due."""
         self.client.tick(now)
-        self._measuring.tick(now)
+        self.measuring.tick(now)
 
     def events(self) -> list[ClientEvent]:
         """Drained."""
@@ -153,7 +154,7 @@ class Relays:
             for info in pool.relays:
                 if len(found) < MAX_RELAYS:
                     found.setdefault(info.key, (info, self._usable(mediator, info)))
-        self._measuring.known(found.values(), now)
+        self.measuring.known(found.values(), now)
 
     def _permitted(self, mediator: bytes, offers: Iterable[RelayOffer]) -> list[RelayOffer]:
         """The offers with those endpoints alone that may be sent to."""
@@ -168,4 +169,7 @@ class Relays:
     def _usable(self, mediator: bytes, info: RelayInfo) -> tuple[Endpoint, ...]:
         observed, host = self._hosts.get(mediator, (None, None))
         named = [Endpoint(one.transport, one.host, one.port) for one in info.endpoints]
-        return tuple(one for one in named if usable(one, observed, same_network=one.host == host))
+        here = host is not None and is_loopback(host)       # only who is on this computer knows of it
+        return tuple(
+            one for one in named if usable(one, observed, same_network=one.host == host) and (here or not is_loopback(one.host))
+        )

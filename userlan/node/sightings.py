@@ -54,6 +54,7 @@ class _Watch:
     asked: bool = False
     seen: Endpoint | None = None
     cookie: bytes = b""
+    proved_at: float = -inf
     told_at: float = -inf
 
 
@@ -79,11 +80,13 @@ class Sightings:
 
     def greeted(self, mediator: bytes, points: Iterable[Point], session: Endpoint | None, now: float) -> None:
         """A mediator takes proofs. ``points``: where its vantages can be asked; ``session``: the endpoint at which it is reached."""
-        watches: dict[int, _Watch] = {}
+        before, watches = self._watches.get(mediator, {}), dict[int, _Watch]()
         for version in VERSIONS:
-            asked = [one for one in points if one.endpoint.transport == UDP and _version(one.endpoint) == version]
-            if asked:
-                watches[version] = _Watch(asked[:MAX_POINTS])
+            asked = [one for one in points if one.endpoint.transport == UDP and _version(one.endpoint) == version][:MAX_POINTS]
+            if version in before and set(before[version].points) == set(asked):
+                watches[version] = before[version]
+            elif asked:
+                watches[version] = _Watch(asked)
         self._watches[mediator] = watches
         self._told.pop(mediator, None)
         self._say.pop(mediator, None)
@@ -95,11 +98,13 @@ class Sightings:
             of_mediator.pop(mediator, None)
 
     def moved(self, mediator: bytes, session: Endpoint | None, now: float) -> None:
-        """The session goes by ``session``, and the mediator sees it anew: what it knew beside that is no more."""
+        """The session goes by ``session``, and the mediator sees it anew: what it knew beside that is no more. It is told what was
+        proved a moment ago, so that nobody is introduced twice; and asked at once, since it may be another process."""
         self._sessions[mediator] = session
         for watch in self._watches.get(mediator, {}).values():
-            watch.due, watch.seen = now, None
-        self._told.pop(mediator, None)
+            watch.due, watch.told_at = now, -inf
+            if watch.seen is not None and now - watch.proved_at < RENEW:
+                self._say[mediator] = None
         self.tick(now)
 
     def network_changed(self, now: float) -> None:
@@ -134,7 +139,7 @@ class Sightings:
         reply = question.reply
         seen = Endpoint(UDP, reply.host, reply.port)
         if _version(seen) == version and (seen != watch.seen or now - watch.told_at >= RENEW):
-            watch.seen, watch.cookie, watch.told_at = seen, reply.cookie, now
+            watch.seen, watch.cookie, watch.proved_at, watch.told_at = seen, reply.cookie, now, now
             self._say[question.point.key] = None
 
     def datagrams(self) -> list[Burst]:

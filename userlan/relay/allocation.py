@@ -131,9 +131,6 @@ class Allocations:
 
     def bind(self, datagram: bytes, source: Endpoint, now: float, wall: float, orphaned: Callable[[bytes], bool]) -> Answer | None:
         """A BIND came; None: silence. ``wall``: seconds since 1970. ``orphaned(key id)``: that mediator cannot be reached."""
-        if not self._binds.allow(_network(source.host), now):
-            self._counters["bind-too-many"] += 1
-            return None
         bind = datagrams.decode_bind(datagram)
         key = self.keys.get(bind.grant[: grants.ID_SIZE]) if bind is not None else None
         if bind is None or key is None:
@@ -146,6 +143,9 @@ class Allocations:
         secret = grants.secret_of(key, bind.grant, bind.role)
         if not datagrams.authentic(secret, datagram):
             self._counters["bind-forged"] += 1
+            return None
+        if not self._binds.allow(_network(source.host), now):       # counted where it is genuine: sources can be forged
+            self._counters["bind-too-many"] += 1
             return None
         name = grants.channel_of(key, grant)
         status, flags, newest, arrived = self._admit(name, grant, bind, source, now, wall, orphaned)

@@ -54,6 +54,8 @@ IDLE_PROBE_INTERVAL = 1.0
 """The same for a binding that only stands by."""
 UDP_RETRY = 60.0
 """Seconds between tries to leave framed TCP for UDP."""
+MAX_COUNTER = 2**64 - 2
+"""The greatest counter that is gone on from: the field has 64 bits. A relay that names it has made itself useless, and nothing else."""
 OUTSTANDING = 16
 """BINDs whose answers are still taken."""
 
@@ -172,10 +174,10 @@ class Binding:
     def answered(self, bound: Bound, source: Endpoint, now: float) -> bool | None:
         """A BOUND with the right MAC: True it is bound now and was not, False it is lost, None nothing changed."""
         sent = self._sent.get(bound.counter)
-        if sent is None or self.state is BindingState.RESTING:
-            return None
+        if sent is None or self.state is BindingState.RESTING or (source != self.address and source not in self._places):
+            return None     # a relay that is an enemy would so name any address as its own, for all data to go there
         if bound.status == datagrams.STALE:
-            self._counter = max(self._counter, bound.newest)
+            self._counter = max(self._counter, min(bound.newest, MAX_COUNTER))
             self._sent.clear()
             self._bind(source, now)
             return None
@@ -313,7 +315,7 @@ class Binding:
     def _bind(self, endpoint: Endpoint, now: float) -> None:
         if len(self.offer.grant) != GRANT_SIZE:
             return
-        self._counter = max(self._counter + 1, int((now + self._wall_offset) * 1e6))
+        self._counter = max(min(self._counter, MAX_COUNTER) + 1, int((now + self._wall_offset) * 1e6))
         while len(self._sent) >= OUTSTANDING:
             del self._sent[next(iter(self._sent))]
         self._sent[self._counter] = now

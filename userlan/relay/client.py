@@ -25,7 +25,7 @@ from typing import NamedTuple
 from userlan.control.grants import GRANT_SIZE, role_of
 from userlan.control.meeting import MAX_OFFERS, RelayOffer
 from userlan.relay import datagrams
-from userlan.relay.binding import Binding, BindingState
+from userlan.relay.binding import PROBE_AFTER, Binding, BindingState
 from userlan.relay.datagrams import HEADER_SIZE, runs, same_headers
 from userlan.traversal.candidates import TargetBudget
 from userlan.traversal.kinds import RELAY_BOUND, RELAY_DATA
@@ -41,6 +41,8 @@ UNHEARD = 1.0
 """Seconds of sending to a peer by relays without hearing it by any, after which it is looked for at all of them."""
 BIND_RATE, BIND_BURST = 20.0, 60.0
 """BINDs a second, and at once, to one host: hundreds of pairs bind at one relay when a node starts. What is refused is sent again."""
+TOTAL_BIND_RATE, TOTAL_BIND_BURST = 400.0, 1200.0
+"""The same to all hosts together: mediators name the relays, and may name ever others."""
 REST_AFTER = 60.0
 """Seconds after ``rest`` for which all bindings are kept: a path that has just become direct may yet fail. Then the best one stays."""
 MAX_RESTING = 64
@@ -99,6 +101,7 @@ class RelayClient:
         self._headers: dict[bytes, Binding] = {}
         self._next_number = 1
         self._budget = TargetBudget(BIND_RATE, BIND_BURST)
+        self._total = TargetBudget(TOTAL_BIND_RATE, TOTAL_BIND_BURST)
         self._events: list[ClientEvent] = []
         self._held: dict[Endpoint | str, list[Endpoint]] = {}
         """By ways that are full; as many as the driver has connections."""
@@ -244,7 +247,7 @@ class RelayClient:
         peer = self._peers[binding.peer]
         if peer.sending is None and binding.peer not in self._resting:     # at rest, answers come by another path
             peer.sending = now
-        if self._deadline is None or self._deadline > now + UNHEARD:
+        if self._deadline is None or self._deadline > now + PROBE_AFTER:
             self._stale = True
         size, header, address = len(burst.data), binding.header, binding.address
         segment = burst.segment if 0 < burst.segment < size else size
@@ -265,7 +268,7 @@ class RelayClient:
         """BINDs that are due. Drained."""
         if not self._outgoing:
             return []
-        allowed = [burst for burst in self._outgoing if self._budget.allow(burst.endpoint.host, now)]
+        allowed = [burst for burst in self._outgoing if self._budget.allow(burst.endpoint.host, now) and self._total.allow("", now)]
         self.counters["binds-over-budget"] += len(self._outgoing) - len(allowed)
         self._outgoing.clear()
         return allowed
@@ -305,7 +308,7 @@ class RelayClient:
         """When ``tick`` has something to do."""
         if self._stale:
             self._stale = False
-            times = [binding.deadline() for binding in self._numbers.values()]
+            times = [binding.deadline() for binding in self._numbers.values() if binding.state is not BindingState.RESTING]
             for peer in self._peers.values():
                 times += (peer.rest_at,) if peer.rest_at is not None else ()
                 times += (peer.sending + UNHEARD,) if peer.sending is not None and self._looks_further(peer) else ()
@@ -315,9 +318,12 @@ class RelayClient:
 
     def tick(self, now: float) -> None:
         """Do what is due."""
+        due = self.deadline()
+        if due is None or now < due:
+            return          # a node's turns are many, and its bindings hundreds
         self._stale = True
         for binding in list(self._numbers.values()):
-            if now >= binding.deadline() and binding.tick(now):
+            if binding.state is not BindingState.RESTING and now >= binding.deadline() and binding.tick(now):
                 self._lost(binding, now)
         for peer in self._peers.values():
             if peer.rest_at is not None and now >= peer.rest_at:

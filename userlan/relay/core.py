@@ -16,7 +16,7 @@ from userlan.relay.events import PoolJoined, PoolLost, RelayEvent, TimestampRese
 from userlan.relay.forwarding import Forwarding
 from userlan.stack.events import TcpEvent
 from userlan.stack.host import Host
-from userlan.traversal.candidates import TargetBudget
+from userlan.traversal.candidates import TargetBudget, is_private, usable
 from userlan.traversal.kinds import RELAY_BIND, RELAY_DATA
 from userlan.traversal.observation import is_reply
 from userlan.traversal.vantage import Vantage
@@ -35,6 +35,10 @@ MAX_LOOPS = 8
 """Rounds in which packets lead to events and those to packets before the driver is let go on."""
 REFLECT_RATE, REFLECT_BURST = 10.0, 30.0
 """Answers a second, and at once, to one host that mediators may ask for: a netcheck needs three."""
+REFLECT_TOTAL_RATE, REFLECT_TOTAL_BURST = 200.0, 600.0
+"""The same to all hosts together: sixty netchecks a second."""
+SOMEWHERE = "192.0.2.0"
+"""An address of the documentation's (RFC 5737), for a mediator that is not to be seen."""
 MAX_MEDIATORS = 8
 """Pools of one relay."""
 
@@ -82,6 +86,7 @@ class Relay:
         self._bounds: list[Burst] = []
         self._reflected: list[Burst] = []
         self._targets = TargetBudget(REFLECT_RATE, REFLECT_BURST)
+        self._reflections = TargetBudget(REFLECT_TOTAL_RATE, REFLECT_TOTAL_BURST)
         self._events: list[RelayEvent] = []
         self._measured = (now, 0)
         self._load = self._told_load = 0.0
@@ -283,7 +288,7 @@ class Relay:
             self._events.append(PoolJoined(link.key, message.key))
             self._serve(now)
         elif isinstance(message, Reflect):
-            self._reflect(message, now)
+            self._reflect(link.key, message, now)
 
     def _take_key(self, mediator: bytes, key: bytes) -> None:
         """Grants of a mediator are sealed with this key from now on, and no more with the one before."""
@@ -294,10 +299,17 @@ class Relay:
         self._pools[name] = mediator
         self.allocations.keys[name] = key
 
-    def _reflect(self, message: Reflect, now: float) -> None:
-        """A mediator has an answer for a node that asked to hear another host: nothing else is sent for it, and not much."""
+    def _reflect(self, mediator: bytes, message: Reflect, now: float) -> None:
+        """A mediator has an answer for a node that asked to hear another host: nothing else is sent for it, and not much.
+
+        Into the relay's own private network only where the mediator is in it, too.
+        """
         target = Endpoint(message.target.transport, message.target.host, message.target.port)
-        if target.transport == UDP and is_reply(message.datagram) and self._targets.allow(target.host, now):
+        peer = self.device.peer(mediator)
+        host = peer.endpoint.host if peer is not None and peer.endpoint is not None else SOMEWHERE
+        near = is_private(host)
+        allowed = target.transport == UDP and is_reply(message.datagram) and usable(target, host if near else SOMEWHERE, near)
+        if allowed and self._reflections.allow("", now) and self._targets.allow(target.host, now):
             self._reflected.append(Burst(message.datagram, len(message.datagram), target))
         else:
             self.counters["reflections-refused"] += 1

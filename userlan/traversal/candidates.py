@@ -10,7 +10,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable
 from functools import lru_cache
-from itertools import zip_longest
+from itertools import islice, zip_longest
 
 from userlan.wire.endpoint import TCP, UDP, Endpoint, unmapped
 
@@ -21,7 +21,10 @@ TARGET_RATE = 20.0
 TARGET_BURST = 40.0
 """Packets to one target host that may leave at once: several members behind one public address are introduced together."""
 MAX_TARGETS = 4096
-"""Target hosts with a budget of their own: 1,000 members with four addresses each. Beyond that, the one unused for longest is forgotten."""
+"""Target hosts with a budget of their own: 1,000 members with four addresses each. Beyond that, one whose budget is whole again is
+forgotten, and where there is none such, no further host is sent to: whoever names ever new hosts gives no host its budget anew."""
+LOOKED_THROUGH = 4
+"""Budgets that are looked at for one that is whole again: what a datagram of a stranger's costs stays small."""
 
 
 PRIVATE = tuple(
@@ -87,23 +90,56 @@ def select(
     return tuple(mixed[:MAX_CANDIDATES])
 
 
-class TargetBudget:
-    """A token bucket for each target host, over all attempts of this node: the node is no weapon, whoever schedules it."""
+def subscriber(host: str) -> str:
+    """What counts as one target or source: an IPv4 address, or the /64 that one IPv6 subscriber has (RFC 6177)."""
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return host
+    if address.version == 4:
+        return host
+    plain = unmapped(str(address))
+    return str(ipaddress.IPv6Address(int(address) >> 64 << 64)) if ":" in plain else plain
 
-    def __init__(self, rate: float = TARGET_RATE, burst: float = TARGET_BURST) -> None:
+
+_subscriber = lru_cache(maxsize=MAX_TARGETS)(subscriber)
+
+
+class TargetBudget:
+    """A token bucket for each target host (IPv6: each /64), over all attempts of this node: the node is no weapon, whoever schedules it."""
+
+    def __init__(self, rate: float = TARGET_RATE, burst: float = TARGET_BURST, hosts: int = MAX_TARGETS) -> None:
         self._rate = rate
         self._burst = burst
+        self._hosts = hosts
         self._buckets: dict[str, tuple[float, float]] = {}
+        """Tokens, and when they were counted; the host unused for longest first."""
         self.refused = 0
+
+    def __len__(self) -> int:
+        return len(self._buckets)
 
     def allow(self, host: str, now: float) -> bool:
         """Take one packet's worth for ``host``; False (and counted) where its budget is used up."""
-        tokens, updated = self._buckets.pop(host, (self._burst, now))
+        name = _subscriber(host)
+        bucket = self._buckets.pop(name, None)
+        if bucket is None and len(self._buckets) >= self._hosts and not self._make_room(now):
+            self.refused += 1
+            return False
+        tokens, updated = bucket or (self._burst, now)
         tokens = min(self._burst, tokens + (now - updated) * self._rate)
         allowed = tokens >= 1.0
-        self._buckets[host] = (tokens - 1.0 if allowed else tokens, now)
-        if len(self._buckets) > MAX_TARGETS:
-            self._buckets.pop(next(iter(self._buckets)))
+        self._buckets[name] = (tokens - 1.0 if allowed else tokens, now)
         if not allowed:
             self.refused += 1
         return allowed
+
+    def _make_room(self, now: float) -> bool:
+        """Forget a bucket that is full again, of those unused for longest: to forget it changes nothing."""
+        for name in list(islice(self._buckets, LOOKED_THROUGH)):
+            tokens, updated = self._buckets[name]
+            if tokens + (now - updated) * self._rate >= self._burst:
+                del self._buckets[name]
+                return True
+            self._buckets[name] = self._buckets.pop(name)       # another time: it is the others' turn to be looked at
+        return False

@@ -10,7 +10,10 @@
     0.4 s           two fresh sockets ask once more: what others took meanwhile
     then            early:  where the filter refused the other port, the filter's socket asks there itself
 
-A question that stays without answer is asked again (``asking``), three times where silence is an answer too. All is over after ``LONGEST``.
+A question that stays without answer is asked again (``asking``), three times where silence is an answer too, if a plain question after
+them is answered in the time that they had: who is slow just then has not refused. All is over after ``LONGEST``;
+where somebody answers, but takes so long that the tests' silences are no answers by then (a satellite's link, a crowded one), after
+``SLOW_LONGEST``. What is still open then was not told: ``cut``.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from userlan.traversal.asking import Asking, Point, Question
+from userlan.traversal.candidates import is_private, usable
 from userlan.traversal.classify import Classification, classify
 from userlan.traversal.evidence import Asked, Evidence, Sighting
 from userlan.traversal.kinds import OBSERVE_REQUEST
@@ -28,11 +32,15 @@ from userlan.wire.endpoint import TCP, UDP, Endpoint
 from userlan.wire.numbers import Buffer
 
 LONGEST: Final = 3.0
-"""Seconds after which it ends whatever is open still."""
+"""Seconds after which it ends whatever is open still, unless the tests go on."""
+SLOW_LONGEST: Final = 12.0
+"""The same where they do: what three silences and the questions before them take at a round trip of 0.8 s."""
 LATE: Final = 0.4
 """Seconds after which two sockets more are seen: others' 48 mappings a second (the least that a busy NAT has) are 19 by then."""
 SILENT_TRIES: Final = 3
 """Packets after which silence counts as refusal: 10 % loss each way make it wrong once in 150."""
+MAX_DOUBTED: Final = 2
+"""Times that a silence is not believed, and asked anew with more patience."""
 HAIRPIN_INTERVAL: Final = 0.15
 """Seconds; the way to the own router and back is short."""
 FIRST_ROUTER_ONLY: Final = 2
@@ -42,6 +50,11 @@ LOOKED_AT: Final = 4
 
 ENOUGH_SOCKETS: Final = 4
 """Sockets that must have been seen before the first answer is given, where not all are answered."""
+
+FILTERS: Final = frozenset(("other-port", "other-host", "other-port6", "other-host6"))
+"""Purposes of the questions to which silence is an answer."""
+TESTS: Final = frozenset(("cookie", "control", "early", "depth-cookie", "shallow", "deep", *FILTERS))
+"""Purposes of the questions on which filter, depth and early packets turn."""
 
 UDP_SOCKETS: Final = 9
 TCP_SOCKETS: Final = 3
@@ -74,6 +87,7 @@ class Netcheck:
         now: float,
     ) -> None:
         self.done = False
+        self.cut = False        # whether it ended before its tests, or these could not decide
         self._known = known
         self._others = others
         self._entropy = entropy
@@ -83,6 +97,10 @@ class Netcheck:
         self._looks: dict[str, set[Endpoint]] = {}
         self._answered: dict[str, set[Endpoint]] = {}
         self._told = False
+        self._controls: dict[bytes, tuple[Question, float]] = {}
+        """By the control's transaction: what kept silent, and the seconds that it had."""
+        self._doubted: dict[str, int] = {}
+        self._undecided = False
         self._hairpins: dict[bytes, Endpoint] = {}
         self._hairpin_tries = 0
         self._hairpin_at = 0.0
@@ -154,7 +172,7 @@ class Netcheck:
         """When ``tick`` has something to do; None once it is done."""
         if self.done:
             return None
-        times = [self._began + LONGEST]
+        times = [self._began + self._longest]
         asked = self._asking.deadline()
         if asked is not None:
             times.append(asked)
@@ -214,6 +232,8 @@ class Netcheck:
                 self._test_depth(question, FIRST_ROUTER_ONLY, now)
             case "other-port" | "other-host" | "other-port6" | "other-host6":
                 setattr(self._evidence, question.purpose.replace("-", "_"), True)
+            case "control":
+                self._controlled(question, now)
             case "early":
                 self._compare(question)
             case "shallow":
@@ -224,12 +244,33 @@ class Netcheck:
     def _unanswered(self, question: Question, now: float) -> None:
         match question.purpose:
             case "other-port" | "other-host" | "other-port6" | "other-host6":
-                setattr(self._evidence, question.purpose.replace("-", "_"), False)
-                beside = self._beside(question.point)
-                if question.purpose == "other-port" and beside is not None:
-                    self._asking.ask(Question(beside, question.via, "early"), now)
+                control = Question(question.point, question.via, "control")
+                self._asking.ask(control, now)
+                self._controls[control.transaction] = question, now - question.first_at
+            case "control" | "cookie" | "early":
+                self._undecided = bool(self._evidence.sightings)
             case "shallow":
                 self._test_depth(question, 0, now)
+
+    def _controlled(self, control: Question, now: float) -> None:
+        """A plain question was answered after a silence: in the time that the silent one had?"""
+        silent, patience = self._controls.pop(control.transaction)
+        taken = now - control.first_at
+        word = silent.purpose
+        if taken > patience and self._doubted.get(word, 0) < MAX_DOUBTED:
+            self._doubted[word] = self._doubted.get(word, 0) + 1
+            again = Question(
+                silent.point, silent.via, word, wanted=silent.wanted, cookie=silent.cookie, tries=SILENT_TRIES, interval=2 * taken
+            )
+            self._asking.ask(again, now)
+            return
+        if taken > patience:
+            self._undecided = True
+            return
+        setattr(self._evidence, word.replace("-", "_"), False)
+        beside = self._beside(silent.point)
+        if word == "other-port" and beside is not None:
+            self._asking.ask(Question(beside, silent.via, "early"), now)
 
     def _sighted(self, question: Question) -> None:
         reply, target = question.reply, question.point.endpoint
@@ -270,7 +311,7 @@ class Netcheck:
         """Two sockets send to each other's outside endpoint, once both are known and neither is the inside one."""
         seen = {one.via: one.seen for one in reversed(self._evidence.of(UDP))}
         main, fresh = seen.get(0), seen.get(self._fresh[0])
-        if main is None or fresh is None or main[0] in self._known.own_hosts:
+        if main is None or fresh is None or main[0] in self._known.own_hosts or not all(map(self._outside, (main, fresh))):
             return
         self._hairpin_tries += 1
         self._hairpin_at = now + HAIRPIN_INTERVAL
@@ -282,6 +323,12 @@ class Netcheck:
             endpoint = Endpoint(UDP, *target)
             self._hairpins[transaction] = endpoint
             self._asking.hairpin(self._udp4[0], via, endpoint, transaction, now)
+
+    def _outside(self, seen: tuple[str, int]) -> bool:
+        """Whether an own outside endpoint, as a vantage says, may be sent to: a vantage of the Internet's knows of no private one."""
+        vantage = self._udp4[0].endpoint.host
+        near = is_private(vantage)
+        return usable(Endpoint(UDP, *seen), vantage, near)
 
     def _compare(self, asked: Question) -> None:
         """Whether the filter's socket still has the mapping that it had before the other port's packets came."""
@@ -299,9 +346,15 @@ class Netcheck:
 
     def _ending(self, now: float) -> None:
         waiting = 0 < self._hairpin_tries <= SILENT_TRIES
-        if (not len(self._asking) and not waiting) or now >= self._began + LONGEST:
-            self.done = True
+        if (not len(self._asking) and not waiting) or now >= self._began + self._longest:
+            self.done, self.cut = True, self._undecided or any(question.purpose in TESTS for question in self._asking.questions())
             self._asking.drop()
+
+    @property
+    def _longest(self) -> float:
+        """Seconds that it takes at most."""
+        testing = any(question.purpose in TESTS for question in self._asking.questions())
+        return SLOW_LONGEST if testing and self._evidence.sightings else LONGEST
 
 
 def _spread(points: Sequence[Point], transport: str, version: int) -> tuple[Point, ...]:

@@ -12,8 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from msgspec.structs import replace
+
 from userlan.traversal import techniques
 from userlan.traversal.ends import End, reduce, technique_for
+from userlan.traversal.nat import NatBehaviour
 from userlan.traversal.sides import Side, Sighting, Transport, Verdict
 from userlan.traversal.step import Plan, Step
 from userlan.traversal.techniques import BUSY_SOCKETS, WOVEN_TCP_SOCKETS, Ends, sockets_for
@@ -27,8 +30,15 @@ FAILED = -0.5
 """An experience below which a technique is not tried first, and the dear ones not at all."""
 BLOCK_SOCKETS = 8
 """Sockets that are measured to see which block a carrier's NAT gives right now."""
-LEAST_HOLD, MOST_HOLD = 0.010, 0.060
-"""Seconds by which a side holds back what must not come to the other NAT before the other side's own first packet."""
+LEAST_HOLD, DOUBTFUL_HOLD, MOST_HOLD = 0.010, 0.060, 0.250
+"""Seconds by which a side holds back what must not come to the other NAT before the other side's own first packet, where both have to:
+one of them must be the first in the end. The second is the most where the NATs only may be such."""
+PATIENT_HOLD = 2.5
+"""The same where the other side comes by itself: its packets pass the opened NAT and are answered at once, so that to wait costs nothing,
+and whatever delays the other side's start, by a busy computer or a lost segment, does no harm. It would be great: Linux gives a socket's
+next mappings the port of one that it has moved, so that one early packet spoils the other side for all of its peers."""
+HASTE = frozenset(("ipv6", "lan", "hairpin", "port-mapping", "simultaneous", "one-first"))
+"""Techniques that look after such NATs themselves, or do not go through them."""
 DOUBTFUL_SKEW = 0.020
 """Seconds of possible skew beyond which a NAT of which it is not known is taken for one that moves the port."""
 RELAY_GIVE_UP = 2.0
@@ -37,7 +47,23 @@ RELAY_GIVE_UP = 2.0
 
 def make_plans(a: Side, b: Side, *, start: float = 0.0, experience: Experience | None = None) -> Verdict:
     """The plans of both sides. ``start``: the common start, seconds of the clock of ``Sighting.at``."""
-    learnt = experience or {}
+    verdict = _verdict(a, b, start, experience or {})
+    if verdict.technique in HASTE:
+        return verdict
+    plans = unhurried(verdict.plans, (a.nat, b.nat))
+    return verdict._replace(plans=plans)
+
+
+def unhurried(plans: tuple[Plan, Plan], nats: tuple[NatBehaviour, NatBehaviour]) -> tuple[Plan, Plan]:
+    """No candidate of a NAT that moves its port is probed before its own side had its time. Where both are such, one of them waits."""
+    first, second = (nat.early == "moves" for nat in nats)
+    holds = PATIENT_HOLD if second and not first else 0.0, PATIENT_HOLD if first else 0.0
+    one, other = (plan if plan.hold >= hold else replace(plan, hold=hold) for plan, hold in zip(plans, holds, strict=True))
+    return one, other
+
+
+def _verdict(a: Side, b: Side, start: float, learnt: Experience) -> Verdict:
+    """Before the care for NATs that move their ports."""
     simple = _simple(a, b, learnt)
     if simple is not None:
         return simple
@@ -156,19 +182,27 @@ def _relay(transport: Transport) -> Verdict:
 
 def _gentle(a: Side, b: Side, technique: str) -> tuple[Plan, Plan]:
     """Candidates alone, but with care for a NAT that moves its port when the other side's packet comes before the own one: whoever sends
-    to it opens the own NAT by a packet that does not get there, and waits until the skew of both starts is over. That costs no time where
-    the other side does not wait: its packet comes in by what was opened, and is answered at once. Where both have to, one waits half as
-    long. A filter that lets the packet in has nothing to hold on to: those that move the port are of the strictest kind (Linux)."""
+    to it opens the own NAT by a packet that does not get there, and waits to be found. Where both NATs are such, the first of the two
+    waits only until the skew of both starts is over; where both only may be such, neither waits for longer. A filter that lets the
+    packet in has nothing to hold on to: those that move the port are of the strictest kind (Linux)."""
     skew = 2 * (a.jitter + b.jitter) + LEAST_HOLD
-    plans: list[Plan] = []
-    for side, other in ((a, b), (b, a)):
-        early, closed = other.nat.early, other.nat.udp.filtering in ("address-and-port-dependent", "unknown")
-        if early == "moves" or (early == "unknown" and closed and skew > DOUBTFUL_SKEW and other.nat.translated is not False):
-            hold = MOST_HOLD if early == "moves" else min(skew, MOST_HOLD)
-            if plans and plans[0].hold:
-                hold /= 2
-            opening = (Step(other.host, other.port, ttl=techniques.opening_ttl(side)),) if other.host and other.port else ()
-            plans.append(Plan(technique, opening, hold=hold))
-        else:
+    moves = [_may_move(side, skew) for side in (a, b)]
+    plans = []
+    for number, (side, other) in enumerate(((a, b), (b, a))):
+        if not moves[1 - number]:
             plans.append(Plan(technique))
+            continue
+        opening = (Step(other.host, other.port, ttl=techniques.opening_ttl(side)),) if other.host and other.port else ()
+        certain = "moves" in (a.nat.early, b.nat.early)
+        patient = not moves[number] or (certain and number == 1)
+        hold = PATIENT_HOLD if patient else min(skew, MOST_HOLD if certain else DOUBTFUL_HOLD)
+        plans.append(Plan(technique, opening, hold=hold))
     return plans[0], plans[1]
+
+
+def _may_move(side: Side, skew: float) -> bool:
+    """Whether a side's NAT moves its port, or may do so where the first packets of both leave that far apart."""
+    closed = side.nat.udp.filtering in ("address-and-port-dependent", "unknown")
+    return side.nat.early == "moves" or (
+        side.nat.early == "unknown" and closed and skew > DOUBTFUL_SKEW and side.nat.translated is not False
+    )

@@ -130,6 +130,12 @@ class _Turn:
             self._next += 1
         self.at = self._start + self._offsets[self._next] if self._next < len(self._offsets) else inf
 
+    def postpone(self, planned: float, late: float) -> None:
+        """Leave ``late`` seconds later, if ``planned`` was its start."""
+        if self._start == planned:
+            self._start += late
+            self.at += late
+
 
 class Punch:
     """One introduction to one peer. Times are monotonic seconds."""
@@ -165,6 +171,9 @@ class Punch:
         self._sent: list[Endpoint] = []
         self._paused = -inf
         self._not_before = -inf
+        self._next: float | None = None
+        """What ``deadline`` has found; None: to be looked for again."""
+        self._begun = False
         self._events: list[PunchEvent] = []
         self._turns: dict[Endpoint, _Turn] = {}
         self._cursors: list[_Cursor] = []
@@ -178,6 +187,7 @@ class Punch:
 
     def receive(self, probe: Probe, source: Endpoint, now: float) -> Burst | None:
         """The other end's probe, or its answer, came from ``source``; what is sent back."""
+        self._next = None
         if probe.answer:
             self._answer(probe, source, now)
             return None
@@ -189,6 +199,7 @@ class Punch:
 
     def opened(self, endpoint: Endpoint, now: float) -> None:
         """A connection of framed TCP is there: what passes by it is to be seen."""
+        self._next = None
         if endpoint.via in self.vias and any(step.transport == TCP and step.host == endpoint.host for step in self.plan.steps):
             self._probe_too(endpoint, now)
 
@@ -230,7 +241,12 @@ class Punch:
         return self.ended_at + LINGER
 
     def deadline(self) -> float:
-        """When ``due`` has something to say next; infinite once all is sent."""
+        """When ``due`` has something to say next; infinite once all is sent. It is asked for with every datagram of the node's."""
+        if self._next is None:
+            self._next = self._find_next()
+        return self._next
+
+    def _find_next(self) -> float:
         candidates = min((turn.at for turn in self._turns.values()), default=inf)
         steps = min((cursor.at for cursor in self._cursors), default=inf)
         return max(min(candidates, max(steps, self._paused)), self._not_before)
@@ -241,6 +257,9 @@ class Punch:
             self._quiet()
         if now < self.deadline():
             return []
+        self._next = None
+        if not self._begun:
+            self._begin(now)
         room = min(most, BURST, MAX_PROBES - self.packets)
         bursts: list[Burst] = []
         for turn in self._turns.values():
@@ -265,6 +284,13 @@ class Punch:
             late = stream and datagram
             offsets = STREAM_OFFSETS if late else OFFSETS[::3] if stream else OFFSETS
             self._turns[candidate] = _Turn(candidate, first + self.plan.streams if late else first, offsets)
+
+    def _begin(self, now: float) -> None:
+        """A process that was busy at the start holds its candidates back all the same: they are to come after the steps' first packets."""
+        self._begun = True
+        if self.plan.hold and self._cursors and now > self.start:
+            for turn in self._turns.values():
+                turn.postpone(self.start + self.plan.hold, now - self.start)
 
     def _steps(self, bursts: list[Burst], room: int, now: float) -> None:
         """What is due of the steps, the one that waits for longest first."""
@@ -325,6 +351,7 @@ class Punch:
         self._cursors.clear()
 
     def _quiet(self) -> None:
+        self._next = None
         self._cursors.clear()
         self._turns.clear()
 

@@ -22,6 +22,10 @@ SMALL: Final = 160
 KINDS: Final = frozenset(value for name, value in vars(kinds).items() if name.isupper() and isinstance(value, bytes))
 
 
+FIRST: Final = 0x20
+"""The least first octet of ``kinds``; the tunnel's are below it."""
+
+
 class Part(NamedTuple):
     """Datagrams of one kind, ``segment`` octets each, the last may be shorter."""
 
@@ -32,10 +36,18 @@ class Part(NamedTuple):
 
 def kind_of(data: Buffer) -> bytes:
     """The first four octets of a datagram where ``kinds`` has them, else ``TUNNEL``."""
-    if len(data) < 4 or data[0] < 0x20:
+    if len(data) < 4 or data[0] < FIRST:
         return TUNNEL
     kind = bytes(data[:4])
     return kind if kind in KINDS else TUNNEL
+
+
+def tunnel_alone(data: Buffer, segment: int) -> bool:
+    """Whether a buffer is one part, the tunnel's, by the looks that ``parts`` takes where runs are large; False: ask ``parts``."""
+    length = len(data)
+    if length < 4 or data[0] >= FIRST:
+        return False
+    return 0 < length <= segment or (segment > SMALL and data[(length - 1) // segment * segment] < FIRST)
 
 
 def parts(data: Buffer, segment: int) -> Iterator[Part]:

@@ -35,6 +35,9 @@ TCP_SOCKETS, WOVEN_TCP_SOCKETS = 8, 24
 """The same of TCP connections: each is one kernel's socket for each port that is tried; and where both sides look for each other."""
 WIDER = 384
 """Slots beyond the window for the second sweep, where the first one did not hit: the NAT is busier than it was seen to be."""
+MAX_SLOTS, MAX_WIDER = 512, 768
+"""Slots that are tried of a window, and beside it: with all rounds half of what a punch may send. A wider window is one of a NAT that was
+hardly seen."""
 SWEEP_AGAIN = 0.45
 """Seconds after the start of the second sweep."""
 MAX_AIMED = 1024
@@ -48,7 +51,7 @@ BESIDE = (1, 2, 3)
 """Ports after a measured one that are tried as well."""
 MAX_SWEEP = 640
 """Packets of a side that goes through a window."""
-MAX_WOVEN, TCP_WOVEN = 1200, 128
+MAX_WOVEN, TCP_WOVEN = 1200, 64
 """Packets of a side where both look for each other; and connection attempts."""
 TCP_UNSURE = 40.0
 """Others' mappings a second that may have been missed where ports are measured over TCP, little of which is seen before. Not where both
@@ -97,17 +100,17 @@ def prediction(seeker: Ends, sought: Ends, start: float, transport: Transport) -
     name = "prediction" if transport == "udp" else "tcp-prediction"
     sockets = len(sought.side.measured)
     window = ahead.window(age(sought.side, start, transport))
-    slots = comb(window, sockets, ahead.noise)
+    slots = comb(window, sockets, ahead.noise)[:MAX_SLOTS]
     host = host_of(sought.side)
     if transport == "tcp":
         ports = [ahead.port(slot) for slot in slots[:TCP_SWEEP]]
         return (
-            Plan(name, _to(host, ports, transport="tcp", sockets=1, fresh=True, spacing=0.002)),
+            Plan(name, _to(host, ports, transport="tcp", sockets=1, fresh=True, spacing=0.002)[:MAX_STEPS]),
             Plan(name, _knock(seeker.side, sought.side, transport, sockets), hold=HOLD),
         )
     first = _to(host, [ahead.port(slot) for slot in slots], rounds=2)
     outside = Window(window.last + 1, window.last + WIDER), Window(1, max(1, window.first - 1))
-    beyond = [slot for one in outside for slot in comb(one, sockets, ahead.noise)]
+    beyond = [slot for one in outside for slot in comb(one, sockets, ahead.noise)][:MAX_WIDER]
     wider = _to(host, [ahead.port(slot) for slot in beyond], start=SWEEP_AGAIN, rounds=2, interval=0.5)
     again = _to(host, [ahead.port(slot) for slot in slots], start=SWEEP_AGAIN, rounds=3, interval=0.5)
     return Plan(name, _affordable((*first, *again, *wider))), Plan(name, _knock(seeker.side, sought.side, transport, sockets), hold=HOLD)
@@ -232,13 +235,15 @@ def opening_ttl(side: Side) -> int:
 
 
 def _knock(seeker: Side, sought: Side, transport: Transport, sockets: int) -> tuple[Step, ...]:
-    """The sought side's packets to the seeker's one port, at once, so that its sockets' ports are in a row. A seeker whose NAT may
-    move its port gets none before it has searched."""
+    """The sought side's packets to the seeker's one port, at once, so that its sockets' ports are in a row. A seeker whose NAT moves its
+    port gets none but answers, and one of which it is not known none before it has searched."""
     if transport == "tcp":
         return (Step(host_of(seeker), seeker.measured[-1].port, transport="tcp", sockets=sockets, fresh=True, spacing=ROW),)
     first = Step(seeker.host, seeker.port or 1, sockets=sockets, fresh=True, spacing=ROW, rounds=4, interval=0.3)
     if seeker.nat.early == "harmless":
         return (first,)
+    if seeker.nat.early == "moves":
+        return (replace(first, ttl=opening_ttl(sought)),)
     return replace(first, rounds=1, ttl=opening_ttl(sought)), replace(first, start=OPENED, rounds=3)
 
 

@@ -33,6 +33,8 @@ MAX_SOCKETS: Final = OTHER_HOST - 1
 
 RATE, BURST = 64.0, 512.0
 """Requests a second, and at once, of one source address: a netcheck sends 60 in its second, and a school's computers come all at once."""
+MAX_SOURCES: Final = 16_384
+"""Source addresses that have asked in the last second or so: all members of a mediator that has just restarted."""
 
 COOKIE_PERIOD: Final = 300.0
 COOKIE_PERIODS: Final = 3
@@ -81,7 +83,7 @@ class Vantage:
         """Whether other hosts are at hand that send ``reflections``; whoever carries them out sets it."""
         self._seal = Seal(public_key)
         self._secret = entropy(_SECRET_SIZE)
-        self._budget = TargetBudget(RATE, BURST)
+        self._budget = TargetBudget(RATE, BURST, MAX_SOURCES)
         self._sockets: dict[tuple[int, bool], Local] = {}
         """By number and family (True: IPv6): both may have a socket of one number."""
         self._observations: list[Observation] = []
@@ -112,7 +114,7 @@ class Vantage:
             self.counters["observe-not-genuine"] += 1
             return []
         seen = source._replace(host=unmapped(source.host))
-        if not self._budget.allow(_subscriber(seen.host), now):
+        if not self._budget.allow(seen.host, now):
             self.counters["observe-limited"] += 1
             return []
         if request.wanted is Wanted.SAME and not request.port:
@@ -184,11 +186,3 @@ class Vantage:
 
 def _wildcard(host: str) -> bool:
     return ipaddress.ip_address(host).is_unspecified
-
-
-def _subscriber(host: str) -> str:
-    """What counts as one source: an IPv4 address, or the /64 that one IPv6 subscriber has (RFC 6177)."""
-    address = ipaddress.ip_address(host)
-    if isinstance(address, ipaddress.IPv6Address):
-        return str(ipaddress.IPv6Address(int(address) >> 64 << 64))
-    return host

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.traversal.port_mapping.router import EXTERNAL, GATEWAY, OWN, PORT, Router, World
-from userlan.traversal.port_mapping.mapper import LONGEST_RENEWAL, NOTHING, RETRY_INTERVAL, State
+from userlan.traversal.port_mapping.mapper import LEAST_RENEWAL, LONGEST_RENEWAL, NOTHING, RETRY_INTERVAL, State
 from userlan.traversal.port_mapping.methods import HttpRequest
 from userlan.wire.endpoint import TCP, UDP, Endpoint
 
@@ -198,3 +198,32 @@ def test_over_ipv6_there_is_pcp_alone() -> None:
     (probe,) = world.mapper.outgoing()
     assert not isinstance(probe, HttpRequest)
     assert probe.data[8:24] == bytes.fromhex("20010db8000000000000000000000020")
+
+
+@pytest.mark.parametrize("method", ["pcp", "nat-pmp"])
+def test_a_router_that_restarts_with_each_answer_is_not_asked_with_each(method: str) -> None:
+    """RFC 6887 8.5, RFC 6886 3.6: each epoch contradicts the one before, and every answer would be another reason to ask."""
+    epochs = iter(range(10**9, 0, -(10**5)))
+
+    class Liar(Router):
+        def datagram(self, data: bytes, port: int, now: float) -> bytes | None:
+            self.started = now - next(epochs)
+            return super().datagram(data, port, now)
+
+    world = World(Liar(speaks=frozenset((method,))))
+    world.run(600)
+    assert world.mapper.mapped.endpoints == BOTH
+    assert world.sent < 20 + 600 / LEAST_RENEWAL * 7
+
+
+def test_forged_announcements_of_an_address_are_few_changes() -> None:
+    """RFC 6886 3.2.1: anybody on the link can send them from the router's address, and each change is told to all members."""
+    world = only("nat-pmp")
+    world.run(30)
+    for number in range(1000):
+        world.router.external = f"198.18.{number >> 8}.{number & 255}"
+        world.mapper.received(world.router.datagram(b"\0\0", 5351, world.now) or b"", GATEWAY, 5350, world.now)
+        world.run(0.01)
+        if world.mapper.changed():
+            world.changes.append(world.mapper.mapped)
+    assert 1 < len(world.changes) <= 4

@@ -60,6 +60,7 @@ class PortMapper:
         self._methods: list[Method] = []
         self._chosen: Method | None = None
         self._began = 0.0
+        self._restarted_at = float("-inf")
         self._at: float | None = None
         self._changed = False
         self._outgoing: list[Datagram | HttpRequest] = []
@@ -186,9 +187,13 @@ class PortMapper:
             return
         if chosen.restarted:
             chosen.restarted = False
-            self.state = State.MAPPING
-            chosen.map(now)
-        elif self.state is State.MAPPING and chosen.granted and not chosen.asking:
+            if now >= self._restarted_at + LEAST_RENEWAL:
+                self._restarted_at = now
+                self.state = State.MAPPING
+                chosen.map(now)
+            elif self.state is State.MAPPED and self._at is not None:       # one that says so with each answer is not asked with each
+                self._at = min(self._at, self._restarted_at + LEAST_RENEWAL)
+        if self.state is State.MAPPING and chosen.granted and not chosen.asking:
             self.state = State.MAPPED
             shortest = min(grant.lifetime for grant in chosen.granted.values())
             self._at = now + max(LEAST_RENEWAL, min(shortest / 2, LONGEST_RENEWAL))

@@ -20,6 +20,8 @@ from userlan.wire.endpoint import TCP, UDP
 TRANSPORTS: Final = (UDP, TCP)
 LIFETIME: Final = 7200
 """Seconds that are asked for (RFC 6886 3.3's recommendation)."""
+LEAST_ANNOUNCED: Final = 5.0
+"""Seconds between two announcements of an address that are heeded: each is told to all members, and anybody on the link can forge them."""
 LONGEST: Final = 86_400
 """Seconds that a grant is believed for (RFC 6887 15 lets servers limit it to a day)."""
 PCP_FIRST: Final = 3.0
@@ -230,6 +232,7 @@ class NatPmp(_Server):
     def __init__(self, gateway: str, own_host: str, port: int) -> None:
         super().__init__(gateway, own_host, port)
         self._external = ""
+        self._announced_at = float("-inf")
 
     def probe(self, now: float) -> None:
         """Ask for the external address."""
@@ -257,7 +260,10 @@ class NatPmp(_Server):
         if answer.result == nat_pmp.SUCCESS:
             self._note_epoch(answer.epoch, now, nat_pmp.epoch_continues)
         if answer.opcode == nat_pmp.ADDRESS:
-            self._pending.pop("probe", None)
+            if self._pending.pop("probe", None) is None and self._external:
+                if now < self._announced_at + LEAST_ANNOUNCED:
+                    return
+                self._announced_at = now
             if answer.result == nat_pmp.SUCCESS and _usable(answer.external_host):
                 self.available = True
                 self._external = answer.external_host

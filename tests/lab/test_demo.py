@@ -1,0 +1,43 @@
+"""``userlan demo --once``: what it shows, how it ends, and that it stays on loopback."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.lab.network import Lab, Namespace
+
+pytestmark = pytest.mark.lab
+
+PATIENCE = 150.0
+"""Seconds: it takes eight on an idle computer."""
+
+
+def sent(space: Namespace, interface: str) -> int:
+    """Packets that have left by an interface."""
+    (told,) = json.loads(space.run("ip", "-json", "-statistics", "link", "show", interface).stdout)
+    packets: int = told["stats64"]["tx"]["packets"]
+    return packets
+
+
+def test_the_demo_shows_all_and_stays_on_loopback(lab: Lab, tmp_path: Path) -> None:
+    """The computer has a network with a default route by which nothing may leave: neither to a router nor by multicast."""
+    space, router = lab.namespace("computer"), lab.namespace("router")
+    lab.wire(space, router, "eth0", "lan")
+    space.run("sh", "-c", "[ ! -e /proc/sys/net/ipv6 ] || echo 1 > /proc/sys/net/ipv6/conf/eth0/disable_ipv6")
+    space.ip("addr", "add", "192.168.1.2/24", "dev", "eth0")
+    space.ip("route", "add", "default", "via", "192.168.1.1")
+    before = sent(space, "eth0")
+    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    told = space.run(sys.executable, "-m", "userlan", "demo", "--once", timeout=PATIENCE, env=environment).stdout
+    assert re.search(r"bytes from carla .* relay rita\n.* direct tcp 127\.0\.0\.1:\d+ — now direct\n", told), told
+    assert re.search(r"kill -9 .*\n +64\.0 MiB in .* SHA-256 right\n", told), told
+    assert re.search(r"carla\$ userlan ping anna\n.*bytes from anna ", told), told
+    assert re.search(r"carla\$ userlan ping ben\n.*bytes from ben ", told), told
+    assert list(tmp_path.iterdir()) == [], "something is left behind"
+    assert sent(space, "eth0") == before
