@@ -49,7 +49,7 @@ CELLS: dict[str, Cell] = {
     "masquerade, symmetric": (MASQUERADE, SYMMETRIC, "birthday", 0.6, 1000),
     "home, block": (HOME_ROUTER, CHUNKED_SYMMETRIC, "chunked", 0.2, 250),
     "address-dependent, symmetric": (FORGIVING, SYMMETRIC, "birthday", 0.6, 1000),
-    "incremental, incremental": (INCREMENTAL_SYMMETRIC, INCREMENTAL_SYMMETRIC, "both-incremental", 0.09, 150),
+    "incremental, incremental": (INCREMENTAL_SYMMETRIC, INCREMENTAL_SYMMETRIC, "both-incremental", 0.12, 210),
     "by two, downwards": (BY_TWO, DOWNWARDS, "both-incremental", 0.1, 250),
     "busy, busy": (BUSY, BUSY, "both-incremental", 0.15, 450),
     "address-dependent, incremental": (ADDRESS_INCREMENTAL, INCREMENTAL_SYMMETRIC, "both-incremental", 0.09, 150),

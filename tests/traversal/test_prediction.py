@@ -74,7 +74,7 @@ QUIET, NOISY, BUSY, BUSIEST = (0.3, 0.0), (4.0, 0.4), (100.0, 0.0), (266.0, 0.0)
 
 @pytest.mark.parametrize(
     ("near", "far", "least"),
-    [(QUIET, QUIET, 0.99), (QUIET, NOISY, 0.98), (NOISY, NOISY, 0.97), (NOISY, BUSY, 0.98), (BUSY, BUSY, 0.99), (BUSIEST, BUSIEST, 0.99)],
+    [(QUIET, QUIET, 0.99), (QUIET, NOISY, 0.98), (NOISY, NOISY, 0.95), (NOISY, BUSY, 0.98), (BUSY, BUSY, 0.99), (BUSIEST, BUSIEST, 0.99)],
 )  # fmt: skip
 def test_two_incremental_nats_meet_in_the_blocks_that_both_draw(near: tuple[float, float], far: tuple[float, float], least: float) -> None:
     random = Random(f"{near} {far}")

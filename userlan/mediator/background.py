@@ -5,13 +5,15 @@ step apart; what is more than a step was taken by others meanwhile. Between two 
 port moved on, less what the mediator's own plans opened there, was taken by others too. The rate widens the window in
 which the next port is looked for (``userlan.traversal.prediction``)::
 
-    rate = ((last port - first port) / step - own mappings) / seconds
+    rate = ((last port - first port) / step / steps a mapping - own mappings) / seconds
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from itertools import pairwise
+from statistics import mean, median
 from typing import NamedTuple
 
 #: Public addresses that are remembered, about 200 octets each.
@@ -24,6 +26,10 @@ LONGEST = 60.0
 FALL_GAIN = 0.3
 #: Greatest rate believed, mappings a second; the busiest that was seen in the literature is 266.
 MAX_RATE = 1000.0
+#: Mappings that a member makes by itself when it comes: it asks about its NAT.
+OWN_AT_FIRST = 20.0
+#: Usual gaps from which on a gap is none: the ports wrapped round, or a socket had its mapping before.
+OUTLIER = 16
 #: Ports of a whole range, over which a NAT wraps around.
 PORTS = 64_512
 
@@ -55,14 +61,20 @@ class Background:
         if known is not None:
             self._sites[site] = known._replace(opened=known.opened + mappings)
 
+    def came(self, site: bytes, port: int, at: float) -> None:
+        """A member came: its session's port was given at ``at``. Only where nothing newer is known."""
+        if port and site not in self._sites:
+            self._sites[site] = _Site(port, at, OWN_AT_FIRST, 0.0)
+
     def measured(self, site: bytes, seen: Sequence[tuple[int, float]], step: int) -> None:
         """One measurement: ports and times of fresh sockets in the order in which they were seen; ``step`` as of the NAT."""
         if not seen or step == 0:
             return
         before = self._sites.pop(site, None)
+        each = _each(seen, step)
         estimates = [_estimate(seen[0], seen[-1], len(seen) - 1, step)]
         if before is not None:
-            estimates.append(_estimate((before.port, before.at), seen[0], before.opened + 1, step))
+            estimates.append(_estimate((before.port, before.at), seen[0], before.opened + 1, step, each))
         known = [estimate for estimate in estimates if estimate is not None]
         rate = 0.0 if before is None else before.rate
         if known:
@@ -73,7 +85,16 @@ class Background:
             self._sites.popitem(last=False)
 
 
-def _estimate(first: tuple[int, float], last: tuple[int, float], own: float, step: int) -> float | None:
+def _each(seen: Sequence[tuple[int, float]], step: int) -> float:
+    """Steps from one mapping to the next that was made at the same moment: what is beyond one, the NAT itself leaves out."""
+    if len(seen) < 2 or seen[-1][1] - seen[0][1] >= SHORTEST:
+        return 1.0
+    gaps = [abs(after - before) / abs(step) for before, after in pairwise(sorted(port for port, _ in seen))]
+    regular = [gap for gap in gaps if 0 < gap <= OUTLIER * median(gaps)]
+    return max(1.0, mean(regular)) if regular else 1.0
+
+
+def _estimate(first: tuple[int, float], last: tuple[int, float], own: float, step: int, each: float = 1.0) -> float | None:
     """Mappings a second of others between two sightings; None where they say nothing."""
     seconds = last[1] - first[1]
     if not SHORTEST <= seconds <= LONGEST:
@@ -81,4 +102,4 @@ def _estimate(first: tuple[int, float], last: tuple[int, float], own: float, ste
     moved = (last[0] - first[0]) * (1 if step > 0 else -1) % PORTS / abs(step)
     if moved * abs(step) > PORTS / 2:
         return None
-    return min(max(0.0, moved - own) / seconds, MAX_RATE)
+    return min(max(0.0, moved / each - own) / seconds, MAX_RATE)

@@ -150,11 +150,12 @@ class Matchmaker:
         member = self._members.get(key)
         if member is None:
             return
+        early = member.hasty
         news = member.classified(nat)
         if not member.settled:
             self._settle_known(member, now)
         elif news:
-            self._want_all(member, now)
+            self._want_all(member, now, sooner=early)
 
     def measured(self, key: bytes, round_trip: float, now: float) -> None:
         """One round trip of a member's control link, seconds."""
@@ -228,9 +229,9 @@ class Matchmaker:
             return False
         return not self._negotiations.busy((first, second), now)
 
-    def _want(self, key: bytes, other: bytes, now: float, asked: bool = False) -> None:
+    def _want(self, key: bytes, other: bytes, now: float, asked: bool = False, sooner: bool = False) -> None:
         if key != other and self._members[other].settled:
-            self._queue.add(pair_of(key, other), asked, now)
+            self._queue.add(pair_of(key, other), asked, now, sooner)
 
     def _see(
         self,
@@ -286,11 +287,11 @@ class Matchmaker:
         member.settled = True
         self._want_all(member, now)
 
-    def _want_all(self, member: Member, now: float) -> None:
+    def _want_all(self, member: Member, now: float, sooner: bool = False) -> None:
         for network in member.networks:
             for other in self._networks[network]:
                 if other not in member.met:
-                    self._want(member.key, other, now)
+                    self._want(member.key, other, now, sooner=sooner)
 
     def _forget(self, network: int, key: bytes) -> None:
         others = self._networks[network]

@@ -17,6 +17,10 @@ from userlan.wire.endpoint import UDP
 MAX_DOUBTS = 2
 #: What is left of the confidence with each.
 DOUBTED = 0.5
+#: First words of a member on its NAT that make its introductions due again at once.
+HASTY = 3
+#: Ways from a member's first packet to its greeting: the handshake there and back, and the greeting.
+GREETING_WAYS = 3
 
 
 class Member:
@@ -24,7 +28,10 @@ class Member:
     introduced; ``silent``: it left a measurement or an introduction without an answer, the last time.
     """
 
-    __slots__ = ("arrived", "doubts", "key", "link", "met", "nat", "networks", "online", "settled", "sight", "silent", "talks")
+    __slots__ = (
+        "_first", "_hasty", "arrived", "doubts", "key", "link", "met", "nat",
+        "networks", "online", "settled", "sight", "silent", "talks",
+    )  # fmt: skip
 
     def __init__(self, key: bytes, sight: Sight, networks: set[int], now: float) -> None:
         self.key = key
@@ -32,6 +39,8 @@ class Member:
         self.networks = networks
         self.link = LinkDelay()
         self.arrived = now
+        self._first = sight.observed
+        self._hasty = HASTY
         self.settled = False
         self.online = True
         #: None until the member has said it.
@@ -52,6 +61,21 @@ class Member:
         return self.nat is not None and self.link.one_way is not None
 
     @property
+    def hasty(self) -> bool:
+        """Whether its first introductions were given before it was known how its NAT treats what passes: of ``HASTY`` words at most."""
+        nat = self.nat
+        told = nat is not None and _told(nat.udp) and (nat.udp.passes or _told(nat.tcp))
+        return self._hasty > 0 and not told
+
+    @property
+    def began(self) -> tuple[int, float]:
+        """The outside port of its session, and when its NAT gave it: before the handshake and the greeting, three ways. 0: it has
+        moved since."""
+        observed = self.sight.observed
+        port = observed.port if observed == self._first else 0
+        return port, self.arrived - GREETING_WAYS * (self.link.one_way or 0.0)
+
+    @property
     def circumstances(self) -> int:
         """What a punch's failure depended on at this end; another value makes it worth another try."""
         return hash((self.sight, None if self.nat is None else essence(self.nat)))
@@ -63,6 +87,7 @@ class Member:
     def classified(self, nat: NatBehaviour) -> bool:
         """The member says what its NAT does; returns whether that is news."""
         news = self.nat is None or essence(nat) != essence(self.nat)
+        self._hasty -= news
         self.nat = nat
         self.doubts.clear()
         return news
@@ -99,6 +124,10 @@ class Member:
 def essence(nat: NatBehaviour) -> NatBehaviour:
     """Without what varies from one measurement to the next."""
     return replace(nat, confidence=0.0, udp=_essence(nat.udp), tcp=_essence(nat.tcp))
+
+
+def _told(policy: Policy) -> bool:
+    return not policy.passes or policy.mapping != "unknown"
 
 
 def _essence(policy: Policy) -> Policy:

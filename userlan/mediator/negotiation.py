@@ -17,6 +17,7 @@ from userlan.mediator.reach import Sight, site
 from userlan.mediator.site_locks import Need
 from userlan.traversal.nat import UNKNOWN, NatBehaviour, Policy
 from userlan.traversal.plans import Sighting, Verdict, unhurried
+from userlan.traversal.sides import Transport
 from userlan.traversal.step import MAX_STEPS, Plan
 from userlan.wire.endpoint import TCP
 
@@ -134,10 +135,14 @@ class Negotiation:
         """What both say of their NATs."""
         return (self.members[0].nat or UNKNOWN, self.members[1].nat or UNKNOWN)
 
+    @property
+    def transport(self) -> Transport:
+        """The verdict's."""
+        return "udp" if self.verdict is None else self.verdict.transport
+
     def policy(self, number: int) -> Policy:
         """What the NAT of one side does for the verdict's transport."""
-        nat = self.nats[number]
-        return nat.tcp if self.verdict is not None and self.verdict.transport == "tcp" else nat.udp
+        return self.nats[number].policy(self.transport)
 
     @property
     def one_ways(self) -> tuple[float, float]:

@@ -300,6 +300,8 @@ class Negotiations:
         for number, member in enumerate(negotiation.members):
             member.silent |= bool(sockets[number] and not negotiation.seen[number])
             seen = [(sighting.port, sighting.at) for sighting in negotiation.sightings(number)]
+            if negotiation.transport == member.sight.observed.transport:
+                self._background.came(member.site, *member.began)
             self._background.measured(member.site, seen, negotiation.policy(number).step)
         self._plan(negotiation, now)
         negotiation.sockets = (sockets[0] if negotiation.seen[0] else 0, sockets[1] if negotiation.seen[1] else 0)

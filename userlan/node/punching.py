@@ -251,8 +251,10 @@ class Punching:
         """The plan without the steps that this node does not let itself be used for."""
         named = {endpoint.host for endpoint in usable}
         seen = {candidate.host for candidate in message.candidates if candidate.kind in ("observed", "mapped")} & named
-        running = [punch for attempt, punch in self._punches.items() if attempt not in self._ended]
-        searched = {step.host for punch in running for step in punch.plan.steps if searches(step)}
+        if any(searches(step) for step in message.plan.steps):
+            for punch in self._of(message.peer):        # this one takes its place
+                punch.rest()
+        searched = {step.host for punch in self._punches.values() for step in punch.steps if searches(step)}
         steps: tuple[Step, ...] = ()
         for step in message.plan.steps:
             if self._step_permitted(step, named, seen, searched, sum(connections(one) for one in steps)):

@@ -301,7 +301,8 @@ class Reachability:
         evidence = check.evidence()
         found = self._classified(evidence)
         if not check.done:
-            if found.nat.udp.mapping != "unknown" and found.nat.udp.mapping != self.nat.udp.mapping:
+            udp, before = found.nat.udp, self.nat.udp
+            if udp.mapping != "unknown" and (udp.mapping != before.mapping or (udp.rate > 0 and not before.rate)):
                 self._conclude(found.nat)
             return
         self._stop()

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import combinations, pairwise
-from statistics import median
+from statistics import mean, median
 from typing import Final, NamedTuple
 
 from userlan.traversal.nat import Allocation
@@ -54,6 +54,9 @@ REGULAR: Final = 0.75
 
 APART: Final = 0.1
 """Seconds after which a packet does not overtake another one."""
+
+TOGETHER: Final = 0.005
+"""Seconds within which two mappings count as made at one moment: what lies between their ports then, the NAT leaves out by itself."""
 
 LEAST_DURATION: Final = 0.05
 """Seconds below which no rate is estimated."""
@@ -131,10 +134,12 @@ def _incremental(mappings: Sequence[Mapped], made: Sequence[float]) -> Estimate 
         return None
     ports = [mapping.port for mapping in mappings]
     signed = step if order > 0 else -step
-    return Estimate("incremental", signed, min(ports), max(ports), _rate(steps, times, made), len(regular) / len(gaps))
+    together = [gap.size // step for gap in gaps if gap.seconds < TOGETHER and gap.size in regular]
+    each = mean(together) if len(together) >= LEAST_FOR_STEP else 1.0
+    return Estimate("incremental", signed, min(ports), max(ports), _rate(steps / each, times, made), len(regular) / len(gaps))
 
 
-def _rate(steps: int, times: Sequence[float], made: Sequence[float]) -> float:
+def _rate(steps: float, times: Sequence[float], made: Sequence[float]) -> float:
     """New mappings a second that were none of this computer's, of ``steps`` that were made in all."""
     first, last = min(times), max(times)
     if last - first < LEAST_DURATION:

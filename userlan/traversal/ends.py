@@ -32,7 +32,7 @@ from __future__ import annotations
 from math import exp
 from typing import Literal, NamedTuple
 
-from userlan.traversal.nat import NatBehaviour, Policy
+from userlan.traversal.nat import NatBehaviour
 from userlan.traversal.prediction import BLOCKS, FIRST_PORT, LAST_PORT
 from userlan.traversal.sides import Transport
 
@@ -68,12 +68,13 @@ class End(NamedTuple):
 
 def reduce(nat: NatBehaviour, transport: Transport = "udp", mapped: bool = False) -> End:
     """What decides. ``mapped``: its router maps a port to it. What is unknown is taken for what most homes have: an
-    endpoint-independent mapping behind the strictest filter; an unknown allocation is random."""
-    policy: Policy = getattr(nat, transport)
+    endpoint-independent mapping behind the strictest filter; an unknown allocation is random, and so is one that preserves the port but
+    depends on the destination all the same: it keeps it for one of them."""
+    policy = nat.policy(transport)
     if mapped:
         return End(policy.passes, "known", True, 0)
     level = FILTERS[policy.filtering]
-    if nat.translated is False or policy.mapping in ("endpoint-independent", "unknown") or policy.allocation == "preserving":
+    if nat.translated is False or policy.mapping in ("endpoint-independent", "unknown"):
         return End(policy.passes, "known", True, level)
     one = policy.mapping == "address-dependent"
     if policy.allocation == "incremental":

@@ -61,5 +61,13 @@ class NatBehaviour(msgspec.Struct, frozen=True, omit_defaults=True):
     port_mapping: PortMapping = ""
     confidence: Fraction = 0.0
 
+    def policy(self, transport: Literal["udp", "tcp"]) -> Policy:
+        """What it does for a transport. Of TCP less is known, and later: until then it is taken to be treated as UDP, and to be as busy."""
+        if transport == "udp":
+            return self.udp
+        if self.tcp.passes and self.tcp.mapping == "unknown" and self.udp.passes and self.udp.mapping != "unknown":
+            return self.udp
+        return msgspec.structs.replace(self.tcp, rate=max(self.tcp.rate, self.udp.rate))
+
 
 UNKNOWN = NatBehaviour()

@@ -19,7 +19,7 @@ from userlan.traversal.ends import End, reduce, technique_for
 from userlan.traversal.nat import NatBehaviour
 from userlan.traversal.sides import Side, Sighting, Transport, Verdict
 from userlan.traversal.step import Plan, Step
-from userlan.traversal.techniques import BUSY_SOCKETS, TCP_SOCKETS, Ends, sockets_for
+from userlan.traversal.techniques import BUSY_SOCKETS, WOVEN_TCP_SOCKETS, Ends, sockets_for
 
 __all__ = ["Experience", "Side", "Sighting", "Verdict", "make_plans"]
 
@@ -110,7 +110,8 @@ def _simple(a: Side, b: Side, learnt: Experience) -> Verdict | None:
     if _open(a) or _open(b):
         name = "port-mapping" if a.mapped or b.mapped else "reversal"
         transport = transport_for(a, b)
-        return Verdict((Plan(name), Plan(name)), transport=transport or "tcp", technique=name) if transport else None
+        plan = Plan(name) if transport == "udp" else Plan(name, streams=0.0)
+        return Verdict((plan, plan), transport=transport, technique=name) if transport else None
     return None
 
 
@@ -124,9 +125,11 @@ def _measure(
     technique: str, swapped: bool, sides: tuple[Side, Side], ends: tuple[End, End], transport: Transport
 ) -> tuple[int, int]:
     """Fresh sockets to be measured on both sides."""
-    rates = [getattr(side.nat, transport).rate for side in sides]
+    rates = [side.nat.policy(transport).rate for side in sides]
     if technique == "both-incremental":
-        return (BUSY_SOCKETS, BUSY_SOCKETS) if transport == "udp" else (TCP_SOCKETS, TCP_SOCKETS)
+        most = WOVEN_TCP_SOCKETS if transport == "tcp" else BUSY_SOCKETS
+        woven = not (ends[0].one or ends[1].one)
+        return (most, most) if woven else (sockets_for(rates[0], transport), sockets_for(rates[1], transport))
     if technique == "birthday":
         return 0, 0
     wanted = BLOCK_SOCKETS if technique == "chunked" else sockets_for(rates[0 if swapped else 1], transport)

@@ -28,7 +28,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from math import ceil, gcd, log, sqrt
-from statistics import variance
+from statistics import median, variance
 from typing import NamedTuple
 
 from userlan.traversal.sides import Sighting
@@ -38,6 +38,13 @@ SIGMAS = 3.0
 """Half the window in standard deviations: 99.7 % of a normal distribution."""
 PRIOR = 0.25
 """Seconds of observation that the known background rate is worth beside the measurement's own."""
+DOUBT = 1 / 3, 10.0
+"""How wrong a known rate may be: so much of itself, and so many mappings a second (standard deviations). It was seen seconds ago, and may
+have been told from few."""
+OUTLIER = 16
+"""Usual gaps from which on a gap is none: a socket that had its mapping before, or a wrap-round."""
+ALONE = 4
+"""Times the next one from which on the largest gap is none either."""
 BRIEF = 0.05
 """Seconds of measuring within which few others come in between."""
 OWN_SLOTS = 4
@@ -144,8 +151,11 @@ def step_of(sightings: Sequence[Sighting], known: int = 0) -> int:
     return -size if downwards else size
 
 
-def forecast(sightings: Sequence[Sighting], *, step: int = 0, rate: float = 0.0, low: int = 0, high: int = 0) -> Forecast | None:
-    """What a measurement says. ``step`` and ``rate`` are what was known before; ``low`` and ``high`` the range where it is known.
+def forecast(
+    sightings: Sequence[Sighting], *, step: int = 0, rate: float = 0.0, low: int = 0, high: int = 0, unsure: float = DOUBT[1]
+) -> Forecast | None:
+    """What a measurement says. ``step`` and ``rate`` are what was known before; ``low`` and ``high`` the range where it is known;
+    ``unsure``: a standard deviation of the rate, whatever it is.
 
     The rate is estimated as a Gamma distribution: what was known counts as ``PRIOR`` seconds of watching, the slots that were left out
     between the measurement's own count as others' mappings. More than these can have made in so short a time, the NAT itself leaves out.
@@ -154,22 +164,23 @@ def forecast(sightings: Sequence[Sighting], *, step: int = 0, rate: float = 0.0,
     if not sightings or not step:
         return None
     newest = _newest(sightings, step)
+    gaps = _gaps(sightings, step)
     times = [sighting.at for sighting in sightings]
     watched = max(times) - min(times)
-    others = _others(sightings, step)
+    others = sum(gaps)
     usual = rate * watched
     noise = scatter = 0.0
-    gaps = max(1, len(sightings) - 1)
     if watched < BRIEF and others > usual + SIGMAS * sqrt(usual) + 1:
-        noise = (others - usual) / gaps
-        scatter = _scatter(sightings, step)
+        noise = (others - usual) / len(gaps)
+        scatter = variance(gaps) if len(gaps) > 1 else 0.0
         others = round(usual)
     total = PRIOR + watched
     mean = (rate * PRIOR + others) / total
     first, last = (low, high) if 0 < low < newest.port < high else (FIRST_PORT, LAST_PORT)
     if not first <= newest.port <= last:
         first = 1
-    return Forecast(newest.port, step, mean, (mean + 1) / total, noise, scatter, gaps, first, last)
+    doubt = (mean + 1) / total + (DOUBT[0] * mean) ** 2 + unsure**2
+    return Forecast(newest.port, step, mean, doubt, noise, scatter, max(1, len(gaps)), first, last)
 
 
 def _newest(sightings: Sequence[Sighting], step: int) -> Sighting:
@@ -184,21 +195,12 @@ def _newest(sightings: Sequence[Sighting], step: int) -> Sighting:
 
 
 def _gaps(sightings: Sequence[Sighting], step: int) -> list[int]:
-    """Slots that were left out between the measured ones."""
+    """Slots that were left out between the measured ones, or that others took."""
     ports = sorted((sighting.port for sighting in sightings), reverse=step < 0)
-    gaps = [(after - before) // step - 1 for before, after in itertools.pairwise(ports)]
-    return [gap for gap in gaps if 0 <= gap < LAST_PORT // 4]
-
-
-def _others(sightings: Sequence[Sighting], step: int) -> int:
-    """Slots between the measured ones that others took."""
-    return sum(_gaps(sightings, step))
-
-
-def _scatter(sightings: Sequence[Sighting], step: int) -> float:
-    """The variance of what is left out from one mapping to the next."""
-    gaps = _gaps(sightings, step)
-    return variance(gaps) if len(gaps) > 1 else 0.0
+    gaps = [(after - before) // step - 1 for before, after in itertools.pairwise(ports) if after != before]
+    usual = median(gaps) if gaps else 0.0
+    kept = sorted(gap for gap in gaps if gap < OUTLIER * (1 + usual))
+    return kept[:-1] if len(kept) > 1 and kept[-1] > ALONE * (1 + kept[-2]) else kept
 
 
 def comb(window: Window, sockets: int, noise: float = 0.0) -> list[int]:

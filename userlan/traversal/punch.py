@@ -29,8 +29,9 @@ from userlan.wire.endpoint import TCP, UDP, Endpoint
 OFFSETS = (0.0, 0.03, 0.08, 0.16, 0.3, 0.5, 0.8, 1.2, 1.8, 2.6, 3.5)
 """Seconds after its turn at which a candidate is probed: eleven packets survive 40 % loss with 99.996 %; the first ones come densely, since
 one lost packet is to cost less than a round trip."""
-STREAM_OFFSETS = (2.0, 3.0, 4.0)
-"""The same for framed TCP, which joins once UDP had its chance (two seconds cover the worst links); alone it comes at once."""
+STREAM_OFFSETS = (0.0, 1.0, 2.0)
+"""The same for framed TCP, which joins once UDP had its chance (``Plan.streams``: two seconds cover the worst links); alone it comes at
+once, and more densely."""
 TICK = 0.002
 """Seconds between two bursts: what the system's timers keep to."""
 BURST = 8
@@ -208,6 +209,10 @@ class Punch:
             self.met, self.stopped_at = True, now
             self._quiet()
 
+    def rest(self) -> None:
+        """Another punch of the same peer goes on with steps of its own: of this one's, no more; its candidates are probed still."""
+        self._cursors.clear()
+
     def events(self) -> list[PunchEvent]:
         """Drained."""
         events, self._events = self._events, []
@@ -219,6 +224,11 @@ class Punch:
     def ended_at(self) -> float:
         """When the punch is decided: it was stopped, or gave up."""
         return self.give_up if self.stopped_at is None else self.stopped_at
+
+    @property
+    def steps(self) -> list[Step]:
+        """Those that have something left to send."""
+        return [cursor.step for cursor in self._cursors]
 
     @property
     def heard_by(self) -> set[int]:
@@ -272,7 +282,8 @@ class Punch:
         for candidate in candidates[:MAX_CANDIDATES]:
             stream = candidate.transport == TCP
             late = stream and datagram
-            self._turns[candidate] = _Turn(candidate, first, STREAM_OFFSETS if late else OFFSETS[::3] if stream else OFFSETS)
+            offsets = STREAM_OFFSETS if late else OFFSETS[::3] if stream else OFFSETS
+            self._turns[candidate] = _Turn(candidate, first + self.plan.streams if late else first, offsets)
 
     def _begin(self, now: float) -> None:
         """A process that was busy at the start holds its candidates back all the same: they are to come after the steps' first packets."""

@@ -53,6 +53,7 @@ class Step(msgspec.Struct, frozen=True, omit_defaults=True):
 class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
     """One side's. ``technique`` is for people and for learning; ``give_up``: seconds after the start when it has failed.
 
+    ``streams``: seconds after the datagrams' turn at which candidates of framed TCP get theirs, where there are both.
     ``hold``: seconds after the start at which the candidates get their first packet: later than the steps, where each packet to a new
     endpoint would move the next outside port, or where it must not come before the other side's own.
     """
@@ -61,3 +62,4 @@ class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
     steps: Annotated[tuple[Step, ...], Meta(max_length=MAX_STEPS)] = ()
     give_up: Seconds = 5.0
     hold: Seconds = 0.0
+    streams: Seconds = 2.0

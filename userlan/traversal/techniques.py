@@ -13,7 +13,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from userlan.traversal.ends import BIRTHDAY_PROBES, BIRTHDAY_SOCKETS, End, block_sockets
-from userlan.traversal.prediction import LAST_PORT, Block, Forecast, Window, block, comb, forecast, runs, weave
+from userlan.traversal.prediction import DOUBT, LAST_PORT, Block, Forecast, Window, block, comb, forecast, runs, weave
 from userlan.traversal.sides import Side, Transport
 from userlan.traversal.step import MAX_PORTS, MAX_STEPS, Plan, Step
 
@@ -31,8 +31,8 @@ ROW = 0.0001
 """Seconds between their packets."""
 OPENED = 0.15
 """Seconds after which the seeker has searched the window."""
-TCP_SOCKETS = 8
-"""The same of TCP connections: each is one kernel's socket for each port that is tried."""
+TCP_SOCKETS, WOVEN_TCP_SOCKETS = 8, 24
+"""The same of TCP connections: each is one kernel's socket for each port that is tried; and where both sides look for each other."""
 WIDER = 384
 """Slots beyond the window for the second sweep, where the first one did not hit: the NAT is busier than it was seen to be."""
 MAX_SLOTS, MAX_WIDER = 512, 768
@@ -44,16 +44,20 @@ MAX_AIMED = 1024
 """Packets aimed at a predicted port and the few beside it."""
 TCP_SWEEP = 32
 """Connection attempts of a side that goes through a window."""
-WEAVE_SPACING, TCP_SPACING = 0.0005, 0.002
-"""Seconds between the packets of two sides that look for each other: the sooner it is over, the less others do meanwhile."""
+WEAVE_SPACING, CALM_SPACING, TCP_SPACING = 0.0005, 0.0025, 0.001
+"""Seconds between the packets of two sides that look for each other: the sooner it is over, the less others do meanwhile. Where both NATs
+are calm the first dozens of packets do, and what would leave until the answer comes is for nothing."""
 BESIDE = (1, 2, 3)
 """Ports after a measured one that are tried as well."""
 MAX_SWEEP = 640
 """Packets of a side that goes through a window."""
 MAX_WOVEN, TCP_WOVEN = 1200, 64
 """Packets of a side where both look for each other; and connection attempts."""
+TCP_UNSURE = 40.0
+"""Others' mappings a second that may have been missed where ports are measured over TCP, little of which is seen before. Not where both
+sides look for each other, which would become too wide for the connections that there are."""
 MAX_COST = 2 * MAX_PORTS
-"""Packets of one side's steps: half of what a punch sends at most (``punch.MAX_PROBES``), the rest is for candidates and for what is heard."""
+"""Packets of one side's steps: half of what a punch sends at most (``punch.MAX_PROBES``), the rest is for candidates and what is heard."""
 
 
 class Ends(NamedTuple):
@@ -75,26 +79,27 @@ def host_of(side: Side) -> str:
     return side.measured[-1].host if side.measured else side.host
 
 
-def age(side: Side, start: float) -> float:
-    """Seconds between the last measured mapping and the first one of the punch."""
-    made = max(sighting.at for sighting in side.measured) - side.one_way
+def age(side: Side, start: float, transport: Transport) -> float:
+    """Seconds between the last measured mapping and the first one of the punch. Over TCP the mapping was made by the SYN, and what was
+    seen came after the answer to it."""
+    made = max(sighting.at for sighting in side.measured) - side.one_way * (3 if transport == "tcp" else 1)
     return max(0.0, start - made) + SETTLED
 
 
-def forecast_of(side: Side, transport: Transport) -> Forecast | None:
+def forecast_of(side: Side, transport: Transport, unsure: float = DOUBT[1]) -> Forecast | None:
     """Where a measured side's next mappings are."""
-    policy = getattr(side.nat, transport)
-    return forecast(side.measured, step=policy.step, rate=policy.rate)
+    policy = side.nat.policy(transport)
+    return forecast(side.measured, step=policy.step, rate=policy.rate, unsure=unsure)
 
 
 def prediction(seeker: Ends, sought: Ends, start: float, transport: Transport) -> tuple[Plan, Plan] | None:
     """The sought side's measured sockets, in a row, to the seeker's port; the seeker hits the row by a comb, then by a longer one."""
-    ahead = forecast_of(sought.side, transport)
+    ahead = forecast_of(sought.side, transport, TCP_UNSURE if transport == "tcp" else DOUBT[1])
     if ahead is None:
         return None
     name = "prediction" if transport == "udp" else "tcp-prediction"
     sockets = len(sought.side.measured)
-    window = ahead.window(age(sought.side, start))
+    window = ahead.window(age(sought.side, start, transport))
     slots = comb(window, sockets, ahead.noise)[:MAX_SLOTS]
     host = host_of(sought.side)
     if transport == "tcp":
@@ -149,8 +154,9 @@ def both_incremental(a: Ends, b: Ends, start: float, transport: Transport) -> tu
     near, far = forecast_of(a.side, transport), forecast_of(b.side, transport)
     if near is None or far is None:
         return None
-    spacing = WEAVE_SPACING if transport == "udp" else TCP_SPACING
-    hosts, ages = (host_of(a.side), host_of(b.side)), (age(a.side, start), age(b.side, start))
+    calm = all(ahead.noise < 1 / 16 and ahead.rate < QUIET_RATE for ahead in (near, far))
+    spacing = TCP_SPACING if transport == "tcp" else CALM_SPACING if calm else WEAVE_SPACING
+    hosts, ages = (host_of(a.side), host_of(b.side)), (age(a.side, start, transport), age(b.side, start, transport))
     if a.end.one or b.end.one:
         windows = near.window(ages[0]), far.window(ages[1])
         through, against = float(windows[1].size), float(windows[0].size)
@@ -196,7 +202,7 @@ def aimed_birthday(aimer: Ends, one: Ends, start: float) -> tuple[Plan, Plan] | 
     ahead = forecast_of(one.side, "udp")
     if ahead is None:
         return None
-    window = ahead.window(age(one.side, start))
+    window = ahead.window(age(one.side, start, "udp"))
     low, high = block_of(aimer)
     ports = high - low + 1
     chunked = aimer.end.drawn == "block"
