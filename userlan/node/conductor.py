@@ -53,23 +53,31 @@ class Conductor:
             happened = self._tunnel_events(now)
             happened |= self._stack_events(now)
             happened |= self._link_events(now)
-            for mediator, message in node.reachability.messages():
-                node.send_to_mediator(mediator, message, now)
-            node.introducer.behaves(node.reachability.nat, now)
-            self._relay_events(now)
-            if node.gossip.news:
-                self._members_said(now)
-            for introduced in node.introducer.introduced():
-                self._introduce(introduced.message, b"", introduced.observed, None, now)
-            self._punching_events(now)
+            if happened or node.restless:
+                node.stir()
+                node.restless = False
+                self._resting_parts(now)
             if node.peers.news:
+                node.stir()
                 self._peers_changed(now)
-            for event in node.membership.events():
-                node.pending.append(event)
             if not happened:
                 break
             stirred = True
         return stirred
+
+    def _resting_parts(self, now: float) -> None:
+        """Those that have nothing to say while tunnels carry packets, and nothing else happens."""
+        node = self._node
+        for mediator, message in node.reachability.messages():
+            node.send_to_mediator(mediator, message, now)
+        node.introducer.behaves(node.reachability.nat, now)
+        self._relay_events(now)
+        if node.gossip.news:
+            self._members_said(now)
+        for introduced in node.introducer.introduced():
+            self._introduce(introduced.message, b"", introduced.observed, None, now)
+        self._punching_events(now)
+        node.pending += node.membership.events()
 
     def _members_said(self, now: float) -> None:
         node = self._node

@@ -123,11 +123,13 @@ class Node:
         self.reachability = Reachability(self.links, self.device, self.sockets, entropy, now)
         self.punching = Punching(self.key, entropy, self.sockets)
         self.encounters = Encounters(self.device, self.punching)
-        timed: tuple[Timed, ...] = (
-            self.host, self.device, self.peers, self.gossip, self.membership.requests, self.relays.client, self.relays.measuring,
-            self.reachability, self.punching, self.encounters,
-        )  # fmt: skip
-        self._deadlines = tuple(part.deadline for part in timed)
+        relays: tuple[Timed, ...] = (self.relays.client, self.relays.measuring)
+        resting: tuple[Timed, ...] = (self.gossip, self.membership.requests, *relays, self.reachability, self.punching, self.encounters)
+        self._resting_deadlines = tuple(part.deadline for part in resting)
+        self._deadlines = (self.host.deadline, self.device.deadline, self.peers.deadline)
+        self.restless = True
+        self._unsent = True
+        self._rested_until: float | None = None
         self._agent = agent
         self._keepalive = keepalive
         self._candidates: tuple[Candidate, ...] = ()
@@ -155,6 +157,8 @@ class Node:
             self._receive(data, segment, source, now)
             return
         for kind, run, size in parts(data, segment):
+            if kind != TUNNEL:
+                self.stir()
             if kind == TUNNEL:
                 self._receive(run, size, source, now)
             elif kind in (RELAY_DATA, RELAY_BOUND):
@@ -178,6 +182,7 @@ class Node:
             key = inbound.peer.public_key
             if self.peers.heard(key, source, now):
                 self.gossip.tell(key, now)
+                self.stir()
             for packet in inbound.packets:
                 if not self._permitted(key, packet):
                     continue
@@ -191,6 +196,9 @@ class Node:
         for packet in self.host.packets(now):
             self._route(packet, now)
         bursts = self.relays.outward(self.device.datagrams(now), now)
+        if not self._unsent:
+            return bursts
+        self._unsent = False
         own = [*self.punching.datagrams(now), *self.reachability.datagrams(now), *self.relays.datagrams(now)]
         return own + bursts if own else bursts
 
@@ -219,12 +227,14 @@ class Node:
 
     def way_opened(self, endpoint: Endpoint) -> None:
         """A framed TCP connection is established."""
+        self.stir()
         self.bulk.opened(endpoint, self._now)
         self.reachability.way_opened(endpoint, self._now)
         self.punching.way_opened(endpoint, self._now)
 
     def way_lost(self, endpoint: Endpoint) -> None:
         """A framed TCP connection has ended."""
+        self.stir()
         self.bulk.lost(endpoint, self._now)
         self.reachability.way_lost(endpoint)
         self.device.way_lost(endpoint)
@@ -239,6 +249,7 @@ class Node:
 
     def socket_opened(self, via: int, transport: str, port: int) -> None:
         """A numbered socket of this node's was opened at a local port."""
+        self.stir()
         self.sockets.opened(via, transport, port)
 
     def dismissed(self) -> list[int]:
@@ -249,20 +260,24 @@ class Node:
         """When ``tick`` has something to do; now where parts have acted and nothing was sent since."""
         if self._stirred:
             return self._now
-        nearest = inf
-        for ask in self._deadlines:
-            time = ask()
-            if time is not None and time < nearest:
-                nearest = time
-        for link in self.links.values():
-            time = link.deadline()
-            if time is not None and time < nearest:
-                nearest = time
+        if self._rested_until is None:
+            self._rested_until = _nearest(inf, self._resting_deadlines)
+        nearest = _nearest(self._rested_until, self._deadlines)
+        nearest = _nearest(nearest, [link.deadline for link in self.links.values()])
         return nearest if nearest < inf else None
+
+    def stir(self) -> None:
+        """Something came that is more than packets of tunnels, or somebody acted: all parts are to be asked what they have to say.
+
+        Why: most turns carry nothing but tunnelled packets, and ten parts that are asked in vain make them half as dear again.
+        """
+        self.restless = self._unsent = True
+        self._rested_until = None
 
     def tick(self, now: float) -> None:
         """Do what is due."""
         self._now = now
+        self.stir()
         self.device.tick(now)
         self.host.tick(now)
         for link in list(self.links.values()):
@@ -325,6 +340,7 @@ class Node:
 
     def set_local_endpoints(self, endpoints: Iterable[Endpoint], now: float) -> None:
         """This computer's own outer addresses with the ports that are listened on; told to mediators when they change."""
+        self.stir()
         own = tuple(dict.fromkeys(endpoints))
         candidates = tuple(Candidate(one.host, one.port, TCP if one.transport == TCP else UDP) for one in own)
         if candidates == self._candidates:
@@ -344,6 +360,7 @@ class Node:
     def set_mapped_endpoints(self, endpoints: Iterable[Endpoint], now: float, method: PortMapping = "") -> None:
         """The external endpoints at which a router lets the peers in, and by which protocol it was asked; told to mediators likewise."""
         self.port_mapping = method
+        self.stir()
         endpoints = tuple(endpoints)
         self.reachability.mapped(method, endpoints[0].host if endpoints else "")
         mapped = tuple(Candidate(one.host, one.port, TCP if one.transport == TCP else UDP, "mapped") for one in endpoints)[:MAX_MAPPED]
@@ -372,6 +389,7 @@ class Node:
 
     def start(self, now: float) -> None:
         """Reach for the peers where they were last, without waiting for a mediator."""
+        self.stir()
         self.peers.start(now)
         self.relays.start((key for key, link in self.peers.links.items() if not link.cached), now)
         self._carry_on(now)
@@ -444,6 +462,7 @@ class Node:
         return Hello(PROTOCOL_VERSION, self.name, self._agent, self._offered, evictions=self.keyring.serials(mediator))
 
     def _asked(self, number: int, mediator: bytes, now: float) -> int:
+        self.stir()
         link = self.links.get(mediator)
         if link is not None and link.state is LinkState.READY:
             self.membership.link_ready(mediator, self, now)
@@ -467,3 +486,12 @@ class Node:
     def _carry_on(self, now: float) -> None:
         if self.conductor.process(now):
             self._stirred = True
+
+
+def _nearest(time: float, deadlines: Iterable[Callable[[], float | None]]) -> float:
+    """The earliest of ``time`` and all deadlines."""
+    for ask in deadlines:
+        deadline = ask()
+        if deadline is not None and deadline < time:
+            time = deadline
+    return time

@@ -292,12 +292,12 @@ class PeerLink:
             self._probe(effects, probe)
         elif has_session and now >= self.liveness.next:
             effects.append(EchoDue(*self.liveness.send(True, now)))
+        if self._retry_at is not None and now >= self._retry_at and self.attempt is None:
+            self._retry(effects, now)
         if self._relay_attempt is not None:
             self._start_by_relay(effects, self._relay_attempt, now)
         if self.attempt is not None:
             self._attempt(effects, self.attempt, now)
-        if self._retry_at is not None and now >= self._retry_at and self.attempt is None:
-            self._retry(effects, now)
         if self._upgrade_at is not None and now >= self._upgrade_at:
             self._upgrade_at = now + UPGRADE_INTERVAL
             self._unaided_at = now + UNAIDED
