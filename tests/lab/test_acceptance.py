@@ -107,7 +107,7 @@ def test_status_and_ping_tell_the_truth(site: Site) -> None:
     joined = site.ben.run("join", invite).stdout
     assert joined.startswith("joined home as ben (25.")
     peer = site.anna.wait_state("ben", "direct")
-    keys = "name key ipv4 ipv6 networks state path endpoint bulk cipher rtt_ms rx_bytes tx_bytes last_seen"
+    keys = "name key ipv4 ipv6 networks state path relay endpoint bulk cipher rtt_ms rx_bytes tx_bytes last_seen"
     assert list(peer) == keys.split()
     assert peer["networks"] == ["home"]
     ping = site.anna.run("ping", "ben", "-c", "3", "-i", "0.2").stdout

@@ -99,7 +99,7 @@ def crowd(stage: Stage, plan: Plan, samples: Samples) -> None:
     count, folder = plan.members, stage.folder
     mediator = Mediator(stage.a, folder / "mediator", f"{WIRE_A}:41414")
     anna = Member(stage.a, folder / "anna", "anna")
-    anna.up("--mediator", mediator.url, "--listen", "0.0.0.0:41415")
+    anna.up("--mediator", mediator.url, "--listen", "0.0.0.0:41424")
     networks = min(OWN_NETWORKS, -(-count // NETWORK_SIZE))
     invites = [anna.run("create", f"own{number}").stdout.split()[0] for number in range(networks)]
     assert anna.process is not None

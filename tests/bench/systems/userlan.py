@@ -57,7 +57,7 @@ class Userlan(System):
             Member(space, self.folder / name, name, self.configuration) for space, name in ((self.a, "anna"), (self.b, "ben"))
         ]
         anna, ben = self.members
-        anna.up("--mediator", self.mediator.url, "--listen", "0.0.0.0:41415")
+        anna.up("--mediator", self.mediator.url, "--listen", "0.0.0.0:41424")
         ben.up("--mediator", self.mediator.url)
         ben.run("join", anna.run("create", "bench").stdout.split()[0])
         ben.wait_state("anna", "direct")
