@@ -12,7 +12,7 @@ from pathlib import Path
 
 import attrs
 
-from userlan.cli.client import ApiError, NotRunningError, call
+from userlan.cli.client import ApiError, NotRunningError, call, stop_node
 from userlan.cli.main import Settings
 
 START_TIMEOUT = 15.0
@@ -35,7 +35,7 @@ class Started:
         except ApiError:
             if self.fresh:
                 with suppress(ApiError):
-                    call(self.settings.state, "down")
+                    stop_node(self.settings.state)
             raise
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,10 @@ from typing import Any
 SOCKET_NAME = "control.sock"
 CONNECT_TIMEOUT = 5.0
 """Seconds in which a running node must accept a local connection."""
+STOP_PATIENCE = 10.0
+"""Seconds in which a node must have ended that was told to: it takes leave of peers, router and neighbours."""
+STOP_POLL = 0.05
+"""Seconds between two looks whether it has."""
 MAX_LINE = 64 << 20
 """Bytes of one answer: a status with 1,000 peers is below 1 MB."""
 
@@ -97,6 +102,19 @@ class Client:
             if not data:
                 return
             self._buffer += data
+
+
+def stop_node(state: Path) -> None:
+    """End the node of a state folder, and wait until it has ended; ApiError when it does not within ``STOP_PATIENCE``."""
+    call(state, "down")
+    give_up = time.monotonic() + STOP_PATIENCE
+    while time.monotonic() < give_up:
+        try:
+            Client(state).close()
+        except NotRunningError:
+            return
+        time.sleep(STOP_POLL)
+    raise ApiError(f"the node did not stop within {STOP_PATIENCE:.0f} s")
 
 
 def call(state: Path, command: str, on_item: Callable[[Any], None] | None = None, /, **arguments: Any) -> Any:

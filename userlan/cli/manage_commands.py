@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from userlan.cli.background import ensure_running
-from userlan.cli.client import ApiError, Client, call
+from userlan.cli.client import ApiError, call, stop_node
 from userlan.cli.main import Settings
 
 MAX_PASSWORD_FILE = 4096
@@ -125,14 +125,7 @@ def nick(settings: Settings, name: str) -> None:
 @click.pass_obj
 def down(settings: Settings) -> None:
     """Stop the node of this state folder."""
-    client = Client(settings.state)
-    client.request("down", {})
-    client.socket.settimeout(10)
-    try:
-        while client.socket.recv(4096):
-            pass
-    except OSError:
-        raise ApiError("the node did not stop within 10 s") from None
+    stop_node(settings.state)
     click.echo("stopped")
 
 
