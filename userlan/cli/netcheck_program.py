@@ -107,7 +107,7 @@ class Measurement:
     def _resolve(self, link: Any, host: str) -> None:
         from twisted.internet.threads import deferToThread
 
-        from userlan.cli.program import look_up
+        from userlan.cli.interfaces import look_up
 
         def resolved(numbers: tuple[str, ...]) -> None:
             link.resolved(host, numbers, self._reactor.seconds())

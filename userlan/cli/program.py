@@ -32,7 +32,7 @@ from twisted.internet.threads import deferToThread
 from userlan import __version__
 from userlan.cli.api import Api
 from userlan.cli.foreground import Foreground, StartError
-from userlan.cli.interfaces import local_addresses
+from userlan.cli.interfaces import local_addresses, look_up
 from userlan.cli.surroundings import Surroundings
 from userlan.driver.bridge import Bridge, BridgeStore, CommandError
 from userlan.driver.ciphers import aes_pays
@@ -440,15 +440,6 @@ class NodeProgram(Foreground):
             if host in listened or wildcard in listened:
                 chosen.append(host)
         return chosen or sorted(listened - {"0.0.0.0", "::"}) or ["127.0.0.1"]
-
-
-def look_up(host: str) -> tuple[str, ...]:
-    """The numeric addresses of a host; none where it does not resolve. Blocks: for a thread."""
-    try:
-        found = socket.getaddrinfo(host, None, type=socket.SOCK_DGRAM)
-    except OSError:
-        return ()
-    return tuple(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
 def _notify(message: str) -> None:

@@ -17,7 +17,7 @@ from twisted.internet.threads import deferToThread
 
 from userlan import __version__
 from userlan.cli.foreground import Foreground, StartError
-from userlan.cli.interfaces import local_addresses
+from userlan.cli.interfaces import local_addresses, look_up
 from userlan.control.meeting import ServerEndpoint
 from userlan.driver.engine import Engine
 from userlan.driver.heap import keep_freed
@@ -219,7 +219,7 @@ class RelayProgram(Foreground):
             if again and now - self._resolved_at.get(host, -RESOLVE_INTERVAL) < RESOLVE_INTERVAL:
                 continue
             self._resolved_at[host] = now
-            deferToThread(_lookup, host).addCallback(self._name_resolved, link, host)
+            deferToThread(look_up, host).addCallback(self._name_resolved, link, host)
 
     def _name_resolved(self, numbers: tuple[str, ...], link: Any, host: str) -> None:
         if self._stopping:
@@ -232,13 +232,6 @@ class RelayProgram(Foreground):
         self.runner.tick(self.reactor.seconds())
         self.engine.pump()
 
-
-def _lookup(host: str) -> tuple[str, ...]:
-    try:
-        found = socket.getaddrinfo(host, None, type=socket.SOCK_DGRAM)
-    except OSError:
-        return ()
-    return tuple(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
 def _text(octets: bytes) -> str:
