@@ -124,6 +124,12 @@ class FakeLan:
                 return PeerInfo(name, f"key-of-{name}", ipv4, NAS_IPV6 if name == "nas" else "", real(ipv4))
         return None
 
+    def members(self) -> list[PeerInfo]:
+        return [peer for name in MEMBERS if MEMBERS[name] != OWN and (peer := self.peer_at(MEMBERS[name])) is not None]
+
+    def observe(self, changed: Callable[[], None]) -> Callable[[], None]:
+        return lambda: None
+
     def own(self) -> PeerInfo:
         found = self.peer_at(OWN)
         assert found is not None

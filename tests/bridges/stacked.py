@@ -76,6 +76,7 @@ class Description(NamedTuple):
     key: bytes
     ipv4: bytes
     ipv6: bytes
+    networks: tuple[str, ...] = ("home",)
 
 
 def description(name: str, number: int) -> Description:
@@ -103,6 +104,9 @@ class Member:
 
     def peer_info(self, address: bytes) -> Description | None:
         return next((one for one in MEMBERS.values() if address in (one.ipv4, one.ipv6)), None)
+
+    def members(self) -> list[Description]:
+        return [one for one in MEMBERS.values() if one is not self._own]
 
     def own_info(self) -> Description:
         return self._own

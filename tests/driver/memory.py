@@ -46,6 +46,7 @@ class Member:
     key: bytes
     ipv4: bytes
     ipv6: bytes
+    networks: tuple[str, ...] = ("home",)
 
 
 MEMBERS = [
@@ -108,6 +109,9 @@ class WiredCore(NothingKept):
 
     def peer_info(self, address: bytes) -> Member | None:
         return next((member for member in MEMBERS if address in (member.ipv4, member.ipv6)), None)
+
+    def members(self) -> list[Member]:
+        return [member for member in MEMBERS if member is not self.own]
 
     def own_info(self) -> Member:
         return self.own

@@ -81,6 +81,9 @@ class TunnelCore(DeviceWays):
     def peer_info(self, address: bytes) -> Member | None:
         return self._peers.get(address)
 
+    def members(self) -> list[Member]:
+        return list(self._peers.values())
+
     def own_info(self) -> Member:
         return self.own
 

@@ -45,7 +45,17 @@ from userlan.lan.addresses import text
 from userlan.lan.invite import Invite
 from userlan.lan.names import suggest_nick
 from userlan.node.config import DEFAULT_PORT, Config
-from userlan.node.events import LinkChanged, MemoryChanged, NetworkLost, PeerChanged, Ready, RequestDone, RequestRefused, TimestampReserved
+from userlan.node.events import (
+    LinkChanged,
+    MemoryChanged,
+    NetworkLost,
+    PeerChanged,
+    Ready,
+    RequestDone,
+    RequestRefused,
+    RosterChanged,
+    TimestampReserved,
+)
 from userlan.node.memory import Memory
 from userlan.node.node import Node
 from userlan.node.status import connections, snapshot
@@ -346,6 +356,8 @@ class NodeProgram(Foreground):
                 self._failures = 0
                 self.lan.addresses_changed()
                 self._maybe_ready()
+            case RosterChanged():
+                self.lan.members_changed()
             case LinkChanged():
                 self._link_changed(event)
             case PeerChanged():

@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any, Protocol
 
 import attrs
 from twisted.internet.protocol import DatagramProtocol
+from twisted.logger import Logger
 
 from userlan.driver.datagrams import LanDatagramPort
 from userlan.driver.endpoints import LanClientEndpoint, LanServerEndpoint
@@ -33,6 +35,8 @@ class Description(Protocol):
     def ipv4(self) -> bytes: ...
     @property
     def ipv6(self) -> bytes: ...
+    @property
+    def networks(self) -> tuple[str, ...]: ...
 
 
 class NameResolver(Protocol):
@@ -49,6 +53,9 @@ class Member(Protocol):
 
     def peer_info(self, address: bytes) -> Description | None:
         """The member that has this packed address (the node itself too), or None."""
+
+    def members(self) -> Iterable[Description]:
+        """All members but this node."""
 
     def own_info(self) -> Description:
         """The node itself; its addresses are empty bytes as long as it has none."""
@@ -72,16 +79,21 @@ class PeerInfo:
     ipv6: str
     loopback_alias: str
     """An address out of 127.0.0.0/8 that is this member's alone, on every member's computer."""
+    networks: tuple[str, ...] = ()
+    """The networks that it shares with this node, sorted; of this node: all of its."""
 
 
 class Lan:
     """The virtual LAN, for local programs. Everything must be called in the reactor's thread."""
+
+    _log = Logger()
 
     def __init__(self, runner: CoreRunner, member: Member) -> None:
         self.reactor: Any = runner.reactor
         self._runner = runner
         self._member = member
         self._link: LanLink | None = None
+        self._observers: dict[Callable[[], None], None] = {}
 
     def is_lan(self, host: str) -> bool:
         """Whether ``host`` is a name of the LAN or a numeric address inside its ranges."""
@@ -123,12 +135,31 @@ class Lan:
         """The node was given another address: whoever shares it must follow."""
         if self._link is not None:
             self._link.addresses_changed()
+        self.members_changed()
+
+    def observe(self, changed: Callable[[], None]) -> Callable[[], None]:
+        """Have ``changed`` called whenever a member, its name or address, or an own one may have changed, until what is returned
+        is called."""
+        self._observers[changed] = None
+        return lambda: self._observers.pop(changed, None)
+
+    def members_changed(self) -> None:
+        """Tell those who observe. What one of them raises is logged and hinders no other."""
+        for changed in list(self._observers):
+            try:
+                changed()
+            except Exception:
+                self._log.failure("an observer of the members failed")
 
     def peer_at(self, address: str) -> PeerInfo | None:
         """Who has this numeric address; None when nobody does (or it is no address)."""
         packed = _packed(address)
         description = None if packed is None else self._member.peer_info(packed)
         return None if description is None else _peer_info(description)
+
+    def members(self) -> list[PeerInfo]:
+        """All members but this node, online or not."""
+        return [_peer_info(description) for description in self._member.members()]
 
     def own(self) -> PeerInfo:
         """This node itself."""
@@ -156,4 +187,5 @@ def _peer_info(description: Description) -> PeerInfo:
         ipv4=text(ipv4) if ipv4 else "",
         ipv6=text(description.ipv6) if description.ipv6 else "",
         loopback_alias=loopback_alias(ipv4) if ipv4 else "",
+        networks=tuple(description.networks),
     )

@@ -52,6 +52,10 @@ class NetworkLost(NamedTuple):
     reason: str
 
 
+class RosterChanged(NamedTuple):
+    """Who is in the LAN, or what a member is called, or its addresses, or an own address, may have changed."""
+
+
 class MemoryChanged(NamedTuple):
     """What ``Node.memory`` gives is due to be saved."""
 
@@ -61,4 +65,6 @@ class TimestampReserved(NamedTuple):
     lock this node out."""
 
 
-NodeEvent = RequestDone | RequestRefused | Ready | LinkChanged | PeerChanged | NetworkLost | MemoryChanged | TimestampReserved
+NodeEvent = (
+    RequestDone | RequestRefused | Ready | LinkChanged | PeerChanged | NetworkLost | RosterChanged | MemoryChanged | TimestampReserved
+)

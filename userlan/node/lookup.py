@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import attrs
 
 from userlan.lan.addresses import is_lan_ipv6
@@ -17,6 +19,8 @@ class Description:
     key: bytes
     ipv4: bytes
     ipv6: bytes
+    networks: tuple[str, ...] = ()
+    """The networks that it shares with this node; of this node: all of them."""
 
 
 class Lookup:
@@ -35,13 +39,18 @@ class Lookup:
         if key == self._roster.own_key:
             return self.own_info()
         peer = self._roster.peers[key]
-        return Description(peer.name, key, peer.ipv4, peer.ipv6)
+        return Description(peer.name, key, peer.ipv4, peer.ipv6, peer.networks)
+
+    def members(self) -> Iterator[Description]:
+        """All members but this node."""
+        for key, peer in self._roster.peers.items():
+            yield Description(peer.name, key, peer.ipv4, peer.ipv6, peer.networks)
 
     def own_info(self) -> Description:
         """This node."""
         roster = self._roster
         ipv6 = roster.own_addresses[-1]
-        return Description(roster.own_name or self.wanted_name, roster.own_key, roster.own_ipv4, ipv6)
+        return Description(roster.own_name or self.wanted_name, roster.own_key, roster.own_ipv4, ipv6, tuple(roster.networks))
 
     def is_lan_address(self, address: bytes) -> bool:
         """Whether a packed address lies in the LAN's ranges."""

@@ -32,7 +32,7 @@ from userlan.lan.switch import Switch
 from userlan.node.bulk import BulkWays
 from userlan.node.conductor import Conductor
 from userlan.node.encounters import Encounters
-from userlan.node.events import MemoryChanged, NodeEvent
+from userlan.node.events import MemoryChanged, NodeEvent, RosterChanged
 from userlan.node.gossip import Gossip
 from userlan.node.introducer import Introducer
 from userlan.node.keyring import Keyring
@@ -423,6 +423,7 @@ class Node:
             self.relays.client.forget(key)
         for address in self.roster.own_addresses:
             self.host.add_address(address)
+        self.pending.append(RosterChanged())
 
     def secrets_changed(self, network: str) -> None:
         """A network's secret was rotated."""
