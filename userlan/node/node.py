@@ -23,7 +23,7 @@ from math import inf
 from typing import Protocol
 
 from userlan.control.mediation import LinkState
-from userlan.control.messages import MAX_CANDIDATES, PROTOCOL_VERSION, Candidate, Candidates, Hello, Message
+from userlan.control.messages import PROTOCOL_VERSION, Hello, Message
 from userlan.lan.addresses import AddressRange, ipv6_of
 from userlan.lan.invite import Invite
 from userlan.lan.roster import Changes, Roster
@@ -46,6 +46,7 @@ from userlan.node.punching import Punching
 from userlan.node.reachability import Reachability
 from userlan.node.relays import Relays
 from userlan.node.sockets import Sockets
+from userlan.node.whereabouts import Whereabouts
 from userlan.stack.config import HostConfig
 from userlan.stack.events import Event
 from userlan.stack.host import Host
@@ -55,12 +56,10 @@ from userlan.traversal.nat import PortMapping
 from userlan.traversal.sorting import TUNNEL, parts, tunnel_alone
 from userlan.tunnel.device import Device
 from userlan.tunnel.endpoint import Buffer, Burst
-from userlan.wire.endpoint import TCP, UDP, Endpoint
+from userlan.wire.endpoint import Endpoint
 from userlan.wire.numbers import PROTOCOL_ICMPV6
 from userlan.wire.superpacket import SuperPacket
 
-MAX_MAPPED = 4
-"""Endpoints that routers map: UDP and TCP, by IPv4 and IPv6."""
 LAN_TCP = TcpConfig(user_timeout=120.0, keepalive_idle=60.0, keepalive_interval=15.0, keepalive_probes=4)
 """Connections of the LAN wait two minutes for a silent peer, whichever side is waiting (RFC 5482; RFC 1122, 4.2.3.6): a session survives a
 router's restart or a tunnel ride, and a program whose peer is gone for good is told before its user gives up."""
@@ -132,10 +131,7 @@ class Node:
         self._rested_until: float | None = None
         self._agent = agent
         self._keepalive = keepalive
-        self._candidates: tuple[Candidate, ...] = ()
-        self._mapped: tuple[Candidate, ...] = ()
-        self.port_mapping: PortMapping = ""
-        """By which protocol a router maps this node's port; empty: none does."""
+        self.whereabouts = Whereabouts(self)
         self.neighbours = Neighbours(self.key, self.roster, self.keyring, entropy)
         self.pending: list[NodeEvent | Event] = []
         self.conductor = Conductor(self)
@@ -341,51 +337,17 @@ class Node:
     def set_local_endpoints(self, endpoints: Iterable[Endpoint], now: float) -> None:
         """This computer's own outer addresses with the ports that are listened on; told to mediators when they change."""
         self.stir()
-        own = tuple(dict.fromkeys(endpoints))
-        candidates = tuple(Candidate(one.host, one.port, TCP if one.transport == TCP else UDP) for one in own)
-        if candidates == self._candidates:
-            return
-        first = not self._candidates
-        self._candidates = candidates
-        self._offer(now)
-        self.reachability.own_endpoints(own)
-        if not first:
-            for link in self.links.values():
-                link.network_changed(now)
-            self.relays.network_changed(now)
-            self.peers.network_changed(now)
-            self.reachability.network_changed(now)
-            self.introducer.tell_all(now)
+        self.whereabouts.own(endpoints, now)
 
     def set_mapped_endpoints(self, endpoints: Iterable[Endpoint], now: float, method: PortMapping = "") -> None:
         """The external endpoints at which a router lets the peers in, and by which protocol it was asked; told to mediators likewise."""
-        self.port_mapping = method
         self.stir()
-        endpoints = tuple(endpoints)
-        self.reachability.mapped(method, endpoints[0].host if endpoints else "")
-        mapped = tuple(Candidate(one.host, one.port, TCP if one.transport == TCP else UDP, "mapped") for one in endpoints)[:MAX_MAPPED]
-        if mapped != self._mapped:
-            self._mapped = mapped
-            self._offer(now)
-            self.introducer.tell_all(now)
+        self.whereabouts.mapped(endpoints, now, method)
 
     def neighbour_found(self, key: bytes, endpoints: Iterable[Endpoint], now: float) -> None:
         """A member was recognised on the own link (``neighbours``): it is tried there, with no mediator's help."""
         self.peers.neighbour(key, endpoints, now)
         self._carry_on(now)
-
-    @property
-    def _offered(self) -> tuple[Candidate, ...]:
-        return (*self._mapped, *self._candidates)[:MAX_CANDIDATES]
-
-    def _offer(self, now: float) -> None:
-        """Tell the mediators where this node can be reached."""
-        offered = self._offered
-        self.peers.own_endpoints = frozenset(Endpoint(one.transport, one.host, one.port) for one in offered)
-        self.introducer.candidates = offered
-        for link in self.links.values():
-            if link.state is LinkState.READY:
-                link.send(Candidates(offered), now)
 
     def start(self, now: float) -> None:
         """Reach for the peers where they were last, without waiting for a mediator."""
@@ -460,7 +422,7 @@ class Node:
 
     def hello(self, mediator: bytes) -> Hello:
         """The greeting for one mediator, which hears of its own networks only."""
-        return Hello(PROTOCOL_VERSION, self.name, self._agent, self._offered, evictions=self.keyring.serials(mediator))
+        return Hello(PROTOCOL_VERSION, self.name, self._agent, self.whereabouts.offered, evictions=self.keyring.serials(mediator))
 
     def _asked(self, number: int, mediator: bytes, now: float) -> int:
         self.stir()
