@@ -28,11 +28,13 @@ from userlan.lan.addresses import AddressRange, ipv6_of
 from userlan.lan.invite import Invite
 from userlan.lan.roster import Changes, Roster
 from userlan.lan.secrets import NetworkSecret
+from userlan.lan.storm import Storms
 from userlan.lan.switch import Switch
 from userlan.node.bulk import BulkWays
 from userlan.node.conductor import Conductor
 from userlan.node.encounters import Encounters
 from userlan.node.events import MemoryChanged, NodeEvent, RosterChanged
+from userlan.node.flooding import Flooding
 from userlan.node.gossip import Gossip
 from userlan.node.introducer import Introducer
 from userlan.node.keyring import Keyring
@@ -92,6 +94,7 @@ class Node:
         bulk_over_tcp: bool = True,
         agent: str = "userlan",
         aes: bool = False,
+        storms: Storms | None = None,
     ) -> None:
         self.memory = memory
         self.name = memory.name or name
@@ -112,6 +115,7 @@ class Node:
         self.membership = Membership(self.key, self.roster, self.keyring, entropy)
         self.membership.bind(self)
         self.peers = PeerTable(self.device, self.host, self.roster, self.keyring, memory, keepalive)
+        self.flooding = Flooding(self.host, self.switch, self.peers, self.device, storms or Storms(), entropy, now)
         self.bulk = BulkWays(self.device, self.peers.links, bulk_over_tcp)
         self.gossip = Gossip(self.host, self.roster, self.keyring, self.device)
         self.introducer = Introducer(self.host, self.roster, self.device, self.peers.links, entropy)
@@ -124,6 +128,7 @@ class Node:
         self.encounters = Encounters(self.device, self.punching)
         relays: tuple[Timed, ...] = (self.relays.client, self.relays.measuring)
         resting: tuple[Timed, ...] = (self.gossip, self.membership.requests, *relays, self.reachability, self.punching, self.encounters)
+        resting += (self.flooding,)
         self._resting_deadlines = tuple(part.deadline for part in resting)
         self._deadlines = (self.host.deadline, self.device.deadline, self.peers.deadline)
         self.restless = True
@@ -174,16 +179,25 @@ class Node:
             self.relays.receive(datagram, len(datagram), source, now)
 
     def _receive(self, data: Buffer, segment: int, source: Endpoint, now: float) -> None:
+        own = self.host.addresses
         for inbound in self.device.receive(data, segment, source, now):
             key = inbound.peer.public_key
             if self.peers.heard(key, source, now):
                 self.gossip.tell(key, now)
                 self.stir()
             for packet in inbound.packets:
+                if packet.destination not in own and key not in self.links:
+                    if not self.flooding.arrived(key, packet, now):
+                        self.host.receive(packet, now)
+                    continue
                 if not self._permitted(key, packet):
                     continue
                 if packet.protocol != PROTOCOL_ICMPV6 or not self.peers.path_echo(key, packet, source, now):
                     self.host.receive(packet, now)
+
+    def flood(self, packet: SuperPacket, now: float) -> None:
+        """A packet of this node's, or of a kernel's that shares its addresses, to a group or broadcast: it leaves for all who hear that."""
+        self.flooding.send(packet, now)
 
     def datagrams(self, now: float) -> list[Burst]:
         """The bursts that are due. Drained. What happened is carried on by ``events``: an answer must not wait for that."""
@@ -281,6 +295,7 @@ class Node:
         self.relays.tick(now)
         self.peers.tick(now)
         self.gossip.tick(now)
+        self.flooding.tick(now)
         self.reachability.tick(now)
         self.peers.keep_alive(self.reachability.keepalive(self._keepalive))
         self.encounters.tick(now)
@@ -382,6 +397,7 @@ class Node:
         for key in changes.removed:
             self.bulk.forget(key)
             self.introducer.forget(key)
+            self.flooding.forget(key)
             self.relays.client.forget(key)
         for address in self.roster.own_addresses:
             self.host.add_address(address)
@@ -441,6 +457,9 @@ class Node:
         key = self.mediators.at(destination)
         if key is None:
             key = self.switch.route(destination)
+            if key is None and self.switch.is_group(destination):
+                self.flood(packet, now)
+                return
             if key is None or not self.peers.wanted(key, now):
                 self.host.unreachable(packet, now)
                 return
