@@ -14,7 +14,8 @@ somebody says; nothing that a peer or a mediator sends is obeyed without its pro
     members ──eviction documents──> gossip ──> membership
 
 A packet's way: ``host`` makes it, ``switch`` names the peer, ``device`` seals it; back: ``device`` opens it, ``switch`` checks that the
-inner source is the peer's own, ``host`` takes it. A broadcast or multicast: ``flooding`` names the peers. The mediator is a peer with one address, derived from its key.
+inner source is the peer's own, ``host`` takes it. A broadcast or multicast: ``flooding`` names the peers.
+The mediator is a peer with one address, derived from its key.
 
 Parts
 -----
