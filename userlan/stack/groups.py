@@ -192,6 +192,10 @@ class Groups:
             reporter.outgoing.clear()
         return packets
 
+    def reports(self) -> list[SuperPacket]:
+        """All groups, in reports of the newest versions: for whoever has not heard the earlier ones, whatever older queriers there are."""
+        return self._igmp.current() + self._mld.current()
+
     def deadline(self) -> float | None:
         first, second = self._igmp.deadline(), self._mld.deadline()
         if first is None or second is None:
