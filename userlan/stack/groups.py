@@ -233,6 +233,10 @@ class Groups:
             reporter.outgoing.clear()
         return packets
 
+    def reports(self) -> list[SuperPacket]:
+        """All groups, in reports of the newest versions: for whoever has not heard the earlier ones, whatever older queriers there are."""
+        return self._igmp.current() + self._mld.current()
+
     def deadline(self) -> float | None:
         times = [self._igmp.deadline(), self._mld.deadline(), None if self._kernel is None else self._kernel.deadline()]
         return min((time for time in times if time is not None), default=None)

@@ -93,6 +93,10 @@ class Host:
 
     # ------------------------------------------------------------------ addresses and paths
 
+    def group_reports(self) -> list[SuperPacket]:
+        """What this host listens to, as reports that nobody asked for: for a member of the link that has just come (IGMPv3, MLDv2)."""
+        return self._groups.reports()
+
     @property
     def mtu(self) -> int:
         """Octets of the largest packet on the first hop; a new value holds for new connections and datagrams."""
