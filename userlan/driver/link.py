@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from twisted.logger import Logger
 
 from userlan.driver.runner import CoreRunner
-from userlan.lan.addresses import text
+from userlan.lan.addresses import ETHERIP_GROUP, text
 from userlan.node.attachment import Attaching, Attachment
 from userlan.wire.superpacket import SuperPacket
 
@@ -51,7 +51,8 @@ class LanLink:
         self.addresses_changed: Callable[[], None] = _nothing
         """Called when :attr:`addresses` may have changed."""
         runner.link = self
-        self._host.share(*ports)
+        self._host.share(*ports, (ETHERIP_GROUP,))
+        runner.touch()
 
     @property
     def addresses(self) -> tuple[tuple[bytes, int], ...]:
@@ -63,6 +64,11 @@ class LanLink:
         """Octets of the largest packet that the LAN is meant to carry."""
         return self._host.mtu
 
+    @property
+    def broadcast(self) -> bytes:
+        """The packed broadcast address of the LAN's range."""
+        return self._attachment.broadcast
+
     def described(self) -> list[str]:
         """:attr:`addresses` as text: ``25.1.2.3/8``."""
         return [f"{text(address)}/{prefix}" for address, prefix in self.addresses]
@@ -70,6 +76,10 @@ class LanLink:
     def knows(self, address: bytes) -> bool:
         """Whether a packed address is another member's."""
         return self._attachment.knows(address)
+
+    def member_ending(self, ending: bytes) -> bytes | None:
+        """The packed IPv6 address of the member whose address ends with these four octets."""
+        return self._attachment.member_ending(ending, self._runner.now())
 
     def send(self, packets: Sequence[SuperPacket]) -> None:
         """Packets of the kernel, at once."""
@@ -98,6 +108,7 @@ class LanLink:
         if self._runner.link is self:
             self._runner.link = None
             self._host.unshare()
+            self._runner.touch()
 
 
 def _nothing() -> None:
