@@ -28,6 +28,9 @@ KEY_SIZE = 32
 KEY_TEXT_SIZE = 43
 #: fd75:6c61:6e00::/48, a unique local prefix (RFC 4193) that spells "ulan".
 IPV6_PREFIX = bytes.fromhex("fd756c616e00")
+#: Where a kernel that is attached finds its resolver, and its router: no key leads there, but for one in 2^80.
+RESOLVER = bytes.fromhex("fd756c616e0000000000000000000053")
+GATEWAY6 = bytes.fromhex("fd756c616e0000000000000000000001")
 #: Octets of BLAKE2s that fill the prefix up: 80 bits, so that finding a second key for an address takes 2^80 tries.
 IPV6_SUFFIX_SIZE = 10
 #: The class A range of the virtual IPv4 addresses.

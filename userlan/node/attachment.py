@@ -4,6 +4,7 @@
 
     from the kernel
       │ source: an own address?            no → "source-foreign"
+      │ destination: beyond the members?  yes → Beyond: the resolver, and whatever is outside (``userlan.node.gateway``)
       │ destination: a member's?           no → dropped (the switch counts why), and an ICMP error
       │ the member can be reached?         no → ICMP: host unreachable, address unreachable
       │ it fits the path to the member?    no → fragments, or ICMP: fragmentation needed, packet too big
@@ -20,7 +21,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Protocol
 
-from userlan.lan.addresses import IPV6_PREFIX, is_multicast
+from userlan.lan.addresses import IPV6_PREFIX, is_lan_ipv6, is_multicast
 from userlan.lan.roster import Roster
 from userlan.lan.switch import Switch
 from userlan.node.peer_table import PeerTable
@@ -52,6 +53,16 @@ class Attaching(Protocol):
     roster: Roster
 
 
+class Beyond(Protocol):
+    """What a kernel finds on its link beside the members. What it has to say goes to the kernel by itself."""
+
+    def takes(self, destination: bytes) -> bool:
+        """Whether a packed address is there."""
+
+    def receive(self, packet: SuperPacket, now: float) -> None:
+        """A packet of the kernel to such an address."""
+
+
 class Attachment:
     """The kernel's side of one node. ``counters`` says what of its packets was dropped, by reason."""
 
@@ -64,6 +75,7 @@ class Attachment:
         self._roster = node.roster
         self._errors = TokenBucket(ERRORS_A_SECOND, ERROR_BURST)
         self._identification = 0
+        self.beyond: Beyond | None = None
 
     @property
     def addresses(self) -> tuple[tuple[bytes, int], ...]:
@@ -73,18 +85,27 @@ class Attachment:
         return tuple((address, lengths[len(address)]) for address in self._roster.own_addresses)
 
     def knows(self, address: bytes) -> bool:
-        """Whether a packed address is another member's."""
+        """Whether a packed address is another member's, or beyond the members."""
+        if self.beyond is not None and self.beyond.takes(address):
+            return True
         key = self._roster.key_at(address)
         return key is not None and key != self._roster.own_key
 
+    def is_lan(self, address: bytes) -> bool:
+        """Whether a packed address lies in the LAN's ranges, whether or not a member has it."""
+        return is_lan_ipv6(address) or self._roster.address_range.contains(address)
+
     def send(self, packets: Iterable[SuperPacket], now: float) -> None:
         """Packets of the kernel."""
-        own = self._host.addresses
+        own, beyond = self._host.addresses, self.beyond
         for packet in packets:
             if packet.source not in own:
                 self.counters["source-foreign"] += 1
                 continue
             destination = packet.destination
+            if beyond is not None and beyond.takes(destination):
+                beyond.receive(packet, now)
+                continue
             key = self._switch.route(destination)
             if key is None or not self._peers.wanted(key, now):
                 self.counters["unreachable"] += 1
