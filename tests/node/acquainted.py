@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from userlan.control.messages import MemberState, NetworkState
 from userlan.lan.addresses import key_text
-from userlan.lan.members import MemberClaim, NetworkClaim
 from userlan.lan.roster import Roster
+from userlan.lan.secrets import NetworkSecret
 from userlan.node.memory import Memory, SavedNetwork
 from userlan.tunnel.primitives import public_key
 from userlan.wire.endpoint import Endpoint
@@ -14,16 +15,16 @@ from userlan.wire.endpoint import Endpoint
 NETWORK = "home"
 
 
-def memories(private_keys: Sequence[bytes], endpoints: Sequence[Endpoint], secret: bytes) -> list[Memory]:
-    """What each of them remembers: the roster, and where the others were last. ``secret``: the network's, 32 octets."""
+def memories(private_keys: Sequence[bytes], endpoints: Sequence[Endpoint], secret: NetworkSecret) -> list[Memory]:
+    """What each of them remembers: the roster, and where the others were last."""
     keys = [public_key(private) for private in private_keys]
-    claims = [MemberClaim(key, f"n{number}", bytes((25, 1, 1, number + 1)), False) for number, key in enumerate(keys)]
-    saved = SavedNetwork(bytes(32), [secret])
+    claims = [MemberState(key, f"n{number}", bytes((25, 1, 1, number + 1))) for number, key in enumerate(keys)]
+    saved = SavedNetwork(bytes(32), [secret.value])
     made: list[Memory] = []
     for claim in claims:
         roster = Roster(claim.key, {NETWORK})
         roster.set_own(claim.name, claim.ipv4)
-        roster.apply_network(NetworkClaim(NETWORK, keys[0], bytes(32), b"", False, 0, tuple(claims)))
+        roster.apply_network(NetworkState(NETWORK, keys[0], bytes(32), bytes(32), tuple(claims)))
         places = {key_text(key): [endpoint[:3]] for key, endpoint in zip(keys, endpoints, strict=True) if key != claim.key}
         made.append(Memory(name=claim.name, ipv4=claim.ipv4, networks={NETWORK: saved}, endpoints=places, roster=roster.snapshot()))
     return made
