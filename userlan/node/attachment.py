@@ -27,7 +27,7 @@ from userlan.lan.roster import Roster
 from userlan.lan.switch import Switch
 from userlan.node.peer_table import PeerTable
 from userlan.stack.addresses import is_group
-from userlan.stack.groups import Groups, stays_here
+from userlan.stack.groups import Groups
 from userlan.stack.host import Host
 from userlan.stack.icmp import is_error
 from userlan.stack.limiter import TokenBucket
@@ -134,8 +134,8 @@ class Attachment:
             self._host.kernel_reports(packet, now)
         elif packet.source not in self._host.addresses:
             self.counters["source-foreign"] += 1
-        elif packet.hop_limit == 0 or stays_here(packet.destination) or _is_discovery(packet):
-            self.counters["group-stays-here"] += 1
+        elif _is_discovery(packet):
+            self.counters["neighbour-discovery"] += 1
         elif (packet.segment_size or len(packet.payload)) + len(packet.header) <= self._host.mtu:
             self._flood(packet, now)
         elif self._may_be_cut(packet):
