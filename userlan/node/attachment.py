@@ -6,6 +6,7 @@
       │ to routers: IGMP, MLD?            yes → Host.kernel_reports: what it wants to hear of groups
       │ source: an own address?            no → "source-foreign"
       │ to a group or broadcast?          yes → Node.flood, in fragments if need be
+      │ destination: beyond the members?  yes → Beyond: the resolver, and whatever is outside (``userlan.node.gateway``)
       │ destination: a member's?           no → dropped (the switch counts why), and an ICMP error
       │ the member can be reached?         no → ICMP: host unreachable, address unreachable
       │ it fits the path to the member?    no → fragments, or ICMP: fragmentation needed, packet too big
@@ -22,11 +23,10 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Protocol
 
-from userlan.lan.addresses import IPV6_PREFIX, is_multicast
+from userlan.lan.addresses import IPV6_PREFIX, is_lan_ipv6, is_multicast
 from userlan.lan.roster import Roster
 from userlan.lan.switch import Switch
 from userlan.node.peer_table import PeerTable
-from userlan.stack.addresses import is_group
 from userlan.stack.groups import Groups
 from userlan.stack.host import Host
 from userlan.stack.icmp import is_error
@@ -62,6 +62,16 @@ class Attaching(Protocol):
         """A packet to a group or broadcast, to all who hear it."""
 
 
+class Beyond(Protocol):
+    """What a kernel finds on its link beside the members. What it has to say goes to the kernel by itself."""
+
+    def takes(self, destination: bytes) -> bool:
+        """Whether a packed address is there."""
+
+    def receive(self, packet: SuperPacket, now: float) -> None:
+        """A packet of the kernel to such an address."""
+
+
 class Attachment:
     """The kernel's side of one node. ``counters`` says what of its packets was dropped, by reason."""
 
@@ -77,6 +87,7 @@ class Attachment:
         self._identification = 0
         self._endings: dict[bytes, bytes] = {}
         self._endings_until = 0.0
+        self.beyond: Beyond | None = None
 
     @property
     def addresses(self) -> tuple[tuple[bytes, int], ...]:
@@ -86,7 +97,9 @@ class Attachment:
         return tuple((address, lengths[len(address)]) for address in self._roster.own_addresses)
 
     def knows(self, address: bytes) -> bool:
-        """Whether a packed address is another member's."""
+        """Whether a packed address is another member's, or beyond the members."""
+        if self.beyond is not None and self.beyond.takes(address):
+            return True
         key = self._roster.key_at(address)
         return key is not None and key != self._roster.own_key
 
@@ -97,23 +110,30 @@ class Attachment:
 
     def member_ending(self, ending: bytes, now: float) -> bytes | None:
         """The packed IPv6 address of the member whose address ends with these four octets, as a hardware address does."""
-        found = self._endings.get(ending)
-        if (found is None or not self.knows(found)) and now >= self._endings_until:
+        known, found = self._roster.key_at, self._endings.get(ending)
+        if (found is None or known(found) is None) and now >= self._endings_until:
             self._endings_until = now + ENDINGS_INTERVAL
             self._endings = {peer.ipv6[-len(ending) :]: peer.ipv6 for peer in self._roster.peers.values()}
             found = self._endings.get(ending)
-        return found if found is not None and self.knows(found) else None
+        return found if found is not None and known(found) is not None else None
+
+    def is_lan(self, address: bytes) -> bool:
+        """Whether a packed address lies in the LAN's ranges, whether or not a member has it."""
+        return is_lan_ipv6(address) or self._roster.address_range.contains(address)
 
     def send(self, packets: Iterable[SuperPacket], now: float) -> None:
         """Packets of the kernel."""
-        own, broadcast = self._host.addresses, self.broadcast
+        own, beyond, is_group = self._host.addresses, self.beyond, self._switch.is_group
         for packet in packets:
             destination = packet.destination
-            if is_group(destination) or destination == broadcast:
+            if is_group(destination):
                 self._to_group(packet, now)
                 continue
             if packet.source not in own:
                 self.counters["source-foreign"] += 1
+                continue
+            if beyond is not None and beyond.takes(destination):
+                beyond.receive(packet, now)
                 continue
             key = self._switch.route(destination)
             if key is None or not self._peers.wanted(key, now):
