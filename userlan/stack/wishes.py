@@ -69,7 +69,7 @@ class Wishes:
         self._query_at: float | None = None
 
     @property
-    def groups(self) -> set[bytes]:
+    def groups(self) -> frozenset[bytes]:
         """All that are wanted."""
         return self._fixed.union(self._known)
 
