@@ -57,7 +57,7 @@ class Site:
         """A kernel tells its router, as one without a link-local address does."""
         message: Message = Report((Record(kind, group),))
         wire, source = (igmp, node.roster.own_ipv4) if len(group) == 4 else (mld, mld.NOBODY)
-        self.send(node, wire.build(message, source))  # type: ignore[attr-defined]  # the two modules have it in common
+        self.send(node, wire.build(message, source))
 
     def datagram(self, node: Node, group: bytes, payload: bytes = b"hello", hops: int = 1) -> SuperPacket:
         source = node.roster.own_ipv4 if len(group) == 4 else node.ipv6

@@ -50,9 +50,9 @@ class Beside(Link):
         return bool(self.kernel())
 
 
-def told(link: Beside) -> list[tuple[RecordType, bytes, tuple[bytes, ...]]]:
+def told(link: Beside) -> list[Record]:
     """The records of what the host says now."""
-    return [tuple(record) for message in link.drain() if isinstance(message, Report) for record in message.records]
+    return [record for message in link.drain() if isinstance(message, Report) for record in message.records]
 
 
 @BOTH
