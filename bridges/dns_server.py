@@ -151,7 +151,7 @@ class DnsStream(TwistedProtocol):
         self._full = False
         """What was answered is not being read."""
         self._reading = True
-        self._ended = False
+        self._taking = False
         self._timer: Any = None
 
     def connectionMade(self) -> None:
@@ -164,20 +164,25 @@ class DnsStream(TwistedProtocol):
 
     def _take(self) -> None:
         """Ask what has arrived whole, as far as may be."""
-        while self._asked < MAX_ASKED and not self._full and len(self._received) >= 2:
-            size = int.from_bytes(self._received[:2], "big")
+        received, place = self._received, 0
+        self._taking = True
+        while self._asked < MAX_ASKED and not self._full and len(received) >= place + 2:
+            size = int.from_bytes(received[place : place + 2], "big")
             if not 0 < size <= MAX_QUERY:
                 self._streams.server.counters["query-length"] += 1
                 self.transport.abortConnection()
                 return
-            if len(self._received) < 2 + size:
+            if len(received) < place + 2 + size:
                 break
-            query, self._received = self._received[2 : 2 + size], self._received[2 + size :]
-            if self._timer is not None and self._timer.active():
-                self._timer.reset(self._streams.idle)
+            query = received[place + 2 : place + 2 + size]
+            place += 2 + size
             self._asked += 1
             if not self._streams.server.ask(query, True, self._answer):
                 self._asked -= 1
+        self._taking = False
+        self._received = received[place:]
+        if place and self._timer.active():
+            self._timer.reset(self._streams.idle)
         self._read_or_not()
 
     def _answer(self, answer: bytes) -> None:
@@ -185,10 +190,7 @@ class DnsStream(TwistedProtocol):
             return
         self._asked -= 1
         self.transport.write(len(answer).to_bytes(2, "big") + answer)
-        self._streams.reactor.callLater(0, self._go_on)
-
-    def _go_on(self) -> None:
-        if self.transport is not None:
+        if not self._taking:
             self._take()
 
     def _read_or_not(self) -> None:
@@ -220,7 +222,8 @@ class DnsStream(TwistedProtocol):
     def resumeProducing(self) -> None:
         """They are again."""
         self._full = False
-        self._streams.reactor.callLater(0, self._go_on)
+        if not self._taking and self.transport is not None:
+            self._take()
 
     def stopProducing(self) -> None:
         """connectionLost says so too."""

@@ -273,6 +273,8 @@ def parse(query: bytes) -> Question:
         labels, end = _name(query)
         kind, cls = _QUESTION.unpack_from(query, end)
         message.fromStr(query)
+        if [len(message.answers), len(message.authority), len(message.additional)] != others:
+            raise ValueError("records are missing")
     except Exception:                   # whatever the codec makes of octets from anybody
         raise _UnanswerableError(FORMAT_ERROR, _bare(*head, FORMAT_ERROR)) from None
     options = [record for record in message.additional if record.type == _OPT]
