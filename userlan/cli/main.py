@@ -67,6 +67,7 @@ class Commands(click.Group):
         "unforward": "reach",
         "nc": "reach",
         "tap": "tap",
+        "dns": "dns",
         "mediator": "up",
         "relay": "up",
         "config": "configuration",
