@@ -68,7 +68,9 @@ def test_what_is_no_envelope_is_dropped(message: bytes) -> None:
     assert wsd.rewrite(message, outward()) is None
 
 
-@given(st.lists(st.sampled_from([b"<wsd:XAddrs>", b"<XAddrs ", b">", b"</wsd:XAddrs>", b"http://[fe80::", b"]", b" "]) | st.binary(max_size=6)))
+@given(
+    st.lists(st.sampled_from([b"<wsd:XAddrs>", b"<XAddrs ", b">", b"</wsd:XAddrs>", b"http://[fe80::", b"]", b" "]) | st.binary(max_size=6))
+)
 def test_any_bytes_are_rewritten_or_dropped(parts: list[bytes]) -> None:
     tail = b"".join(parts)[:2000]
     rewritten = wsd.rewrite(b"<s:Envelope>" + tail, outward())
