@@ -1,8 +1,8 @@
 """Real programs, none of them written here: each finds its own kind on the LAN by its own search, and then uses what it found.
 
-A program is a :class:`~tests.lab.programs.place.Program`: it serves at one :class:`~tests.lab.programs.place.Place`, searches and joins from
-another, and gives back a :class:`~tests.lab.programs.place.Proof` - a line with what the search found, and one with what was done with it.
-It knows nothing of userlan. What is between the two places is a *way* (:mod:`tests.lab.programs.ways`):
+A program is a :class:`~tests.lab.programs.place.Program`: it serves at one :class:`~tests.lab.programs.place.Place`, searches and joins
+from another, and gives back a :class:`~tests.lab.programs.place.Proof` - a line with what the search found, and one with what was done
+with it. It knows nothing of userlan. What is between the two places is a *way* (:mod:`tests.lab.programs.ways`):
 
     native     one switch: that the method itself is good
     bridge     two nodes without any interface: the sockets of the host, and the bridges of discovery and of mDNS

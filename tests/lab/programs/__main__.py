@@ -16,12 +16,14 @@ from tests.lab.programs.ways import WAYS
 def main() -> int:
     """Exit status 1 when something did not work."""
     parser = argparse.ArgumentParser(prog="python -m tests.lab.programs", description=__doc__)
+    names = [program.name for program in PROGRAMS]
     parser.add_argument("--way", action="append", choices=WAYS, help="only this one (may be repeated)")
-    parser.add_argument("--program", action="append", choices=[program.name for program in PROGRAMS], help="only this one (may be repeated)")
+    parser.add_argument("--program", action="append", choices=names, help="only this one (may be repeated)")
     chosen = parser.parse_args()
     reason = unavailable()
     if reason:
         sys.exit(reason)
+    told: tuple[str, ...]
     table: dict[str, dict[str, str]] = {}
     programs = [program for program in PROGRAMS if not chosen.program or program.name in chosen.program]
     for way in chosen.way or WAYS:

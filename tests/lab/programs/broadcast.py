@@ -1,7 +1,7 @@
 """A program that broadcasts and takes what answers: the way in which most old games find each other.
 
-The server binds a UDP port of every address and answers whoever asks; the client sends to 255.255.255.255 from a port of its own, and prints
-each answer with where it came from; then it says good-bye to that address alone, and is answered from there.
+The server binds a UDP port of every address and answers whoever asks; the client sends to 255.255.255.255 from a port of its own, and
+prints each answer with where it came from; then it says good-bye to that address alone, and is answered from there.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """minidlna: a media server found by GSSDP (SSDP's M-SEARCH to 239.255.255.250:1900), its directory browsed and a picture fetched.
 
-The client after the search is a control point of the kind that UPnP's Device Architecture describes: it fetches the description that LOCATION
-names, asks the ContentDirectory in it, and fetches the picture from where that says. Each address comes from an answer.
+The client after the search is a control point of the kind that UPnP's Device Architecture describes: it fetches the description that
+LOCATION names, asks the ContentDirectory in it, and fetches the picture from where that says. Each address comes from an answer.
 """
 
 from __future__ import annotations

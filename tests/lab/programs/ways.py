@@ -25,7 +25,7 @@ class Pair:
 def computer(lab: Lab, name: str) -> Namespace:
     """A namespace for one computer. Ports below 1024 and pings are every user's: such servers (Samba) are started by the system."""
     space = lab.namespace(name)
-    settings = {"ip_unprivileged_port_start": "0", "ping_group_range": "0 2147483647", "icmp_echo_ignore_broadcasts": "0"}
+    settings = {"ip_unprivileged_port_start": "0", "ping_group_range": "0 0", "icmp_echo_ignore_broadcasts": "0"}
     space.run("sh", "-ec", "\n".join(f"echo '{value}' > /proc/sys/net/ipv4/{key}" for key, value in settings.items()))
     return space
 

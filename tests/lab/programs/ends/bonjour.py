@@ -66,4 +66,7 @@ def browse(kind: str) -> None:
 
 
 if __name__ == "__main__":
-    {"publish": publish, "browse": browse}[sys.argv[1]](*sys.argv[2:])
+    if sys.argv[1] == "publish":
+        publish(*sys.argv[2:])
+    else:
+        browse(*sys.argv[2:])

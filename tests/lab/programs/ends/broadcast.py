@@ -48,4 +48,7 @@ def ask(one: socket.socket, data: bytes, where: tuple[str, int], give_up: float)
 
 
 if __name__ == "__main__":
-    {"serve": serve, "seek": seek}[sys.argv[1]](*sys.argv[2:])
+    if sys.argv[1] == "serve":
+        serve(*sys.argv[2:])
+    else:
+        seek(*sys.argv[2:])
