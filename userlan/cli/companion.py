@@ -12,12 +12,13 @@ none of the bridges but the one that programs hang on. It lives as long as they 
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from userlan.cli.background import ensure_running
-from userlan.cli.client import ApiError, call
+from userlan.cli.client import ApiError, call, stop_node
 from userlan.cli.main import Settings
 
 if TYPE_CHECKING:
@@ -29,8 +30,8 @@ LOOK_INTERVAL = 1.0
 """Seconds between two looks whether programs hang on it."""
 START_PATIENCE = 60.0
 """Seconds that it waits for the first program: it joins networks meanwhile."""
-LEFT_PATIENCE = 2.0
-"""Seconds without programs after which it ends."""
+LEFT_PATIENCE = 30.0
+"""Seconds without programs after which it ends by itself: their keeper, which ends it at once, was killed."""
 
 
 def settings_of(settings: Settings, name: str) -> Settings:
@@ -60,6 +61,12 @@ def bring_up(settings: Settings, own: Settings) -> None:
             call(own.state, "leave", network=network)
 
 
+def give_up(own: Settings) -> None:
+    """No program came to hang on the member's node."""
+    with suppress(ApiError):
+        stop_node(own.state)
+
+
 def _networks(settings: Settings) -> set[str]:
     return {network["name"] for network in call(settings.state, "status")["networks"]}
 
@@ -76,7 +83,7 @@ def as_companion(options: Options, name: str) -> Options:
 
 
 def end_when_left(reactor: Any, program: NodeProgram) -> None:
-    """Stop the node once no program hangs on it any more."""
+    """Stop the node once no program hangs on it any more, and nobody has done so."""
     from twisted.internet.task import LoopingCall
 
     patience = START_PATIENCE

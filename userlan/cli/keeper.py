@@ -4,7 +4,7 @@
 
     STATE/namespace.lock     held by each `userlan run` until its program is there, and by a keeper that ends:
                              nobody enters what is about to go
-    STATE/namespace.keeper   held as long as the keeper lives; its text is the keeper's process id
+    STATE/namespace.keeper   held as long as the keeper lives; its text is its process id and its network namespace's inode
 
     forked ── namespaces, TAP, furniture ── node: "namespace" ─▶ addresses ── "" to the command: ready
                                               │ the node goes away: look for it again, hand it the same TAP
@@ -27,7 +27,7 @@ from typing import Any
 
 import attrs
 
-from userlan.cli.client import ApiError, Client
+from userlan.cli.client import ApiError, Client, stop_node
 
 LOCK_NAME, KEEPER_NAME, LOG_NAME = "namespace.lock", "namespace.keeper", "namespace.log"
 INTERFACE = "lan0"
@@ -49,6 +49,20 @@ class Wanted:
 
     mtu: int | None
     internet: bool
+    stop_node: bool = False
+    """Whether the node is there for the programs alone, and ends with them."""
+
+
+@attrs.frozen
+class KeptBy:
+    """Who keeps a place, and which network namespace that is."""
+
+    pid: int
+    network: int
+
+    def is_here(self) -> bool:
+        """Whether this process is there."""
+        return os.stat("/proc/self/ns/net").st_ino == self.network
 
 
 def take_lock(state: Path, wait: bool = True) -> int:
@@ -62,8 +76,8 @@ def take_lock(state: Path, wait: bool = True) -> int:
     return descriptor
 
 
-def keeper_of(state: Path) -> int | None:
-    """The process id of the keeper that lives, for whoever holds the entrance."""
+def keeper_of(state: Path) -> KeptBy | None:
+    """The keeper that lives, for whoever holds the entrance."""
     try:
         descriptor = os.open(state / KEEPER_NAME, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -72,13 +86,14 @@ def keeper_of(state: Path) -> int | None:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return None     # nobody holds it: killed
     except BlockingIOError:
-        return int(os.read(descriptor, 20))
+        pid, network = os.read(descriptor, 40).split()
+        return KeptBy(int(pid), int(network))
     finally:
         os.close(descriptor)
 
 
-def start_keeper(state: Path, wanted: Wanted, entrance: int) -> tuple[int, list[str]]:
-    """Make the place, with a keeper; its process id, and warnings. ``entrance``: the lock, which stays the caller's alone.
+def start_keeper(state: Path, wanted: Wanted, entrance: int) -> tuple[KeptBy, list[str]]:
+    """Make the place, with a keeper; who that is, and warnings. ``entrance``: the lock, which stays the caller's alone.
 
     Raises ApiError with the reason why there can be none. This process must have one thread alone; it becomes the program,
     which is not to find a child that it has not made: the keeper is nobody's.
@@ -114,6 +129,7 @@ def _keep(state: Path, wanted: Wanted, told: int) -> int:
         keeper.open()
         keeper.stay()
     except (NamespaceError, TapError, ApiError) as error:
+        (state / KEEPER_NAME).unlink(missing_ok=True)
         if keeper is not None and keeper.ready:
             _note(str(error))
         else:
@@ -140,7 +156,7 @@ class Keeper:
         self._setup: Any = None
         self._next_try = 0.0
         self._next_check = 0.0
-        self._entrance = -1
+        self._entrance = self._name = -1
 
     # ------------------------------------------------------------------ opening
 
@@ -155,6 +171,7 @@ class Keeper:
 
         self._go_to_the_background()
         make()
+        os.write(self._name, f"{os.getpid()} {os.stat('/proc/self/ns/net').st_ino}".encode())
         try:
             self._tap = open_tap(INTERFACE)
         except TapError as error:
@@ -188,7 +205,7 @@ class Keeper:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         name = os.open(self._state / KEEPER_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_TRUNC, 0o600)
         fcntl.flock(name, fcntl.LOCK_EX)
-        os.write(name, str(os.getpid()).encode())
+        self._name = name
         log = os.open(self._state / LOG_NAME, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         for target, source in ((0, nothing), (1, log), (2, log)):
@@ -244,6 +261,9 @@ class Keeper:
                 self._client.socket.shutdown(socket.SHUT_WR)
                 self._client.socket.settimeout(LEAVE_PATIENCE)
                 self._client.answer()
+        if self._wanted.stop_node:
+            with suppress(ApiError):
+                stop_node(self._state)
         (self._state / KEEPER_NAME).unlink(missing_ok=True)
 
     def _wait(self, patience: float) -> None:

@@ -16,13 +16,16 @@ import os
 import shutil
 import signal
 import sys
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
 from userlan.cli.background import ensure_running
 from userlan.cli.client import ApiError, call
 from userlan.cli.main import Settings
+
+if TYPE_CHECKING:
+    from userlan.cli.keeper import KeptBy
 
 EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND = 126, 127
 
@@ -41,26 +44,47 @@ def run(settings: Settings, member: str | None, internet: bool, mtu: int | None,
     if sys.platform != "linux":
         raise ApiError("`userlan run` takes Linux's namespaces: elsewhere programs reach the LAN by `userlan proxy` and `userlan forward`")
     found = _find(program[0])
-    from userlan.cli.keeper import Wanted, keeper_of, start_keeper, take_lock
-
     ensure_running(settings)
     if member is None:
-        entrance = take_lock(settings.state)
+        keeper, warnings = _place(settings, mtu, internet)
     else:
-        from userlan.cli.companion import bring_up, settings_of
-
-        node, settings = settings, settings_of(settings, member)
-        entrance = take_lock(settings.state)
-        bring_up(node, settings)
-    keeper = keeper_of(settings.state)
-    if keeper is None:
-        keeper, warnings = start_keeper(settings.state, Wanted(mtu, internet), entrance)
-    else:
-        warnings = _same_place(settings, mtu, internet)
+        keeper, warnings = _place_of_member(settings, member, mtu, internet)
     for line in warnings:
         click.echo(f"userlan: warning: {line}", err=True)
     _enter(keeper)
     _become(found, program)
+
+
+def _place(settings: Settings, mtu: int | None, internet: bool) -> tuple[KeptBy, list[str]]:
+    """The keeper of the place where the programs of this node are, and warnings; made where there is none.
+
+    Nobody leaves or makes it before this process is there: it holds the entrance, an open file, until it becomes the program.
+    """
+    from userlan.cli.keeper import Wanted, keeper_of, start_keeper, take_lock
+
+    entrance = take_lock(settings.state)
+    keeper = keeper_of(settings.state)
+    if keeper is None:
+        return start_keeper(settings.state, Wanted(mtu, internet), entrance)
+    return keeper, _same_place(settings, mtu, internet)
+
+
+def _place_of_member(node: Settings, name: str, mtu: int | None, internet: bool) -> tuple[KeptBy, list[str]]:
+    """As ``_place``, of a member beside the node, which is brought up first."""
+    from userlan.cli.companion import bring_up, give_up, settings_of
+    from userlan.cli.keeper import Wanted, keeper_of, start_keeper, take_lock
+
+    settings = settings_of(node, name)
+    entrance = take_lock(settings.state)
+    bring_up(node, settings)
+    keeper = keeper_of(settings.state)
+    if keeper is not None:
+        return keeper, _same_place(settings, mtu, internet)
+    try:
+        return start_keeper(settings.state, Wanted(mtu, internet, True), entrance)
+    except ApiError:
+        give_up(settings)
+        raise
 
 
 def _find(name: str) -> str:
@@ -88,13 +112,15 @@ def _same_place(settings: Settings, mtu: int | None, internet: bool) -> list[str
     return []
 
 
-def _enter(keeper: int) -> None:
+def _enter(keeper: KeptBy) -> None:
     from userlan.driver.namespace.calls import give_up_capabilities
     from userlan.driver.namespace.making import enter
     from userlan.driver.namespace.refusals import NamespaceError
 
     try:
-        if enter(keeper):
+        if keeper.is_here():
+            return      # a program that runs there runs another
+        if enter(keeper.pid):
             give_up_capabilities()
     except (NamespaceError, OSError) as error:
         raise ApiError(str(error)) from None

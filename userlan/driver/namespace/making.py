@@ -53,8 +53,6 @@ def enter(pid: int) -> bool:
     descriptors: list[int] = []
     try:
         mine, theirs = identities(), identities(pid)
-        if mine["net"] == theirs["net"]:
-            return False    # a program that runs there runs another
         folder, place = os.getcwd(), os.open(".", os.O_PATH | os.O_CLOEXEC)
         descriptors.append(place)
         wanted = [name for name in KINDS if mine[name] != theirs[name]]
