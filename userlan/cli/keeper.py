@@ -179,7 +179,7 @@ class Keeper:
         try:
             furnish()
         except OSError as error:
-            raise namespaces_refused(error) from None
+            raise namespaces_refused(error, {}) from None
         self._ports = stack_ports()
         self._resolver = Resolver(self._state)
         self._warn(self._resolver.keep())

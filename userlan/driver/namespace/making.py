@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from userlan.driver.namespace import calls
-from userlan.driver.namespace.refusals import NamespaceError, namespaces_refused
+from userlan.driver.namespace.refusals import NamespaceError, limits, namespaces_refused
 
 KINDS = {"user": calls.NEW_USERS, "net": calls.NEW_NETWORK, "mnt": calls.NEW_MOUNTS}
 """The namespaces by their names in ``/proc/PID/ns``, in the order in which they are entered."""
@@ -15,7 +15,7 @@ KINDS = {"user": calls.NEW_USERS, "net": calls.NEW_NETWORK, "mnt": calls.NEW_MOU
 
 def make() -> None:
     """Move this process, of one thread, into new namespaces, in which it may do what root may. Raises NamespaceError."""
-    uid, gid = os.geteuid(), os.getegid()
+    uid, gid, limited = os.geteuid(), os.getegid(), limits()
     try:
         calls.be_dumpable()
         if not (uid == 0 and _made_by_root()):
@@ -27,7 +27,7 @@ def make() -> None:
         # What is mounted outside later is seen inside, and nothing the other way round.
         calls.mount("", "/", flags=calls.MOUNT_FOLLOWING | calls.MOUNT_RECURSIVE)
     except OSError as error:
-        raise namespaces_refused(error) from error
+        raise namespaces_refused(error, limited) from error
 
 
 def _made_by_root() -> bool:

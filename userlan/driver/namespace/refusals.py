@@ -17,9 +17,17 @@ class NamespaceError(Exception):
     """There is no place inside the LAN for programs; ``str()`` is one clear line that says what to do."""
 
 
-def namespaces_refused(error: OSError, sysctls: Path = SYSCTLS) -> NamespaceError:
-    """The kernel has refused to make the namespaces, or what one may do in them."""
-    setting = _setting(error, sysctls)
+def limits(sysctls: Path = SYSCTLS) -> dict[str, int | None]:
+    """How many namespaces of each kind this user namespace has at the most; one made in it has limits of its own."""
+    return {name: _value(sysctls, name) for name in (f"user.max_{kind}_namespaces" for kind in ("user", "net", "mnt"))}
+
+
+def namespaces_refused(error: OSError, limited: dict[str, int | None], sysctls: Path = SYSCTLS) -> NamespaceError:
+    """The kernel has refused to make the namespaces, or what one may do in them; ``limited``: the :func:`limits` before."""
+    setting = _setting(sysctls) if error.errno in _NO_PERMISSION else None
+    if error.errno == errno.ENOSPC:
+        for name in (name for name, value in limited.items() if value == 0):
+            setting = f"this system allows no namespaces: `sudo sysctl {name}=16384` changes that (a file in /etc/sysctl.d keeps it)"
     if setting is not None:
         return NamespaceError(setting)
     if error.errno == errno.ENOSPC:
@@ -36,26 +44,17 @@ def namespaces_refused(error: OSError, sysctls: Path = SYSCTLS) -> NamespaceErro
     return NamespaceError(f"no namespace can be made: {error.strerror}")
 
 
-def _setting(error: OSError, sysctls: Path) -> str | None:
+def _setting(sysctls: Path) -> str | None:
     """The setting that forbids it, and how to change it."""
-    if error.errno == errno.ENOSPC:
-        for kind in ("user", "net", "mnt"):
-            name = f"user.max_{kind}_namespaces"
-            if _value(sysctls, name) == 0:
-                return f"this system allows no {kind} namespaces: `sudo sysctl {name}=16384` does (a file in /etc/sysctl.d keeps it)"
-    if error.errno in _NO_PERMISSION:
-        name = "kernel.unprivileged_userns_clone"
-        if _value(sysctls, name) == 0:
-            return (
-                f"this system allows user namespaces to root alone: `sudo sysctl {name}=1` changes that"
-                " (a file in /etc/sysctl.d keeps it)"
-            )
-        name = "kernel.apparmor_restrict_unprivileged_userns"
-        if _value(sysctls, name) == 1:
-            return (
-                f"AppArmor forbids user namespaces, as on Ubuntu since 24.04: `sudo sysctl {name}=0` allows them"
-                " (a file in /etc/sysctl.d keeps it)"
-            )
+    name = "kernel.unprivileged_userns_clone"
+    if _value(sysctls, name) == 0:
+        return f"this system allows user namespaces to root alone: `sudo sysctl {name}=1` changes that (a file in /etc/sysctl.d keeps it)"
+    name = "kernel.apparmor_restrict_unprivileged_userns"
+    if _value(sysctls, name) == 1:
+        return (
+            f"AppArmor forbids user namespaces, as on Ubuntu since 24.04: `sudo sysctl {name}=0` allows them"
+            " (a file in /etc/sysctl.d keeps it)"
+        )
     return None
 
 
@@ -73,7 +72,7 @@ def device_refused(error: TapError, sysctls: Path = SYSCTLS) -> NamespaceError:
         return NamespaceError(f"{error}{in_container}")
     if not os.access(DEVICE, os.R_OK | os.W_OK):
         return NamespaceError(f"{DEVICE} is closed to this user: `sudo chmod 666 {DEVICE}` opens it, as it is on most systems")
-    setting = _setting(PermissionError(errno.EPERM, ""), sysctls)
+    setting = _setting(sysctls)
     return NamespaceError(
         setting or "no TAP may be made in a namespace here: in a container allow it (--cap-add NET_ADMIN), or use `userlan proxy`"
     )
