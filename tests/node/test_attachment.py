@@ -129,7 +129,7 @@ def test_errors_to_the_kernel_are_limited_and_none_is_about_an_error(site: Site)
 def test_groups_reach_nobody_and_cause_no_error(site: Site) -> None:
     site.send(site.datagram(4, destination=bytes((239, 1, 1, 1))), site.datagram(6, destination=b"\xff\2" + bytes(13) + b"\1"))
     assert site.arrived(site.anna) == site.arrived(site.ben) == []
-    assert site.anna.switch.counters["multicast"] == 2
+    assert site.kernels[site.anna.key].counters["unreachable"] == 2
 
 
 def test_a_packet_that_is_too_big_for_the_path(site: Site) -> None:

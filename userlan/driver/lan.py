@@ -18,6 +18,7 @@ from userlan.driver.datagrams import LanDatagramPort
 from userlan.driver.endpoints import LanClientEndpoint, LanServerEndpoint
 from userlan.driver.link import LanLink, LinkReceiver
 from userlan.driver.runner import CoreRunner
+from userlan.driver.uplink import Uplink
 from userlan.lan.addresses import key_text, loopback_alias, text
 
 CONNECT_TIMEOUT = 30.0
@@ -122,13 +123,13 @@ class Lan:
         datagrams.startListening()
         return datagrams
 
-    def attach_link(self, receiver: LinkReceiver, ports: tuple[int, int]) -> LanLink:
+    def attach_link(self, receiver: LinkReceiver, ports: tuple[int, int], uplink: Uplink | None = None) -> LanLink:
         """Share the own addresses with a kernel: ``receiver`` gets what is nobody's here, until the link is detached.
 
-        ``ports``: the first and last ephemeral port for the stack, outside of the kernel's own. Raises AttachedError
-        when one is attached already.
+        ``ports``: the first and last ephemeral port for the stack, outside of the kernel's own. ``uplink``: what the kernel finds
+        there beside the members; each is attached once. Raises AttachedError when a link is attached already.
         """
-        self._link = LanLink(self._runner, receiver, ports)
+        self._link = LanLink(self._runner, receiver, ports, uplink)
         return self._link
 
     def addresses_changed(self) -> None:

@@ -24,8 +24,10 @@ Parts
 ``peers``       one pair's state: introduction, what its path carries; ``liveness``: whether it is there, by echoes, and how far
 ``paths``       the paths to one peer: asked one by one (``path_echoes``), chosen (``userlan.traversal.path_choice``), left when dead
 ``peer_table``  all of them; budget for each target address
+``flooding``    broadcasts and multicasts: to whom they go, whose are taken
 ``bulk``        a TCP connection beside UDP, for bulk alone
 ``reachability``  the own NAT: when it is measured, whom it is told; ``nat_report`` for people
+``whereabouts`` where this node can be reached, and who is told
 ``sightings``   where a mediator sees this node beside its session: the other family's endpoint, proved to it
 ``sockets``     the numbers of sockets beside the main one
 ``neighbours``  what is announced on the local network, and which members are recognised there

@@ -251,6 +251,11 @@ class UdpTable:
         header, offset = packet.header, packet.transport_offset
         return self._sender(packet.destination, header[offset + 2] << 8 | header[offset + 3]) is not None
 
+    def is_bound(self, packet: SuperPacket) -> bool:
+        """Whether any socket has the port that a datagram is to, whatever its address."""
+        header, offset = packet.header, packet.transport_offset
+        return self._uses[header[offset + 2] << 8 | header[offset + 3]] > 0
+
     def failed(self, found: Report) -> bool:
         """An ICMP error about a datagram; whether a connected socket sent there."""
         quote = found.quote

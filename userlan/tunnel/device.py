@@ -160,6 +160,19 @@ class Device:
         if peer.timers.earliest < peer.scheduled:
             self._schedule(peer)
 
+    def send_to_many(self, public_keys: Iterable[bytes], packet: SuperPacket, now: float) -> None:
+        """Seal a packet for each of several peers, as ``send`` does; all share the one packet until then."""
+        self._now = now
+        bucket = -1
+        for public_key in public_keys:
+            peer = self._peers.get(public_key)
+            if peer is None:
+                self.counters["no-peer"] += 1
+                continue
+            bucket = peer.ways.send(packet, now, bucket)
+            if peer.timers.earliest < peer.scheduled:
+                self._schedule(peer)
+
     def initiate(self, public_key: bytes, endpoints: Sequence[Endpoint], now: float) -> None:
         """Send a fresh initiation to each endpoint (the first 64); the peer will be where the answer comes from."""
         self._now = now
