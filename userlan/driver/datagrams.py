@@ -36,22 +36,32 @@ UNSPECIFIED = ("0.0.0.0", "::")
 """No address in particular, of either family."""
 
 
+class LanDatagramProtocol(DatagramProtocol):
+    """A protocol that wants to know which of the port's addresses, or which group, a datagram was sent to."""
+
+    def lanDatagramReceived(self, datagram: bytes, source: tuple[str, int], destination: str) -> None:
+        """In place of ``datagramReceived``; both addresses numeric."""
+
+
 @implementer(IListeningPort, IMulticastTransport)
 class LanDatagramPort:
     """One port of all own virtual addresses; the transport of a DatagramProtocol."""
 
     _log = Logger()
 
-    def __init__(self, runner: CoreRunner, protocol: DatagramProtocol, port: int) -> None:
+    def __init__(self, runner: CoreRunner, protocol: DatagramProtocol, port: int, weak: bool = False) -> None:
+        """``weak``: see ``UdpTable.bind``."""
         self._runner = runner
         self._protocol: Any = protocol
+        self._tells = isinstance(protocol, LanDatagramProtocol)
         self._wanted = port
+        self._weak = weak
         self._socket: UdpSocket | None = None
 
     def startListening(self) -> None:
         """Bind; raises CannotListenError where the port is taken."""
         try:
-            self._socket = self._runner.host.udp_bind(self._wanted)
+            self._socket = self._runner.host.udp_bind(self._wanted, weak=self._weak)
         except StackError as refusal:
             raise cannot_listen("the LAN", self._wanted, refusal) from refusal
         self._wanted = self._socket.port
@@ -194,7 +204,10 @@ class LanDatagramPort:
                 return
             source, port = received.source
             try:
-                self._protocol.datagramReceived(bytes(received.payload), (text(source), port))
+                if self._tells:
+                    self._protocol.lanDatagramReceived(bytes(received.payload), (text(source), port), text(received.destination[0]))
+                else:
+                    self._protocol.datagramReceived(bytes(received.payload), (text(source), port))
             except Exception:
                 self._log.failure("a protocol failed in datagramReceived")
         self._runner.soon(self._read)
