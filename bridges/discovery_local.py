@@ -46,35 +46,53 @@ Received = Callable[[bytes, tuple[str, int]], None]
 
 
 class Surroundings:
-    """This computer's own IPv4 addresses, looked up anew now and then."""
+    """This computer's own addresses, looked up anew now and then."""
 
     def __init__(self, look: Callable[[], list[Interface]] = interfaces) -> None:
         self._look = look
         self.addresses: tuple[str, ...] = ()
+        self.addresses6: tuple[str, ...] = ()
         self.broadcasts: tuple[str, ...] = ()
+        self.primary = ""
+        """The address that local programs use towards groups; empty when there is none."""
 
     def refresh(self) -> bool:
         """Look; whether anything changed."""
-        ipv4 = [one for interface in self._look() for one in interface.ipv4]
+        found = self._look()
+        ipv4 = [one for interface in found for one in interface.ipv4]
+        self.addresses6 = tuple(str(one.ip) for interface in found for one in interface.ipv6 if not one.ip.is_link_local)
         addresses = tuple(dict.fromkeys(str(one.ip) for one in ipv4))
         wide = [one.network.broadcast_address for one in ipv4 if one.network.prefixlen < 31]
         broadcasts = (EVERYBODY, *dict.fromkeys(str(one) for one in wide))
         changed = (addresses, broadcasts) != (self.addresses, self.broadcasts)
         self.addresses, self.broadcasts = addresses, broadcasts
+        self.primary = _towards_groups(addresses)
         return changed
 
     def is_own(self, host: str) -> bool:
         """Whether an address is one of this computer's interfaces."""
         return host in self.addresses
 
-    def primary(self) -> str:
-        """The address that local programs use towards groups; empty when there is none."""
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe, contextlib.suppress(OSError):
-            probe.connect(("239.255.255.250", 9))        # asks for the route, sends nothing
-            found = str(probe.getsockname()[0])
-            if found in self.addresses:
-                return found
-        return self.addresses[0] if self.addresses else ""
+    def own(self, host: str) -> str:
+        """Where a host named by a local program is: an own address, the one that programs use when the host is this computer by name
+        or not named at all; empty when it is elsewhere."""
+        if host in self.addresses or host in (LOOPBACK, "::1") or host in self.addresses6:
+            return host
+        if host == "localhost":
+            return LOOPBACK
+        name = socket.gethostname().partition(".")[0].lower()
+        if not host or host.lower() in (name, f"{name}.local", socket.gethostname().lower()):
+            return self.primary or LOOPBACK
+        return ""
+
+
+def _towards_groups(addresses: tuple[str, ...]) -> str:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe, contextlib.suppress(OSError):
+        probe.connect(("239.255.255.250", 9))        # asks for the route, sends nothing
+        found = str(probe.getsockname()[0])
+        if found in addresses:
+            return found
+    return addresses[0] if addresses else ""
 
 
 class LocalSocket:
