@@ -101,6 +101,11 @@ class Lan:
         address = _packed(host)
         return self._member.is_lan_name(host) if address is None else self._member.is_lan_address(address)
 
+    def is_group(self, host: str) -> bool:
+        """Whether ``host`` is a numeric multicast group or a broadcast of the LAN: what is sent there reaches the members that hear it."""
+        address = _packed(host)
+        return address is not None and self._runner.host.addresses.of_many(address)
+
     def resolve(self, host: str) -> str:
         """The numeric address of a name (a numeric address is its own); raises ``userlan.lan.names.UnknownName``."""
         return text(self._resolve(host))

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 
 from userlan.stack import errors
-from userlan.stack.addresses import Addresses, is_group, is_martian
+from userlan.stack.addresses import Addresses, is_martian
 from userlan.stack.config import HostConfig
 from userlan.stack.demux import TcpDemux
 from userlan.stack.errors import StackError
@@ -21,7 +21,7 @@ from userlan.stack.pmtu import PathMtu
 from userlan.stack.ports import Ports
 from userlan.stack.quoted import PACKET_TOO_BIG, UNREACHABLE, Report
 from userlan.stack.reassembly import Reassembler
-from userlan.stack.sharing import Owner, Sharing
+from userlan.stack.sharing import Sharing
 from userlan.stack.tcp import Config, Connection, ConnectionInfo, InitialNumbers, Listener, State
 from userlan.stack.udp import UdpSocket, UdpTable
 from userlan.wire import ipv4, ipv6
@@ -54,9 +54,6 @@ MAX_TURNS = 64
 """Rounds of packets to own addresses in one ``packets``; what is left waits for the next, so that two own connections
 cannot keep it."""
 
-MAX_UNCLAIMED = 4_096
-"""Packets handed over at once: a buffer from the tunnel holds 128 at most, and whoever shares drains after each."""
-
 ECHO_HEADER = 8
 """Octets in front of an echo's data (RFC 792, RFC 4443 4.1)."""
 
@@ -80,18 +77,22 @@ class Host:
         ports = self._ports = Ports(entropy)
         self._outgoing = Outgoing(config.outgoing_bytes, entropy, self.counters)
         self._reassembler = Reassembler(self.counters)
-        self._icmp = Icmp(config, self.counters)
+        self._icmp = Icmp(config, self.addresses, self.counters)
         self._groups = Groups(config, self.addresses, entropy, self.counters)
         self._udp = UdpTable(config, self.addresses, ports, self._groups, self._outgoing, self.counters)
         self._tcp = TcpDemux(
             config, self.addresses, ports, InitialNumbers(entropy), self._path_mtu, self.counters
         )
-        self._sharing = Sharing(self._tcp, self._udp, self._icmp)
+        self._sharing = Sharing(self.addresses, self._groups, self._tcp, self._udp, self._icmp, self.counters)
         self.unclaimed: list[SuperPacket] | None = None
         """While the addresses are shared: packets that are nobody's here. Drained by whoever shares them."""
         self._now = 0.0
 
     # ------------------------------------------------------------------ addresses and paths
+
+    def groups(self) -> tuple[bytes, ...]:
+        """The multicast groups that this host listens to, packed; without those that every host hears."""
+        return self._groups.joined()
 
     def group_reports(self) -> list[SuperPacket]:
         """What this host listens to, as reports that nobody asked for: for a member of the link that has just come (IGMPv3, MLDv2)."""
@@ -113,6 +114,13 @@ class Host:
     def remove_address(self, address: bytes) -> None:
         """Answer to it no more; connections from it hear nothing from now on and time out, unless it comes back."""
         self.addresses.remove(address)
+
+    def add_broadcast(self, address: bytes) -> None:
+        """Everybody on the host's link hears what is sent to this packed IPv4 address, too: every UDP socket on the port does.
+        Raises ValueError for what cannot be one."""
+        if len(address) != 4 or is_martian(address):
+            raise ValueError(f"{address.hex()} cannot be a broadcast address")
+        self.addresses.broadcasts.add(address)
 
     def share(self, first_port: int, last_port: int, groups: Iterable[bytes] = ()) -> None:
         """A kernel has the same addresses from now on: what is nobody's here goes to ``unclaimed`` instead of being
@@ -235,7 +243,7 @@ class Host:
         """A packet from the network. What is not for this host, or wrong, is dropped and counted; nothing is raised."""
         self._now = now
         source = packet.source
-        if source in self.addresses or (is_martian(source) and not self._groups.from_nobody(packet)):
+        if source in self.addresses or source in self.addresses.broadcasts or (is_martian(source) and not self._groups.from_nobody(packet)):
             self.counters["source-martian"] += 1
             return
         self._accept(packet, now)
@@ -247,7 +255,7 @@ class Host:
         is never unreachable (RFC 1122 3.2.2): it reached all who listen, be it nobody.
         """
         self._now = now
-        if is_group(packet.destination):
+        if self.addresses.of_many(packet.destination):
             return
         try:
             quote = parse_quote(packet.header + bytes(packet.payload[:64]))
@@ -287,7 +295,7 @@ class Host:
         if not packet.verified and not transport_ok(packet):
             self.counters["checksum"] += 1
             return
-        if self.unclaimed is not None and not self._is_ours(packet, self.unclaimed):
+        if self.unclaimed is not None and not self._sharing.is_ours(packet, self.unclaimed):
             return
         protocol = packet.protocol
         if protocol == PROTOCOL_TCP:
@@ -307,26 +315,6 @@ class Host:
                 self._failed(found, found.hard, now)
         else:
             self._unknown(packet, now)
-
-    def _is_ours(self, packet: SuperPacket, unclaimed: list[SuperPacket]) -> bool:
-        """Whether a packet is for this host; else it is handed over, or refused. What the host says to itself stays here;
-        of what is to a group both may get a copy."""
-        if packet.source in self.addresses:
-            return True
-        if packet.destination in self.addresses:
-            owner = self._sharing.owner(packet)
-            copied = owner is Owner.KERNEL
-        else:
-            copied = self._groups.kernel_hears(packet)
-            owner = self._sharing.group_owner(packet, copied)
-            copied = copied and owner is not Owner.NOBODY and not self._sharing.answered_here(packet)
-        if copied and len(unclaimed) < MAX_UNCLAIMED:
-            unclaimed.append(packet)
-        elif copied:
-            self.counters["unclaimed-full"] += 1
-        elif owner is Owner.NOBODY:
-            self.counters["neighbour-discovery-refused"] += 1
-        return owner is Owner.STACK
 
     def _unknown(self, packet: SuperPacket, now: float) -> None:
         """A protocol that nobody here speaks, or a header that the walk of the chain stopped at."""
