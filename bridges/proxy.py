@@ -8,9 +8,9 @@
     else          none: closed, counted
 
 Names and addresses of the LAN go over the LAN, and so do datagrams to broadcasts and multicast groups; everything
-else directly (``outside: direct``), so that a browser can use the proxy for all it does, or nowhere (``outside: refuse``). The proxy listens on a loopback address;
-elsewhere only with user and password, unless ``unprotected`` says that this is meant. A client from elsewhere never
-reaches services of this computer's own loopback through it.
+else directly (``outside: direct``), so that a browser can use the proxy for all it does, or nowhere (``outside:
+refuse``). The proxy listens on a loopback address; elsewhere only with user and password, unless ``unprotected`` says
+that this is meant. A client from elsewhere never reaches services of this computer's own loopback through it.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ networks, as on any LAN: that is what it is for, and the firewall of the compute
 from __future__ import annotations
 
 import os
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import msgspec
 from twisted.internet.defer import Deferred, fail, inlineCallbacks, succeed
@@ -62,10 +62,19 @@ class _Arguments(msgspec.Struct):
     ports: tuple[int, int] | None = None
 
 
+class Holder(Protocol):
+    """A bridge that attaches one."""
+
+    lan: Lan
+
+    def lost(self, reason: str) -> None:
+        """The device went away by itself."""
+
+
 class Attached:
     """One TAP that is attached."""
 
-    def __init__(self, bridge: TapBridge, descriptor: int, mtu: int | None, ports: tuple[int, int]) -> None:
+    def __init__(self, bridge: Holder, descriptor: int, mtu: int | None, ports: tuple[int, int]) -> None:
         """Takes the descriptor over, whatever happens. Raises CommandError."""
         self._port = TapPort(bridge.lan.reactor, descriptor, bridge.lost)
         try:

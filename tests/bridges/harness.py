@@ -124,7 +124,8 @@ class FakeLan:
     def peer_at(self, address: str) -> PeerInfo | None:
         for name, ipv4 in MEMBERS.items():
             if virtual(address) == ipv4:
-                return PeerInfo(name, f"key-of-{name}", ipv4, NAS_IPV6 if name == "nas" else "", real(ipv4))
+                networks = tuple(network for network, names in NETWORKS.items() if name in names)
+                return PeerInfo(name, f"key-of-{name}", ipv4, NAS_IPV6 if name == "nas" else "", real(ipv4), networks)
         return None
 
     def members(self) -> list[PeerInfo]:

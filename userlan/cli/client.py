@@ -86,6 +86,21 @@ class Client:
         if line:
             self.socket.sendall(line)
 
+    def arrived(self) -> list[dict[str, Any]]:
+        """The answers that have arrived on a connection that does not block; ApiError when the node went away."""
+        try:
+            data = self.socket.recv(65536)
+        except BlockingIOError:
+            return []
+        except OSError as error:
+            raise ApiError(f"the node went away: {error.strerror}") from error
+        *lines, self._buffer = (self._buffer + data).split(b"\n")
+        if not data:
+            raise ApiError("the node went away")
+        if len(self._buffer) > MAX_LINE:
+            raise ApiError("the node's answer is longer than it may be")
+        return [json.loads(line) for line in lines]
+
     def close(self) -> None:
         """End the connection (a streaming command is cancelled by it)."""
         self.socket.close()

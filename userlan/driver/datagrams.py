@@ -47,16 +47,18 @@ class LanDatagramPort:
 
     _log = Logger()
 
-    def __init__(self, runner: CoreRunner, protocol: DatagramProtocol, port: int) -> None:
+    def __init__(self, runner: CoreRunner, protocol: DatagramProtocol, port: int, weak: bool = False) -> None:
+        """``weak``: see ``UdpTable.bind``."""
         self._runner = runner
         self._protocol: Any = protocol
         self._wanted = port
+        self._weak = weak
         self._socket: UdpSocket | None = None
 
     def startListening(self) -> None:
         """Bind; raises CannotListenError where the port is taken."""
         try:
-            self._socket = self._runner.host.udp_bind(self._wanted)
+            self._socket = self._runner.host.udp_bind(self._wanted, weak=self._weak)
         except StackError as refusal:
             raise cannot_listen("the LAN", self._wanted, refusal) from refusal
         self._wanted = self._socket.port

@@ -121,10 +121,11 @@ class Lan:
         """Listens on a port of all own virtual addresses (IStreamServerEndpoint); 0 takes a free one."""
         return LanServerEndpoint(self._runner, port)
 
-    def datagram_port(self, protocol: DatagramProtocol, port: int = 0) -> LanDatagramPort:
+    def datagram_port(self, protocol: DatagramProtocol, port: int = 0, weak: bool = False) -> LanDatagramPort:
         """Binds a UDP port (0: a free one) on all own virtual addresses and starts ``protocol`` on it;
-        raises CannotListenError."""
-        datagrams = LanDatagramPort(self._runner, protocol, port)
+        raises CannotListenError. ``weak``: hear broadcasts and groups as anybody, but datagrams to this node alone only
+        where no other has the port, be it later."""
+        datagrams = LanDatagramPort(self._runner, protocol, port, weak)
         datagrams.startListening()
         return datagrams
 

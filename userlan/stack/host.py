@@ -177,12 +177,12 @@ class Host:
         """Free the port; connections that were accepted go on."""
         self._tcp.unlisten(listener, now)
 
-    def udp_bind(self, port: int = 0, address: bytes | None = None) -> UdpSocket:
-        """A UDP socket on ``port`` (0: a free one) of one own address or all.
+    def udp_bind(self, port: int = 0, address: bytes | None = None, weak: bool = False) -> UdpSocket:
+        """A UDP socket on ``port`` (0: a free one) of one own address or all; ``weak``: in nobody's way (``UdpTable.bind``).
 
         Raises StackError: too-many, no-address, address-in-use, no-port.
         """
-        return self._udp.bind(port, address)
+        return self._udp.bind(port, address, weak)
 
     def ping(
         self,
