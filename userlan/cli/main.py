@@ -68,6 +68,7 @@ class Commands(click.Group):
         "nc": "reach",
         "run": "run",
         "tap": "tap",
+        "dns": "dns",
         "mediator": "up",
         "relay": "up",
         "config": "configuration",

@@ -58,10 +58,10 @@ class LanLink:
         """Called when :attr:`addresses` may have changed."""
         runner.link = self
         self._host.share(*ports, (ETHERIP_GROUP,))
-        runner.touch()
         self._uplink = uplink
         if uplink is not None:
             self._attachment.beyond = uplink.attach(runner, receiver.deliver, self._attachment.is_lan)
+        runner.touch()
 
     @property
     def addresses(self) -> tuple[tuple[bytes, int], ...]:
