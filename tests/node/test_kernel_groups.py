@@ -20,7 +20,7 @@ from userlan.wire.udp import parse_datagram
 
 PORTS = (61_000, 65_535)
 GROUPS = {4: bytes((239, 1, 2, 3)), 6: bytes.fromhex("ff15" + 27 * "0" + "1")}
-BROADCASTS = [b"\xff\xff\xff\xff"]
+BROADCASTS = [b"\xff\xff\xff\xff", bytes((25, 255, 255, 255))]
 PORT = 7_000
 
 versions = pytest.mark.parametrize("version", [4, 6])
