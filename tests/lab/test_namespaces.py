@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -155,27 +156,46 @@ assert os.getcwd() == before
 if not os.fork():
     os.execlp("sh", "sh", "-c", "read line")
 print(os.readlink("/proc/self/ns/net"), flush=True)
-os.execlp("cat", "cat")
+if len(sys.argv) == 2:
+    os.execlp("cat", "cat")
+import ctypes, threading, time
+threading.Thread(target=time.sleep, args=(30,)).start()
+time.sleep(0.2)
+ctypes.CDLL(None).pthread_exit(None)
 """
 
 
-def test_who_is_there(start: Start, tmp_path: Path) -> None:
+@contextlib.contextmanager
+def entered(pid: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """A program that is where the process ``pid`` is, and a child of it."""
+    command = [sys.executable, "-c", ENTER, pid, *arguments]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True) as program:
+        try:
+            assert line(program).strip() == os.readlink(f"/proc/{pid}/ns/net")
+            yield program
+        finally:
+            program.kill()
+
+
+def test_who_is_there(start: Start) -> None:
     """A process is seen as long as it lives; so is one that it has left behind."""
     keeper = start(LIVE)
     pid, nobody = line(keeper).split()
     assert nobody == "0"
-    program = subprocess.Popen(
-        [sys.executable, "-c", ENTER, pid], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=Path.cwd(), start_new_session=True
-    )
-    try:
-        assert line(program).strip() == os.readlink(f"/proc/{pid}/ns/net")
+    with entered(pid) as program:
         assert program.stdin is not None
         assert again(keeper) == "2 2\n"
-        program.stdin.close()       # both end
+        program.kill()
+        assert again(keeper, "wait") == "True\n"
+        until(lambda: again(keeper) == "1 1\n", 10, "the child is left")
+        program.stdin.close()
         assert again(keeper, "wait") == "True\n"
         until(lambda: again(keeper) == "0 0\n", 10, "nobody is there any more")
-    finally:
-        program.kill()
-        program.wait(10)
-        assert program.stdout is not None
-        program.stdout.close()
+
+
+def test_a_process_whose_first_thread_has_ended(start: Start) -> None:
+    keeper = start(LIVE)
+    with entered(line(keeper).split()[0], "threads") as program:
+        status = Path(f"/proc/{program.pid}/stat")
+        until(lambda: status.read_text().split()[2] == "Z", 10, "its first thread has ended")
+        assert again(keeper) == "2 2\n"

@@ -152,6 +152,17 @@ def test_its_address_is_the_nodes(two: Inside) -> None:
         assert "default dev lan0" in two.run("ip", f"-{version}", "route").stdout
 
 
+def test_root_stays_root(two: Inside) -> None:
+    """Who has its powers keeps them inside, and everything else is as for all others."""
+    command = two.ben._command("run", "--", sys.executable, "-c", LOOK)
+    found = json.loads(two.ben.namespace.run(*command).stdout)
+    status = two.ben.namespace.run("cat", "/proc/self/status").stdout
+    assert f"CapEff:\t{found['capabilities']}" in status
+    assert int(found["capabilities"], 16) != 0
+    assert found["interfaces"] == ["lo", "lan0"]
+    assert "nameserver fd75:6c61:6e00::53\n" in found["resolver"]
+
+
 @pytest.mark.parametrize("version", [4, 6])
 def test_curl_to_what_a_node_exposes(two: Inside, version: int) -> None:
     host = two.address(two.anna, version)
