@@ -34,6 +34,7 @@ from userlan.driver.tap.device import MAX_NAME, TapError, name_of, open_tap, sta
 from userlan.driver.tap.names import point
 from userlan.driver.tap.port import TapPort
 from userlan.driver.tap.setup import InterfaceSetup
+from userlan.driver.uplink import Uplink
 
 LEAST_MTU, GREATEST_MTU = 1_280, 65_521
 """Octets of the interface's MTU: IPv6's least (RFC 8200 5), and what Linux lets a TAP have."""
@@ -74,12 +75,14 @@ class Holder(Protocol):
 class Attached:
     """One TAP that is attached."""
 
-    def __init__(self, bridge: Holder, descriptor: int, mtu: int | None, ports: tuple[int, int]) -> None:
+    def __init__(
+        self, bridge: Holder, descriptor: int, mtu: int | None, ports: tuple[int, int], uplink: Uplink | None = None
+    ) -> None:
         """Takes the descriptor over, whatever happens. Raises CommandError."""
         self._port = TapPort(bridge.lan.reactor, descriptor, bridge.lost)
         try:
             self.name = name_of(descriptor)
-            self.link = bridge.lan.attach_link(self._port, ports)
+            self.link = bridge.lan.attach_link(self._port, ports, uplink)
         except (TapError, AttachedError) as error:
             self._port.close()
             raise CommandError(str(error)) from None
