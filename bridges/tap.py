@@ -26,6 +26,7 @@ from twisted.internet.defer import Deferred, fail, inlineCallbacks, succeed
 from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 
+from bridges.internet import make_uplink
 from userlan.driver.bridge import BridgeStore, CommandError, CommandHandler
 from userlan.driver.lan import Lan
 from userlan.driver.link import AttachedError
@@ -178,7 +179,7 @@ class TapBridge:
         self._log.info("{text}", text=attached.describe()["text"])
 
     def _attach(self, descriptor: int, mtu: int | None, ports: tuple[int, int]) -> Attached:
-        attached = self._attached = Attached(self, descriptor, mtu, ports)
+        attached = self._attached = Attached(self, descriptor, mtu, ports, make_uplink(self.lan, False))
         attached.link.addresses_changed = self._follow
         self._error = ""
         return attached
