@@ -1,7 +1,7 @@
 """Programs at the two ends of a group or of frames, run by a test in a namespace: ``python3 ends_of_groups.py COMMAND …``.
 
     hear GROUP PORT                  join on lan0, say "ready", print each datagram: text, source
-    say GROUP PORT TEXT COUNT        send from lan0
+    say GROUP PORT TEXT COUNT        send; to an IPv6 group from lan0, to all else from where the routes lead
     frames                           say "ready", print every frame on lan0 that is not IP, as hexadecimal digits
     frame HEX                        send one on lan0
 
@@ -14,27 +14,26 @@ import socket
 import struct
 import sys
 import time
+from collections.abc import Callable
 
 INTERFACE = "lan0"
 ALL_PROTOCOLS = 3
 IP_OR_ARP = (0x0800, 0x0806, 0x86DD)
 
 
-def on_the_interface(group: str) -> socket.socket:
-    """A UDP socket whose groups are on lan0."""
-    index = socket.if_nametoindex(INTERFACE)
+def socket_for(group: str) -> socket.socket:
+    """A UDP socket for a group."""
     if ":" in group:
         made = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
-        made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, index)
+        made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, socket.if_nametoindex(INTERFACE))
     else:
         made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        made.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, struct.pack("4s4si", bytes(4), bytes(4), index))
         made.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
     return made
 
 
 def hear(group: str, port: str) -> None:
-    made = on_the_interface(group)
+    made = socket_for(group)
     made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     made.bind(("", int(port)))
     index = socket.if_nametoindex(INTERFACE)
@@ -52,7 +51,7 @@ def hear(group: str, port: str) -> None:
 
 def say(group: str, port: str, text: str, count: str) -> None:
     """Prints who answers within a second after the last one."""
-    made = on_the_interface(group)
+    made = socket_for(group)
     made.settimeout(1)
     for number in range(int(count)):
         made.sendto(f"{text}-{number}".encode().ljust(1_000), (group, int(port)))
@@ -71,7 +70,7 @@ def frames() -> None:
     print("ready", flush=True)
     while True:
         frame, source = made.recvfrom(65535)
-        if source[2] != socket.PACKET_OUTGOING and struct.unpack_from("!H", frame, 12)[0] not in IP_OR_ARP:      # type: ignore[attr-defined]
+        if source[2] != socket.PACKET_OUTGOING and struct.unpack_from("!H", frame, 12)[0] not in IP_OR_ARP:
             print(frame.hex(), flush=True)
 
 
@@ -82,4 +81,5 @@ def frame(octets: str) -> None:
 
 
 if __name__ == "__main__":
-    {"hear": hear, "say": say, "frames": frames, "frame": frame}[sys.argv[1]](*sys.argv[2:])
+    commands: dict[str, Callable[..., None]] = {"hear": hear, "say": say, "frames": frames, "frame": frame}
+    commands[sys.argv[1]](*sys.argv[2:])

@@ -38,7 +38,7 @@ def three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Computers,
         carl.run("join", made.anna.run("invite", "home").stdout.split()[0])
         for member in (made.anna, made.ben):
             member.wait_state("carl", "direct")
-            tap_up(member)
+            tap_up(member, "--broadcasts")
         yield made, carl
 
 
@@ -94,8 +94,8 @@ def test_ping_by_broadcast(three: tuple[Computers, Member]) -> None:
 
 @pytest.mark.parametrize("destination", ["25.255.255.255", "255.255.255.255"])
 def test_a_broadcast_of_a_kernel_program(pair: Computers, tmp_path: Path, destination: str) -> None:
-    """The limited one goes where the kernel's routes lead: here, by a route of its own."""
-    pair.ben.namespace.ip("route", "replace", "255.255.255.255/32", "dev", "lan0")
+    """The limited one goes where the kernel's routes lead: with ``--broadcasts`` that is the LAN, whatever else there is."""
+    pair.ben.namespace.ip("route", "replace", "default", "dev", "eth0")
     with Ear(pair.anna.namespace, tmp_path / "ear.log", "hear", destination, PORT) as ear:
         assert say(pair.ben, destination, "to-all") == f"answered: {pair.address(pair.anna)}"
         assert ear.lines() == [f"to-all-0 {pair.address(pair.ben)}"]
@@ -217,7 +217,7 @@ def test_the_kernel_goes_on_over_a_restart_of_its_node(tmp_path: Path) -> None:
     needed()
     with Lab(tmp_path) as lab:
         pair = computers(lab, tmp_path)
-        attaching = {member.name: tap_up(member) for member in (pair.anna, pair.ben)}
+        attaching = {member.name: tap_up(member, "--broadcasts") for member in (pair.anna, pair.ben)}
         anna, ben = pair.anna, pair.ben
         connection = _held_connection(pair)
         log = anna.folder / "tap.log"
