@@ -71,7 +71,6 @@ class Internet:
         upstream = Upstream(lan.reactor, system_servers(lan)) if internet else None
         self.server = Server(Zone(lan), upstream)
         self.splices = Splices(lan.reactor, ESTABLISHED_IDLE)
-        self.dials = 0
         self._reactor = lan.reactor
         self._timeout = timeout
         self._dns_streams = DnsStreams(lan.reactor, self.server)

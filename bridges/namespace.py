@@ -3,7 +3,7 @@
 ::
 
     program ── kernel ── lan0 ── TapPort ── LanLink ── tunnel ── member        in namespaces of their own
-                                                 └── what is beyond the members, where that was asked for
+                                                 └── the resolver, and the Internet where that was asked for
 
 The namespaces, their interface and its addresses are the keeper's (``userlan.driver.namespace``): it hands over the
 descriptor of a TAP, is told which addresses there are to be, and ends with the last program. A node that is started anew
@@ -21,6 +21,7 @@ import msgspec
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 
+from bridges.internet import make_uplink
 from bridges.tap import Attached, TapOptions
 from userlan.driver.bridge import BridgeStore, CommandError, CommandHandler
 from userlan.driver.lan import Lan
@@ -97,7 +98,7 @@ class NamespaceBridge:
         except (msgspec.ValidationError, ValueError) as error:
             os.close(descriptor)
             raise CommandError(f"wrong arguments: {error}") from None
-        attached = Attached(self, descriptor, asked.mtu, asked.ports)
+        attached = Attached(self, descriptor, asked.mtu, asked.ports, make_uplink(self.lan, asked.internet))
         attached.link.in_the_way = IN_THE_WAY
         attached.link.addresses_changed = self._follow
         self._attached, self._asked, self._reply = attached, asked, reply

@@ -170,7 +170,7 @@ class OutsideSocket:
 
     def connectionLost(self, reason: Failure) -> None:
         """The epoll reactor gives a socket up that has an error and nothing to read: this one goes on."""
-        if self._socket is not None and reason.check(ConnectionDone):
+        if self._socket is not None and isinstance(reason.value, ConnectionDone):
             self._errors()
             self._reactor.addReader(self)
         else:

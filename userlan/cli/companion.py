@@ -52,8 +52,11 @@ def settings_of(settings: Settings, name: str) -> Settings:
 
 def bring_up(settings: Settings, own: Settings) -> None:
     """The member's node (of ``own``) runs, and is in the networks that the node (of ``settings``) is in. Raises ApiError."""
+    wanted = _networks(settings)
+    if not wanted:
+        raise ApiError("--as: this node is in no network, and a further member would be alone: `userlan create` or `userlan join` first")
     with ensure_running(own, member=own.state.name).undone_on_failure():
-        wanted, there = _networks(settings), _networks(own)
+        there = _networks(own)
         for network in wanted - there:
             invite = call(settings.state, "invite", network=network)["invite"]
             call(own.state, "join", invite=invite)

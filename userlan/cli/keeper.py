@@ -42,6 +42,9 @@ RESOLVER_POLL = 5.0
 LEAVE_PATIENCE = 5.0
 """Seconds in which the node must have closed its end of the TAP."""
 
+STALE_FRAMES, FRAME_SIZE = 4_096, 1 << 17
+"""Frames that may have waited in the kernel (its queue holds 500), and more octets than one has."""
+
 
 @attrs.frozen
 class Wanted:
@@ -154,6 +157,8 @@ class Keeper:
         self._warnings: list[str] = []
         self._client: Client | None = None
         self._setup: Any = None
+        self._another = False
+        """Whether the next node has not said yet what the interface is to be."""
         self._next_try = 0.0
         self._next_check = 0.0
         self._entrance = self._name = -1
@@ -285,9 +290,16 @@ class Keeper:
 
     def _try_again(self) -> None:
         try:
+            self._forget_frames()
             self._connect()
         except (ApiError, OSError):
             self._lose("")
+
+    def _forget_frames(self) -> None:
+        """Those that have waited for a node: what was in them has long been said again, or given up."""
+        with suppress(BlockingIOError):
+            for _ in range(STALE_FRAMES):
+                os.read(self._tap, FRAME_SIZE)
 
     def _lose(self, reason: str) -> None:
         """The node is not there, or does not want us: it is asked again."""
@@ -296,6 +308,7 @@ class Keeper:
             self._client = None
         if reason:
             _note(reason)
+        self._another = True
         self._next_try = time.monotonic() + NODE_POLL
 
     def _hear(self) -> None:
@@ -321,8 +334,12 @@ class Keeper:
         from userlan.driver.tap.device import TapError
         from userlan.driver.tap.setup import InterfaceSetup
 
+        hardware = bytes.fromhex(told["hardware"].replace(":", ""))
         if self._setup is None:
-            self._setup = InterfaceSetup(told["name"], bytes.fromhex(told["hardware"].replace(":", "")), told["mtu"])
+            self._setup = InterfaceSetup(told["name"], hardware, told["mtu"])
+        elif self._another:
+            self._setup.bring_up(hardware, told["mtu"])
+        self._another = False
         self._addresses = list(told["addresses"])
         self._setup.follow(self._addresses)
         self._warn(self._setup.warning)
