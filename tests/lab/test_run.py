@@ -125,6 +125,7 @@ print(json.dumps({
     "permitted": status["CapPrm"].strip(), "ambient": status["CapAmb"].strip(),
     "interfaces": [name for _, name in socket.if_nameindex()], "resolver": open("/etc/resolv.conf").read(),
     "word": os.environ.get("WORD"), "children": open("/proc/self/task/%d/children" % os.getpid()).read(),
+    "shown": sorted(os.listdir("/sys/class/net")), "hardware": open("/sys/class/net/lan0/address").read(),
     "descriptors": sorted(map(int, os.listdir("/proc/self/fd")))[:-1],
 }))
 """
@@ -141,6 +142,8 @@ def test_what_a_program_finds(two: Inside) -> None:
     assert {int(found[kind], 16) for kind in ("capabilities", "permitted", "ambient")} == {0}
     assert found["interfaces"] == ["lo", "lan0"]
     assert "nameserver fd75:6c61:6e00::53\nsearch internal\n" in found["resolver"]
+    assert found["shown"] == ["lan0", "lo"]
+    assert found["hardware"].startswith("02:6c:")
     assert found["children"] == ""
     assert found["descriptors"] == [0, 1, 2]
 
@@ -150,6 +153,16 @@ def test_its_address_is_the_nodes(two: Inside) -> None:
         lines = two.run("ip", f"-{version}", "-o", "addr", "show", "lan0", "scope", "global").stdout
         assert [line.split()[3].split("/")[0] for line in lines.splitlines()] == [two.address(two.ben, version)]
         assert "default dev lan0" in two.run("ip", f"-{version}", "route").stdout
+
+
+def test_a_working_directory_that_is_gone(two: Inside, tmp_path: Path) -> None:
+    """Or lies under another mount: the program is in it all the same."""
+    command = two.command("sh", "-c", "echo there > /proc/self/cwd/word 2>/dev/null; stat -c %i .")
+    (tmp_path / "kept").mkdir()
+    inode = (tmp_path / "kept").stat().st_ino
+    script = f"cd {tmp_path}/kept && rmdir {tmp_path}/kept && exec \"$@\""
+    result = subprocess.run(["sh", "-c", script, "sh", *command], capture_output=True, text=True, timeout=60)
+    assert (result.returncode, result.stdout) == (0, f"{inode}\n"), result.stderr
 
 
 def test_root_stays_root(two: Inside) -> None:
@@ -220,8 +233,9 @@ def test_programs_share_the_place(two: Inside) -> None:
     script = (
         "import socket, os\n"
         "server = socket.create_server(('127.0.0.1', 80))\n"
-        "if os.fork(): os._exit(0)\n"
-        "print('ready', flush=True)\n"
+        "if os.fork():\n"
+        "    print('ready', flush=True)\n"
+        "    os._exit(0)\n"
         "for _ in range(2): server.accept()[0].sendall(os.readlink('/proc/self/ns/net').encode())\n"
     )
     first = two.start("left", sys.executable, "-c", script)

@@ -138,6 +138,11 @@ def _keep(state: Path, wanted: Wanted, told: int) -> int:
         else:
             os.write(told, str(error).encode())
         return 1
+    except Exception:
+        import traceback
+
+        _note(traceback.format_exc())
+        return 1
     return 0
 
 
@@ -182,7 +187,7 @@ class Keeper:
         except TapError as error:
             raise device_refused(error) from None
         try:
-            furnish()
+            furnish(self._state)
         except OSError as error:
             raise namespaces_refused(error, {}) from None
         self._ports = stack_ports()
