@@ -47,13 +47,14 @@ class Inside:
         chosen = member or self.ben
         return chosen.namespace.command(*PLAIN, *chosen._command("run", *options, "--", *program))
 
-    def start(self, name: str, *program: str, member: Member | None = None) -> subprocess.Popen[bytes]:
+    def start(
+        self, name: str, *program: str, member: Member | None = None, options: tuple[str, ...] = ()
+    ) -> subprocess.Popen[bytes]:
         """In the background; waits until it has said ``ready``."""
         log = self.folder / f"{name}.log"
         with log.open("wb") as file:
-            process = subprocess.Popen(
-                self.command(*program, member=member), stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True
-            )
+            command = self.command(*program, member=member, options=options)
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True)
         self.lab.processes.append(process)
         wait_for_line(log, "ready", process)
         return process
@@ -310,6 +311,20 @@ def test_a_member_of_its_own(two: Inside) -> None:
     assert peer["ipv4"] == addresses[0]
     folder = two.ben.folder / "members" / "guest"
     until(lambda: not (folder / "control.sock").exists() and not (folder / "namespace.keeper").exists(), 20, "its node has ended")
+
+
+def test_the_node_of_a_member_is_not_left_behind(two: Inside) -> None:
+    """Not by a keeper that was killed, and not by a program that cannot be executed."""
+    folder = two.ben.folder / "members" / "guest"
+    broken = two.folder / "interpreter"
+    broken.write_text("#!/no/such/interpreter\n")
+    broken.chmod(0o755)
+    assert two.run(str(broken), options=("--as", "guest"), check=False).returncode == 127
+    until(lambda: not (folder / "control.sock").exists(), 20, "its node has ended")
+    process = two.start("killed-keeper", "sh", "-c", "echo ready; exec sleep 60", options=("--as", "guest"))
+    os.kill(int((folder / "namespace.keeper").read_text().split()[0]), signal.SIGKILL)
+    until(lambda: not (folder / "control.sock").exists(), 20, "its node has ended")
+    end(process)
 
 
 def test_a_member_beside_the_node(two: Inside) -> None:

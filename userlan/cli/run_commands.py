@@ -90,7 +90,7 @@ def _place_of_member(node: Settings, name: str, mtu: int | None, internet: bool)
 
     settings = settings_of(node, name)
     entrance = take_lock(settings.state)
-    bring_up(node, settings)
+    held = bring_up(node, settings)
     keeper = keeper_of(settings.state)
     if keeper is not None:
         return keeper, _same_place(settings, mtu, internet)
@@ -100,6 +100,8 @@ def _place_of_member(node: Settings, name: str, mtu: int | None, internet: bool)
     except ApiError:
         give_up(settings)
         raise
+    finally:
+        held.close()
 
 
 def _find(name: str) -> str:
