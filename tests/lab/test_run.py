@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -382,6 +383,17 @@ def test_kill_9_of_the_keeper(two: Inside) -> None:
     assert process.poll() is None
     assert two.run("sh", "-c", "ip -o link show lan0 | wc -l").stdout == "1\n"
     end(process)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_called_off_at_any_moment(two: Inside, number: int) -> None:
+    """Before the place is there, while it is made, and when the program has just begun."""
+    for tenths in (1, 3, 5, 7):
+        process = subprocess.Popen(two.command("sleep", "60"), stderr=subprocess.DEVNULL, start_new_session=True)
+        time.sleep(tenths / 10)
+        os.killpg(process.pid, number)
+        assert process.wait(10) != 0
+        until(lambda: two.gone(), 10, "the place is gone")
 
 
 def test_a_program_that_is_killed(two: Inside) -> None:
