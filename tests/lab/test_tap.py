@@ -198,15 +198,14 @@ def test_nothing_remains_however_it_ends(two: Computers) -> None:
     assert traces(ben.namespace) == before
     assert ben.run("tap", "--detach", check=False).returncode == 1
     assert ben.status()["bridges"]["tap"] is None
-    process = tap_up(ben)
-    ben.kill()
-    assert process.wait(10) == 1
-    until(lambda: traces(ben.namespace) == before, 5, "no trace after the node's end by kill -9")
-    ben.up()
-    process = tap_up(ben)
-    ben.stop()
-    process.wait(10)
-    assert traces(ben.namespace) == before
+    for stop in (ben.kill, ben.stop):
+        process = tap_up(ben)
+        stop()
+        until(lambda: "waiting" in (ben.folder / "tap.log").read_text(), 10, "the command waits for the next node")
+        process.kill()
+        process.wait(10)
+        until(lambda: traces(ben.namespace) == before, 5, "no trace after the end of both, by kill -9 too")
+        ben.up()
 
 
 def test_a_node_attaches_at_its_start(two: Computers) -> None:
