@@ -69,6 +69,7 @@ class NamespaceBridge:
             return None
         return {
             **self._attached.describe(),
+            "text": self._told(self._attached),
             "internet": self._asked.internet,
             "keeper": self._asked.keeper,
             "counters": self._attached.counters(),
@@ -104,7 +105,11 @@ class NamespaceBridge:
         self._attached, self._asked, self._reply = attached, asked, reply
         reply.on_cancel(self._keeper_ended)
         self._follow()
-        self._log.info("programs are {text}", text=attached.describe()["text"])
+        self._log.info("{text}", text=self._told(attached))
+
+    def _told(self, attached: Attached) -> str:
+        outside = ["and the Internet"] if self._asked.internet else []
+        return " ".join(("programs have", attached.name, *attached.link.described(), *outside))
 
     def _follow(self) -> None:
         if self._attached is not None and self._reply is not None:

@@ -132,12 +132,19 @@ def _keep(state: Path, wanted: Wanted, told: int) -> int:
         keeper.open()
         keeper.stay()
     except (NamespaceError, TapError, ApiError) as error:
-        (state / KEEPER_NAME).unlink(missing_ok=True)
         if keeper is not None and keeper.ready:
             _note(str(error))
         else:
-            os.write(told, str(error).encode())
+            with suppress(BrokenPipeError):
+                os.write(told, str(error).encode())
         return 1
+    except Exception:
+        import traceback
+
+        _note(traceback.format_exc())
+        return 1
+    finally:
+        (state / KEEPER_NAME).unlink(missing_ok=True)
     return 0
 
 
@@ -182,7 +189,7 @@ class Keeper:
         except TapError as error:
             raise device_refused(error) from None
         try:
-            furnish()
+            furnish(self._state)
         except OSError as error:
             raise namespaces_refused(error, {}) from None
         self._ports = stack_ports()
@@ -198,7 +205,8 @@ class Keeper:
             raise ApiError("the node does not say which address it has: see `userlan status`")
         if not self._has_ipv4():
             self._warn("there is no IPv4 address yet: see `userlan status`")
-        os.write(self._told, "".join(f"{line}\n" for line in (*self._warnings, "ready")).removesuffix("\n").encode())
+        with suppress(BrokenPipeError):     # the command was called off: then nobody comes, and we end in order
+            os.write(self._told, "\n".join((*self._warnings, "ready")).encode())
         os.close(self._told)
         self.ready = True
 
@@ -269,7 +277,6 @@ class Keeper:
         if self._wanted.stop_node:
             with suppress(ApiError):
                 stop_node(self._state)
-        (self._state / KEEPER_NAME).unlink(missing_ok=True)
 
     def _wait(self, patience: float) -> None:
         """Until the node says something, a program ends, or so many seconds have passed."""
