@@ -233,8 +233,8 @@ def parse_request(head: bytes) -> RequestHead:
             raise HttpError(505, "only HTTP/1.0 and HTTP/1.1 are spoken here")
         raise HttpError(400, "this is not an HTTP request")
     method, written, minor = match[1], match[2], int(match[3])
-    headers = _parse_headers(lines)
-    length = _request_length(headers, minor)
+    headers = parse_headers(lines)
+    length = request_length(headers, minor)
     hosts = [value for key, value in headers if key.lower() == b"host"]
     if len(hosts) > 1 or (minor == 1 and not hosts):
         raise HttpError(400, "the request must have one Host header")
@@ -260,7 +260,7 @@ def parse_response(head: bytes) -> ResponseHead:
         else:
             unfolded.append(line)
     try:
-        headers = _parse_headers(unfolded)
+        headers = parse_headers(unfolded)
     except HttpError as error:
         raise HttpError(502, f"the server's answer is malformed: {error}") from None
     return ResponseHead(int(match[2]), match[3] or b"", int(match[1]), headers)
@@ -294,7 +294,8 @@ REASONS = {
 }
 
 
-def _parse_headers(lines: list[bytes]) -> Headers:
+def parse_headers(lines: list[bytes]) -> Headers:
+    """Header lines taken apart. HttpError 400 or 431."""
     if len(lines) > MAX_HEADERS:
         raise HttpError(431, f"more than {MAX_HEADERS} header lines")
     headers: Headers = []
@@ -307,7 +308,7 @@ def _parse_headers(lines: list[bytes]) -> Headers:
     return headers
 
 
-def _request_length(headers: Headers, minor: int) -> int | None:
+def request_length(headers: Headers, minor: int) -> int | None:
     """Bytes of a request's body, None when it is chunked; a request that could be read in two ways is refused."""
     codings = [value for key, value in headers if key.lower() == b"transfer-encoding"]
     lengths = [value for key, value in headers if key.lower() == b"content-length"]

@@ -19,6 +19,7 @@ longest ago gives way.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 from weakref import WeakKeyDictionary, ref
 
@@ -148,8 +149,12 @@ class OnDemand:
 
     def release(self, holder: object) -> None:
         """The holder needs nothing of what it holds any more."""
+        self.release_all(lambda other: other == holder)
+
+    def release_all(self, of: Callable[[object], bool]) -> None:
+        """All holders that ``of`` says are meant need nothing any more."""
         for way in self._all():
-            if holder in way.holds:
+            for holder in [holder for holder in way.holds if of(holder)]:
                 self._let_go(way, holder)
 
     def leads_to(self, host: str, port: int, protocol: str) -> tuple[PeerInfo, int] | None:
@@ -157,6 +162,20 @@ class OnDemand:
         for way in self._forwards.values():
             if way.local == (host, port) and way.protocol == protocol:
                 return way.peer, way.peer_port
+        return None
+
+    def exposed_as(self, host: str, port: int, protocol: str) -> int | None:
+        """The LAN port of a local service that is exposed on demand already."""
+        for way in self._exposures.values():
+            if (way.host, way.service_port, way.protocol) == (host, port, protocol):
+                return way.port
+        return None
+
+    def serves(self, port: int, protocol: str) -> tuple[str, int] | None:
+        """The local service behind a LAN port that was made on demand."""
+        for way in self._exposures.values():
+            if (way.port, way.protocol) == (port, protocol):
+                return way.host, way.service_port
         return None
 
     def listing(self) -> list[dict[str, object]]:

@@ -101,6 +101,11 @@ class Lan:
         address = _packed(host)
         return self._member.is_lan_name(host) if address is None else self._member.is_lan_address(address)
 
+    def is_group(self, host: str) -> bool:
+        """Whether ``host`` is a numeric multicast group or a broadcast of the LAN: what is sent there reaches the members that hear it."""
+        address = _packed(host)
+        return address is not None and self._runner.host.addresses.of_many(address)
+
     def resolve(self, host: str) -> str:
         """The numeric address of a name (a numeric address is its own); raises ``userlan.lan.names.UnknownName``."""
         return text(self._resolve(host))
@@ -116,10 +121,11 @@ class Lan:
         """Listens on a port of all own virtual addresses (IStreamServerEndpoint); 0 takes a free one."""
         return LanServerEndpoint(self._runner, port)
 
-    def datagram_port(self, protocol: DatagramProtocol, port: int = 0) -> LanDatagramPort:
+    def datagram_port(self, protocol: DatagramProtocol, port: int = 0, weak: bool = False) -> LanDatagramPort:
         """Binds a UDP port (0: a free one) on all own virtual addresses and starts ``protocol`` on it;
-        raises CannotListenError."""
-        datagrams = LanDatagramPort(self._runner, protocol, port)
+        raises CannotListenError. ``weak``: hear broadcasts and groups as anybody, but datagrams to this node alone only
+        where no other has the port, be it later."""
+        datagrams = LanDatagramPort(self._runner, protocol, port, weak)
         datagrams.startListening()
         return datagrams
 

@@ -45,21 +45,23 @@ class LanLink:
         self, runner: CoreRunner, receiver: LinkReceiver, ports: tuple[int, int], uplink: Uplink | None = None
     ) -> None:
         if runner.link is not None:
-            raise AttachedError("this computer is attached already: `userlan tap --detach` ends that")
+            raise AttachedError(runner.link.in_the_way)
         core: Any = runner.core
         node: Attaching = core
         self._runner = runner
         self._receiver = receiver
         self._attachment = Attachment(node)
         self._host = runner.host
+        self.in_the_way = "this computer is attached already: `userlan tap --detach` ends that"
+        """What whoever wants another link is told."""
         self.addresses_changed: Callable[[], None] = _nothing
         """Called when :attr:`addresses` may have changed."""
         runner.link = self
         self._host.share(*ports, (ETHERIP_GROUP,))
-        runner.touch()
         self._uplink = uplink
         if uplink is not None:
             self._attachment.beyond = uplink.attach(runner, receiver.deliver, self._attachment.is_lan)
+        runner.touch()
 
     @property
     def addresses(self) -> tuple[tuple[bytes, int], ...]:

@@ -132,6 +132,9 @@ class Scheduler(Protocol):
 class Link(Protocol):
     """Takes what comes for a kernel that is attached beside the stack (``userlan.driver.link``)."""
 
+    in_the_way: str
+    """What whoever wants another one is told."""
+
     def flush(self) -> None:
         """The core has received what there was: hand on what its stack did not claim."""
 

@@ -192,7 +192,7 @@ class AddressRange:
 
     def usable(self, address: bytes) -> bool:
         """Whether the rules let a node have this packed address."""
-        return self.contains(address) and _usable_octets(address)
+        return self.contains(address) and _usable_octets(address) and address != self.broadcast
 
     def allocate(self, public_key: bytes, taken: Callable[[bytes], bool]) -> bytes:
         """A free packed address for a new node; ``taken`` says whether somebody has it.

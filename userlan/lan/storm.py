@@ -23,11 +23,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-SENDER_RATE = 500.0
+SENDER_RATE = 500
 """Packets a second of one sender to all groups together: a game that broadcasts its state to a LAN sends 30 to 60, a stream of
 4 Mbit/s in a group 400; with fifty hearers it is all that one processor's Python can seal."""
 
-GROUP_RATE = 400.0
+GROUP_RATE = 400
 """The same, to one group: one program cannot take everything from the others."""
 
 BURST_SECONDS = 2.0
@@ -37,7 +37,7 @@ WINDOW = 1.0
 MAX_SAME = 60
 """Seconds, and times that the same may be said in them: once a frame of a game's; a loop does it thousands of times."""
 
-MAX_DIGESTS = 1_024
+MAX_DIGESTS = 512
 """Digests that are kept for one sender within a window; beyond that they are forgotten, and the rates have to do."""
 
 MAX_GROUP_BUCKETS = 64

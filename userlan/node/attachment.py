@@ -27,8 +27,7 @@ from userlan.lan.addresses import IPV6_PREFIX, is_lan_ipv6, is_multicast
 from userlan.lan.roster import Roster
 from userlan.lan.switch import Switch
 from userlan.node.peer_table import PeerTable
-from userlan.stack.addresses import is_group
-from userlan.stack.groups import Groups, stays_here
+from userlan.stack.groups import Groups
 from userlan.stack.host import Host
 from userlan.stack.icmp import is_error
 from userlan.stack.limiter import TokenBucket
@@ -111,12 +110,12 @@ class Attachment:
 
     def member_ending(self, ending: bytes, now: float) -> bytes | None:
         """The packed IPv6 address of the member whose address ends with these four octets, as a hardware address does."""
-        found = self._endings.get(ending)
-        if (found is None or not self.knows(found)) and now >= self._endings_until:
+        known, found = self._roster.key_at, self._endings.get(ending)
+        if (found is None or known(found) is None) and now >= self._endings_until:
             self._endings_until = now + ENDINGS_INTERVAL
             self._endings = {peer.ipv6[-len(ending) :]: peer.ipv6 for peer in self._roster.peers.values()}
             found = self._endings.get(ending)
-        return found if found is not None and self.knows(found) else None
+        return found if found is not None and known(found) is not None else None
 
     def is_lan(self, address: bytes) -> bool:
         """Whether a packed address lies in the LAN's ranges, whether or not a member has it."""
@@ -124,10 +123,10 @@ class Attachment:
 
     def send(self, packets: Iterable[SuperPacket], now: float) -> None:
         """Packets of the kernel."""
-        own, broadcast, beyond = self._host.addresses, self.broadcast, self.beyond
+        own, beyond, is_group = self._host.addresses, self.beyond, self._switch.is_group
         for packet in packets:
             destination = packet.destination
-            if is_group(destination) or destination == broadcast:
+            if is_group(destination):
                 self._to_group(packet, now)
                 continue
             if packet.source not in own:
@@ -155,8 +154,8 @@ class Attachment:
             self._host.kernel_reports(packet, now)
         elif packet.source not in self._host.addresses:
             self.counters["source-foreign"] += 1
-        elif packet.hop_limit == 0 or stays_here(packet.destination) or _is_discovery(packet):
-            self.counters["group-stays-here"] += 1
+        elif _is_discovery(packet):
+            self.counters["neighbour-discovery"] += 1
         elif (packet.segment_size or len(packet.payload)) + len(packet.header) <= self._host.mtu:
             self._flood(packet, now)
         elif self._may_be_cut(packet):

@@ -26,7 +26,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from typing import Protocol
 
 from userlan.lan.listeners import Listeners, for_everybody
 from userlan.lan.storm import Storms
@@ -50,6 +49,9 @@ AGAIN = 1.0
 
 OWN = b""
 """This node among the senders."""
+
+SNOOPED = "snooped"
+"""Why a report goes no further: it has done its work."""
 
 NOBODY = frozenset((igmp.NOBODY, mld.NOBODY))
 """Sources that a report may have instead of an address (RFC 3376 4.2.13, RFC 3810 5.2.13)."""
@@ -130,9 +132,14 @@ class Flooding:
         if isinstance(message, Query):
             return ""
         self.listeners.heard(key, message, now)
-        return "snooped"
+        return SNOOPED
 
     # ------------------------------------------------------------------ members come and go
+
+    def groups(self, now: float) -> dict[bytes, tuple[bytes, ...]]:
+        """The groups that each member listens to, by key; those that listen to none are left out."""
+        told = {key: self.listeners.groups(key, now) for key in self._peers.links}
+        return {key: groups for key, groups in told.items() if groups}
 
     def came_up(self, key: bytes, now: float) -> None:
         """A member's tunnel has come up: it is told what this node listens to."""
@@ -179,12 +186,6 @@ class Flooding:
 
     def _next_refresh(self, now: float) -> float:
         return now + REFRESH * (1 - int.from_bytes(self._entropy(2), "big") / 2**16 / 10)
-
-
-class Floods(Protocol):
-    """What a kernel's attachment needs of a node, to send to many."""
-
-    def flood(self, packet: SuperPacket, now: float) -> None: ...
 
 
 def _digests(packet: SuperPacket) -> list[int]:

@@ -36,6 +36,7 @@ from userlan.node.encounters import Encounters
 from userlan.node.events import MemoryChanged, NodeEvent, RosterChanged
 from userlan.node.flooding import Flooding
 from userlan.node.gossip import Gossip
+from userlan.node.intake import Intake, Observer
 from userlan.node.introducer import Introducer
 from userlan.node.keyring import Keyring
 from userlan.node.lookup import Lookup
@@ -59,7 +60,6 @@ from userlan.traversal.sorting import TUNNEL, parts, tunnel_alone
 from userlan.tunnel.device import Device
 from userlan.tunnel.endpoint import Buffer, Burst
 from userlan.wire.endpoint import Endpoint
-from userlan.wire.numbers import PROTOCOL_ICMPV6
 from userlan.wire.superpacket import SuperPacket
 
 LAN_TCP = TcpConfig(user_timeout=120.0, keepalive_idle=60.0, keepalive_interval=15.0, keepalive_probes=4)
@@ -77,6 +77,7 @@ class Node:
     """One member of the LAN. ``entropy(n)`` gives n random octets; times are monotonic seconds; ``wall_offset`` makes them wall-clock.
 
     ``aes``: this computer seals faster with AES-256-GCM than with ChaCha20-Poly1305, so it is used with peers of which the same is true.
+    ``storms``: how much that goes to many is let through, None: the defaults.
     """
 
     def __init__(
@@ -110,6 +111,7 @@ class Node:
         self.keyring = Keyring(self.key, private_key)
         self.keyring.restore(memory.networks)
         self.roster = Roster(self.key, self.keyring, address_range)
+        self.host.add_broadcast(self.roster.address_range.broadcast)
         self.switch = Switch(address_range)
         self.lookup = Lookup(self.roster, self.name)
         self.membership = Membership(self.key, self.roster, self.keyring, entropy)
@@ -121,6 +123,7 @@ class Node:
         self.introducer = Introducer(self.host, self.roster, self.device, self.peers.links, entropy)
         self.mediators = Mediators(self.device, self.host, self.roster, self.keyring, memory, self.counters, entropy)
         self.links = self.mediators.links
+        self.intake = Intake(self.host, self.switch, self.mediators, self.peers, self.flooding, self.device)
         self.relays = Relays(self.key, entropy, wall_offset)
         self.sockets = Sockets()
         self.reachability = Reachability(self.links, self.device, self.sockets, entropy, now)
@@ -179,25 +182,24 @@ class Node:
             self.relays.receive(datagram, len(datagram), source, now)
 
     def _receive(self, data: Buffer, segment: int, source: Endpoint, now: float) -> None:
-        own = self.host.addresses
+        receive = self.intake.receive
         for inbound in self.device.receive(data, segment, source, now):
             key = inbound.peer.public_key
             if self.peers.heard(key, source, now):
                 self.gossip.tell(key, now)
                 self.stir()
             for packet in inbound.packets:
-                if packet.destination not in own and key not in self.links:
-                    if not self.flooding.arrived(key, packet, now):
-                        self.host.receive(packet, now)
-                    continue
-                if not self._permitted(key, packet):
-                    continue
-                if packet.protocol != PROTOCOL_ICMPV6 or not self.peers.path_echo(key, packet, source, now):
-                    self.host.receive(packet, now)
+                receive(key, packet, source, now)
 
     def flood(self, packet: SuperPacket, now: float) -> None:
         """A packet of this node's, or of a kernel's that shares its addresses, to a group or broadcast: it leaves for all who hear that."""
-        self.flooding.send(packet, now)
+        reason = self.flooding.send(packet, now)
+        if reason:
+            self.intake.dropped(packet, reason, now)
+
+    def watch(self, observer: Observer | None) -> None:
+        """Let ``observer`` see every inner packet that is sent to or received from a peer, and what is dropped; None: nobody."""
+        self.intake.watch(observer)
 
     def datagrams(self, now: float) -> list[Burst]:
         """The bursts that are due. Drained. What happened is carried on by ``events``: an answer must not wait for that."""
@@ -447,11 +449,6 @@ class Node:
             self.membership.link_ready(mediator, self, now)
         return number
 
-    def _permitted(self, key: bytes, packet: SuperPacket) -> bool:
-        if key in self.links:
-            return self.mediators.permitted(key, packet)
-        return self.switch.permitted(key, packet.source)
-
     def _route(self, packet: SuperPacket, now: float) -> None:
         destination = packet.destination
         key = self.mediators.at(destination)
@@ -461,6 +458,7 @@ class Node:
                 self.flood(packet, now)
                 return
             if key is None or not self.peers.wanted(key, now):
+                self.intake.dropped(packet, "no-route" if key is None else "unreachable", now, key or b"")
                 self.host.unreachable(packet, now)
                 return
         self.device.send(key, packet, now)

@@ -17,7 +17,8 @@ IGMPv3 (RFC 3376; now STD 100, RFC 9776) and MLDv2 (RFC 3810; STD 101, RFC 9777)
 what any of its sockets wants: one filter for each group. A packet is taken when the host's filter admits its source, and
 reaches exactly those sockets on its port whose own does. 224.0.0.1 and ff02::1 are always heard by the host (a socket
 must join them as any other) and never told of (RFC 3376 5, RFC 3810 6); neither are IPv6 groups of scope 0 and 1, which
-never leave a host. The limited broadcast is no group: every socket on the port hears it.
+never leave a host. Broadcasts (255.255.255.255, and those of the host's links: ``Host.add_broadcast``) are no groups: every socket
+on the port hears them.
 
 **A kernel beside the stack** (``sharing``) is one more that wishes: what it reports is consumed here (``wishes``), told by
 the host's own reporters, and ``kernel_hears`` says which packets it gets a copy of.
@@ -51,7 +52,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from userlan.stack import errors
-from userlan.stack.addresses import EVERYBODY, IPV4_BROADCAST, Addresses, is_group, is_martian, is_multicast
+from userlan.stack.addresses import ALL_HOSTS, Addresses, is_group, is_martian, is_multicast
 from userlan.stack.config import HostConfig
 from userlan.stack.errors import StackError
 from userlan.stack.filters import NOTHING, Filter, merged
@@ -161,7 +162,7 @@ class Groups:
         """Whether the kernel wants a packet that is to a group or broadcast, and admitted."""
         if self._kernel is None or stays_here(packet.destination):
             return False
-        everybody = packet.destination in EVERYBODY or not is_multicast(packet.destination)
+        everybody = self._addresses.of_everybody(packet.destination)
         return everybody or self._kernel.of(packet.destination).admits(packet.source)
 
     def kernel_queries(self, now: float) -> list[SuperPacket]:
@@ -181,7 +182,7 @@ class Groups:
         Filters are about what is sent to a group, not about its router, who asks at the group's own address.
         """
         destination = packet.destination
-        if destination in EVERYBODY:
+        if self._addresses.of_everybody(destination):
             return True
         state = self._state.get(destination)
         if state is None or stays_here(destination):
@@ -190,7 +191,7 @@ class Groups:
 
     def hears(self, socket: UdpSocket, destination: bytes, source: bytes) -> bool:
         """Whether a socket on the right port takes a datagram to this group or broadcast."""
-        if destination == IPV4_BROADCAST:
+        if destination in self._addresses.broadcasts:
             return True
         members = self._wishes.get(destination)
         wish = None if members is None else members.get(socket)
@@ -233,6 +234,10 @@ class Groups:
             reporter.outgoing.clear()
         return packets
 
+    def joined(self) -> tuple[bytes, ...]:
+        """The groups that are told to others."""
+        return tuple(group for group in self._state if group not in ALL_HOSTS and not stays_here(group))
+
     def reports(self) -> list[SuperPacket]:
         """All groups, in reports of the newest versions: for whoever has not heard the earlier ones, whatever older queriers there are."""
         return self._igmp.current() + self._mld.current()
@@ -268,7 +273,7 @@ class Groups:
             del self._state[group]
         else:
             self._state[group] = state
-        if group not in EVERYBODY and not stays_here(group):
+        if group not in ALL_HOSTS and not stays_here(group):
             (self._igmp if len(group) == 4 else self._mld).change(group, state)
 
     def _ipv4_source(self) -> bytes:

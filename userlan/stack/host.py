@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 
 from userlan.stack import errors
-from userlan.stack.addresses import Addresses, is_group, is_martian
+from userlan.stack.addresses import Addresses, is_martian
 from userlan.stack.config import HostConfig
 from userlan.stack.demux import TcpDemux
 from userlan.stack.errors import StackError
@@ -80,7 +80,7 @@ class Host:
         ports = self._ports = Ports(entropy)
         self._outgoing = Outgoing(config.outgoing_bytes, entropy, self.counters)
         self._reassembler = Reassembler(self.counters)
-        self._icmp = Icmp(config, self.counters)
+        self._icmp = Icmp(config, self.addresses, self.counters)
         self._groups = Groups(config, self.addresses, entropy, self.counters)
         self._udp = UdpTable(config, self.addresses, ports, self._groups, self._outgoing, self.counters)
         self._tcp = TcpDemux(
@@ -92,6 +92,10 @@ class Host:
         self._now = 0.0
 
     # ------------------------------------------------------------------ addresses and paths
+
+    def groups(self) -> tuple[bytes, ...]:
+        """The multicast groups that this host listens to, packed; without those that every host hears."""
+        return self._groups.joined()
 
     def group_reports(self) -> list[SuperPacket]:
         """What this host listens to, as reports that nobody asked for: for a member of the link that has just come (IGMPv3, MLDv2)."""
@@ -113,6 +117,13 @@ class Host:
     def remove_address(self, address: bytes) -> None:
         """Answer to it no more; connections from it hear nothing from now on and time out, unless it comes back."""
         self.addresses.remove(address)
+
+    def add_broadcast(self, address: bytes) -> None:
+        """Everybody on the host's link hears what is sent to this packed IPv4 address, too: every UDP socket on the port does.
+        Raises ValueError for what cannot be one."""
+        if len(address) != 4 or is_martian(address):
+            raise ValueError(f"{address.hex()} cannot be a broadcast address")
+        self.addresses.broadcasts.add(address)
 
     def share(self, first_port: int, last_port: int, groups: Iterable[bytes] = ()) -> None:
         """A kernel has the same addresses from now on: what is nobody's here goes to ``unclaimed`` instead of being
@@ -169,12 +180,12 @@ class Host:
         """Free the port; connections that were accepted go on."""
         self._tcp.unlisten(listener, now)
 
-    def udp_bind(self, port: int = 0, address: bytes | None = None) -> UdpSocket:
-        """A UDP socket on ``port`` (0: a free one) of one own address or all.
+    def udp_bind(self, port: int = 0, address: bytes | None = None, weak: bool = False) -> UdpSocket:
+        """A UDP socket on ``port`` (0: a free one) of one own address or all; ``weak``: in nobody's way (``UdpTable.bind``).
 
         Raises StackError: too-many, no-address, address-in-use, no-port.
         """
-        return self._udp.bind(port, address)
+        return self._udp.bind(port, address, weak)
 
     def ping(
         self,
@@ -235,7 +246,7 @@ class Host:
         """A packet from the network. What is not for this host, or wrong, is dropped and counted; nothing is raised."""
         self._now = now
         source = packet.source
-        if source in self.addresses or (is_martian(source) and not self._groups.from_nobody(packet)):
+        if source in self.addresses or source in self.addresses.broadcasts or (is_martian(source) and not self._groups.from_nobody(packet)):
             self.counters["source-martian"] += 1
             return
         self._accept(packet, now)
@@ -247,7 +258,7 @@ class Host:
         is never unreachable (RFC 1122 3.2.2): it reached all who listen, be it nobody.
         """
         self._now = now
-        if is_group(packet.destination):
+        if self.addresses.of_many(packet.destination):
             return
         try:
             quote = parse_quote(packet.header + bytes(packet.payload[:64]))

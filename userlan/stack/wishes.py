@@ -5,7 +5,7 @@ host (RFC 3376 6, RFC 3810 7).
 
     kernel ── report, leave ──▶ Wishes: group → Filter ──▶ Groups: one wish beside those of the sockets ──▶ Reporter
       ▲                            │
-      └── general queries ─────────┘  when it is attached, 2 s later, and every 125 s
+      └── general queries ─────────┘  1 s after it was attached, and every 125 s
 
 So a kernel's memberships are the node's own: its reports never leave the computer, and routers (the switches of the other
 members) hear one host.
@@ -32,8 +32,9 @@ from userlan.wire.superpacket import SuperPacket
 QUERY_INTERVAL = 125
 """Seconds from one general query to the next (RFC 3376 8.2)."""
 
-STARTUP_INTERVAL = 2.0
-"""Seconds after which the first query is asked again: the first one may have met an interface that was not yet up."""
+FIRST_QUERY = 1.0
+"""Seconds after which it is asked for the first time: a new interface is not up at once, and tells by itself what is joined
+then; one that was there before must be asked."""
 
 RESPONSE = 1_000
 """Milliseconds in which the kernel answers (RFC 3376 8.3 has 10 s, for many hosts): it is alone."""
@@ -65,11 +66,10 @@ class Wishes:
         self._counters = counters
         self._fixed = frozenset(fixed)
         self._known: dict[bytes, _Wish] = {}
-        self._query_at = 0.0
-        self._asked = 0
+        self._query_at: float | None = None
 
     @property
-    def groups(self) -> set[bytes]:
+    def groups(self) -> frozenset[bytes]:
         """All that are wanted."""
         return self._fixed.union(self._known)
 
@@ -125,11 +125,13 @@ class Wishes:
         return changed
 
     def deadline(self) -> float:
-        """When ``queries`` has something to give."""
-        return self._query_at
+        """When ``queries`` has something to give; in the past as long as it was never asked."""
+        return 0.0 if self._query_at is None else self._query_at
 
     def queries(self, now: float) -> tuple[list[SuperPacket], list[bytes]]:
         """The queries to the kernel that are due, and the groups of which it said nothing more when it was asked."""
+        if self._query_at is None:
+            self._query_at = now + FIRST_QUERY
         if now < self._query_at:
             return [], []
         gone = [group for group, wish in self._known.items() if wish.missed >= ROBUSTNESS]
@@ -137,8 +139,9 @@ class Wishes:
             del self._known[group]
         for wish in self._known.values():
             wish.missed += 1
-        self._asked += 1
-        self._query_at = now + (STARTUP_INTERVAL if self._asked == 1 else QUERY_INTERVAL)
-        asked = {"max_response": RESPONSE, "robustness": ROBUSTNESS, "interval": QUERY_INTERVAL}
-        ours = igmp.build(Query(igmp.NEWEST_VERSION, igmp.NOBODY, **asked), igmp.NOBODY)
-        return [ours, mld.build(Query(mld.NEWEST_VERSION, mld.NOBODY, **asked), QUERIER)], gone
+        self._query_at = now + QUERY_INTERVAL
+        both = [
+            Query(version, group, RESPONSE, robustness=ROBUSTNESS, interval=QUERY_INTERVAL)
+            for version, group in ((igmp.NEWEST_VERSION, igmp.NOBODY), (mld.NEWEST_VERSION, mld.NOBODY))
+        ]
+        return [igmp.build(both[0], igmp.NOBODY), mld.build(both[1], QUERIER)], gone

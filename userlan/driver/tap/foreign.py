@@ -27,7 +27,7 @@ from collections.abc import Callable
 from userlan.driver.tap.frames import GSO_NONE, VNET
 from userlan.driver.tap.neighbours import INTERFACE, interface_address
 from userlan.lan.addresses import ETHERIP_GROUP
-from userlan.wire import ethernet, etherip
+from userlan.wire import etherip, ethernet
 from userlan.wire.errors import WireError
 from userlan.wire.numbers import PROTOCOL_ETHERIP
 from userlan.wire.superpacket import SuperPacket

@@ -1,0 +1,288 @@
+"""A filter for a TCP stream of HTTP/1 between a client here and a server there, or the other way round (RFC 9112).
+
+::
+
+    client ──client_data──→ requests:  Host, Origin, Referer, CALLBACK; bodies      ──→ server
+    client ←──────────────  responses: Location, CaptionInfo.sec; bodies ←──server_data── server
+
+What UPnP needs is done and no more: URLs in the bodies that devices describe themselves and their media with (device
+descriptions, SOAP with DIDL-Lite inside, playlists, GENA's events) and in the headers that carry some. Whose URLs are
+rewritten, and to what, the two translations know: one for what clients say, one for what servers say.
+
+Bodies
+    Text of a known length, up to ``MAX_TEXT``, is held until it is whole, since its length stands before it. Chunked
+    text, and text that ends with its connection, is rewritten as it passes; only a URL that may go on in the next
+    piece is held back. Everything else (media, and text whose coding is not plain) passes untouched, in the units
+    that it came in. Clients are made to ask for plain text (``Accept-Encoding: identity``); a server that packs it all
+    the same with gzip and tells its length is unpacked. Parts of a document (206) pass untouched: their offsets count.
+
+Heads
+    Only the values named above change; order, case and white space of all else stay.
+
+What cannot be read as HTTP/1 (another protocol, an upgrade, CONNECT, framing that could be understood in two ways)
+makes the filter a plain pipe for good, each direction from its next head on: it is no firewall, and what it does not
+understand must still work. A request that waits for permission to send its body (``Expect``) gets its head through at
+once, and its body untouched.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections import deque
+from collections.abc import Callable
+from typing import cast
+
+from bridges.http_body import LAST_CHUNK, BodyReader, ChunkedReader, encode_chunk, reader_for
+from bridges.http_syntax import Headers, HeadReader, HttpError, parse_headers, parse_response, request_length
+from bridges.rewrite.translation import Places, Translation
+from bridges.rewrite.urls import authority, host_text, rewrite_urls, unfinished
+
+Buffer = bytes | memoryview
+
+MAX_TEXT = 1024 * 1024
+"""Bytes of a text body that is held: a media server sends a few hundred entries of a folder at once, 1 KB each."""
+
+MAX_PIPELINED = 64
+"""Requests without an answer: the method of each must be known to see where its answer ends."""
+
+MAX_BODY_PLACES = 64
+"""Places that one text may have made; a playlist of several servers names a few."""
+
+_REQUEST_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}) [\x21-\x7e\x80-\xff]+ HTTP/1\.([01])")
+_TEXT = re.compile(
+    rb"(?:text/(?:xml|html|plain|css|javascript)|application/(?:[\w.+-]{1,64}\+)?(?:xml|json)"
+    rb"|(?:application|audio)/(?:x-|vnd\.apple\.)?mpegurl|application/(?:x-)?javascript)\s*(?:;.{0,256})?",
+    re.IGNORECASE | re.DOTALL,
+)
+_HOST = re.compile(rb"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,253})(?::([0-9]{1,5}))?")
+
+_URL_HEADERS = frozenset((b"callback", b"location", b"content-location", b"origin", b"referer", b"captioninfo.sec"))
+_DIGESTS = frozenset((b"content-md5", b"digest", b"content-digest", b"repr-digest"))
+
+
+class HttpFilter:
+    """One connection. What each method returns is to be sent on at once; what is held meanwhile is bounded."""
+
+    def __init__(self, requests: Translation, responses: Translation) -> None:
+        """``requests`` translates what the client says for the server, ``responses`` the reverse."""
+        self._methods: deque[bytes] = deque()
+        self._client = _Direction(requests, self._request_head)
+        self._server = _Direction(responses, self._response_head)
+
+    @property
+    def plain(self) -> bool:
+        """Whether the filter has become a plain pipe (a message that is under way in one direction ends first)."""
+        return self._client.plain and self._server.plain
+
+    def client_data(self, data: Buffer) -> Buffer:
+        """Bytes from the client; returns bytes for the server."""
+        return self._receive(self._client, data)
+
+    def server_data(self, data: Buffer) -> Buffer:
+        """Bytes from the server; returns bytes for the client."""
+        return self._receive(self._server, data)
+
+    def client_ended(self) -> bytes:
+        """The client sends no more; returns what was held of it."""
+        return self._client.drain()
+
+    def server_ended(self) -> bytes:
+        """The server sends no more; returns what was held of it."""
+        return self._server.drain()
+
+    def _receive(self, direction: _Direction, data: Buffer) -> Buffer:
+        out = direction.receive(data)
+        if direction.plain:
+            self._client.plain = self._server.plain = True
+        return out
+
+    def _request_head(self, lines: list[bytes], places: Places) -> _Message:
+        match = _REQUEST_LINE.fullmatch(lines[0])
+        if match is None or match[1].upper() == b"CONNECT" or len(self._methods) >= MAX_PIPELINED:
+            raise HttpError(400, "not for this filter")
+        headers = parse_headers(lines[1:])
+        length = request_length(headers, int(match[2]))
+        self._methods.append(match[1].upper())
+        written = [lines[0], *(_request_header(line, places) for line in lines[1:])]
+        waits = any(name.lower() == b"expect" for name, _ in headers)
+        return _Message(written, length, None if waits else _coding(headers))
+
+    def _response_head(self, lines: list[bytes], places: Places) -> _Message:
+        head = parse_response(b"\r\n".join(lines))
+        if head.status == 101 or not self._methods:
+            raise HttpError(502, "not for this filter")
+        written = [lines[0], *(_header(line, places) for line in lines[1:])]
+        if head.status < 200:
+            return _Message(written, 0, None)
+        length = head.body_length(self._methods.popleft())
+        return _Message(written, length, None if head.status == 206 else _coding(head.headers))
+
+
+class _Message:
+    """A head that was read."""
+
+    def __init__(self, lines: list[bytes], length: int | str | None, coding: str | None) -> None:
+        self.lines = lines
+        self.length = length
+        self.coding = None if length == 0 else coding
+        """``plain`` or ``gzip``: text that is to be rewritten; None: it passes."""
+        if length > MAX_TEXT if isinstance(length, int) else coding == "gzip":
+            self.coding = None
+
+    @property
+    def held(self) -> bool:
+        """Whether the body is held until it is whole."""
+        return self.coding is not None and isinstance(self.length, int)
+
+    def head(self) -> bytes:
+        return b"\r\n".join(self.lines) + b"\r\n\r\n"
+
+    def whole(self, body: bytes, places: Places) -> bytes:
+        """Head and body, rewritten."""
+        text = _unpacked(body) if self.coding == "gzip" else body
+        new = None if text is None else rewrite_urls(text, places)
+        if new is None or new == text:
+            return self.head() + body
+        dropped = _DIGESTS | {b"content-length", b"content-encoding"}
+        lines = [line for line in self.lines if line.partition(b":")[0].lower() not in dropped]
+        return b"\r\n".join([*lines, b"Content-Length: %d" % len(new)]) + b"\r\n\r\n" + new
+
+
+class _Direction:
+    """One direction of a connection: head, body, head, body, …"""
+
+    def __init__(self, translation: Translation, read_head: Callable[[list[bytes], Places], _Message]) -> None:
+        self.plain = False
+        """Nothing is read any more from the next head on."""
+        self._translation = translation
+        self._read_head = read_head
+        self._heads = HeadReader(lenient=True)
+        self._raw = bytearray()
+        """What came of a head that is not whole."""
+        self._message: _Message | None = None
+        self._body: BodyReader | None = None
+        self._places = Places(translation)
+        self._held = bytearray()
+        """Of a held body, all; of passing text, what may be the beginning of a URL."""
+
+    def receive(self, data: Buffer) -> Buffer:
+        """What is to be sent on."""
+        out: list[Buffer] = []
+        while data:
+            if self._body is None and self.plain:
+                out += [self.drain(), data]
+                break
+            try:
+                piece, data = self._head(bytes(data)) if self._body is None else self._in_body(data)
+            except HttpError:
+                # The framing is broken, or this is no HTTP: from here on as it is.
+                self.plain = True
+                in_head = self._body is None
+                out += [self.drain()] if in_head else [self.drain(), data]
+                self._body = self._message = None
+                break
+            if piece:
+                out.append(piece)
+        return out[0] if len(out) == 1 else b"".join(out)
+
+    def drain(self) -> bytes:
+        """All that is held, as it can be sent on now; nothing is held afterwards."""
+        held, raw, message = bytes(self._held), bytes(self._raw), self._message
+        self._held.clear()
+        self._raw.clear()
+        if message is not None and message.held:
+            self._body = self._message = None
+            self.plain = True
+            return message.head() + held
+        return self._framed(rewrite_urls(held, self._places)) + raw
+
+    def _head(self, data: bytes) -> tuple[bytes, bytes]:
+        self._raw += data
+        found = self._heads.receive(data)
+        if found is None:
+            return b"", b""
+        head, rest = found
+        self._places = Places(self._translation, MAX_BODY_PLACES)
+        message = self._read_head(re.split(rb"\r?\n", head), self._places)
+        self._raw.clear()
+        reader = reader_for(message.length)
+        if reader.done:
+            return message.head(), rest
+        self._message, self._body = message, reader
+        return b"" if message.held else message.head(), rest
+
+    def _in_body(self, data: Buffer) -> tuple[Buffer, Buffer]:
+        """(what is sent on, what follows the body or is not looked at yet)"""
+        assert self._body is not None
+        assert self._message is not None
+        message, reader = self._message, self._body
+        if message.coding is None:
+            # Bodies of a known length are cut and never copied, be it bytes or a view.
+            untouched = bytes(data) if isinstance(reader, ChunkedReader) else cast(bytes, data)
+            _, rest = reader.receive(untouched)
+            sent: Buffer = untouched[: len(untouched) - len(rest)] if rest else untouched
+        else:
+            payload, rest = reader.receive(bytes(data))
+            self._held += payload
+            sent = self._whole(message, reader.done) if message.held else self._passing(reader.done)
+        if reader.done:
+            self._body = self._message = None
+        return sent, rest
+
+    def _whole(self, message: _Message, done: bool) -> bytes:
+        if not done:
+            return b""
+        body = bytes(self._held)
+        self._held.clear()
+        return message.whole(body, self._places)
+
+    def _passing(self, done: bool) -> bytes:
+        """What can be sent on of text that is rewritten as it passes."""
+        text = bytes(self._held)
+        cut = len(text) if done else unfinished(text)
+        self._held[:] = text[cut:]
+        out = self._framed(rewrite_urls(text[:cut], self._places))
+        return out + LAST_CHUNK if done and isinstance(self._body, ChunkedReader) else out
+
+    def _framed(self, text: bytes) -> bytes:
+        return encode_chunk(text) if isinstance(self._body, ChunkedReader) else text
+
+
+def _coding(headers: Headers) -> str | None:
+    """How a text body is packed, None when it is no text or packed in a way that is not known here."""
+    values = {name.lower(): value for name, value in headers}
+    if not _TEXT.fullmatch(values.get(b"content-type", b"")) or b"content-range" in values:
+        return None
+    coding = values.get(b"content-encoding", b"identity").lower()
+    if coding == b"identity" or not coding:
+        return "plain"
+    return "gzip" if coding in (b"gzip", b"x-gzip") else None
+
+
+def _header(line: bytes, places: Places) -> bytes:
+    """A header line, its URLs rewritten."""
+    name, _, value = line.partition(b":")
+    return name + b":" + rewrite_urls(value, places) if name.lower() in _URL_HEADERS else line
+
+
+def _request_header(line: bytes, places: Places) -> bytes:
+    name, _, value = line.partition(b":")
+    lowered = name.lower()
+    if lowered == b"accept-encoding":
+        return name + b": identity"
+    if lowered == b"host":
+        match = _HOST.fullmatch(value.strip(b" \t"))
+        place = match and places.place(host_text(match[1]), int(match[2] or 80), "tcp")
+        return name + b": " + authority(place[0], place[1], 80) if place else line
+    return _header(line, places)
+
+
+def _unpacked(body: bytes) -> bytes | None:
+    """A gzip body; None when it is none, is cut short or is more than ``MAX_TEXT`` (a bomb)."""
+    unpacker = zlib.decompressobj(wbits=31)
+    try:
+        text = unpacker.decompress(body, MAX_TEXT)
+    except zlib.error:
+        return None
+    return text if unpacker.eof and not unpacker.unused_data else None
