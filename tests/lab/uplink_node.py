@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from bridges.dns_upstream import SystemServers, Upstream
 from bridges.internet import Internet
@@ -33,12 +34,13 @@ def lost(reason: str) -> None:
 
 
 def main(outer: str, internet: bool, resolvers: Path) -> None:
-    from twisted.internet import reactor
+    from twisted.internet import reactor as installed
 
-    node = Node(bytes(range(32)), Memory(), name="anna", entropy=os.urandom, now=reactor.seconds(), wall_offset=1e9)  # type: ignore[attr-defined]
+    reactor: Any = installed
+    node = Node(bytes(range(32)), Memory(), name="anna", entropy=os.urandom, now=reactor.seconds(), wall_offset=1e9)
     node.roster.set_own("anna", OWN)
     node.host.add_address(OWN)
-    engine = Engine(reactor)  # type: ignore[arg-type]
+    engine = Engine(reactor)
     lan = Lan(engine.add(node, lambda event: None), node.lookup)
     port = TapPort(reactor, open_tap("lan0"), lost)
     services = Internet(lan, internet)
@@ -54,7 +56,7 @@ def main(outer: str, internet: bool, resolvers: Path) -> None:
         if ctypes.CDLL(None, use_errno=True).setns(namespace.fileno(), 0):
             raise OSError(ctypes.get_errno(), "setns")
     print("ready", flush=True)
-    reactor.run()  # type: ignore[attr-defined]
+    reactor.run()
 
 
 if __name__ == "__main__":
