@@ -65,6 +65,7 @@ def test_a_stream_is_spliced(kernel: Kernel, loop: Loop, version: int) -> None:
     assert program.ended
     until(lambda: kernel.uplink.streams == len(kernel.internet.splices) == 0, loop)
     assert kernel.internet.counters == {"connected": 1}
+    assert kernel.link.counters()["uplink-outside-connected"] == 1
 
 
 @versions
@@ -189,7 +190,7 @@ def test_without_internet_there_is_the_resolver_alone(attach: Callable[..., Kern
     kernel = attach(internet=False)
     with pytest.raises(error.TimeoutError):     # what this stack makes of it (RFC 1122 4.2.3.9); a kernel's programs hear it at once
         loop.call(kernel.connect, Program(), 4, 80, 0.2)
-    assert kernel.uplink.counters["prohibited"] == 1
+    assert kernel.link.counters()["uplink-prohibited"] == 1
     assert not kernel.internet.counters
     program = Socket()
     port = loop.call(kernel.bind, program)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -42,7 +43,7 @@ class Outside:
         self.host = loopback(version)
         self.uplink = FakeUplink()
         made: Any = self.uplink
-        self.flows = Flows(loop.reactor, made, idle=120.0)
+        self.flows = Flows(loop.reactor, made, Counter())
         self.server = self.open()
         self.port: int = self.server.getsockname()[1]
         self.source = ("25.1.2.3" if version == 4 else "fd75:6c61:6e00::7", 5000)

@@ -18,9 +18,9 @@ from userlan.node.gateway import (
     DatagramsArrived,
     EchoAsked,
     Flow,
-    Refusal,
     StreamAbandoned,
 )
+from userlan.node.refusal import Refusal
 from userlan.stack import EchoFailed, EchoReply, TcpEvent, UdpReadable
 from userlan.stack.tcp import Events, State
 from userlan.wire import icmp, icmpv6, udp
