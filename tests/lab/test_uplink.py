@@ -90,7 +90,7 @@ try:
     if kind == "udp":
         client.send(b"x")
         client.recv(1)
-    print("connected")
+    print("connected", client.getpeername()[1])
 except OSError as error:
     print(errno.errorcode.get(error.errno, "timeout"), time.monotonic() - began)
 """
@@ -113,7 +113,7 @@ class Site:
     def call(self, kind: str, host: str, port: int, patience: int = 20) -> tuple[str, float]:
         """What a program's connection or datagram to a place came to, and after how long.
 
-        Seldom, Python takes a connection that has failed for one that was made: when somebody else has read its error. It is asked again.
+        A connection is one that has a peer: of one that fails, the error may have been read before it is asked for. It is tried again.
         """
         for _ in range(3):
             name, *took = self.inner.run("python3", "-c", CALL, kind, host, str(port), str(patience)).stdout.split()
