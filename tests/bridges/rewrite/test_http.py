@@ -48,7 +48,7 @@ def answered(stream: bytes, request: bytes = GET, filtered: HttpFilter | None = 
 
 
 def unchunked(stream: bytes) -> bytes:
-    head, _, body = stream.partition(b"\r\n\r\n")
+    body = stream.partition(b"\r\n\r\n")[2]
     reader = ChunkedReader()
     payload, rest = reader.receive(body)
     assert reader.done
