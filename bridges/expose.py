@@ -33,11 +33,11 @@ from bridges.acceptor import Acceptor
 from bridges.dial import Cause, DialError, connect, connect_numeric, is_loopback
 from bridges.leg import Leg, LegOwner
 from bridges.rules import MAX_RULES, ExposeRule, suffix
+from bridges.sharing import means
 from bridges.splice import Splices
 from bridges.udp_expose import UdpExpose
 from userlan.driver.bridge import BridgeStore, CommandError, CommandHandler
 from userlan.driver.lan import Lan, PeerInfo
-from userlan.lan.names import UnknownName
 
 SERVICE_TIMEOUT = 10.0
 """Seconds a local service may take to accept: it is on this computer or beside it."""
@@ -79,21 +79,9 @@ class Gate:
     def admit(self, address: str) -> PeerInfo | None:
         """The peer that has this address, when it may; None for anybody else."""
         peer = self._lan.peer_at(address)
-        if peer is None or (self._allow and not any(self._means(entry, peer) for entry in self._allow)):
+        if peer is None or (self._allow and not any(means(self._lan, entry, peer) for entry in self._allow)):
             return None
         return peer
-
-    def _means(self, entry: str, peer: PeerInfo) -> bool:
-        if entry == peer.key:
-            return True
-        name = entry
-        if entry.startswith("*."):
-            name = f"{peer.name}.{entry.removeprefix('*.').removesuffix('.internal')}.internal"
-        try:
-            found = self._lan.peer_at(self._lan.resolve(name))
-        except UnknownName:
-            return False
-        return found is not None and found.key == peer.key
 
 
 class Exposed:

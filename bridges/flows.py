@@ -55,6 +55,10 @@ class FlowTable(Generic[Key, Flow]):
         entry = self._flows.pop(key, None)
         return None if entry is None else entry[0]
 
+    def items(self) -> list[tuple[Key, Flow]]:
+        """All of them, the one used longest ago first."""
+        return [(key, flow) for key, (flow, _) in self._flows.items()]
+
     def expire(self, now: float) -> list[Flow]:
         """Take out all flows that have been idle for too long."""
         expired = []

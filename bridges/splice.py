@@ -146,13 +146,17 @@ class Splices:
     def join(self, left: Leg, right: Leg) -> Splice:
         """Join two connected legs; bytes that were read from one before are to be written to the other before this
         call."""
-        splice = Splice(self, left, right)
+        splice = self._splice(left, right)
         self.opened += 1
         self._active[splice] = (splice.moved, self.now()) if self._idle else _NOT_COUNTED
         if not self._sweeper.running:
             self._sweeper.start(SWEEP_INTERVAL, now=False)
         splice.start()
         return splice
+
+    def _splice(self, left: Leg, right: Leg) -> Splice:
+        """What joins the two; the place where others join them in another way."""
+        return Splice(self, left, right)
 
     def forget(self, splice: Splice) -> None:
         """Both sides of a splice are gone."""

@@ -37,13 +37,15 @@ class UdpExpose(DatagramProtocol):
         aliases: bool,
         idle: float = FLOW_IDLE,
         capacity: int = MAX_FLOWS,
+        own: bool = False,
     ) -> None:
-        """``host``: numeric. ``aliases``: whether loopback aliases can be bound here."""
+        """``host``: numeric. ``aliases``: whether loopback aliases can be bound here. ``own``: the host is this computer
+        itself, whatever its address."""
         self.counters: Counter[str] = Counter()
         self._lan = lan
         self._admit = admit
         self._service = (host, port)
-        self._aliases = aliases
+        self._aliases = aliases and (own or is_loopback(host))
         self._port: Any = None
         self._flows: FlowTable[Sender, _Flow] = FlowTable(capacity, idle)
         self._sweep = LoopingCall(self._expire)
@@ -104,10 +106,9 @@ class UdpExpose(DatagramProtocol):
         flow.close()
 
     def _alias(self, peer: PeerInfo) -> str:
-        host = self._service[0]
-        if ":" in host:
+        if ":" in self._service[0]:
             return "::"
-        return peer.loopback_alias if self._aliases and is_loopback(host) else ""
+        return peer.loopback_alias if self._aliases else ""
 
     def _expire(self) -> None:
         for flow in self._flows.expire(self._lan.reactor.seconds()):

@@ -95,6 +95,9 @@ class FakeLan:
             host.startswith(("25.", "fd75:")) or host in MEMBERS or labels[-1] == "internal" or (len(labels) == 2 and labels[1] in NETWORKS)
         )
 
+    def is_group(self, host: str) -> bool:
+        return host in ("255.255.255.255", "25.255.255.255") or host.startswith(("239.", "ff"))
+
     def resolve(self, host: str) -> str:
         if host.startswith(("25.", "fd75:")):
             return host
@@ -121,7 +124,8 @@ class FakeLan:
     def peer_at(self, address: str) -> PeerInfo | None:
         for name, ipv4 in MEMBERS.items():
             if virtual(address) == ipv4:
-                return PeerInfo(name, f"key-of-{name}", ipv4, NAS_IPV6 if name == "nas" else "", real(ipv4))
+                networks = tuple(network for network, names in NETWORKS.items() if name in names)
+                return PeerInfo(name, f"key-of-{name}", ipv4, NAS_IPV6 if name == "nas" else "", real(ipv4), networks)
         return None
 
     def members(self) -> list[PeerInfo]:

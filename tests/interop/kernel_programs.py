@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -209,6 +210,10 @@ def ssh(bed: Bed, family: int, size: int, through_us: bool) -> None:
     assert hashlib.sha256(target.read_bytes()).hexdigest() == digest(size)
 
 
+IPERF_TRIES, BETWEEN_TESTS = 3, ("reset by peer", "closed unexpectedly", "busy", "unable to connect")
+"""iperf3's server closes its socket after each test and opens another: who comes in between is sent away, and is to come again."""
+
+
 def iperf3(bed: Bed, family: int, least: int) -> None:
     """Four at once, for a second, two streams each: to the server and from it, with either side as the client; each
     moves ``least`` octets at least."""
@@ -219,7 +224,11 @@ def iperf3(bed: Bed, family: int, least: int) -> None:
 def _iperf3(bed: Bed, family: int, port: int, through_us: bool, reverse: bool, least: int) -> None:
     where = ("127.0.0.1", gate_port(family, port)) if through_us else (own(family), port)
     options = ("-c", where[0], "-p", str(where[1]), "-t", "1", "-P", "2", *(("-R",) if reverse else ()))
-    report = json.loads(bed.run("iperf3", "-J", *options).stdout)
+    for _ in range(IPERF_TRIES):
+        report = json.loads(bed.run("iperf3", "-J", *options).stdout)
+        if not any(word in report.get("error", "") for word in BETWEEN_TESTS):
+            break
+        time.sleep(0.5)
     assert "error" not in report, report["error"]
     assert report["end"]["sum_received"]["bytes"] > least, (through_us, reverse)
 

@@ -194,6 +194,32 @@ def test_broadcasts_reach_every_socket_of_the_port_and_are_never_answered_and_ne
     assert target.counters["udp-port-closed"] == 2
 
 
+def test_a_weak_socket_stands_in_nobodys_way() -> None:
+    target = host()
+    weak = target.udp_bind(137, weak=True)
+    assert refused(lambda: target.udp_bind(137, weak=True)) == "address-in-use"
+
+    def got(socket: UdpSocket) -> int:
+        return sum(1 for _ in iter(socket.receive, None))
+
+    unicast = udp_packet(PEER4, OURS4, 1, 137, b"you?")
+    assert answers(target, unicast) == []
+    assert got(weak) == 1
+    strong = target.udp_bind(137)
+    target.receive(unicast, NOW)
+    assert (got(weak), got(strong)) == (0, 1)
+    target.receive(udp_packet(PEER4, "255.255.255.255", 1, 137, b"all?"), NOW)
+    assert (got(weak), got(strong)) == (1, 1)
+    weak.join(packed("224.0.2.60"))
+    target.receive(udp_packet(PEER4, "224.0.2.60", 1, 137, b"group"), NOW)
+    assert (got(weak), got(strong)) == (1, 0)
+    strong.close()
+    assert weak.send(b"answer", (packed(PEER4), 1), NOW)
+    assert parse_datagram(target.packets(NOW)[-1]).source_port == 137
+    weak.close()
+    assert len(answers(target, unicast)) == 1, "the port is closed again"
+
+
 @VERSIONS
 def test_no_identification_comes_twice_soon(version: int) -> None:
     target = host()

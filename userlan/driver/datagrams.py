@@ -2,7 +2,12 @@
 
 The LAN is the port's one interface. So the "interface" of Twisted's multicast calls is an own virtual address: to speak to
 groups from, where it is given to ``setOutgoingInterface``; membership is the whole node's, whatever is given to
-``joinGroup``.
+``joinGroup``; a port joins as many groups as it likes, of both families.
+
+A datagram to a group or broadcast of the LAN leaves by ``write`` as any other: it reaches the members that hear it. A protocol that has a
+method ``groupDatagramReceived(datagram, addr, group)`` gets by it what came to a group or a broadcast (``group``: which one, as text), and
+by ``datagramReceived`` what came to this node alone; any other protocol gets all by ``datagramReceived``. So may a responder tell a
+question to everybody from one to itself (RFC 6762 5.5, 6.7).
 """
 
 from __future__ import annotations
@@ -23,7 +28,7 @@ from userlan.lan.addresses import packed, text
 from userlan.stack import errors
 from userlan.stack.errors import StackError
 from userlan.stack.events import UdpReadable
-from userlan.stack.udp import UdpSocket
+from userlan.stack.udp import Received, UdpSocket
 
 DATAGRAMS_A_ROUND = 256
 """Datagrams handed to one protocol in a row; then the others have their turn."""
@@ -42,16 +47,18 @@ class LanDatagramPort:
 
     _log = Logger()
 
-    def __init__(self, runner: CoreRunner, protocol: DatagramProtocol, port: int) -> None:
+    def __init__(self, runner: CoreRunner, protocol: DatagramProtocol, port: int, weak: bool = False) -> None:
+        """``weak``: see ``UdpTable.bind``."""
         self._runner = runner
         self._protocol: Any = protocol
         self._wanted = port
+        self._weak = weak
         self._socket: UdpSocket | None = None
 
     def startListening(self) -> None:
         """Bind; raises CannotListenError where the port is taken."""
         try:
-            self._socket = self._runner.host.udp_bind(self._wanted)
+            self._socket = self._runner.host.udp_bind(self._wanted, weak=self._weak)
         except StackError as refusal:
             raise cannot_listen("the LAN", self._wanted, refusal) from refusal
         self._wanted = self._socket.port
@@ -192,12 +199,20 @@ class LanDatagramPort:
             if received is None:
                 self._errors(socket)
                 return
-            source, port = received.source
             try:
-                self._protocol.datagramReceived(bytes(received.payload), (text(source), port))
+                self._hand_over(received)
             except Exception:
                 self._log.failure("a protocol failed in datagramReceived")
         self._runner.soon(self._read)
+
+    def _hand_over(self, received: Received) -> None:
+        source, port = received.source
+        destination = received.destination[0]
+        to_group = getattr(self._protocol, "groupDatagramReceived", None)
+        if to_group is not None and self._runner.host.addresses.of_many(destination):
+            to_group(bytes(received.payload), (text(source), port), text(destination))
+        else:
+            self._protocol.datagramReceived(bytes(received.payload), (text(source), port))
 
     def _errors(self, socket: UdpSocket) -> None:
         while socket.take_error() is not None:

@@ -4,8 +4,8 @@ A socket is bound to one own address or to all, and to one port. Datagrams wait 
 and in octets; what comes to a full one is dropped and counted, as a kernel does. A connected socket takes datagrams of
 one remote only, and errors about what it sent there wait for ``take_error``.
 
-A datagram to a group reaches exactly the sockets that have joined it with a filter that admits its source; the limited
-broadcast reaches every socket on the port. What a socket sends to a group goes to the members in this host too, unless
+A datagram to a group reaches exactly the sockets that have joined it with a filter that admits its source; a broadcast
+reaches every socket on the port. What a socket sends to a group goes to the members in this host too, unless
 it does not want that, and leaves with a hop limit of 1, unless it wants another (RFC 1112 6.1, RFC 3678).
 """
 
@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from userlan.stack import errors
-from userlan.stack.addresses import Addresses, is_group, is_multicast
+from userlan.stack.addresses import Addresses, is_multicast
 from userlan.stack.config import HostConfig
 from userlan.stack.errors import StackError
 from userlan.stack.groups import Groups, stays_here
@@ -180,14 +180,21 @@ class UdpTable:
         self._outgoing = outgoing
         self._counters = counters
         self._sockets: dict[tuple[bytes | None, int], UdpSocket] = {}
+        self._weak: dict[int, UdpSocket] = {}
         self._uses: Counter[int] = Counter()
 
-    def bind(self, port: int, address: bytes | None) -> UdpSocket:
-        """Raises StackError: too-many, no-address, address-in-use, no-port."""
-        if len(self._sockets) >= self._config.max_udp_sockets:
+    def bind(self, port: int, address: bytes | None, weak: bool = False) -> UdpSocket:
+        """Raises StackError: too-many, no-address, address-in-use, no-port.
+
+        A weak socket (of a port by its number, all addresses) stands in nobody's way: it hears groups and broadcasts, and gets
+        unicasts only where no other socket has the port; a kernel that shares the addresses goes before it too.
+        """
+        if len(self._sockets) + len(self._weak) >= self._config.max_udp_sockets:
             raise StackError(errors.TOO_MANY, f"no more than {self._config.max_udp_sockets} UDP sockets can be open")
         if address is not None and address not in self._addresses:
             raise StackError(errors.NO_ADDRESS, "the address to bind to is not one of this host's")
+        if weak and port:
+            return self._bind_weak(port)
         if port == 0:
             chosen = self._ports.for_socket(lambda candidate: self._uses[candidate] > 0)
             if chosen is None:
@@ -199,9 +206,19 @@ class UdpTable:
         self._uses[port] += 1
         return socket
 
+    def _bind_weak(self, port: int) -> UdpSocket:
+        if port in self._weak:
+            raise StackError(errors.ADDRESS_IN_USE, f"UDP port {port} is in use")
+        socket = self._weak[port] = UdpSocket(self, None, port)
+        return socket
+
     def closed(self, socket: UdpSocket) -> None:
         """A socket is closed: forget it."""
         self.groups.closed(socket)
+        if self._weak.get(socket.port) is socket:
+            del self._weak[socket.port]
+            self.readable.pop(socket, None)
+            return
         del self._sockets[socket.address, socket.port]
         self.readable.pop(socket, None)
         self._uses[socket.port] -= 1
@@ -251,10 +268,15 @@ class UdpTable:
         header, offset = packet.header, packet.transport_offset
         return self._sender(packet.destination, header[offset + 2] << 8 | header[offset + 3]) is not None
 
+    def is_bound(self, packet: SuperPacket) -> bool:
+        """Whether any socket has the port that a datagram is to, whatever its address."""
+        header, offset = packet.header, packet.transport_offset
+        return self._uses[header[offset + 2] << 8 | header[offset + 3]] > 0
+
     def failed(self, found: Report) -> bool:
         """An ICMP error about a datagram; whether a connected socket sent there."""
         quote = found.quote
-        socket = self._sender(quote.source, quote.source_port)
+        socket = self._holder(quote.source, quote.source_port)
         remote = (quote.destination, quote.destination_port)
         if socket is None or socket.remote != remote:
             return False
@@ -265,7 +287,7 @@ class UdpTable:
     def may_have_sent(self, found: Report) -> bool:
         """Whether the quoted datagram can be ours: for an unconnected socket all that can be known is its port."""
         quote = found.quote
-        socket = self._sender(quote.source, quote.source_port)
+        socket = self._holder(quote.source, quote.source_port)
         return socket is not None and socket.accepts((quote.destination, quote.destination_port))
 
     def _taken(self, port: int, address: bytes | None) -> bool:
@@ -276,14 +298,17 @@ class UdpTable:
     def _sender(self, address: bytes, port: int) -> UdpSocket | None:
         return self._sockets.get((address, port)) or self._sockets.get((None, port))
 
+    def _holder(self, address: bytes, port: int) -> UdpSocket | None:
+        return self._sender(address, port) or self._weak.get(port)
+
     def _receivers(self, destination: Remote, source: Remote) -> list[UdpSocket]:
         address, port = destination
         found: list[UdpSocket | None]
-        if is_group(address):
+        if self._addresses.of_many(address):
             family = [own for own in self._addresses if len(own) == len(address)]
-            bound = [self._sockets.get((own, port)) for own in (None, *family)]
+            bound = [*(self._sockets.get((own, port)) for own in (None, *family)), self._weak.get(port)]
             hears = self.groups.hears
             found = [socket for socket in bound if socket is not None and hears(socket, address, source[0])]
         else:
-            found = [self._sender(address, port)]
+            found = [self._holder(address, port)]
         return [socket for socket in found if socket is not None and socket.accepts(source)]
