@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import gzip
+from http.client import HTTPResponse
+from io import BytesIO
+from socket import socket
+from typing import cast
 
 import pytest
 from hypothesis import given, settings
@@ -71,6 +75,28 @@ def test_a_device_description_and_its_length() -> None:
 
 def test_escaped_urls_inside_soap() -> None:
     assert answered(response(BROWSE)) == response(BROWSE.replace(b"192.168.77.1", b"25.4.5.6"))
+
+
+@pytest.mark.parametrize(
+    "stream",
+    [
+        response(BROWSE),
+        response(gzip.compress(BROWSE), b"text/xml", b"Content-Encoding: gzip"),
+        b"HTTP/1.1 200 OK\r\nContent-Type: text/xml\r\nTransfer-Encoding: chunked\r\n\r\n" + encode_chunk(BROWSE) + b"0\r\n\r\n",
+        b"HTTP/1.0 200 OK\r\nContent-Type: text/xml\r\n\r\n" + BROWSE,
+    ],
+)
+def test_another_reader_of_http_reads_the_same(stream: bytes) -> None:
+    """The standard library's client as the oracle of what is written anew."""
+
+    class Wire:
+        def makefile(self, _mode: str) -> BytesIO:
+            return BytesIO(answered(stream))
+
+    read = HTTPResponse(cast(socket, Wire()))
+    read.begin()
+    assert read.read() == BROWSE.replace(b"192.168.77.1", b"25.4.5.6")
+    assert read.getheader("Content-Type") == "text/xml"
 
 
 def test_ports_that_are_others_there() -> None:
