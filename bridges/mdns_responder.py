@@ -209,9 +209,10 @@ class Responder:
         """A response of somebody: it may have our name, or say what we were about to (7.4)."""
         said = [*message.answers, *message.additionals]
         for owned in self.owned():
-            own = {record.identity for record in unique(owned.service)}
+            own = {record.identity for record in owned.records}
             name = fold(owned.service.name)
-            if any(fold(record.name) == name and record.type in (SRV, TXT) and record.ttl and record.identity not in own for record in said):
+            theirs = [record for record in said if record.type in (SRV, TXT) and record.ttl and fold(record.name) == name]
+            if any(record.identity not in own for record in theirs):
                 self._conflicts_with(owned, now)
         ttls = {record.identity: record.ttl for record in said}
         for pending in self._pending:
@@ -354,10 +355,11 @@ class Responder:
     def _conflicts_with(self, owned: Owned, now: float) -> None:
         self.counters["conflicts"] += 1
         if owned.established and owned.announcements and owned.audience is None:
-            owned.probes, owned.announcements, owned.next_at = 0, 0, now + PROBE_INTERVAL * self._chance()     # 9: ask whether it is still there
+            owned.probes, owned.announcements = 0, 0       # section 9: ask whether it is still there
+            owned.next_at = now + PROBE_INTERVAL * self._chance()
             return
         del self._owned[owned.key]
-        self._conflict_times = [when for when in self._conflict_times if now - when < CONFLICT_SPAN][-CONFLICTS_AT_ONCE:] + [now]
+        self._conflict_times = [*(when for when in self._conflict_times if now - when < CONFLICT_SPAN), now][-CONFLICTS_AT_ONCE:]
         self._conflicts.append(Conflict(owned.key))
 
 

@@ -177,8 +177,9 @@ class LocalSide(Side):
         """See which interfaces there are, and speak on those; ``ours``: addresses of the LAN, whose interface belongs to the LAN.
         Whether the own addresses are others than before."""
         found = interfaces()
-        own = frozenset([LOOPBACK, "::1"] + [str(one.ip) for interface in found for one in (*interface.ipv4, *interface.ipv6)])
-        of_lan = {interface.name for interface in found for one in (*interface.ipv4, *interface.ipv6) if str(one.ip) in ours}
+        of = {interface.name: [str(one.ip) for one in interface.ipv4] + [str(one.ip) for one in interface.ipv6] for interface in found}
+        own = frozenset([LOOPBACK, "::1", *(host for hosts in of.values() for host in hosts)])
+        of_lan = {name for name, hosts in of.items() if not set(hosts).isdisjoint(ours)}
         hosts = [str(interface.ipv4[0].ip) for interface in found if interface.ipv4 and interface.name not in of_lan][:MAX_INTERFACES]
         wanted = hosts or [LOOPBACK]
         self.error = ""

@@ -88,7 +88,7 @@ class Record(NamedTuple):
         return fold(self.name), self.type
 
     @property
-    def identity(self) -> tuple[Name, int, object]:
+    def identity(self) -> object:
         """What makes two records the same, whatever their TTL."""
         return fold(self.name), self.type, _folded(self.data)
 
