@@ -62,8 +62,8 @@ class Link:
         """Begin to look for all types of services."""
         self.querier.browse(META, now)
 
-    def receive(self, datagram: bytes, source: Host, origin: Hashable, now: float) -> None:
-        """A datagram of the link. ``origin``: whose word it is, NOBODY for one who is not believed."""
+    def receive(self, datagram: bytes, source: Host, origin: Hashable, now: float, deaf: bool = False) -> None:
+        """A datagram of the link. ``origin``: whose word it is, NOBODY for one who is not believed; ``deaf``: it does not hear us."""
         if self._is_echo(datagram, now):
             self.counters["echo"] += 1
             return
@@ -79,7 +79,7 @@ class Link:
         elif source[1] != PORT:
             self.counters["not-from-its-port"] += 1       # RFC 6762 6
         else:
-            self.responder.heard(message, now)
+            self.responder.heard(message, deaf, now)
             if origin is not NOBODY:
                 self.querier.answered(origin, [*message.answers, *message.additionals], now)
 

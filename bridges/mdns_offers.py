@@ -58,7 +58,10 @@ class Offered:
     """As it was announced."""
     origin: str
     renames: int = 0
+    host: str = ""
+    """Where it is reached on this side."""
     port: int = 0
+    """Its port on the LAN; 0 as long as there is none."""
     error: str = ""
 
 
@@ -91,8 +94,7 @@ class Offers:
                 return
             offered = self._offered[key] = Offered(key, seen.after, str(seen.origin))
         elif offered.service.port != seen.after.port:
-            self._on_demand.release(offered)
-            offered.port = 0
+            self._close_port(offered)
         offered.service = seen.after
         self._tell(offered)
 
@@ -161,9 +163,11 @@ class Offers:
         if not own.name or not addresses or audience == ():
             self._side.link.withdraw(offered.key)
             return
-        service = offered.service
+        service, host = offered.service, self._host(offered)
+        if offered.host != host:
+            self._close_port(offered)
         if not offered.port:
-            host = LOOPBACK if offered.origin == THIS_COMPUTER else offered.origin
+            offered.host = host
             try:
                 why = f"mdns: {service.title}"
                 offered.port = self._on_demand.expose(host, service.port, service.protocol, self._admits, offered, why=why)
@@ -176,6 +180,17 @@ class Offers:
         told = attrs.evolve(service, instance=instance, host=(own.name.encode(), *LOCAL), port=offered.port, addresses=addresses)
         self._side.link.offer(offered.key, told, audience, self._side.now())
         self._side.touch()
+
+    def _host(self, offered: Offered) -> str:
+        """Where the service is: an address that it was announced with, so that what listens on 127.0.0.1 alone stays where it is."""
+        if offered.origin != THIS_COMPUTER:
+            return offered.origin
+        own = [address for address in offered.service.addresses if address in self._local.own and address not in (LOOPBACK, "::1")]
+        return min(own, key=lambda address: ":" in address, default=LOOPBACK)
+
+    def _close_port(self, offered: Offered) -> None:
+        self._on_demand.release(offered)
+        offered.port = 0
 
     def _drop(self, key: Hashable) -> None:
         offered = self._offered.pop(key, None)

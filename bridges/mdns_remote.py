@@ -11,6 +11,7 @@ member's own address is believed. The forward listens as long as the service is 
 from __future__ import annotations
 
 from collections.abc import Hashable
+from typing import Any
 
 import attrs
 
@@ -24,6 +25,8 @@ from bridges.on_demand import OnDemand, OnDemandError
 from userlan.driver.lan import Lan, PeerInfo
 from userlan.lan.hostport import join_host_port
 
+WHY = "mdns: "
+"""How the reasons of our forwards begin."""
 MAX_RENAMES = 20
 """Names tried for one service on this computer."""
 
@@ -123,6 +126,7 @@ class Remotes:
     def listing(self) -> list[dict[str, object]]:
         """One row for each: peer, name, type, where, url, source, text."""
         rows = [self._row(remote) for remote in self._remotes.values()]
+        rows += [_discovered(way) for way in self._on_demand.listing() if way["kind"] == "forward" and not _is_ours(way["why"])]
         return sorted(rows, key=lambda row: (str(row["peer"]), str(row["type"]), str(row["name"])))
 
     # -- inside
@@ -134,7 +138,7 @@ class Remotes:
                 bind = next(iter(self._side.hosts), "")
             try:
                 remote.local = self._on_demand.forward(
-                    remote.peer, service.port, service.protocol, remote, bind=bind, why=f"mdns: {service.title}"
+                    remote.peer, service.port, service.protocol, remote, bind=bind, why=f"{WHY}{service.title}"
                 )
                 remote.error = ""
             except OnDemandError as error:
@@ -182,6 +186,17 @@ class Remotes:
             "text": {name: text for name, text in told.items() if name != key or source != "exposed"},
             "error": remote.error,
         }
+
+
+def _is_ours(why: Any) -> bool:
+    return all(one.startswith(WHY) for one in why)
+
+
+def _discovered(way: dict[str, Any]) -> dict[str, object]:
+    """A forward that another bridge has made, since a program has found something there."""
+    source = ", ".join(f"discovery: {one}" for one in way["why"] if not one.startswith(WHY))
+    row: dict[str, object] = {"peer": way["peer"], "name": f"port {way['port']}", "type": f"_{way['protocol']}", "where": way["listen"]}
+    return row | {"url": "", "source": source, "text": {}, "error": way["error"]}
 
 
 def believed(service: Service, peer: PeerInfo) -> bool:

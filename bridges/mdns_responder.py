@@ -49,6 +49,8 @@ SPACING = 1.0
 """Seconds between two times that a record is sent to the group, but in defence against a probe (RFC 6762 6)."""
 MAX_PENDING = 128
 """Answers that wait for their moment: each is a question of somebody within the last half second."""
+MAX_QUESTIONS = 64
+"""Questions of one message that are answered: more than a browser has at once."""
 MAX_LEGACY_TTL = 10
 """Seconds that a plain resolver may keep an answer (RFC 6762 6.7)."""
 
@@ -113,6 +115,7 @@ class Responder:
         self._chance = chance
         self._unicast = unicast
         self._owned: dict[Hashable, Owned] = {}
+        self._index: dict[Name, list[tuple[Owned, Record]]] | None = None
         self._pending: list[_Pending] = []
         self._sent: dict[object, float] = {}
         self._goodbyes: list[tuple[Audience | None, list[Record]]] = []
@@ -131,6 +134,7 @@ class Responder:
             if dropped:
                 self._goodbyes.append((audience, list(dropped.values())))
             old.becomes(service)
+            self._index = None
             old.announcements = 0
             old.next_at = now if old.established else old.next_at
             return
@@ -141,21 +145,18 @@ class Responder:
         if audience is not None:
             owned.probes, owned.next_at = PROBES, begin     # a probe would tell everybody
         self._owned[key] = owned
+        self._index = None
 
     def withdraw(self, key: Hashable) -> None:
         """Offer it no more: those who may know of it are told."""
         owned = self._owned.pop(key, None)
+        self._index = None
         if owned is not None and owned.announcements:
             self._goodbyes.append((owned.audience, [*pointers(owned.service), *unique(owned.service)]))
 
     def owned(self) -> list[Owned]:
         """What is offered, in whatever state."""
         return list(self._owned.values())
-
-    def says(self, name: Name) -> bool:
-        """Whether a host's or instance's name is one of ours."""
-        wanted = fold(name)
-        return any(wanted in (fold(owned.service.name), fold(owned.service.host)) for owned in self._owned.values())
 
     def again(self, now: float) -> None:
         """Announce everything anew."""
@@ -187,7 +188,7 @@ class Responder:
         legacy = asker[1] != PORT
         group: dict[object, Record] = {}
         single: dict[object, Record] = {}
-        for question in message.questions:
+        for question in list(dict.fromkeys(message.questions))[:MAX_QUESTIONS]:
             for owned, record in self._matching(question, asker[0]):
                 if _covers(known, record):
                     continue
@@ -205,15 +206,19 @@ class Responder:
             if group:
                 self._pending.append(_Pending(asker, None, due, group, self._additionals(group, None)))
 
-    def heard(self, message: Message, now: float) -> None:
-        """A response of somebody: it may have our name, or say what we were about to (7.4)."""
+    def heard(self, message: Message, deaf: bool, now: float) -> None:
+        """A response of somebody: it may have our name, or say what we were about to (7.4). ``deaf``: who says it does not hear us, so
+        that no probe finds out whether it is still there."""
         said = [*message.answers, *message.additionals]
-        for owned in self.owned():
-            own = {record.identity for record in owned.records}
-            name = fold(owned.service.name)
-            theirs = [record for record in said if record.type in (SRV, TXT) and record.ttl and fold(record.name) == name]
-            if any(record.identity not in own for record in theirs):
-                self._conflicts_with(owned, now)
+        disputed: dict[Hashable, Owned] = {}
+        for record in said:
+            if record.type in (SRV, TXT) and record.ttl:
+                same = self._named(record.name)
+                for owned in {owned.key: owned for owned, own in same if own.type == record.type}.values():
+                    if all(own.identity != record.identity for _, own in same):
+                        disputed[owned.key] = owned
+        for owned in disputed.values():
+            self._conflicts_with(owned, deaf, now)
         ttls = {record.identity: record.ttl for record in said}
         for pending in self._pending:
             if pending.to is None:
@@ -296,21 +301,29 @@ class Responder:
 
     # -- parts
 
+    def _named(self, name: Name) -> list[tuple[Owned, Record]]:
+        """All our records of a name, whatever their state."""
+        if self._index is None:
+            self._index = {}
+            for owned in self._owned.values():
+                for record in owned.records:
+                    self._index.setdefault(fold(record.name), []).append((owned, record))
+        return self._index.get(fold(name), [])
+
     def _matching(self, question: Question, host: str) -> Iterable[tuple[Owned, Record]]:
         """What we have for a question, as far as its asker may know."""
         name = fold(question.name)
         found = False
-        for owned in self._owned.values():
+        for owned, record in self._named(question.name):
             if not owned.established or not owned.knows(host):
                 continue
-            for record in owned.records:
-                if fold(record.name) == name and question.type in (record.type, ANY):
-                    found = True
+            if question.type in (record.type, ANY):
+                found = True
+                yield owned, record
+            elif record.type == NSEC:
+                found = True
+                if not _has(record, question.type):
                     yield owned, record
-                elif record.type == NSEC and fold(record.name) == name:
-                    found = True
-                    if not _has(record, question.type):
-                        yield owned, record
         if not found and question.type == PTR and name != META:
             self.asked_for[question.name] = None
 
@@ -352,13 +365,16 @@ class Responder:
                 owned.probes, owned.next_at = 0, now + LOST_TIE
                 self.counters["ties-lost"] += 1
 
-    def _conflicts_with(self, owned: Owned, now: float) -> None:
+    def _conflicts_with(self, owned: Owned, deaf: bool, now: float) -> None:
+        if not owned.probes and not deaf:
+            return          # the probe will tell
         self.counters["conflicts"] += 1
-        if owned.established and owned.announcements and owned.audience is None:
+        if owned.established and owned.announcements and owned.audience is None and not deaf:
             owned.probes, owned.announcements = 0, 0       # section 9: ask whether it is still there
             owned.next_at = now + PROBE_INTERVAL * self._chance()
             return
         del self._owned[owned.key]
+        self._index = None
         self._conflict_times = [*(when for when in self._conflict_times if now - when < CONFLICT_SPAN), now][-CONFLICTS_AT_ONCE:]
         self._conflicts.append(Conflict(owned.key))
 

@@ -221,12 +221,13 @@ class LocalSide(Side):
     def received(self, datagram: bytes, source: Host) -> None:
         """From one of the interfaces."""
         origin: Hashable = THIS_COMPUTER
-        if source[0] not in self.own:
+        elsewhere = source[0] not in self.own
+        if elsewhere:
             response = len(datagram) > 2 and bool(datagram[2] & 0x80)
             if not response and not self._advertise:
                 return          # nobody but this computer is answered
             origin = source[0] if self._browse else NOBODY
-        self.link.receive(datagram, source, origin, self.now())
+        self.link.receive(datagram, source, origin, self.now(), elsewhere and not self._advertise)
         self.touch()
 
 
