@@ -39,8 +39,10 @@ ANNOUNCE_INTERVAL = 1.0
 """RFC 6762 8.3."""
 CONFLICTS_AT_ONCE = 15
 CONFLICT_PAUSE = 5.0
-"""So many conflicts in ten seconds, and each further one has to wait (RFC 6762 8.1)."""
+"""So many conflicts in ten seconds, and each further probe has to wait (RFC 6762 8.1)."""
 CONFLICT_SPAN = 10.0
+CAREFUL = 60.0
+"""Seconds without a conflict until that is over."""
 SHARED_DELAY = (0.02, 0.12)
 """Seconds before records are sent that others may send as well (RFC 6762 6)."""
 TRUNCATED_DELAY = (0.4, 0.5)
@@ -121,6 +123,7 @@ class Responder:
         self._goodbyes: list[tuple[Audience | None, list[Record]]] = []
         self._conflicts: list[Conflict] = []
         self._conflict_times: list[float] = []
+        self._careful_until = float("-inf")
 
     def offer(self, key: Hashable, service: Service, audience: Audience | None, now: float) -> None:
         """Offer a service, or say that one has changed."""
@@ -139,8 +142,7 @@ class Responder:
             old.next_at = now if old.established else old.next_at
             return
         self.withdraw(key)
-        waits = len([when for when in self._conflict_times if now - when < CONFLICT_SPAN]) >= CONFLICTS_AT_ONCE
-        begin = now + (CONFLICT_PAUSE if waits else 0.0)
+        begin = now + (CONFLICT_PAUSE if now < self._careful_until else 0.0)
         owned = Owned(key, service, audience, begin + PROBE_INTERVAL * self._chance())
         if audience is not None:
             owned.probes, owned.next_at = PROBES, begin     # a probe would tell everybody
@@ -376,6 +378,8 @@ class Responder:
         del self._owned[owned.key]
         self._index = None
         self._conflict_times = [*(when for when in self._conflict_times if now - when < CONFLICT_SPAN), now][-CONFLICTS_AT_ONCE:]
+        if len(self._conflict_times) >= CONFLICTS_AT_ONCE or now < self._careful_until:
+            self._careful_until = now + CAREFUL
         self._conflicts.append(Conflict(owned.key))
 
 
