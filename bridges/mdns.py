@@ -41,6 +41,7 @@ from bridges.mdns_sides import LanSide, LocalSide, Side
 from bridges.mdns_wire import Name, fold
 from bridges.on_demand import OnDemand
 from userlan.driver.bridge import BridgeStore, CommandHandler
+from userlan.driver.interfaces import Interface, interfaces
 from userlan.driver.lan import Lan, PeerInfo
 
 LOOK_INTERVAL = 10.0
@@ -58,11 +59,13 @@ class MdnsBridge:
     Options: ClassVar[type[msgspec.Struct]] = MdnsOptions
     _log = Logger()
 
-    def __init__(self, lan: Lan, options: MdnsOptions, store: BridgeStore) -> None:
+    def __init__(
+        self, lan: Lan, options: MdnsOptions, store: BridgeStore, interfaces: Callable[[], list[Interface]] = interfaces
+    ) -> None:
         self.lan = lan
         self._options = options
         self._lan_side = LanSide(lan, self._on_lan)
-        self._local_side = LocalSide(lan.reactor, self._locally, options.browse, options.advertise)
+        self._local_side = LocalSide(lan.reactor, self._locally, options.browse, options.advertise, interfaces)
         self._offers = Offers(lan, options, self._lan_side, self._local_side)
         self._remotes = Remotes(lan, options, self._local_side)
         self._look = LoopingCall(self._look_around)
@@ -75,7 +78,7 @@ class MdnsBridge:
 
     def start(self) -> Deferred[None]:
         """Listen on both sides. What cannot be had is told by the status: the node runs without it."""
-        if self._look.running:
+        if self._look.running or not self._options.enabled:
             return succeed(None)
         OnDemand.of(self.lan).join(self)
         try:

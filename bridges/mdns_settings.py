@@ -23,6 +23,8 @@ NEVER = (parse_type(NEIGHBOURS.removesuffix(".local.")),)
 class MdnsOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The section ``mdns``."""
 
+    enabled: bool = True
+    """Whether anything of it is done."""
     offer: Patterns = ("*",)
     """Types (``_ipp._tcp``) or names (``Laser*``) of services of this computer that the LAN is told of."""
     deny: Patterns = ()

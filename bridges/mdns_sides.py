@@ -27,7 +27,7 @@ from twisted.logger import Logger
 
 from bridges.mdns_link import NOBODY, Event, Link
 from bridges.mdns_responder import PORT, Host
-from userlan.driver.interfaces import interfaces
+from userlan.driver.interfaces import Interface, interfaces
 from userlan.driver.lan import Lan
 
 GROUP, GROUP6 = "224.0.0.251", "ff02::fb"
@@ -161,7 +161,14 @@ class LocalSide(Side):
 
     _log = Logger()
 
-    def __init__(self, reactor: Any, happened: Callable[[Event], None], browse: bool, advertise: bool) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        happened: Callable[[Event], None],
+        browse: bool,
+        advertise: bool,
+        interfaces: Callable[[], list[Interface]] = interfaces,
+    ) -> None:
         """``browse``: other computers of the links are believed too. ``advertise``: they hear us."""
         super().__init__(reactor, False, happened)
         self.hosts: tuple[str, ...] = ()
@@ -171,12 +178,13 @@ class LocalSide(Side):
         self.error = ""
         self._browse = browse
         self._advertise = advertise
+        self._interfaces = interfaces
         self._sockets: dict[str, _Interface] = {}
 
     def look(self, ours: tuple[str, ...]) -> bool:
         """See which interfaces there are, and speak on those; ``ours``: addresses of the LAN, whose interface belongs to the LAN.
         Whether the own addresses are others than before."""
-        found = interfaces()
+        found = self._interfaces()
         of = {interface.name: [str(one.ip) for one in interface.ipv4] + [str(one.ip) for one in interface.ipv6] for interface in found}
         own = frozenset([LOOPBACK, "::1", *(host for hosts in of.values() for host in hosts)])
         of_lan = {name for name, hosts in of.items() if not set(hosts).isdisjoint(ours)}

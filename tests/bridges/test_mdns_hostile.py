@@ -122,8 +122,9 @@ any_data = st.one_of(
     st.binary(max_size=4).map(lambda text: (16, text)),
     st.just((1, bytes(4))),
 )
+any_ttl = st.sampled_from([0, 1, 120])
 any_record = st.builds(
-    lambda name, what, ttl, flush: Record(name, what[0], what[1], ttl, flush), any_name, any_data, st.sampled_from([0, 1, 120]), st.booleans()
+    lambda name, what, ttl, flush: Record(name, *what, ttl, flush), any_name, any_data, any_ttl, st.booleans()
 )
 any_message = st.builds(
     Message,
