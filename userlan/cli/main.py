@@ -66,6 +66,8 @@ class Commands(click.Group):
         "forward": "reach",
         "unforward": "reach",
         "nc": "reach",
+        "share": "share",
+        "unshare": "share",
         "tap": "tap",
         "mediator": "up",
         "relay": "up",
