@@ -59,10 +59,16 @@ class Dialer:
         """Whether the LAN answers for ``host``."""
         return self._lan.is_lan(host)
 
+    def is_group(self, host: str) -> bool:
+        """Whether ``host`` is many hosts of the LAN: a broadcast or a multicast group."""
+        return self._lan.is_group(host)
+
     def dial(self, host: str, port: int, owner: LegOwner, client_host: str) -> Deferred[Leg]:
         """A paused leg to ``host``; fails with DialError. ``client_host`` is the numeric address of who asks."""
         lan = self._lan.is_lan(host)
         endpoint: Any
+        if self._lan.is_group(host):
+            return _failed(Cause.UNREACHABLE, f"{host} is many hosts, and a connection is with one")
         if lan:
             endpoint = self._lan.client_endpoint(host, port, self._timeout)
         elif not self.outside:

@@ -178,8 +178,8 @@ class Carrier:
 
     # from the LAN
 
-    def from_lan(self, end: LanEnd, datagram: bytes, source: tuple[str, int], destination: str) -> None:
-        """A peer speaks to everybody, or to a local program's port."""
+    def from_lan(self, end: LanEnd, datagram: bytes, source: tuple[str, int], group: str) -> None:
+        """A peer speaks to everybody (``group``: by which address), or to a local program's port."""
         relay = self.relay
         peer = relay.peer_at(source[0])
         if peer is None or relay.attached:
@@ -187,12 +187,10 @@ class Carrier:
         if not self.policy.admits(relay.lan, peer):
             self.counters["forbidden"] += 1
             return
-        own = relay.lan.own()
-        to_all = destination not in (own.ipv4, own.ipv6)
         known = relay.now() - end.heard < LINGER
-        if end.channel is not None and (to_all or not known):
-            self._told(end.channel, end.local_port, peer, datagram, source, destination if to_all else "")
-        elif not to_all:
+        if end.channel is not None and (group or not known):
+            self._told(end.channel, end.local_port, peer, datagram, source, group)
+        elif not group:
             self._told_one(end, peer, datagram, source)
 
     def _told(

@@ -15,10 +15,10 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.error import CannotListenError, MessageLengthError
+from twisted.internet.protocol import DatagramProtocol
 
 from bridges.discovery_local import EVERYBODY, LOOPBACK, LOOPBACK_BROADCAST, LocalSocket, join, speak, speak_here
 from bridges.profiles import Channel
-from userlan.driver.datagrams import LanDatagramProtocol
 from userlan.driver.lan import Lan, PeerInfo
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ UNSENT = (OSError, ValueError, CannotListenError, MessageLengthError)
 """What keeps a datagram from being sent; UDP may lose it."""
 
 
-class LanEnd(LanDatagramProtocol):
+class LanEnd(DatagramProtocol):
     """A port of the LAN: of a channel, or of one local program's socket."""
 
     noisy = False
@@ -82,8 +82,11 @@ class LanEnd(LanDatagramProtocol):
         self.host = host
         self.heard = now
 
-    def lanDatagramReceived(self, datagram: bytes, source: tuple[str, int], destination: str) -> None:
-        self.carrier.from_lan(self, datagram, source, destination)
+    def datagramReceived(self, datagram: bytes, addr: tuple[str, int]) -> None:
+        self.carrier.from_lan(self, datagram, addr, "")
+
+    def groupDatagramReceived(self, datagram: bytes, addr: tuple[str, int], group: str) -> None:
+        self.carrier.from_lan(self, datagram, addr, group)
 
     def close(self) -> None:
         """Idempotent."""

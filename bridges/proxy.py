@@ -7,10 +7,10 @@
     a letter      HTTP: CONNECT, GET http://nas/...     http_syntax, http_body (bytes); http, http_exchange
     else          none: closed, counted
 
-Names and addresses of the LAN go over the LAN; everything else directly (``outside: direct``), so that a browser
-can use the proxy for all it does, or nowhere (``outside: refuse``). The proxy listens on a loopback address;
-elsewhere only with user and password, unless ``unprotected`` says that this is meant. A client from elsewhere never
-reaches services of this computer's own loopback through it.
+Names and addresses of the LAN go over the LAN, and so do datagrams to broadcasts and multicast groups; everything
+else directly (``outside: direct``), so that a browser can use the proxy for all it does, or nowhere (``outside:
+refuse``). The proxy listens on a loopback address; elsewhere only with user and password, unless ``unprotected`` says
+that this is meant. A client from elsewhere never reaches services of this computer's own loopback through it.
 """
 
 from __future__ import annotations
@@ -50,6 +50,8 @@ class ProxyOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     password: str = ""
     outside: Literal["direct", "refuse"] = "direct"
     """Hosts that are not of the LAN."""
+    broadcast: Literal["lan", "refuse"] = "lan"
+    """Datagrams to broadcasts and multicast groups: to the LAN's members, or nowhere."""
     unprotected: bool = False
     """Allow to listen beyond loopback without user and password."""
 
@@ -170,7 +172,7 @@ class ProxyBridge:
         self._port: Any = None
         credentials = Credentials(options.user, options.password) if options.user else None
         dialer = Dialer(lan, options.outside == "direct", dial_timeout)
-        self.context = ProxyContext(lan, dialer, credentials, request_timeout)
+        self.context = ProxyContext(lan, dialer, credentials, request_timeout, options.broadcast == "lan")
         self._clients = Clients(self.context, max_clients)
 
     def start(self) -> Deferred[None]:

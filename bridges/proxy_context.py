@@ -31,8 +31,17 @@ MAX_ASSOCIATIONS = 256
 class ProxyContext:
     """One proxy: where its sessions find the LAN, its rules and its counters."""
 
-    def __init__(self, lan: Lan, dialer: Dialer, credentials: Credentials | None, request_timeout: float = REQUEST_TIMEOUT) -> None:
+    def __init__(
+        self,
+        lan: Lan,
+        dialer: Dialer,
+        credentials: Credentials | None,
+        request_timeout: float = REQUEST_TIMEOUT,
+        broadcast: bool = True,
+    ) -> None:
+        """``broadcast``: whether datagrams to broadcasts and multicast groups go to the LAN, or nowhere."""
         self.lan = lan
+        self.broadcast = broadcast
         self.reactor: Any = lan.reactor
         self.dialer = dialer
         self.credentials = credentials

@@ -8,8 +8,8 @@
 Two ways to have one:
 
 * ``userlan tap``: the command opens the TAP, sets its addresses and hands its descriptor to the node; the node needs no
-  privileges. The interface lives until the command ends (Ctrl-C, SIGTERM, kill -9, ``userlan tap --detach``), or the
-  node does.
+  privileges. The interface lives until the command ends (Ctrl-C, SIGTERM, kill -9, ``userlan tap --detach``); when the
+  node ends, the command waits for the next one, and programs keep their addresses and connections meanwhile.
 * the section ``tap`` of the configuration, or the command where it may not open one itself: the node does all of it.
 
 While it is attached, everything on this computer that listens on all addresses is reached by the members of its
@@ -19,10 +19,11 @@ networks, as on any LAN: that is what it is for, and the firewall of the compute
 from __future__ import annotations
 
 import os
-from typing import ClassVar
+from typing import Any, ClassVar, Protocol
 
 import msgspec
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import Deferred, fail, inlineCallbacks, succeed
+from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 
 from userlan.driver.bridge import BridgeStore, CommandError, CommandHandler
@@ -30,6 +31,7 @@ from userlan.driver.lan import Lan
 from userlan.driver.link import AttachedError
 from userlan.driver.local import Reply, StreamingHandler
 from userlan.driver.tap.device import MAX_NAME, TapError, name_of, open_tap, stack_ports
+from userlan.driver.tap.names import point
 from userlan.driver.tap.port import TapPort
 from userlan.driver.tap.setup import InterfaceSetup
 
@@ -60,10 +62,19 @@ class _Arguments(msgspec.Struct):
     ports: tuple[int, int] | None = None
 
 
+class Holder(Protocol):
+    """A bridge that attaches one."""
+
+    lan: Lan
+
+    def lost(self, reason: str) -> None:
+        """The device went away by itself."""
+
+
 class Attached:
     """One TAP that is attached."""
 
-    def __init__(self, bridge: TapBridge, descriptor: int, mtu: int | None, ports: tuple[int, int]) -> None:
+    def __init__(self, bridge: Holder, descriptor: int, mtu: int | None, ports: tuple[int, int]) -> None:
         """Takes the descriptor over, whatever happens. Raises CommandError."""
         self._port = TapPort(bridge.lan.reactor, descriptor, bridge.lost)
         try:
@@ -125,7 +136,7 @@ class TapBridge:
 
     def stop(self) -> Deferred[None]:
         """Detach."""
-        self._detach("the node has stopped")
+        self._detach("the node has stopped", again=True)
         return succeed(None)
 
     def status(self) -> object:
@@ -160,6 +171,7 @@ class TapBridge:
             self._detach("")
             raise CommandError(str(error)) from None
         self._follow()
+        self._named(name)
         self._log.info("{text}", text=attached.describe()["text"])
 
     def _attach(self, descriptor: int, mtu: int | None, ports: tuple[int, int]) -> Attached:
@@ -167,6 +179,13 @@ class TapBridge:
         attached.link.addresses_changed = self._follow
         self._error = ""
         return attached
+
+    @inlineCallbacks
+    def _named(self, name: str) -> Any:
+        """Names of the LAN lead to its resolver; in a thread, since another program has to answer."""
+        warning = yield deferToThread(point, name)
+        if warning:
+            self._log.warn("{warning}", warning=warning)
 
     def _follow(self) -> None:
         """The node's addresses are these now: tell whoever sets those of the interface."""
@@ -184,14 +203,15 @@ class TapBridge:
         if self._setup.warning:
             self._log.warn("{warning}", warning=self._setup.warning)
 
-    def _detach(self, reason: str) -> None:
+    def _detach(self, reason: str, again: bool = False) -> None:
+        """``again``: whoever asked for it is to ask the next node."""
         attached, self._attached = self._attached, None
         reply, self._reply = self._reply, None
         self._setup = None
         if attached is not None:
             attached.close()
         if reply is not None:
-            reply.done({"text": reason})
+            reply.done({"text": reason, "again": again})
 
     # ------------------------------------------------------------------ commands
 

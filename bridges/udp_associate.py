@@ -9,7 +9,9 @@
 
 The relay port takes datagrams from the client's address only, and from one port of it: the one named in the
 request, else the first that sends a valid datagram. Towards the LAN one port serves all targets and takes replies
-from any peer (full cone), so that servers which answer from another port, and games, work. The sockets towards LAN
+from any peer (full cone), so that servers which answer from another port, and games, work: a datagram to a broadcast or
+a multicast group, of either family, reaches the members that hear it, each of whom may answer (``broadcast: refuse``
+forbids it). They never leave for the networks that this computer is on. The sockets towards LAN
 and outside are opened when first needed and closed after IDLE seconds without traffic; the association itself lives
 as long as its control connection.
 
@@ -175,7 +177,10 @@ class UdpAssociation:
     def _send(self, address: str, port: int, payload: bytes) -> None:
         self._last_used = self._context.reactor.seconds()
         try:
-            if self._context.dialer.is_lan(address):
+            many = self._context.dialer.is_group(address)
+            if many and not self._context.broadcast:
+                self._drop("datagram-forbidden")
+            elif many or self._context.dialer.is_lan(address):
                 if self._lan is None:
                     self._lan = self._context.lan.datagram_port(_Port(self._from_lan))
                 self._lan.write(payload, (address, port))

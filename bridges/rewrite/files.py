@@ -110,7 +110,7 @@ def localsend(datagram: bytes, translation: Translation) -> bytes | None:
         return None
     try:
         said = msgspec.json.decode(datagram)
-        if not isinstance(said, dict) or "fingerprint" not in said:
+        if not isinstance(said, dict) or not isinstance(said.get("fingerprint"), str):
             return None
         if isinstance(said.get("port"), int):
             said["port"] = Places(translation).port(said["port"], "tcp")

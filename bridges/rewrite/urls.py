@@ -20,7 +20,7 @@ LONGEST_START = 300
 """Bytes of the longest scheme, host and port that are looked at: a host has at most 253."""
 
 _URL = re.compile(
-    rb"(?<![A-Za-z0-9+.-])(https?|wss?|rtsp)(:(?:\\?/){2})"
+    rb"(https?|wss?|rtsp)(:(?:\\?/){2})"
     rb"(\[[0-9A-Fa-f:.]{2,45}(?:%[0-9A-Za-z.%_-]{1,20})?\]|[A-Za-z0-9_-][A-Za-z0-9._-]{0,252})(:[0-9]{1,5})?"
     rb"(?![A-Za-z0-9._@:-])",
     re.IGNORECASE,

@@ -95,6 +95,9 @@ class FakeLan:
             host.startswith(("25.", "fd75:")) or host in MEMBERS or labels[-1] == "internal" or (len(labels) == 2 and labels[1] in NETWORKS)
         )
 
+    def is_group(self, host: str) -> bool:
+        return host in ("255.255.255.255", "25.255.255.255") or host.startswith(("239.", "ff"))
+
     def resolve(self, host: str) -> str:
         if host.startswith(("25.", "fd75:")):
             return host

@@ -37,6 +37,7 @@ class Wire(NothingKept):
 
     def __init__(self, addresses: list[bytes]) -> None:
         self.host = Host(entropy=os.urandom)
+        self.host.add_broadcast(bytes((25, 255, 255, 255)))
         for address in addresses:
             self.host.add_address(address)
         self.other: Endpoint | None = None
@@ -124,6 +125,7 @@ class StackedPair:
     def __init__(self, reactor: Any) -> None:
         self._engines: list[Engine] = []
         self.lans: dict[str, Lan] = {}
+        self.wires: dict[str, Wire] = {}
         wires: list[Wire] = []
         for name, one in MEMBERS.items():
             engine = Engine(reactor)
@@ -137,6 +139,7 @@ class StackedPair:
             member: Any = Member(name)
             self.lans[name] = Lan(engine.add(wire, lambda event: None), member)
             wires.append(wire)
+            self.wires[name] = wire
             self._engines.append(engine)
 
     def stop(self) -> Any:

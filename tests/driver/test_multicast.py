@@ -126,3 +126,31 @@ def test_what_cannot_be_joined_or_left(world: World, ends: tuple[Datagrams, Data
         world.result(port.joinGroup("239.7.7.7"))
     with pytest.raises(StackError):
         port.getTTL()
+
+
+class Telling(Datagrams):
+    """Is told which group a datagram came to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.to_groups: list[tuple[bytes, tuple[str, int], str]] = []
+
+    def groupDatagramReceived(self, datagram: bytes, addr: tuple[str, int], group: str) -> None:
+        self.to_groups.append((datagram, addr, group))
+
+
+def test_a_protocol_may_be_told_to_which_group_a_datagram_came(world: World) -> None:
+    """RFC 6762 5.5: a responder treats a question to itself in another way than one to everybody."""
+    mine, theirs = Datagrams(), Telling()
+    world.me.datagram_port(mine, 5000)
+    world.nas.datagram_port(theirs, 5000)
+    groups = ["239.7.7.7", "239.7.7.8", "ff05::77", "255.255.255.255"]
+    for group in groups[:-1]:
+        world.result(theirs.transport.joinGroup(group))
+    world.run(1.0)
+    for number, host in enumerate((*groups, ADDRESSES["nas"])):
+        mine.transport.write(b"%d" % number, (host, 5000))
+    world.run(lambda: theirs.got)
+    assert [(data, group) for data, _, group in theirs.to_groups] == [(b"%d" % number, group) for number, group in enumerate(groups)]
+    assert theirs.to_groups[0][1] == theirs.got[0][1] == (ADDRESSES["me"], 5000)
+    assert [data for data, _ in theirs.got] == [b"4"]

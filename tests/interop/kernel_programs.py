@@ -210,8 +210,8 @@ def ssh(bed: Bed, family: int, size: int, through_us: bool) -> None:
     assert hashlib.sha256(target.read_bytes()).hexdigest() == digest(size)
 
 
-IPERF_TRIES, BETWEEN_TESTS = 3, ("reset by peer", "busy", "unable to connect")
-"""iperf3's server closes its listening socket after each test and opens another: who comes in between is reset, and is to come again."""
+IPERF_TRIES, BETWEEN_TESTS = 3, ("reset by peer", "closed unexpectedly", "busy", "unable to connect")
+"""iperf3's server closes its socket after each test and opens another: who comes in between is sent away, and is to come again."""
 
 
 def iperf3(bed: Bed, family: int, least: int) -> None:

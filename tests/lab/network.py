@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import os
 import shutil
 import signal
@@ -15,6 +16,8 @@ from typing import Any
 TOOLS = ("ip", "unshare", "nsenter")
 START_TIMEOUT = 5.0
 """Seconds in which a namespace must exist."""
+ORDINARY = ("--map-user=65534", "--map-group=65534")
+"""A user that every system names (nobody), to whom the lab's files belong: programs as root would run with all of its rights."""
 
 
 def unavailable() -> str | None:
@@ -89,6 +92,19 @@ class Namespace:
     def nft(self, rules: str) -> None:
         """Load nftables rules."""
         subprocess.run(self.command("nft", "-f", "-"), input=rules, text=True, check=True, timeout=10)
+
+    def ordinary(self) -> Namespace:
+        """This namespace as a user without privileges enters it: of another user namespace, as ``nobody``, with no capability."""
+        holder = subprocess.Popen([*self.lab.user_enter, "unshare", "-U", *ORDINARY, "sleep", "3600"], start_new_session=True)
+        self.lab.processes.append(holder)
+        give_up = time.monotonic() + START_TIMEOUT
+        while Path(f"/proc/{holder.pid}/comm").read_text() != "sleep\n":
+            if time.monotonic() > give_up:
+                raise RuntimeError(f"there is no ordinary user in the namespace {self.name}")
+            time.sleep(0.01)
+        same = copy.copy(self)
+        same._enter = [*self._enter, "nsenter", "--preserve-credentials", "-U", "-t", str(holder.pid)]
+        return same
 
     def close(self) -> None:
         """End the namespace."""

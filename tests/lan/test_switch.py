@@ -48,10 +48,6 @@ def test_nothing_of_a_stranger_is_believed() -> None:
         ("fd75:6c61:6e00::1", "no-route"),
         ("8.8.8.8", "no-route"),
         (HOSTS[OWN], "no-route"),
-        ("224.0.0.251", "multicast"),
-        ("ff02::fb", "multicast"),
-        ("255.255.255.255", "broadcast"),
-        ("25.255.255.255", "broadcast"),
     ],
 )
 def test_what_goes_to_nobody_is_counted(destination: str, counter: str) -> None:
@@ -60,11 +56,26 @@ def test_what_goes_to_nobody_is_counted(destination: str, counter: str) -> None:
     assert switch.counters == {counter: 1}
 
 
+@pytest.mark.parametrize("group", ["224.0.0.251", "239.255.255.250", "ff02::fb", "ff3e::1", "255.255.255.255", "25.255.255.255"])
+def test_what_goes_to_many_is_told_apart_and_has_no_single_peer(group: str) -> None:
+    switch = following()
+    assert switch.route(packed(group)) is None
+    assert switch.is_group(packed(group))
+    assert switch.is_broadcast(packed(group)) == group.endswith(".255.255.255")
+    assert not switch.counters
+
+
+@pytest.mark.parametrize("address", [HOSTS[ANNA], "25.9.9.9", "8.8.8.8", "240.0.0.1", "fe80::1", "10.255.255.255"])
+def test_a_host_s_address_is_no_group(address: str) -> None:
+    switch = following()
+    assert not switch.is_group(packed(address))
+    assert not switch.is_broadcast(packed(address))
+
+
 def test_the_broadcast_address_is_the_range_s() -> None:
     switch = Switch(AddressRange.parse("10.20.0.0/16"))
-    switch.route(packed("10.20.255.255"))
-    switch.route(packed("25.255.255.255"))
-    assert switch.counters == {"broadcast": 1, "no-route": 1}
+    assert switch.is_broadcast(packed("10.20.255.255"))
+    assert not switch.is_broadcast(packed("25.255.255.255"))
 
 
 def test_a_peer_that_left_is_forgotten_and_one_that_moved_is_found() -> None:

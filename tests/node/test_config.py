@@ -107,6 +107,8 @@ embedded_mediator: never
 tunnel: {{mtu: 1280, keepalive: 1m30s}}
 lan:
   range: 10.0.0.0/8
+  broadcast_rate: 0
+  group_rate: 20
 log:
   level: debug
 """
@@ -117,7 +119,7 @@ log:
         listen=(ListenAddress("192.0.2.1", 1000), ListenAddress("2001:db8::1", 2000)),
         embedded_mediator="never",
         tunnel=config.Tunnel(1280, 90.0),
-        lan=config.LanSection(AddressRange.parse("10.0.0.0/8")),
+        lan=config.LanSection(AddressRange.parse("10.0.0.0/8"), 0, 20),
         log=config.Log("debug"),
     )
 
@@ -196,6 +198,7 @@ def test_a_byte_order_mark_does_not_matter() -> None:
             "c.yaml:1: log.level: expected debug or error or info or warn, found 'warning': did you mean 'warn'?",
         ),
         ("lan: {range: 300.0.0.0/8}", "c.yaml:1: lan.range: '300.0.0.0/8' is not an IPv4 range such as 25.0.0.0/8"),
+        ("lan: {group_rate: -1}", "c.yaml:1: lan.group_rate: expected a whole number from 0 to 1000000, found '-1'"),
         (
             "name: my nas",
             "c.yaml:1: name: the nickname 'my nas' holds ' ': only letters a to z, digits and hyphens are allowed",

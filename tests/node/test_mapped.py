@@ -31,7 +31,7 @@ def test_mapped_endpoints_are_offered_first_and_taken_back(tmp_path: Path) -> No
     link.send = note
     anna.set_mapped_endpoints(mapped, lan.world.now, "pcp")
     anna.set_mapped_endpoints(mapped, lan.world.now, "pcp")
-    assert (anna.port_mapping, anna.reachability.nat.port_mapping) == ("pcp", "pcp")
+    assert (anna.whereabouts.method, anna.reachability.nat.port_mapping) == ("pcp", "pcp")
     assert len(sent) == 1
     assert sent[0][:2] == tuple(Candidate(EXTERNAL, 50000, transport, "mapped") for transport in ("udp", "tcp"))
     assert sent[0][2] == Candidate("192.168.1.2", 41414)
@@ -40,5 +40,5 @@ def test_mapped_endpoints_are_offered_first_and_taken_back(tmp_path: Path) -> No
     assert len(sent[-1]) == MAX_CANDIDATES
     assert sent[-1][0].kind == "mapped"
     anna.set_mapped_endpoints((), lan.world.now)
-    assert not anna.port_mapping
+    assert not anna.whereabouts.method
     assert all(candidate.kind == "local" for candidate in sent[-1])

@@ -39,17 +39,18 @@ class Started:
             raise
 
 
-def ensure_running(settings: Settings, mediator: str | None = None) -> Started:
-    """The node of the state folder answers; started in the background (``--mediator`` for its first mediator) if none ran."""
+def ensure_running(settings: Settings, mediator: str | None = None, member: str | None = None) -> Started:
+    """The node of the state folder answers; started in the background if none ran: ``mediator``, its first one; ``member``, the name of
+    one beside this computer's own (``userlan.cli.companion``)."""
     try:
         call(settings.state, "hello")
     except NotRunningError:
-        _start(settings, mediator)
+        _start(settings, mediator, member)
         return Started(settings, True)
     return Started(settings, False)
 
 
-def _start(settings: Settings, mediator: str | None) -> None:
+def _start(settings: Settings, mediator: str | None, member: str | None) -> None:
     settings.state.mkdir(mode=0o700, parents=True, exist_ok=True)
     log_path = settings.state / LOG_NAME
     command = [sys.executable, "-m", "userlan", "--state", str(settings.state)]
@@ -58,6 +59,8 @@ def _start(settings: Settings, mediator: str | None) -> None:
     command += ["-v"] * settings.verbose + ["up", "--background"]
     if mediator is not None:
         command += ["--mediator", mediator]
+    if member is not None:
+        command += ["--member", member]
     with open(log_path, "ab", opener=lambda path, flags: os.open(path, flags, 0o600)) as log:
         begin = log.tell()
         process = subprocess.Popen(

@@ -39,6 +39,10 @@ class NotRunningError(ApiError):
     """No node holds the state folder."""
 
 
+class NodeGoneError(ApiError):
+    """The node ended, or was killed, before it answered."""
+
+
 class Client:
     """One connection to the node of a state folder."""
 
@@ -70,7 +74,7 @@ class Client:
                 return self._buffer
             if "item" in answer and on_item is not None:
                 on_item(answer["item"])
-        raise ApiError("the node went away before it answered")
+        raise NodeGoneError("the node went away before it answered")
 
     def send(self, command: str, arguments: dict[str, Any], descriptor: int | None = None) -> None:
         """Send a request without waiting."""
@@ -81,6 +85,21 @@ class Client:
             line = line[sent:]
         if line:
             self.socket.sendall(line)
+
+    def arrived(self) -> list[dict[str, Any]]:
+        """The answers that have arrived on a connection that does not block; ApiError when the node went away."""
+        try:
+            data = self.socket.recv(65536)
+        except BlockingIOError:
+            return []
+        except OSError as error:
+            raise ApiError(f"the node went away: {error.strerror}") from error
+        *lines, self._buffer = (self._buffer + data).split(b"\n")
+        if not data:
+            raise ApiError("the node went away")
+        if len(self._buffer) > MAX_LINE:
+            raise ApiError("the node's answer is longer than it may be")
+        return [json.loads(line) for line in lines]
 
     def close(self) -> None:
         """End the connection (a streaming command is cancelled by it)."""
@@ -98,7 +117,7 @@ class Client:
             try:
                 data = self.socket.recv(65536)
             except OSError as error:
-                raise ApiError(f"the node went away: {error.strerror}") from error
+                raise NodeGoneError(f"the node went away: {error.strerror}") from error
             if not data:
                 return
             self._buffer += data

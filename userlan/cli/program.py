@@ -44,6 +44,7 @@ from userlan.driver.state import StateFolder
 from userlan.lan.addresses import text
 from userlan.lan.invite import Invite
 from userlan.lan.names import suggest_nick
+from userlan.lan.storm import Storms
 from userlan.node.config import DEFAULT_PORT, Config
 from userlan.node.events import (
     LinkChanged,
@@ -124,6 +125,7 @@ class NodeProgram(Foreground):
             bulk_over_tcp=options.config.tunnel.bulk_over_tcp,
             agent=f"userlan {__version__}",
             aes=options.config.tunnel.cipher == "auto" and aes_pays(),
+            storms=Storms(options.config.lan.broadcast_rate, options.config.lan.group_rate),
         )
         if options.config.name is not None:
             self.node.renamed(options.config.name)

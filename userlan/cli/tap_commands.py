@@ -6,6 +6,8 @@ The command opens the TAP and sets its addresses, the node carries its frames::
       open TAP ── descriptor over the local API ──────────▶ reads and writes it
       set addresses ◀───────────── item: name, addresses ── at first and whenever they change
       Ctrl-C, SIGTERM, kill -9: the connection ends ──────▶ closes it: the interface is gone
+      waits, keeps the interface ◀──────────── the connection ends: the node stopped, or was killed
+      hands it to the next node ───────────────────────────▶
 
 Where the command may not open one it leaves that to the node, which may be allowed to.
 """
@@ -15,6 +17,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import time
 from contextlib import suppress
 from typing import Any
 
@@ -22,8 +25,15 @@ import attrs
 import click
 
 from userlan.cli.background import ensure_running
-from userlan.cli.client import ApiError, Client, call
+from userlan.cli.client import STOP_PATIENCE, ApiError, Client, NodeGoneError, call
 from userlan.cli.main import Settings
+
+NODE_POLL = 0.1
+"""Seconds between two looks whether there is a node again."""
+
+STALE_FRAMES = 4_096
+FRAME_SIZE = 1 << 17
+"""Frames that may have waited in the kernel (its queue holds 500), and more octets than one has."""
 
 
 @click.command()
@@ -33,6 +43,12 @@ from userlan.cli.main import Settings
 @click.pass_obj
 def tap(settings: Settings, name: str, mtu: int | None, detach: bool) -> None:
     """Attach this computer to the LAN by a TAP, until Ctrl-C (needs root or CAP_NET_ADMIN). Starts the node if none runs."""
+    from userlan.driver.tap.device import TapError, check_platform
+
+    try:
+        check_platform()
+    except TapError as error:
+        raise ApiError(str(error)) from None
     whose = _of_the_caller(settings)
     if detach:
         click.echo(call(whose.state, "tap-detach")["text"])
@@ -66,57 +82,98 @@ class Attaching:
     def __init__(self, settings: Settings, name: str, mtu: int | None) -> None:
         self._name = name
         self._mtu = mtu
+        self._settings = settings
         self._client = Client(settings.state)
+        self._descriptor: int | None = None
+        """The TAP that this command has opened. It is kept, so that the interface outlives a node; what ends the interface is
+        the end of this process."""
         self._setup: Any = None
         self._told = ""
-        self._opened = False
+        self._stopping = False
+        """Whether the node said that it would stop."""
         self._ending = False
 
     def run(self) -> None:
         """Until it is detached; raises ApiError when that was not meant."""
-        descriptor, ports = self._open()
-        arguments = {"name": self._name, "mtu": self._mtu, "ports": ports}
+        ports = self._open()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: self._end())
         try:
-            self._client.send("tap", arguments, descriptor)
-        finally:
-            if descriptor is not None:
-                os.close(descriptor)        # the node's is the only one now: when it goes, so does the interface
-        try:
-            result = self._client.answer(self._item)
+            while (ended := self._attach(ports)) is None:
+                self._await_node()
         except ApiError:
             if not self._ending:
                 raise
-            click.echo(f"detached {self._name}")
-            return
-        click.echo(result["text"])
+            ended = f"detached {self._name}"
+        click.echo(ended)
 
-    def _open(self) -> tuple[int | None, tuple[int, int] | None]:
-        """A TAP of our own and the stack's ports beside it; None where only the node may open one."""
+    def _attach(self, ports: tuple[int, int] | None) -> str | None:
+        """Attach until it ends: why, in one line; None when it was the node that ended, and not as it was asked to."""
+        arguments = {"name": self._name, "mtu": self._mtu, "ports": ports}
+        try:
+            self._client.send("tap", arguments, self._descriptor)
+            result = self._client.answer(self._item)
+        except (NodeGoneError, OSError):
+            if self._ending:
+                raise ApiError("") from None
+            return None
+        finally:
+            self._client.close()
+        self._stopping = bool(result.get("again"))
+        return None if self._stopping else str(result["text"])
+
+    def _await_node(self) -> None:
+        """Until a node answers again. Raises ApiError when this command is to end meanwhile."""
+        click.echo("the node has stopped: waiting for it to come back (Ctrl-C ends)")
+        self._told, give_up = "", time.monotonic() + STOP_PATIENCE
+        while self._stopping and self._node_answers() and time.monotonic() < give_up and not self._ending:
+            self._client.close()
+            time.sleep(NODE_POLL)
+        while not self._node_answers() and not self._ending:
+            time.sleep(NODE_POLL)
+        if self._ending:
+            raise ApiError("")
+        self._drain()
+
+    def _node_answers(self) -> bool:
+        """Whether a node is there, with all of its bridges; then there is a client of it, too."""
+        try:
+            if "tap" in call(self._settings.state, "status")["bridges"]:
+                self._client = Client(self._settings.state)
+                return True
+        except ApiError:
+            pass
+        return False
+
+    def _drain(self) -> None:
+        """Forget the frames that have waited for a node: what was in them has long been said again, or given up."""
+        if self._descriptor is None:
+            return
+        with suppress(OSError):
+            for _ in range(STALE_FRAMES):
+                os.read(self._descriptor, FRAME_SIZE)
+
+    def _open(self) -> tuple[int, int] | None:
+        """Open a TAP of our own; the stack's ports beside it, or None where only the node may open one."""
         from userlan.driver.tap.device import TapError, open_tap, stack_ports
 
         if not hasattr(socket, "send_fds"):
-            return None, None
+            return None
         try:
-            descriptor = open_tap(self._name)
+            self._descriptor = open_tap(self._name)
         except TapError as error:
             if error.forbidden:
-                return None, None
+                return None
             raise ApiError(str(error)) from None
-        self._opened = True
-        return descriptor, stack_ports()
+        return stack_ports()
 
     def _item(self, told: dict[str, Any]) -> None:
         """The node says what the interface is to be."""
         from userlan.driver.tap.device import TapError
-        from userlan.driver.tap.setup import InterfaceSetup
 
-        if self._opened:
+        if self._descriptor is not None:
             try:
-                if self._setup is None:
-                    self._setup = InterfaceSetup(told["name"], bytes.fromhex(told["hardware"].replace(":", "")), told["mtu"])
-                self._setup.follow(told["addresses"])
+                self._set_up(told)
             except TapError as error:
                 raise ApiError(str(error)) from None
             if self._setup.warning:
@@ -125,8 +182,25 @@ class Attaching:
             self._told = told["text"]
             click.echo(told["text"])
 
+    def _set_up(self, told: dict[str, Any]) -> None:
+        """Raises TapError."""
+        from userlan.driver.tap.names import point
+        from userlan.driver.tap.setup import InterfaceSetup
+
+        hardware = bytes.fromhex(told["hardware"].replace(":", ""))
+        if self._setup is None:
+            self._setup = InterfaceSetup(told["name"], hardware, told["mtu"])
+            self._setup.follow(told["addresses"])
+            warning = point(told["name"])
+            if warning:
+                click.echo(f"userlan: warning: {warning}", err=True)
+            return
+        if not self._told:      # another node than before
+            self._setup.bring_up(hardware, told["mtu"])
+        self._setup.follow(told["addresses"])
+
     def _end(self) -> None:
-        """Detach: the node closes its end once the interface is gone."""
+        """Detach: the node closes its end once this one's is closed."""
         if self._ending:
             raise KeyboardInterrupt     # asked twice: do not wait
         self._ending = True

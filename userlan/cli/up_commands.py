@@ -44,8 +44,9 @@ listen_option = click.option(
 @click.option("--mediator", metavar="URL", help="The mediator to use: userlan://HOST:PORT/KEY.")
 @listen_option
 @click.option("--background", is_flag=True, hidden=True)
+@click.option("--member", metavar="NAME", hidden=True)
 @click.pass_obj
-def up(settings: Settings, mediator: str | None, listen: tuple[str, ...], background: bool) -> None:
+def up(settings: Settings, mediator: str | None, listen: tuple[str, ...], background: bool, member: str | None) -> None:
     """Run the node in the foreground. Without a mediator anywhere it runs one itself."""
     from userlan.lan.invite import Invite
 
@@ -61,11 +62,19 @@ def up(settings: Settings, mediator: str | None, listen: tuple[str, ...], backgr
     from userlan.driver.state import StateError, StateFolder
 
     options = Options(config, path, discover_bridges(), link, listening, background)
+    if member is not None:
+        from userlan.cli.companion import as_companion
+
+        options = as_companion(options, member)
     try:
         folder = StateFolder(settings.state, lambda text: print(f"userlan: {text}", file=sys.stderr, flush=True))
         program = NodeProgram(reactor, folder, options)
     except (StateError, StartError) as error:
         raise ApiError(str(error)) from None
+    if member is not None:
+        from userlan.cli.companion import end_when_left
+
+        end_when_left(reactor, program)
     _run(reactor, program)
     sys.exit(program.exit_status)
 

@@ -2,7 +2,12 @@
 
 The LAN is the port's one interface. So the "interface" of Twisted's multicast calls is an own virtual address: to speak to
 groups from, where it is given to ``setOutgoingInterface``; membership is the whole node's, whatever is given to
-``joinGroup``.
+``joinGroup``; a port joins as many groups as it likes, of both families.
+
+A datagram to a group or broadcast of the LAN leaves by ``write`` as any other: it reaches the members that hear it. A protocol that has a
+method ``groupDatagramReceived(datagram, addr, group)`` gets by it what came to a group or a broadcast (``group``: which one, as text), and
+by ``datagramReceived`` what came to this node alone; any other protocol gets all by ``datagramReceived``. So may a responder tell a
+question to everybody from one to itself (RFC 6762 5.5, 6.7).
 """
 
 from __future__ import annotations
@@ -23,7 +28,7 @@ from userlan.lan.addresses import packed, text
 from userlan.stack import errors
 from userlan.stack.errors import StackError
 from userlan.stack.events import UdpReadable
-from userlan.stack.udp import UdpSocket
+from userlan.stack.udp import Received, UdpSocket
 
 DATAGRAMS_A_ROUND = 256
 """Datagrams handed to one protocol in a row; then the others have their turn."""
@@ -36,13 +41,6 @@ UNSPECIFIED = ("0.0.0.0", "::")
 """No address in particular, of either family."""
 
 
-class LanDatagramProtocol(DatagramProtocol):
-    """A protocol that wants to know which of the port's addresses, or which group, a datagram was sent to."""
-
-    def lanDatagramReceived(self, datagram: bytes, source: tuple[str, int], destination: str) -> None:
-        """In place of ``datagramReceived``; both addresses numeric."""
-
-
 @implementer(IListeningPort, IMulticastTransport)
 class LanDatagramPort:
     """One port of all own virtual addresses; the transport of a DatagramProtocol."""
@@ -53,7 +51,6 @@ class LanDatagramPort:
         """``weak``: see ``UdpTable.bind``."""
         self._runner = runner
         self._protocol: Any = protocol
-        self._tells = isinstance(protocol, LanDatagramProtocol)
         self._wanted = port
         self._weak = weak
         self._socket: UdpSocket | None = None
@@ -202,15 +199,20 @@ class LanDatagramPort:
             if received is None:
                 self._errors(socket)
                 return
-            source, port = received.source
             try:
-                if self._tells:
-                    self._protocol.lanDatagramReceived(bytes(received.payload), (text(source), port), text(received.destination[0]))
-                else:
-                    self._protocol.datagramReceived(bytes(received.payload), (text(source), port))
+                self._hand_over(received)
             except Exception:
                 self._log.failure("a protocol failed in datagramReceived")
         self._runner.soon(self._read)
+
+    def _hand_over(self, received: Received) -> None:
+        source, port = received.source
+        destination = received.destination[0]
+        to_group = getattr(self._protocol, "groupDatagramReceived", None)
+        if to_group is not None and self._runner.host.addresses.of_many(destination):
+            to_group(bytes(received.payload), (text(source), port), text(destination))
+        else:
+            self._protocol.datagramReceived(bytes(received.payload), (text(source), port))
 
     def _errors(self, socket: UdpSocket) -> None:
         while socket.take_error() is not None:

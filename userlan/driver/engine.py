@@ -66,6 +66,8 @@ class Engine:
         self.numbered = NumberedPorts(self, reactor, self._local_host)
         self._routes: dict[Endpoint, DatagramPort] = {}
         self._runners: list[CoreRunner] = []
+        self._outer: list[CoreRunner] = []
+        """Those of them that datagrams are for."""
         self._dirty: list[CoreRunner] = []
         self._put_off: list[Callable[[], None]] = []
         self._backlog: list[CoreRunner] = []
@@ -79,10 +81,15 @@ class Engine:
 
     # -- cores
 
-    def add(self, core: Core, observer: Callable[[Any], None]) -> CoreRunner:
-        """Feed ``core`` from now on; ``observer`` gets the events that belong to none of its streams and sockets."""
+    def add(self, core: Core, observer: Callable[[Any], None], *, inner: bool = False) -> CoreRunner:
+        """Feed ``core`` from now on; ``observer`` gets the events that belong to none of its streams and sockets.
+
+        ``inner``: no datagram is for it, so that none is looked at on its account.
+        """
         runner = CoreRunner(self, core, observer)
         self._runners.append(runner)
+        if not inner:
+            self._outer.append(runner)
         runner.touch()
         return runner
 
@@ -90,6 +97,8 @@ class Engine:
         """Feed a core no longer; its streams stay as they are. Idempotent."""
         if runner in self._runners:
             self._runners.remove(runner)
+            if runner in self._outer:
+                self._outer.remove(runner)
             self.numbered.forget(runner)
 
     # -- sockets
@@ -132,7 +141,7 @@ class Engine:
 
     def owns(self, data: Buffer) -> bool:
         """Whether any core takes this datagram for its own."""
-        return any(runner.core.owns(data) for runner in self._runners)
+        return any(runner.core.owns(data) for runner in self._outer)
 
     def received(self, data: memoryview, segment: int, source: Endpoint, port: DatagramPort | None) -> None:
         """Datagrams of ``segment`` bytes back to back from a socket, which calls :meth:`pump` once it has handed
@@ -148,8 +157,8 @@ class Engine:
                 if len(self._routes) >= MAX_ROUTES:
                     self._routes.clear()
                 self._routes[source] = port
-        if len(self._runners) == 1:
-            self._runners[0].receive(data, segment, source, now)
+        if len(self._outer) == 1:
+            self._outer[0].receive(data, segment, source, now)
             return
         for runner, part in self._shares(data, segment):
             if runner is None:
@@ -180,7 +189,7 @@ class Engine:
         return shares
 
     def _owner(self, datagram: memoryview) -> CoreRunner | None:
-        for runner in self._runners:
+        for runner in self._outer:
             if runner.core.owns(datagram):
                 return runner
         return None

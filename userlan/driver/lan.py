@@ -18,6 +18,7 @@ from userlan.driver.datagrams import LanDatagramPort
 from userlan.driver.endpoints import LanClientEndpoint, LanServerEndpoint
 from userlan.driver.link import LanLink, LinkReceiver
 from userlan.driver.runner import CoreRunner
+from userlan.driver.uplink import Uplink
 from userlan.lan.addresses import key_text, loopback_alias, text
 
 CONNECT_TIMEOUT = 30.0
@@ -100,6 +101,11 @@ class Lan:
         address = _packed(host)
         return self._member.is_lan_name(host) if address is None else self._member.is_lan_address(address)
 
+    def is_group(self, host: str) -> bool:
+        """Whether ``host`` is a numeric multicast group or a broadcast of the LAN: what is sent there reaches the members that hear it."""
+        address = _packed(host)
+        return address is not None and self._runner.host.addresses.of_many(address)
+
     def resolve(self, host: str) -> str:
         """The numeric address of a name (a numeric address is its own); raises ``userlan.lan.names.UnknownName``."""
         return text(self._resolve(host))
@@ -123,13 +129,13 @@ class Lan:
         datagrams.startListening()
         return datagrams
 
-    def attach_link(self, receiver: LinkReceiver, ports: tuple[int, int]) -> LanLink:
+    def attach_link(self, receiver: LinkReceiver, ports: tuple[int, int], uplink: Uplink | None = None) -> LanLink:
         """Share the own addresses with a kernel: ``receiver`` gets what is nobody's here, until the link is detached.
 
-        ``ports``: the first and last ephemeral port for the stack, outside of the kernel's own. Raises AttachedError
-        when one is attached already.
+        ``ports``: the first and last ephemeral port for the stack, outside of the kernel's own. ``uplink``: what the kernel finds
+        there beside the members; each is attached once. Raises AttachedError when a link is attached already.
         """
-        self._link = LanLink(self._runner, receiver, ports)
+        self._link = LanLink(self._runner, receiver, ports, uplink)
         return self._link
 
     def addresses_changed(self) -> None:

@@ -7,7 +7,8 @@ While it is attached, kernel and stack have the node's addresses together; ``use
     tunnel ──▶ core.receive ──▶ stack ─┬─▶ its own
                                        └─▶ Host.unclaimed ──▶ LinkReceiver.deliver     once a batch of a socket is read
     kernel ──▶ LanLink.send ──▶ Attachment ──▶ tunnel ──▶ sockets                       within the call
-                                       └─▶ an ICMP error for the kernel ──▶ LinkReceiver.deliver
+                                       ├─▶ an ICMP error for the kernel ──▶ LinkReceiver.deliver
+                                       └─▶ Uplink, what is beyond the members ──▶ LinkReceiver.deliver
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from typing import Any, Protocol
 from twisted.logger import Logger
 
 from userlan.driver.runner import CoreRunner
-from userlan.lan.addresses import text
+from userlan.driver.uplink import Uplink
+from userlan.lan.addresses import ETHERIP_GROUP, text
 from userlan.node.attachment import Attaching, Attachment
 from userlan.wire.superpacket import SuperPacket
 
@@ -39,19 +41,27 @@ class LanLink:
 
     _log = Logger()
 
-    def __init__(self, runner: CoreRunner, receiver: LinkReceiver, ports: tuple[int, int]) -> None:
+    def __init__(
+        self, runner: CoreRunner, receiver: LinkReceiver, ports: tuple[int, int], uplink: Uplink | None = None
+    ) -> None:
         if runner.link is not None:
-            raise AttachedError("this computer is attached already: `userlan tap --detach` ends that")
+            raise AttachedError(runner.link.in_the_way)
         core: Any = runner.core
         node: Attaching = core
         self._runner = runner
         self._receiver = receiver
         self._attachment = Attachment(node)
         self._host = runner.host
+        self.in_the_way = "this computer is attached already: `userlan tap --detach` ends that"
+        """What whoever wants another link is told."""
         self.addresses_changed: Callable[[], None] = _nothing
         """Called when :attr:`addresses` may have changed."""
         runner.link = self
-        self._host.share(*ports)
+        self._host.share(*ports, (ETHERIP_GROUP,))
+        self._uplink = uplink
+        if uplink is not None:
+            self._attachment.beyond = uplink.attach(runner, receiver.deliver, self._attachment.is_lan)
+        runner.touch()
 
     @property
     def addresses(self) -> tuple[tuple[bytes, int], ...]:
@@ -63,13 +73,22 @@ class LanLink:
         """Octets of the largest packet that the LAN is meant to carry."""
         return self._host.mtu
 
+    @property
+    def broadcast(self) -> bytes:
+        """The packed broadcast address of the LAN's range."""
+        return self._attachment.broadcast
+
     def described(self) -> list[str]:
         """:attr:`addresses` as text: ``25.1.2.3/8``."""
         return [f"{text(address)}/{prefix}" for address, prefix in self.addresses]
 
     def knows(self, address: bytes) -> bool:
-        """Whether a packed address is another member's."""
+        """Whether a packed address is another member's, or beyond the members (``uplink``)."""
         return self._attachment.knows(address)
+
+    def member_ending(self, ending: bytes) -> bytes | None:
+        """The packed IPv6 address of the member whose address ends with these four octets."""
+        return self._attachment.member_ending(ending, self._runner.now())
 
     def send(self, packets: Sequence[SuperPacket]) -> None:
         """Packets of the kernel, at once."""
@@ -91,13 +110,20 @@ class LanLink:
 
     def counters(self) -> dict[str, int]:
         """What the kernel sent and was dropped, by reason."""
-        return dict(self._attachment.counters)
+        counters = dict(self._attachment.counters)
+        if self._uplink is not None:
+            counters |= {f"uplink-{reason}": count for reason, count in self._uplink.counters.items()}
+        return counters
 
     def detach(self) -> None:
         """The addresses are the stack's alone again. Idempotent."""
         if self._runner.link is self:
             self._runner.link = None
             self._host.unshare()
+            self._runner.touch()
+            self._attachment.beyond = None
+            if self._uplink is not None:
+                self._uplink.detach()
 
 
 def _nothing() -> None:

@@ -122,9 +122,18 @@ class Scheduler(Protocol):
     def pump(self) -> None:
         """Carry out everything that is due, now; does nothing inside itself."""
 
+    def add(self, core: Core, observer: Callable[[Any], None], *, inner: bool = False) -> CoreRunner:
+        """Feed a core from now on; ``inner``: its packets come and go by no socket of the engine's."""
+
+    def remove(self, runner: CoreRunner) -> None:
+        """Feed a core no longer."""
+
 
 class Link(Protocol):
     """Takes what comes for a kernel that is attached beside the stack (``userlan.driver.link``)."""
+
+    in_the_way: str
+    """What whoever wants another one is told."""
 
     def flush(self) -> None:
         """The core has received what there was: hand on what its stack did not claim."""
@@ -167,6 +176,14 @@ class CoreRunner:
     def pump(self) -> None:
         """Carry out what is due without waiting for the end of this turn."""
         self._scheduler.pump()
+
+    def beside(self, core: Core, observer: Callable[[Any], None]) -> CoreRunner:
+        """Run a further core, whose packets come and go by no socket of the engine's, in the same schedule."""
+        return self._scheduler.add(core, observer, inner=True)
+
+    def leave(self) -> None:
+        """End what :meth:`beside` began. Idempotent."""
+        self._scheduler.remove(self)
 
     def handle(self, source: object, handler: Callable[[Any], None]) -> None:
         """Hand the events of a listener (TcpAccepted) or a UDP socket (UdpReadable) to ``handler``."""

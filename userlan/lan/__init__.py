@@ -15,13 +15,16 @@ without the mediator's consent.
     roster      networks and members, as claimed and checked
     names       nas, nas.home, nas.home.internal → a member
     switch      address ⇄ peer, on the data path
+    listeners   group ⇄ the peers that listen to it
+    storm       how much of what goes to many is let through
 
 How a packet crosses the LAN::
 
     program → bridge → Resolver (name → address) → stack → Switch.route (address → key) → tunnel ~~~ Internet ~~~
     tunnel (key) → Switch.permitted (is the source this key's?) → stack → bridge → program
 
-State: the roster and the switch's table, nothing else; no timers. Both change only by what the node feeds them, and are
-rebuilt from the snapshot on disk and the mediator's claims. Every limit is a named constant in its module: 64 networks,
+State: the roster and the switch's table, which change only by what the node feeds them and are rebuilt from the snapshot on disk and
+the mediator's claims; and what members have reported to listen to, and sent to many of late, which is forgotten by time.
+Every limit is a named constant in its module: 64 networks,
 1024 members a network, 63 characters a name, 8 endpoints a link.
 """

@@ -28,6 +28,12 @@ KEY_SIZE = 32
 KEY_TEXT_SIZE = 43
 #: fd75:6c61:6e00::/48, a unique local prefix (RFC 4193) that spells "ulan".
 IPV6_PREFIX = bytes.fromhex("fd756c616e00")
+#: ff12::756c:616e:97, a transient group of link-local scope (RFC 4291 section 2.7): the members that have a kernel attached hear
+#: in it frames that are not IP, by EtherIP (protocol 97).
+ETHERIP_GROUP = bytes.fromhex("ff120000000000000000756c616e0097")
+#: Where a kernel that is attached finds its resolver, and its router: no key leads there, but for one in 2^80.
+RESOLVER = bytes.fromhex("fd756c616e0000000000000000000053")
+GATEWAY6 = bytes.fromhex("fd756c616e0000000000000000000001")
 #: Octets of BLAKE2s that fill the prefix up: 80 bits, so that finding a second key for an address takes 2^80 tries.
 IPV6_SUFFIX_SIZE = 10
 #: The class A range of the virtual IPv4 addresses.
@@ -186,7 +192,7 @@ class AddressRange:
 
     def usable(self, address: bytes) -> bool:
         """Whether the rules let a node have this packed address."""
-        return self.contains(address) and _usable_octets(address)
+        return self.contains(address) and _usable_octets(address) and address != self.broadcast
 
     def allocate(self, public_key: bytes, taken: Callable[[bytes], bool]) -> bytes:
         """A free packed address for a new node; ``taken`` says whether somebody has it.

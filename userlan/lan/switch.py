@@ -1,4 +1,4 @@
-"""The switch: which peer gets a packet, and whose packets are believed.
+"""The switch: which peer gets a packet to one host, and whose packets are believed.
 
 A table maps each inner address to the one peer that may use it, in both directions::
 
@@ -9,7 +9,8 @@ Only what ``learn`` put there is in the table: the addresses of members that sha
 An entry lives until its peer is forgotten: presence, silence or roaming do not change it, so a packet for a peer that
 is offline finds its tunnel, which wakes it up. Nothing is learnt from traffic.
 
-Broadcasts (255.255.255.255, the range's own) and multicasts reach nobody; they are counted.
+Broadcasts (255.255.255.255, the range's own) and multicasts are told apart here (``is_group``); who gets them is in ``listeners``, how
+many of them in ``storm``.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ MAX_ADDRESSES = 4
 
 
 class Switch:
-    """The table. ``counters``: ``no-route``, ``multicast``, ``broadcast``, ``source-forged``, ``address-taken``."""
+    """The table. ``counters``: ``no-route``, ``source-forged``, ``address-taken``."""
 
     def __init__(self, address_range: AddressRange | None = None) -> None:
         chosen = AddressRange.parse(DEFAULT_RANGE) if address_range is None else address_range
@@ -63,11 +64,19 @@ class Switch:
                 self.learn(key, peer.addresses)
 
     def route(self, destination: bytes) -> bytes | None:
-        """The key of the peer that has a packed address; None (counted) when nobody has, and for groups."""
+        """The key of the peer that has a packed address; None when nobody has (counted), and for groups."""
         peer_key = self._table.get(destination)
-        if peer_key is None:
-            self.counters[self._why_not(destination)] += 1
+        if peer_key is None and not self.is_group(destination):
+            self.counters["no-route"] += 1
         return peer_key
+
+    def is_broadcast(self, destination: bytes) -> bool:
+        """Whether a packed address is the limited broadcast or the range's own."""
+        return destination in self._broadcasts
+
+    def is_group(self, destination: bytes) -> bool:
+        """Whether a packed address is everybody's, or of those who listen: no single host's."""
+        return is_multicast(destination) or destination in self._broadcasts
 
     def permitted(self, peer_key: bytes, source: bytes) -> bool:
         """Whether a packet with this packed source may come from this peer; a forged one is counted."""
@@ -79,8 +88,3 @@ class Switch:
     def addresses(self, peer_key: bytes) -> tuple[bytes, ...]:
         """The addresses in the table for a peer."""
         return self._peers.get(peer_key, ())
-
-    def _why_not(self, destination: bytes) -> str:
-        if is_multicast(destination):
-            return "multicast"
-        return "broadcast" if destination in self._broadcasts else "no-route"

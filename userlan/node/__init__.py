@@ -14,7 +14,8 @@ somebody says; nothing that a peer or a mediator sends is obeyed without its pro
     members ──eviction documents──> gossip ──> membership
 
 A packet's way: ``host`` makes it, ``switch`` names the peer, ``device`` seals it; back: ``device`` opens it, ``switch`` checks that the
-inner source is the peer's own, ``host`` takes it. The mediator is a peer with one address, derived from its key.
+inner source is the peer's own, ``host`` takes it. A broadcast or multicast: ``flooding`` names the peers.
+The mediator is a peer with one address, derived from its key.
 
 Parts
 -----
@@ -24,8 +25,11 @@ Parts
 ``peers``       one pair's state: introduction, what its path carries; ``liveness``: whether it is there, by echoes, and how far
 ``paths``       the paths to one peer: asked one by one (``path_echoes``), chosen (``userlan.traversal.path_choice``), left when dead
 ``peer_table``  all of them; budget for each target address
+``intake``      what comes from a tunnel, and who watches
+``flooding``    broadcasts and multicasts: to whom they go, whose are taken
 ``bulk``        a TCP connection beside UDP, for bulk alone
 ``reachability``  the own NAT: when it is measured, whom it is told; ``nat_report`` for people
+``whereabouts`` where this node can be reached, and who is told
 ``sightings``   where a mediator sees this node beside its session: the other family's endpoint, proved to it
 ``sockets``     the numbers of sockets beside the main one
 ``neighbours``  what is announced on the local network, and which members are recognised there

@@ -105,6 +105,7 @@ class Conductor:
                 node.pending.append(MemoryChanged())
                 self._proved_by_tunnel(event.key, now)
                 node.introducer.tell(event.key, now)
+                node.flooding.came_up(event.key, now)
 
     def _tunnel_events(self, now: float) -> bool:
         events = self._node.device.events()

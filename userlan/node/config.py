@@ -19,6 +19,7 @@ from msgspec import Meta
 
 from userlan.lan.addresses import DEFAULT_RANGE, AddressRange
 from userlan.lan.invite import Invite
+from userlan.lan.storm import GROUP_RATE, SENDER_RATE
 from userlan.node.config_values import ListenAddress
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ DEFAULT_KEEPALIVE = 5.0
 #: Least and greatest, seconds: every second for each peer is plenty; beyond five minutes no mapping lives.
 LEAST_KEEPALIVE = 1
 GREATEST_KEEPALIVE = 300
+#: Most packets a second that a limit may name: more than a node can take; whoever wants more wants no limit.
+GREATEST_RATE = 1_000_000
 
 
 class Tunnel(msgspec.Struct, frozen=True):
@@ -68,6 +71,10 @@ class LanSection(msgspec.Struct, frozen=True):
 
     #: The virtual IPv4 addresses: those that an embedded mediator hands out, and the only ones that are believed.
     range: AddressRange = AddressRange.parse(DEFAULT_RANGE)
+    #: Broadcasts and multicasts a second that this computer sends, and that are taken from each member; 0: no limit.
+    broadcast_rate: Annotated[int, Meta(ge=0, le=GREATEST_RATE)] = SENDER_RATE
+    #: Of those, to one group; 0: no limit of its own.
+    group_rate: Annotated[int, Meta(ge=0, le=GREATEST_RATE)] = GROUP_RATE
 
 
 class RelaySection(msgspec.Struct, frozen=True):

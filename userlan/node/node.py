@@ -23,17 +23,20 @@ from math import inf
 from typing import Protocol
 
 from userlan.control.mediation import LinkState
-from userlan.control.messages import MAX_CANDIDATES, PROTOCOL_VERSION, Candidate, Candidates, Hello, Message
+from userlan.control.messages import PROTOCOL_VERSION, Hello, Message
 from userlan.lan.addresses import AddressRange, ipv6_of
 from userlan.lan.invite import Invite
 from userlan.lan.roster import Changes, Roster
 from userlan.lan.secrets import NetworkSecret
+from userlan.lan.storm import Storms
 from userlan.lan.switch import Switch
 from userlan.node.bulk import BulkWays
 from userlan.node.conductor import Conductor
 from userlan.node.encounters import Encounters
 from userlan.node.events import MemoryChanged, NodeEvent, RosterChanged
+from userlan.node.flooding import Flooding
 from userlan.node.gossip import Gossip
+from userlan.node.intake import Intake, Observer
 from userlan.node.introducer import Introducer
 from userlan.node.keyring import Keyring
 from userlan.node.lookup import Lookup
@@ -46,6 +49,7 @@ from userlan.node.punching import Punching
 from userlan.node.reachability import Reachability
 from userlan.node.relays import Relays
 from userlan.node.sockets import Sockets
+from userlan.node.whereabouts import Whereabouts
 from userlan.stack.config import HostConfig
 from userlan.stack.events import Event
 from userlan.stack.host import Host
@@ -55,12 +59,9 @@ from userlan.traversal.nat import PortMapping
 from userlan.traversal.sorting import TUNNEL, parts, tunnel_alone
 from userlan.tunnel.device import Device
 from userlan.tunnel.endpoint import Buffer, Burst
-from userlan.wire.endpoint import TCP, UDP, Endpoint
-from userlan.wire.numbers import PROTOCOL_ICMPV6
+from userlan.wire.endpoint import Endpoint
 from userlan.wire.superpacket import SuperPacket
 
-MAX_MAPPED = 4
-"""Endpoints that routers map: UDP and TCP, by IPv4 and IPv6."""
 LAN_TCP = TcpConfig(user_timeout=120.0, keepalive_idle=60.0, keepalive_interval=15.0, keepalive_probes=4)
 """Connections of the LAN wait two minutes for a silent peer, whichever side is waiting (RFC 5482; RFC 1122, 4.2.3.6): a session survives a
 router's restart or a tunnel ride, and a program whose peer is gone for good is told before its user gives up."""
@@ -76,6 +77,7 @@ class Node:
     """One member of the LAN. ``entropy(n)`` gives n random octets; times are monotonic seconds; ``wall_offset`` makes them wall-clock.
 
     ``aes``: this computer seals faster with AES-256-GCM than with ChaCha20-Poly1305, so it is used with peers of which the same is true.
+    ``storms``: how much that goes to many is let through, None: the defaults.
     """
 
     def __init__(
@@ -93,6 +95,7 @@ class Node:
         bulk_over_tcp: bool = True,
         agent: str = "userlan",
         aes: bool = False,
+        storms: Storms | None = None,
     ) -> None:
         self.memory = memory
         self.name = memory.name or name
@@ -108,16 +111,19 @@ class Node:
         self.keyring = Keyring(self.key, private_key)
         self.keyring.restore(memory.networks)
         self.roster = Roster(self.key, self.keyring, address_range)
+        self.host.add_broadcast(self.roster.address_range.broadcast)
         self.switch = Switch(address_range)
         self.lookup = Lookup(self.roster, self.name)
         self.membership = Membership(self.key, self.roster, self.keyring, entropy)
         self.membership.bind(self)
         self.peers = PeerTable(self.device, self.host, self.roster, self.keyring, memory, keepalive)
+        self.flooding = Flooding(self.host, self.switch, self.peers, self.device, storms or Storms(), entropy, now)
         self.bulk = BulkWays(self.device, self.peers.links, bulk_over_tcp)
         self.gossip = Gossip(self.host, self.roster, self.keyring, self.device)
         self.introducer = Introducer(self.host, self.roster, self.device, self.peers.links, entropy)
         self.mediators = Mediators(self.device, self.host, self.roster, self.keyring, memory, self.counters, entropy)
         self.links = self.mediators.links
+        self.intake = Intake(self.host, self.switch, self.mediators, self.peers, self.flooding, self.device)
         self.relays = Relays(self.key, entropy, wall_offset)
         self.sockets = Sockets()
         self.reachability = Reachability(self.links, self.device, self.sockets, entropy, now)
@@ -125,6 +131,7 @@ class Node:
         self.encounters = Encounters(self.device, self.punching)
         relays: tuple[Timed, ...] = (self.relays.client, self.relays.measuring)
         resting: tuple[Timed, ...] = (self.gossip, self.membership.requests, *relays, self.reachability, self.punching, self.encounters)
+        resting += (self.flooding,)
         self._resting_deadlines = tuple(part.deadline for part in resting)
         self._deadlines = (self.host.deadline, self.device.deadline, self.peers.deadline)
         self.restless = True
@@ -132,10 +139,7 @@ class Node:
         self._rested_until: float | None = None
         self._agent = agent
         self._keepalive = keepalive
-        self._candidates: tuple[Candidate, ...] = ()
-        self._mapped: tuple[Candidate, ...] = ()
-        self.port_mapping: PortMapping = ""
-        """By which protocol a router maps this node's port; empty: none does."""
+        self.whereabouts = Whereabouts(self)
         self.neighbours = Neighbours(self.key, self.roster, self.keyring, entropy)
         self.pending: list[NodeEvent | Event] = []
         self.conductor = Conductor(self)
@@ -178,16 +182,24 @@ class Node:
             self.relays.receive(datagram, len(datagram), source, now)
 
     def _receive(self, data: Buffer, segment: int, source: Endpoint, now: float) -> None:
+        receive = self.intake.receive
         for inbound in self.device.receive(data, segment, source, now):
             key = inbound.peer.public_key
             if self.peers.heard(key, source, now):
                 self.gossip.tell(key, now)
                 self.stir()
             for packet in inbound.packets:
-                if not self._permitted(key, packet):
-                    continue
-                if packet.protocol != PROTOCOL_ICMPV6 or not self.peers.path_echo(key, packet, source, now):
-                    self.host.receive(packet, now)
+                receive(key, packet, source, now)
+
+    def flood(self, packet: SuperPacket, now: float) -> None:
+        """A packet of this node's, or of a kernel's that shares its addresses, to a group or broadcast: it leaves for all who hear that."""
+        reason = self.flooding.send(packet, now)
+        if reason:
+            self.intake.dropped(packet, reason, now)
+
+    def watch(self, observer: Observer | None) -> None:
+        """Let ``observer`` see every inner packet that is sent to or received from a peer, and what is dropped; None: nobody."""
+        self.intake.watch(observer)
 
     def datagrams(self, now: float) -> list[Burst]:
         """The bursts that are due. Drained. What happened is carried on by ``events``: an answer must not wait for that."""
@@ -285,6 +297,7 @@ class Node:
         self.relays.tick(now)
         self.peers.tick(now)
         self.gossip.tick(now)
+        self.flooding.tick(now)
         self.reachability.tick(now)
         self.peers.keep_alive(self.reachability.keepalive(self._keepalive))
         self.encounters.tick(now)
@@ -341,51 +354,17 @@ class Node:
     def set_local_endpoints(self, endpoints: Iterable[Endpoint], now: float) -> None:
         """This computer's own outer addresses with the ports that are listened on; told to mediators when they change."""
         self.stir()
-        own = tuple(dict.fromkeys(endpoints))
-        candidates = tuple(Candidate(one.host, one.port, TCP if one.transport == TCP else UDP) for one in own)
-        if candidates == self._candidates:
-            return
-        first = not self._candidates
-        self._candidates = candidates
-        self._offer(now)
-        self.reachability.own_endpoints(own)
-        if not first:
-            for link in self.links.values():
-                link.network_changed(now)
-            self.relays.network_changed(now)
-            self.peers.network_changed(now)
-            self.reachability.network_changed(now)
-            self.introducer.tell_all(now)
+        self.whereabouts.own(endpoints, now)
 
     def set_mapped_endpoints(self, endpoints: Iterable[Endpoint], now: float, method: PortMapping = "") -> None:
         """The external endpoints at which a router lets the peers in, and by which protocol it was asked; told to mediators likewise."""
-        self.port_mapping = method
         self.stir()
-        endpoints = tuple(endpoints)
-        self.reachability.mapped(method, endpoints[0].host if endpoints else "")
-        mapped = tuple(Candidate(one.host, one.port, TCP if one.transport == TCP else UDP, "mapped") for one in endpoints)[:MAX_MAPPED]
-        if mapped != self._mapped:
-            self._mapped = mapped
-            self._offer(now)
-            self.introducer.tell_all(now)
+        self.whereabouts.mapped(endpoints, now, method)
 
     def neighbour_found(self, key: bytes, endpoints: Iterable[Endpoint], now: float) -> None:
         """A member was recognised on the own link (``neighbours``): it is tried there, with no mediator's help."""
         self.peers.neighbour(key, endpoints, now)
         self._carry_on(now)
-
-    @property
-    def _offered(self) -> tuple[Candidate, ...]:
-        return (*self._mapped, *self._candidates)[:MAX_CANDIDATES]
-
-    def _offer(self, now: float) -> None:
-        """Tell the mediators where this node can be reached."""
-        offered = self._offered
-        self.peers.own_endpoints = frozenset(Endpoint(one.transport, one.host, one.port) for one in offered)
-        self.introducer.candidates = offered
-        for link in self.links.values():
-            if link.state is LinkState.READY:
-                link.send(Candidates(offered), now)
 
     def start(self, now: float) -> None:
         """Reach for the peers where they were last, without waiting for a mediator."""
@@ -420,6 +399,7 @@ class Node:
         for key in changes.removed:
             self.bulk.forget(key)
             self.introducer.forget(key)
+            self.flooding.forget(key)
             self.relays.client.forget(key)
         for address in self.roster.own_addresses:
             self.host.add_address(address)
@@ -460,7 +440,7 @@ class Node:
 
     def hello(self, mediator: bytes) -> Hello:
         """The greeting for one mediator, which hears of its own networks only."""
-        return Hello(PROTOCOL_VERSION, self.name, self._agent, self._offered, evictions=self.keyring.serials(mediator))
+        return Hello(PROTOCOL_VERSION, self.name, self._agent, self.whereabouts.offered, evictions=self.keyring.serials(mediator))
 
     def _asked(self, number: int, mediator: bytes, now: float) -> int:
         self.stir()
@@ -469,17 +449,16 @@ class Node:
             self.membership.link_ready(mediator, self, now)
         return number
 
-    def _permitted(self, key: bytes, packet: SuperPacket) -> bool:
-        if key in self.links:
-            return self.mediators.permitted(key, packet)
-        return self.switch.permitted(key, packet.source)
-
     def _route(self, packet: SuperPacket, now: float) -> None:
         destination = packet.destination
         key = self.mediators.at(destination)
         if key is None:
             key = self.switch.route(destination)
+            if key is None and self.switch.is_group(destination):
+                self.flood(packet, now)
+                return
             if key is None or not self.peers.wanted(key, now):
+                self.intake.dropped(packet, "no-route" if key is None else "unreachable", now, key or b"")
                 self.host.unreachable(packet, now)
                 return
         self.device.send(key, packet, now)

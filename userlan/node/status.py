@@ -5,6 +5,7 @@ The keys are the contract of ``userlan status --json``.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
@@ -18,14 +19,18 @@ from userlan.wire.endpoint import host_port
 
 
 def snapshot(node: Node, now: float) -> dict[str, Any]:
-    """``{"self", "mediator", "networks", "peers"}``; the program adds "bridges"."""
+    """``{"self", "mediator", "networks", "peers", "groups"}``; the program adds "bridges"."""
     return {
         "self": _self(node),
         "mediator": _mediator(node),
         "networks": [_network(network) for _, network in sorted(node.roster.networks.items())],
         "peers": sorted((_peer(node, peer, now) for peer in node.roster.peers.values()), key=lambda peer: peer["name"]),
+        "groups": _groups(node, now),
     }
 
+
+MAX_GROUPS_TOLD = 64
+"""Multicast groups of one member in the status: whoever has more is no riddle for want of the others' names."""
 
 MAX_CONNECTIONS_TOLD = 2_000
 """Connections in one answer, those that moved most: two megabytes of JSON, and more than anybody reads."""
@@ -63,6 +68,21 @@ def _self(node: Node) -> dict[str, Any]:
         "key": key_text(node.key),
         "nat": short(node),
     }
+
+
+def _groups(node: Node, now: float) -> dict[str, Any]:
+    """Multicast groups that are listened to: ``own``, and ``peers`` by key; of each the first ``MAX_GROUPS_TOLD``."""
+    flooding = node.flooding
+    dropped = flooding.counters + flooding.storms.counters + flooding.listeners.counters
+    return {
+        "own": _group_texts(node.host.groups()),
+        "peers": {key_text(key): _group_texts(groups) for key, groups in flooding.groups(now).items()},
+        "dropped": dict(sorted(dropped.items())),
+    }
+
+
+def _group_texts(groups: Iterable[bytes]) -> list[str]:
+    return [text(group) for group in sorted(groups, key=lambda group: (len(group), group))[:MAX_GROUPS_TOLD]]
 
 
 def _mediator(node: Node) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Whose an address is: the host's own ones, groups, and sources that no packet may have."""
+"""Whose an address is: the host's own ones, those of many hosts, and sources that no packet may have."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Iterator
 IPV4_BROADCAST = b"\xff\xff\xff\xff"
 IPV4_ALL_HOSTS = bytes((224, 0, 0, 1))
 IPV6_ALL_NODES = bytes.fromhex("ff020000000000000000000000000001")
-EVERYBODY = frozenset((IPV4_BROADCAST, IPV4_ALL_HOSTS, IPV6_ALL_NODES))
-"""What every host hears, whatever its sockets want (RFC 1122 3.2.1.3, RFC 3376 5, RFC 4291 2.8)."""
+ALL_HOSTS = frozenset((IPV4_ALL_HOSTS, IPV6_ALL_NODES))
+"""The groups that every host hears, whatever its sockets want (RFC 3376 5, RFC 4291 2.8)."""
 
 _IPV6_UNSPECIFIED = bytes(16)
 _IPV6_LOOPBACK = bytes(15) + b"\x01"
@@ -34,9 +34,10 @@ def is_martian(source: bytes) -> bool:
 
 
 class Addresses:
-    """The host's own addresses, packed, in the order of adding."""
+    """The host's own addresses, packed, in the order of adding; ``broadcasts``: those of everybody on its links (RFC 1122 3.2.1.3)."""
 
     def __init__(self) -> None:
+        self.broadcasts = {IPV4_BROADCAST}
         self._own: dict[bytes, None] = {}
 
     def __contains__(self, address: bytes) -> bool:
@@ -50,6 +51,14 @@ class Addresses:
         if len(address) not in (4, 16) or is_martian(address):
             raise ValueError(f"{address.hex()} cannot be a host's address")
         self._own[address] = None
+
+    def of_many(self, address: bytes) -> bool:
+        """Whether an address is a group's, or a broadcast: no single host's."""
+        return is_group(address) or address in self.broadcasts
+
+    def of_everybody(self, address: bytes) -> bool:
+        """Whether every host on the link hears what is sent there (RFC 1122 3.2.1.3)."""
+        return address in ALL_HOSTS or address in self.broadcasts
 
     def remove(self, address: bytes) -> None:
         self._own.pop(address, None)

@@ -35,6 +35,9 @@ class HostConfig:
     echoes_a_second: float = 1_000.0
     echo_burst: int = 200
     """Echo requests that are answered: a flood of pings costs no more than this (RFC 4732 2.1.2)."""
+    broadcast_echoes_a_second: float = 10.0
+    broadcast_echo_burst: int = 20
+    """Of those to everybody: each makes every host answer, so that a forged source would be hit by all at once (RFC 2644 1)."""
     max_echo_outstanding: int = 1_024
     """Own echo requests that wait for an answer."""
     max_memberships: int = 1_024

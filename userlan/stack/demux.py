@@ -85,7 +85,7 @@ class TcpDemux:
         self, remote: tuple[bytes, int], now: float, local_address: bytes | None, config: Config | None
     ) -> Connection:
         """An active open. Raises StackError: no-host, no-address, no-port, too-many."""
-        if is_martian(remote[0]):
+        if is_martian(remote[0]) or self._addresses.of_many(remote[0]):
             raise StackError(errors.NO_HOST, "no host can have that address: TCP is between two hosts")
         local = local_address or self._addresses.source_for(remote[0])
         if local is None or local not in self._addresses or len(local) != len(remote[0]):

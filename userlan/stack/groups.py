@@ -17,7 +17,11 @@ IGMPv3 (RFC 3376; now STD 100, RFC 9776) and MLDv2 (RFC 3810; STD 101, RFC 9777)
 what any of its sockets wants: one filter for each group. A packet is taken when the host's filter admits its source, and
 reaches exactly those sockets on its port whose own does. 224.0.0.1 and ff02::1 are always heard by the host (a socket
 must join them as any other) and never told of (RFC 3376 5, RFC 3810 6); neither are IPv6 groups of scope 0 and 1, which
-never leave a host. The limited broadcast is no group: every socket on the port hears it.
+never leave a host. Broadcasts (255.255.255.255, and those of the host's links: ``Host.add_broadcast``) are no groups: every socket
+on the port hears them.
+
+**A kernel beside the stack** (``sharing``) is one more that wishes: what it reports is consumed here (``wishes``), told by
+the host's own reporters, and ``kernel_hears`` says which packets it gets a copy of.
 
 **Telling.** A change of the host's filter is told at once and again, ``robustness`` times in all, at random within
 1 s. Joins and leaves take no time argument: what they change is compared when the host is drained, so that many in a
@@ -48,12 +52,13 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from userlan.stack import errors
-from userlan.stack.addresses import EVERYBODY, IPV4_BROADCAST, Addresses, is_group, is_martian, is_multicast
+from userlan.stack.addresses import ALL_HOSTS, Addresses, is_group, is_martian, is_multicast
 from userlan.stack.config import HostConfig
 from userlan.stack.errors import StackError
 from userlan.stack.filters import NOTHING, Filter, merged
 from userlan.stack.limiter import TokenBucket
 from userlan.stack.reporter import Reporter
+from userlan.stack.wishes import Wishes
 from userlan.wire import igmp, mld
 from userlan.wire.membership import Member, Query
 from userlan.wire.numbers import PROTOCOL_IGMP
@@ -81,6 +86,7 @@ class Groups:
         self._addresses = addresses
         self._counters = counters
         self._wishes: dict[bytes, dict[UdpSocket, Filter]] = {}
+        self._kernel: Wishes | None = None
         self._memberships = 0
         self._state: dict[bytes, Filter] = {}
         self._igmp, self._mld = (
@@ -132,6 +138,42 @@ class Groups:
         for group in [group for group, members in self._wishes.items() if socket in members]:
             self._drop(socket, group)
 
+    # ------------------------------------------------------------------ a kernel's wishes
+
+    def share(self, fixed: Iterable[bytes]) -> None:
+        """A kernel wants what it will report, and the groups ``fixed`` in any case."""
+        self._kernel = Wishes(self._config, fixed, self._counters)
+        for group in self._kernel.groups:
+            self._merge(group)
+
+    def unshare(self) -> None:
+        """The sockets are alone again."""
+        kernel, self._kernel = self._kernel, None
+        for group in kernel.groups if kernel is not None else ():
+            self._merge(group)
+
+    def kernel_says(self, packet: SuperPacket) -> None:
+        """A report or leave of the kernel's. Raises WireError when malformed."""
+        message = igmp.parse(packet) if packet.version == 4 else mld.parse(packet)
+        for group in self._kernel.hear(message) if self._kernel is not None else ():
+            self._merge(group)
+
+    def kernel_hears(self, packet: SuperPacket) -> bool:
+        """Whether the kernel wants a packet that is to a group or broadcast, and admitted."""
+        if self._kernel is None or stays_here(packet.destination):
+            return False
+        everybody = self._addresses.of_everybody(packet.destination)
+        return everybody or self._kernel.of(packet.destination).admits(packet.source)
+
+    def kernel_queries(self, now: float) -> list[SuperPacket]:
+        """What the kernel is to be asked."""
+        if self._kernel is None:
+            return []
+        queries, gone = self._kernel.queries(now)
+        for group in gone:
+            self._merge(group)
+        return queries
+
     # ------------------------------------------------------------------ who hears what
 
     def admits(self, packet: SuperPacket) -> bool:
@@ -140,7 +182,7 @@ class Groups:
         Filters are about what is sent to a group, not about its router, who asks at the group's own address.
         """
         destination = packet.destination
-        if destination in EVERYBODY:
+        if self._addresses.of_everybody(destination):
             return True
         state = self._state.get(destination)
         if state is None or stays_here(destination):
@@ -149,7 +191,7 @@ class Groups:
 
     def hears(self, socket: UdpSocket, destination: bytes, source: bytes) -> bool:
         """Whether a socket on the right port takes a datagram to this group or broadcast."""
-        if destination == IPV4_BROADCAST:
+        if destination in self._addresses.broadcasts:
             return True
         members = self._wishes.get(destination)
         wish = None if members is None else members.get(socket)
@@ -192,11 +234,17 @@ class Groups:
             reporter.outgoing.clear()
         return packets
 
+    def joined(self) -> tuple[bytes, ...]:
+        """The groups that are told to others."""
+        return tuple(group for group in self._state if group not in ALL_HOSTS and not stays_here(group))
+
+    def reports(self) -> list[SuperPacket]:
+        """All groups, in reports of the newest versions: for whoever has not heard the earlier ones, whatever older queriers there are."""
+        return self._igmp.current() + self._mld.current()
+
     def deadline(self) -> float | None:
-        first, second = self._igmp.deadline(), self._mld.deadline()
-        if first is None or second is None:
-            return second if first is None else first
-        return min(first, second)
+        times = [self._igmp.deadline(), self._mld.deadline(), None if self._kernel is None else self._kernel.deadline()]
+        return min((time for time in times if time is not None), default=None)
 
     def tick(self, now: float) -> None:
         self._igmp.tick(now)
@@ -215,15 +263,17 @@ class Groups:
 
     def _merge(self, group: bytes) -> None:
         """The host's own filter for a group, after a wish has changed."""
-        wishes = self._wishes.get(group)
-        state = NOTHING if wishes is None else merged(wishes.values())
+        wishes = [*self._wishes.get(group, {}).values()]
+        if self._kernel is not None:
+            wishes.append(self._kernel.of(group))
+        state = merged(wishes)
         if state == self._state.get(group, NOTHING):
             return
-        if wishes is None:
+        if state == NOTHING:
             del self._state[group]
         else:
             self._state[group] = state
-        if group not in EVERYBODY and not stays_here(group):
+        if group not in ALL_HOSTS and not stays_here(group):
             (self._igmp if len(group) == 4 else self._mld).change(group, state)
 
     def _ipv4_source(self) -> bytes:

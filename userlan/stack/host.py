@@ -6,10 +6,10 @@ See the package for the order of the checks and who answers what.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from userlan.stack import errors
-from userlan.stack.addresses import Addresses, is_group, is_martian
+from userlan.stack.addresses import Addresses, is_martian
 from userlan.stack.config import HostConfig
 from userlan.stack.demux import TcpDemux
 from userlan.stack.errors import StackError
@@ -80,7 +80,7 @@ class Host:
         ports = self._ports = Ports(entropy)
         self._outgoing = Outgoing(config.outgoing_bytes, entropy, self.counters)
         self._reassembler = Reassembler(self.counters)
-        self._icmp = Icmp(config, self.counters)
+        self._icmp = Icmp(config, self.addresses, self.counters)
         self._groups = Groups(config, self.addresses, entropy, self.counters)
         self._udp = UdpTable(config, self.addresses, ports, self._groups, self._outgoing, self.counters)
         self._tcp = TcpDemux(
@@ -92,6 +92,14 @@ class Host:
         self._now = 0.0
 
     # ------------------------------------------------------------------ addresses and paths
+
+    def groups(self) -> tuple[bytes, ...]:
+        """The multicast groups that this host listens to, packed; without those that every host hears."""
+        return self._groups.joined()
+
+    def group_reports(self) -> list[SuperPacket]:
+        """What this host listens to, as reports that nobody asked for: for a member of the link that has just come (IGMPv3, MLDv2)."""
+        return self._groups.reports()
 
     @property
     def mtu(self) -> int:
@@ -110,16 +118,37 @@ class Host:
         """Answer to it no more; connections from it hear nothing from now on and time out, unless it comes back."""
         self.addresses.remove(address)
 
-    def share(self, first_port: int, last_port: int) -> None:
+    def add_broadcast(self, address: bytes) -> None:
+        """Everybody on the host's link hears what is sent to this packed IPv4 address, too: every UDP socket on the port does.
+        Raises ValueError for what cannot be one."""
+        if len(address) != 4 or is_martian(address):
+            raise ValueError(f"{address.hex()} cannot be a broadcast address")
+        self.addresses.broadcasts.add(address)
+
+    def share(self, first_port: int, last_port: int, groups: Iterable[bytes] = ()) -> None:
         """A kernel has the same addresses from now on: what is nobody's here goes to ``unclaimed`` instead of being
-        refused, and ephemeral ports are taken from this range, which must not be the kernel's (see ``sharing``)."""
+        refused, and ephemeral ports are taken from this range, which must not be the kernel's (see ``sharing``).
+
+        It gets a copy of what is to all, to a group that it has reported (``kernel_reports``), and to one of ``groups``.
+        """
         self.unclaimed = []
         self._ports.keep_to(first_port, last_port)
+        self._groups.share(groups)
+
+    def kernel_reports(self, packet: SuperPacket, now: float) -> None:
+        """A packet of the kernel's for which ``groups.takes`` holds: what it wants to hear of groups (IGMP, MLD). It goes
+        no further; this host tells the network. A malformed one is dropped and counted."""
+        self._now = now
+        try:
+            self._groups.kernel_says(packet)
+        except WireError as error:
+            self.counters[error.reason] += 1
 
     def unshare(self) -> None:
         """The addresses are this host's alone again."""
         self.unclaimed = None
         self._ports.keep_to()
+        self._groups.unshare()
 
     def path_mtu(self, destination: bytes) -> int:
         """Octets of the largest packet that is sent to ``destination``."""
@@ -217,7 +246,7 @@ class Host:
         """A packet from the network. What is not for this host, or wrong, is dropped and counted; nothing is raised."""
         self._now = now
         source = packet.source
-        if source in self.addresses or (is_martian(source) and not self._groups.from_nobody(packet)):
+        if source in self.addresses or source in self.addresses.broadcasts or (is_martian(source) and not self._groups.from_nobody(packet)):
             self.counters["source-martian"] += 1
             return
         self._accept(packet, now)
@@ -229,7 +258,7 @@ class Host:
         is never unreachable (RFC 1122 3.2.2): it reached all who listen, be it nobody.
         """
         self._now = now
-        if is_group(packet.destination):
+        if self.addresses.of_many(packet.destination):
             return
         try:
             quote = parse_quote(packet.header + bytes(packet.payload[:64]))
@@ -291,14 +320,20 @@ class Host:
             self._unknown(packet, now)
 
     def _is_ours(self, packet: SuperPacket, unclaimed: list[SuperPacket]) -> bool:
-        """Whether a packet is for this host; else it is handed over, or refused. What the host says to itself, and
-        what is to a group, stays here."""
-        if packet.source in self.addresses or packet.destination not in self.addresses:
+        """Whether a packet is for this host; else it is handed over, or refused. What the host says to itself stays here;
+        of what is to a group both may get a copy."""
+        if packet.source in self.addresses:
             return True
-        owner = self._sharing.owner(packet)
-        if owner is Owner.KERNEL and len(unclaimed) < MAX_UNCLAIMED:
+        if packet.destination in self.addresses:
+            owner = self._sharing.owner(packet)
+            copied = owner is Owner.KERNEL
+        else:
+            copied = self._groups.kernel_hears(packet)
+            owner = self._sharing.group_owner(packet, copied)
+            copied = copied and owner is not Owner.NOBODY and not self._sharing.answered_here(packet)
+        if copied and len(unclaimed) < MAX_UNCLAIMED:
             unclaimed.append(packet)
-        elif owner is Owner.KERNEL:
+        elif copied:
             self.counters["unclaimed-full"] += 1
         elif owner is Owner.NOBODY:
             self.counters["neighbour-discovery-refused"] += 1
@@ -436,6 +471,8 @@ class Host:
         self._now = now
         self._tcp.tick(now)
         self._groups.tick(now)
+        if self.unclaimed is not None:
+            self.unclaimed += self._groups.kernel_queries(now)
         for first in self._reassembler.tick(now):
             self._icmp.error(first, Problem.REASSEMBLY, now)
         for destination in self._path_mtu.expired(now):

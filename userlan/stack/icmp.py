@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter, OrderedDict
 from enum import Enum
 
-from userlan.stack.addresses import is_group, is_martian
+from userlan.stack.addresses import Addresses, is_martian
 from userlan.stack.config import HostConfig
 from userlan.stack.events import EchoFailed, EchoReply, Event
 from userlan.stack.limiter import TokenBucket
@@ -54,14 +54,16 @@ def is_error(packet: SuperPacket) -> bool:
 class Icmp:
     """Messages to and from one host. ``outgoing`` and ``events`` are drained by their owner."""
 
-    def __init__(self, config: HostConfig, counters: Counter[str]) -> None:
+    def __init__(self, config: HostConfig, addresses: Addresses, counters: Counter[str]) -> None:
         self.outgoing: list[SuperPacket] = []
         self.events: list[Event] = []
         self._counters = counters
+        self._addresses = addresses
         self._hop_limit = config.hop_limit
         self._max_outstanding = config.max_echo_outstanding
         self._errors = TokenBucket(config.icmp_errors_a_second, config.icmp_error_burst)
         self._echoes = TokenBucket(config.echoes_a_second, config.echo_burst)
+        self._broadcast_echoes = TokenBucket(config.broadcast_echoes_a_second, config.broadcast_echo_burst)
         self._outstanding: OrderedDict[tuple[bytes, int, int], float] = OrderedDict()
 
     def ping(
@@ -114,7 +116,8 @@ class Icmp:
         """Tell the sender of ``packet`` what is wrong with it, where that is allowed (RFC 1122 3.2.2, RFC 4443
         2.4(e))."""
         source = packet.source
-        if is_group(packet.destination) or is_group(source) or is_martian(source) or is_error(packet):
+        of_many = self._addresses.of_many
+        if of_many(packet.destination) or of_many(source) or is_martian(source) or is_error(packet):
             return
         if not self._errors.allow(now):
             self._counters["icmp-error-limited"] += 1
@@ -130,10 +133,18 @@ class Icmp:
         self.outgoing.append(answer)
 
     def _answer(self, packet: SuperPacket, now: float) -> None:
-        """An echo request turned round: all but its type comes back as it was (RFC 792, RFC 4443 4.2)."""
-        if is_group(packet.destination):
+        """An echo request turned round: all but its type comes back as it was (RFC 792, RFC 4443 4.2).
+
+        Who asks everybody is answered from the own address (RFC 1122 3.2.2.6, RFC 4443 4.2), a few times a second; who asks a group, not.
+        """
+        own: bytes | None = packet.destination
+        limit = self._echoes
+        if self._addresses.of_many(packet.destination):
+            own = self._addresses.source_for(packet.source) if self._addresses.of_everybody(packet.destination) else None
+            limit = self._broadcast_echoes
+        if own is None:
             self._counters["echo-to-group"] += 1
-        elif not self._echoes.allow(now):
+        elif not limit.allow(now):
             self._counters["echo-limited"] += 1
         else:
             payload = packet.payload
@@ -143,7 +154,7 @@ class Icmp:
             body = b"".join((bytes((reply, 0)), checksum, payload[4:]))
             build_header = ipv4.build_header if packet.version == 4 else ipv6.build_header
             header = build_header(
-                packet.destination, packet.source, packet.protocol, len(body), hop_limit=self._hop_limit
+                own, packet.source, packet.protocol, len(body), hop_limit=self._hop_limit
             )
             self.outgoing.append(SuperPacket(header, body, 0, True))
 

@@ -133,6 +133,11 @@ class Reporter:
             if self._version == self._dialect.NEWEST_VERSION - 1:
                 self._say(Leave(name))
 
+    def current(self) -> list[SuperPacket]:
+        """The state of all groups, as last settled, in reports of the newest version; they take no part in what is told to all."""
+        records = [current_state(name, group.filter) for name, group in self._groups.items() if group.filter != NOTHING]
+        return [self._dialect.build(Report(part), self._source()) for part in reports_of(records, REPORT_ROOM)]
+
     # ------------------------------------------------------------------ what others say (RFC 3376 5.2)
 
     def query(self, query: Query, now: float) -> None:

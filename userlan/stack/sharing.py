@@ -12,6 +12,13 @@
       ├─ ICMP     of neighbour discovery, redirects, routers ──────────────────────▶ refused
       └─ everything else ──────────────────────────────────────────────────────────▶ the kernel's
 
+    packet to a group or broadcast
+      │
+      ├─ IGMP, MLD  queries, reports: the stack's reporter speaks for both ────────▶ ours
+      ├─ ICMP       of neighbour discovery, redirects, routers ────────────────────▶ refused
+      ├─ echo       a request by IPv4: answered here, if at all ───────────────────▶ ours
+      └─ everything else ─▶ ours where a socket is on the port, and a copy for the kernel where it wants to hear the group
+
 Refused: a peer is no neighbour on the kernel's link and no router; such a message from a tunnel could only serve to turn
 the computer's own routes or neighbours (RFC 6980 and RFC 4861 11.1 name the attacks; the hop limit of 255 does not help,
 since a tunnel keeps it).
@@ -26,6 +33,7 @@ from __future__ import annotations
 from enum import Enum
 
 from userlan.stack.demux import TcpDemux
+from userlan.stack.groups import Groups
 from userlan.stack.icmp import Icmp
 from userlan.stack.quoted import report
 from userlan.stack.udp import UdpTable
@@ -35,6 +43,10 @@ from userlan.wire.superpacket import SuperPacket
 
 ROUTING_TYPES = frozenset((5, 9, 10))
 """ICMP: redirect (RFC 792), router advertisement and solicitation (RFC 1256)."""
+
+
+ECHO_REQUEST = b"\x08"
+"""ICMP's type (RFC 792)."""
 
 
 class Owner(Enum):
@@ -63,6 +75,26 @@ class Sharing:
         if protocol == (PROTOCOL_ICMP if packet.version == 4 else PROTOCOL_ICMPV6):
             return self._icmp(packet)
         return Owner.KERNEL
+
+    def group_owner(self, packet: SuperPacket, kernel_hears: bool) -> Owner:
+        """Who reads a whole packet to a group or broadcast: the kernel may get a copy of what is the stack's, and does of
+        what is its own. ``kernel_hears``: it wants the group."""
+        protocol = packet.protocol
+        if Groups.takes(packet):
+            return Owner.STACK
+        if protocol == (PROTOCOL_ICMP if packet.version == 4 else PROTOCOL_ICMPV6):
+            refused = ROUTING_TYPES if packet.version == 4 else ndp.TYPES
+            return Owner.NOBODY if packet.payload and packet.payload[0] in refused else Owner.STACK
+        if protocol == PROTOCOL_UDP and kernel_hears and not self._udp.is_bound(packet):
+            return Owner.KERNEL
+        return Owner.STACK if protocol == PROTOCOL_UDP or not kernel_hears else Owner.KERNEL
+
+    @staticmethod
+    def answered_here(packet: SuperPacket) -> bool:
+        """Whether a packet to a group is nothing for the kernel, whatever it wants: it asks what the stack answers."""
+        if Groups.takes(packet):
+            return True
+        return packet.protocol == PROTOCOL_ICMP and bytes(packet.payload[:1]) == ECHO_REQUEST
 
     def _icmp(self, packet: SuperPacket) -> Owner:
         message = icmp.parse(packet) if packet.version == 4 else icmpv6.parse(packet)

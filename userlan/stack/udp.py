@@ -4,8 +4,8 @@ A socket is bound to one own address or to all, and to one port. Datagrams wait 
 and in octets; what comes to a full one is dropped and counted, as a kernel does. A connected socket takes datagrams of
 one remote only, and errors about what it sent there wait for ``take_error``.
 
-A datagram to a group reaches exactly the sockets that have joined it with a filter that admits its source; the limited
-broadcast reaches every socket on the port. What a socket sends to a group goes to the members in this host too, unless
+A datagram to a group reaches exactly the sockets that have joined it with a filter that admits its source; a broadcast
+reaches every socket on the port. What a socket sends to a group goes to the members in this host too, unless
 it does not want that, and leaves with a hop limit of 1, unless it wants another (RFC 1112 6.1, RFC 3678).
 """
 
@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from userlan.stack import errors
-from userlan.stack.addresses import Addresses, is_group, is_multicast
+from userlan.stack.addresses import Addresses, is_multicast
 from userlan.stack.config import HostConfig
 from userlan.stack.errors import StackError
 from userlan.stack.groups import Groups, stays_here
@@ -268,6 +268,11 @@ class UdpTable:
         header, offset = packet.header, packet.transport_offset
         return self._sender(packet.destination, header[offset + 2] << 8 | header[offset + 3]) is not None
 
+    def is_bound(self, packet: SuperPacket) -> bool:
+        """Whether any socket has the port that a datagram is to, whatever its address."""
+        header, offset = packet.header, packet.transport_offset
+        return self._uses[header[offset + 2] << 8 | header[offset + 3]] > 0
+
     def failed(self, found: Report) -> bool:
         """An ICMP error about a datagram; whether a connected socket sent there."""
         quote = found.quote
@@ -299,7 +304,7 @@ class UdpTable:
     def _receivers(self, destination: Remote, source: Remote) -> list[UdpSocket]:
         address, port = destination
         found: list[UdpSocket | None]
-        if is_group(address):
+        if self._addresses.of_many(address):
             family = [own for own in self._addresses if len(own) == len(address)]
             bound = [*(self._sockets.get((own, port)) for own in (None, *family)), self._weak.get(port)]
             hears = self.groups.hears

@@ -80,6 +80,8 @@ class Device:
         self._unknown = UnknownPeers(max_unknown)
         unknown, load = self._unknown if accept_unknown else None, LoadMeter(now, under_load_rate)
         self._reception = Reception(self._shared, self._peers, unknown, self.remove_peer, load)
+        self.sent: Callable[[bytes, SuperPacket, float], None] | None = None
+        """Told of each packet that is given to be sent, with its peer's key; None: nobody wants to know."""
         self._deadlines: list[tuple[float, int, Peer]] = []
         self._deadline_number = 0
         self._now = now
@@ -156,9 +158,26 @@ class Device:
         if peer is None:
             self.counters["no-peer"] += 1
             return
+        if self.sent is not None:
+            self.sent(public_key, packet, now)
         peer.ways.send(packet, now)
         if peer.timers.earliest < peer.scheduled:
             self._schedule(peer)
+
+    def send_to_many(self, public_keys: Iterable[bytes], packet: SuperPacket, now: float) -> None:
+        """Seal a packet for each of several peers, as ``send`` does; all share the one packet until then."""
+        self._now = now
+        bucket = -1
+        for public_key in public_keys:
+            peer = self._peers.get(public_key)
+            if peer is None:
+                self.counters["no-peer"] += 1
+                continue
+            if self.sent is not None:
+                self.sent(public_key, packet, now)
+            bucket = peer.ways.send(packet, now, bucket)
+            if peer.timers.earliest < peer.scheduled:
+                self._schedule(peer)
 
     def initiate(self, public_key: bytes, endpoints: Sequence[Endpoint], now: float) -> None:
         """Send a fresh initiation to each endpoint (the first 64); the peer will be where the answer comes from."""
@@ -213,6 +232,8 @@ class Device:
         """Send a packet alone in one datagram that nobody may fragment, whatever the path is known to carry."""
         peer = self._peers.get(public_key)
         if peer is not None:
+            if self.sent is not None:
+                self.sent(public_key, packet, now)
             peer.ways.probe(packet, now)
 
     def open_way(self, endpoint: Endpoint) -> None:
@@ -239,6 +260,8 @@ class Device:
         self._now = now
         peer = self._peers.get(public_key)
         if peer is not None:
+            if self.sent is not None:
+                self.sent(public_key, packet, now)
             peer.ways.send_by(packet, endpoint, now)
             if peer.timers.earliest < peer.scheduled:
                 self._schedule(peer)

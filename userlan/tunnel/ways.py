@@ -74,21 +74,24 @@ class Ways:
 
     # --- packets come
 
-    def send(self, packet: SuperPacket, now: float) -> None:
-        """Queue a packet to be sealed by ``drain``, or stage it and see to a session."""
+    def send(self, packet: SuperPacket, now: float, bucket: int = -1) -> int:
+        """Queue a packet to be sealed by ``drain``, or stage it and see to a session. Returns the packet's bucket, which is the same for
+        all peers of a device; -1: not known yet."""
         session = self._peer.keyring.current
         if session is None or not session.can_send(now, packet.wire_count):
             self._stage_all()
             self._stage(packet)
             self._peer.begin_handshake(now)
-            return
-        bucket = self._queues.bucket_of(packet)
+            return bucket
+        if bucket < 0:
+            bucket = self._queues.bucket_of(packet)
         queues = self._queues_for(packet, bucket, now)
         queues.add(packet, bucket, now)
         waiting = self._shared.waiting
         waiting[self._peer] = None
         if queues.octets > QUEUED_SHARE and sum(peer.ways.queued for peer in waiting) > QUEUED_BYTES:
             queues.make_room(QUEUED_SHARE)
+        return bucket
 
     def _queues_for(self, packet: SuperPacket, bucket: int, now: float) -> FlowQueues:
         """Where a packet of the flow in ``bucket`` is to wait."""

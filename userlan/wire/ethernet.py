@@ -18,8 +18,11 @@ ADDRESS_LENGTH = 6
 
 TYPE_IPV4 = 0x0800
 TYPE_ARP = 0x0806
+TYPE_RARP = 0x8035
 TYPE_VLAN = 0x8100
 TYPE_IPV6 = 0x86DD
+TYPE_PROVIDER_VLAN = 0x88A8
+TYPE_OLDER_PROVIDER_VLAN = 0x9100
 FIRST_TYPE = 0x0600
 """Types (IANA "IEEE 802 Numbers"); below FIRST_TYPE the field is the length of an 802.3 frame."""
 
@@ -45,6 +48,16 @@ def parse(frame: Buffer) -> Frame:
 def build_header(destination: bytes, source: bytes, kind: int) -> bytes:
     """The 14 octets in front of a payload."""
     return destination + source + kind.to_bytes(2, "big")
+
+
+def group_address(destination: bytes) -> bytes:
+    """The hardware address of a packed IP multicast group (RFC 1112 6.4: 23 bits; RFC 2464 7: 32 bits), or of the limited
+    broadcast."""
+    if len(destination) == 16:
+        return b"\x33\x33" + destination[12:]
+    if destination[0] & 0xF0 == 0xE0:
+        return bytes((0x01, 0x00, 0x5E, destination[1] & 0x7F)) + destination[2:]
+    return BROADCAST
 
 
 def is_group(address: Buffer) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections import Counter
 from typing import Any
 
@@ -12,7 +13,7 @@ from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.inet6 import IPv6
 
 from tests.driver.tap.frames_by_hand import OWN, PEER, completed, frame, raw_frame
-from tests.wire.examples import ALICE4, ALICE6, BOB4, BOB6, PAIRS, super_segment
+from tests.wire.examples import ALICE4, ALICE6, BOB6, PAIRS, super_segment
 from userlan.driver.tap.frames import GSO_ECN, GSO_TCP4, GSO_TCP6, GSO_UDP, NEEDS_CHECKSUM, START, VNET, packets_of
 from userlan.driver.tap.outward import Outward
 from userlan.wire import icmp, ndp, udp
@@ -22,6 +23,7 @@ from userlan.wire.superpacket import SuperPacket, cut, parse
 from userlan.wire.tcp import Flags
 
 MTU = 1420
+BROADCAST = bytes((25, 255, 255, 255))
 
 
 def read(*frames: bytes) -> list[SuperPacket]:
@@ -33,7 +35,7 @@ def read(*frames: bytes) -> list[SuperPacket]:
 
 
 def written(packet: SuperPacket, mtu: int = MTU, udp_segmentation: bool = True) -> list[bytes]:
-    outward = Outward(OWN, PEER, mtu)
+    outward = Outward(OWN, PEER, mtu, BROADCAST)
     outward.udp_segmentation = udp_segmentation
     counters: Counter[str] = Counter()
     frames = [start + bytes(payload) for start, payload in outward.frames(packet, counters)]
@@ -183,12 +185,34 @@ def test_a_super_packet_never_exceeds_what_ip_can_say() -> None:
 def test_frames_that_are_no_plain_ip_are_set_aside() -> None:
     counters: Counter[str] = Counter()
     arp = bytes(VNET.size) + b"\xff" * 6 + OWN + b"\x08\x06" + bytes(46)
-    group = frame(cut(udp.build(udp.Datagram(1, 2, b"x"), ALICE4, BOB4), True)[0], destination=b"\1\0\x5e\0\0\1")
     probe = frame(cut(ndp.build(ndp.Solicitation(BOB6, OWN), ALICE6, BOB6), True)[0])
     short = bytes(VNET.size) + OWN + PEER + b"\x08\x00" + b"\x45"
-    frames = [arp, group, probe, short, b""]
+    frames = [arp, probe, short, b""]
     assert packets_of(frames, counters) == ([], frames)
     assert not counters
+
+
+@pytest.mark.parametrize(
+    ("source", "destination", "hardware"),
+    [
+        (ALICE4, "239.129.2.3", "01:00:5e:01:02:03"),       # RFC 1112 6.4: 23 bits
+        (ALICE4, "224.0.0.251", "01:00:5e:00:00:fb"),
+        (ALICE4, "255.255.255.255", "ff:ff:ff:ff:ff:ff"),
+        (ALICE4, "25.255.255.255", "ff:ff:ff:ff:ff:ff"),    # the LAN's own
+        (ALICE6, "ff02::1:3", "33:33:00:01:00:03"),         # RFC 2464 7
+        (ALICE6, "ff05::1234:5678", "33:33:12:34:56:78"),
+    ],
+)
+def test_packets_to_groups_are_read_and_are_written_to_the_groups_hardware_address(
+    source: bytes, destination: str, hardware: str
+) -> None:
+    packet = udp.build(udp.Datagram(5, 6, bytes(64)), source, ipaddress.ip_address(destination).packed)
+    (one,) = written(packet)
+    assert (one[VNET.size : VNET.size + 6].hex(":"), one[VNET.size + 6 : VNET.size + 12]) == (hardware, PEER)
+    octets = frame(cut(packet, True)[0], destination=bytes.fromhex(hardware.replace(":", "")))
+    assert [same(packet, again) for again in read(octets)] == [True]
+    (burst,) = read(octets, octets, octets)
+    assert burst.wire_count == 3
 
 
 @pytest.mark.parametrize(

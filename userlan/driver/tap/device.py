@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import struct
+import sys
 from pathlib import Path
 
 from userlan.driver.tap.frames import VNET
@@ -52,11 +53,22 @@ class TapError(Exception):
         """Whether it is a matter of privileges."""
 
 
+def check_platform() -> None:
+    """Raises TapError where there can be no TAP whoever asks."""
+    if not sys.platform.startswith("linux"):
+        system = {"darwin": "macOS", "win32": "Windows"}.get(sys.platform, sys.platform)
+        raise TapError(
+            f"`userlan tap` is built for Linux alone, not for {system}: the proxy, `userlan forward` and the bridges"
+            " reach the LAN without a network adapter"
+        )
+
+
 def open_tap(name: str) -> int:
     """Make the TAP ``name`` and return its descriptor, non-blocking and not inherited. Raises TapError.
 
     Its interface is down and has no address yet (``netlink``).
     """
+    check_platform()
     import fcntl
 
     if not name.isascii() or not 1 <= len(name) <= MAX_NAME or any(sign in "/: \t\n%" for sign in name) or name.strip(".") == "":

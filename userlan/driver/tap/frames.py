@@ -4,7 +4,7 @@ Each frame begins with a header that says what the sender left to the device (vi
 
     | flags | GSO type | header length, 16 bits | GSO size | checksum start | checksum offset |   the computer's byte order
 
-Frames with an IP packet to one host become super-packets: those of a GSO type are one already, equally long datagrams of
+Frames with an IP packet, be it to a host or a group, become super-packets: those of a GSO type are one already, equally long datagrams of
 one flow in a row become one, every other packet is parsed. All count as ``verified``: what of the transport's checksum
 is missing is computed where it is needed, which is never between own nodes.
 """
@@ -51,7 +51,7 @@ _WHOLE = (b"\x40\x00", b"\x00\x00")
 
 
 def packets_of(frames: Sequence[bytes], counters: Counter[str]) -> tuple[list[SuperPacket], list[bytes]]:
-    """The super-packets in frames as read, in order, and the frames that are no plain IP: for ``Neighbours``.
+    """The super-packets in frames as read, in order, and the frames that are no plain IP: for ``Neighbours`` and ``Foreign``.
 
     Malformed ones are left out and counted by reason.
     """
@@ -62,7 +62,7 @@ def packets_of(frames: Sequence[bytes], counters: Counter[str]) -> tuple[list[Su
         frame = frames[index]
         index += 1
         kind = frame[_KIND]
-        if len(frame) < _SHORTEST or frame[_DESTINATION] & 1 or (kind != _IPV4 and kind != _IPV6):
+        if len(frame) < _SHORTEST or (kind != _IPV4 and kind != _IPV6):
             others.append(frame)
             continue
         try:

@@ -12,7 +12,7 @@
 A member's hardware address follows from its virtual one: 02:75 (locally administered) and the last four octets. Two
 members may share one; frames are told apart by their IP header alone.
 
-Other frames are dropped and counted: groups ("multicast", "broadcast"), types that are not IP.
+Other frames that come here are dropped and counted.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Neighbours:
         except WireError as error:
             self._counters[error.reason] += 1
             return None
-        self._counters[_why_dropped(fields)] += 1
+        self._counters["frame-malformed"] += 1
         return None
 
     def _arp(self, frame: ethernet.Frame) -> bytes | None:
@@ -80,10 +80,10 @@ class Neighbours:
         return _NO_OFFLOAD + ethernet.build_header(frame.source, own, ethernet.TYPE_ARP) + arp.build(message)
 
     def _ipv6(self, frame: bytes, fields: ethernet.Frame) -> bytes | None:
-        """A solicitation; everything else that is not to one host is dropped."""
+        """A solicitation; everything else of neighbour discovery is dropped."""
         packet = parse(frame[START:], True)
         if packet.protocol != PROTOCOL_ICMPV6 or not packet.payload or packet.payload[0] != ndp.TYPE_NEIGHBOUR_SOLICITATION:
-            self._counters[_why_dropped(fields)] += 1
+            self._counters["ndp-unanswered"] += 1
             return None
         asked = ndp.parse(packet)
         if packet.source == _UNSPECIFIED or not isinstance(asked, ndp.Solicitation) or not self._knows(asked.target):
@@ -96,11 +96,3 @@ class Neighbours:
         return b"".join((_NO_OFFLOAD, header, answer.header, answer.payload))
 
 
-def _why_dropped(frame: ethernet.Frame) -> str:
-    if frame.destination == ethernet.BROADCAST:
-        return "frame-broadcast"
-    if ethernet.is_group(frame.destination):
-        return "frame-multicast"
-    if frame.type in (ethernet.TYPE_IPV4, ethernet.TYPE_IPV6):
-        return "frame-malformed"
-    return "frame-vlan" if frame.type == ethernet.TYPE_VLAN else "frame-not-ip"

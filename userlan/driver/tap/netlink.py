@@ -12,19 +12,25 @@ import errno
 import os
 import socket
 import struct
+from contextlib import suppress
 
-_RTM_NEWLINK, _RTM_NEWADDR, _RTM_DELADDR = 16, 20, 21
+_RTM_NEWLINK, _RTM_NEWADDR, _RTM_DELADDR, _RTM_NEWROUTE = 16, 20, 21, 24
 _REQUEST, _ACKNOWLEDGE, _REPLACE, _CREATE = 0x01, 0x04, 0x100, 0x400
 _ERROR = 2
 _IFF_UP = 1
-_IFLA_ADDRESS, _IFLA_MTU, _IFLA_TXQLEN = 1, 4, 13
+_IFLA_ADDRESS, _IFLA_MTU, _IFLA_TXQLEN, _IFLA_AF_SPEC = 1, 4, 13, 26
+_IFLA_INET6_ADDR_GEN_MODE, _NO_ADDRESSES = 8, 1
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_BROADCAST, _IFA_FLAGS = 1, 2, 4, 8
 _IFA_F_NODAD = 0x02
+_NESTED = 0x8000
+_RTA_OIF = 4
+_TABLE_MAIN, _PROTOCOL_BOOT, _SCOPE_UNIVERSE, _SCOPE_LINK, _UNICAST = 254, 3, 0, 253, 1
 """Linux, include/uapi/linux: netlink.h, rtnetlink.h, if_link.h, if_addr.h."""
 
 _HEADER = struct.Struct("=IHHII")
 _LINK = struct.Struct("=BxHiII")
 _ADDRESS = struct.Struct("=BBBBI")
+_ROUTE = struct.Struct("=BBBBBBBBI")
 _ATTRIBUTE = struct.Struct("=HH")
 _ANSWER = 8_192
 """Octets: an acknowledgement quotes the request."""
@@ -38,7 +44,8 @@ class Interface:
         self._index = socket.if_nametoindex(name)
 
     def bring_up(self, hardware: bytes, mtu: int, queue: int) -> None:
-        """Give it a hardware address, an MTU (octets) and a queue (packets), and switch it on."""
+        """Give it a hardware address, an MTU (octets) and a queue (packets), and switch it on; it gets no IPv6 addresses by
+        itself, not even a link-local one."""
         attributes = (
             _attribute(_IFLA_ADDRESS, hardware)
             + _attribute(_IFLA_MTU, struct.pack("=I", mtu))
@@ -46,6 +53,12 @@ class Interface:
         )
         fixed = _LINK.pack(socket.AF_UNSPEC, 0, self._index, 0, 0)
         _call(_RTM_NEWLINK, 0, fixed + attributes)
+        with suppress(OSError):     # no IPv6 in this kernel
+            _call(_RTM_NEWLINK, 0, fixed + _nested(_IFLA_AF_SPEC, _nested(socket.AF_INET6, _WITHOUT_LINK_LOCAL)))
+        self.switch_on()
+
+    def switch_on(self) -> None:
+        """As it is."""
         _call(_RTM_NEWLINK, 0, _LINK.pack(socket.AF_UNSPEC, 0, self._index, _IFF_UP, _IFF_UP))
 
     def add_address(self, address: bytes, prefix: int) -> None:
@@ -68,6 +81,12 @@ class Interface:
             if error.errno != errno.EADDRNOTAVAIL:
                 raise
 
+    def add_default_route(self, version: int) -> None:
+        """What goes nowhere else goes here, with no router between. One that is there stays."""
+        family, scope = (socket.AF_INET, _SCOPE_LINK) if version == 4 else (socket.AF_INET6, _SCOPE_UNIVERSE)
+        fixed = _ROUTE.pack(family, 0, 0, 0, _TABLE_MAIN, _PROTOCOL_BOOT, scope, _UNICAST, 0)
+        _call(_RTM_NEWROUTE, _CREATE | _REPLACE, fixed + _attribute(_RTA_OIF, struct.pack("=i", self._index)))
+
     def _fixed(self, address: bytes, prefix: int) -> bytes:
         family = socket.AF_INET if len(address) == 4 else socket.AF_INET6
         return _ADDRESS.pack(family, prefix, 0, 0, self._index)
@@ -75,6 +94,13 @@ class Interface:
 
 def _attribute(kind: int, value: bytes) -> bytes:
     return _ATTRIBUTE.pack(_ATTRIBUTE.size + len(value), kind) + value + bytes(-len(value) % 4)
+
+
+def _nested(kind: int, attributes: bytes) -> bytes:
+    return _attribute(kind | _NESTED, attributes)
+
+
+_WITHOUT_LINK_LOCAL = _attribute(_IFLA_INET6_ADDR_GEN_MODE, bytes((_NO_ADDRESSES,)))
 
 
 def _call(kind: int, flags: int, body: bytes) -> None:

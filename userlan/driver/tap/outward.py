@@ -32,15 +32,18 @@ _PLAIN = VNET.pack(0, GSO_NONE, 0, 0, 0, 0)
 class Outward:
     """Makes frames for one interface.
 
-    ``hardware`` is its address, ``gateway`` where frames are said to come from, ``mtu`` its MTU in octets.
+    ``hardware`` is its address, ``gateway`` where frames are said to come from, ``mtu`` its MTU in octets, ``broadcast`` the
+    LAN's own broadcast address, packed.
     """
 
-    def __init__(self, hardware: bytes, gateway: bytes, mtu: int) -> None:
+    def __init__(self, hardware: bytes, gateway: bytes, mtu: int, broadcast: bytes) -> None:
         self.mtu = mtu
         self.udp_segmentation = True
         """Whether the kernel takes several datagrams in one frame (Linux 6.2); else each has its own."""
         self._ipv4 = ethernet.build_header(hardware, gateway, ethernet.TYPE_IPV4)
         self._ipv6 = ethernet.build_header(hardware, gateway, ethernet.TYPE_IPV6)
+        self._gateway = gateway
+        self._broadcast = broadcast
         self._sums: dict[tuple[bytes, bytes, int], int] = {}
 
     def frames(self, packet: SuperPacket, counters: Counter[str]) -> list[tuple[bytes, Buffer]]:
@@ -65,8 +68,16 @@ class Outward:
             total = self._sum(packet, len(transport) + len(packet.payload))
             transport = b"".join((transport[:place], total.to_bytes(2, "big"), transport[place + 2 :]))
         if packet.version == 6:
-            return b"".join((vnet, self._ipv6, network, transport)), packet.payload
-        return b"".join((vnet, self._ipv4, ipv4.with_checksum(network), transport)), packet.payload
+            link = self._ipv6 if packet.destination[0] != 0xFF else self._to_group(packet.destination, ethernet.TYPE_IPV6)
+            return b"".join((vnet, link, network, transport)), packet.payload
+        to_one = packet.destination[0] < 224 and packet.destination != self._broadcast
+        link = self._ipv4 if to_one else self._to_group(packet.destination, ethernet.TYPE_IPV4)
+        return b"".join((vnet, link, ipv4.with_checksum(network), transport)), packet.payload
+
+    def _to_group(self, destination: bytes, kind: int) -> bytes:
+        """The Ethernet header of a packet to a group, or to all."""
+        group = ethernet.BROADCAST if destination == self._broadcast else ethernet.group_address(destination)
+        return ethernet.build_header(group, self._gateway, kind)
 
     def _segmentation(self, packet: SuperPacket) -> tuple[int, int]:
         """The GSO type and size: of several packets, and of a TCP packet that is larger than the interface's MTU."""

@@ -12,6 +12,7 @@ from twisted.internet.interfaces import IReadDescriptor
 from zope.interface import implementer  # type: ignore[import-untyped]  # zope ships no types
 
 from userlan.driver.link import LanLink
+from userlan.driver.tap.foreign import Foreign, carries_frame, is_foreign
 from userlan.driver.tap.frames import FRAME_SIZE, packets_of
 from userlan.driver.tap.neighbours import GATEWAY, Neighbours, interface_address
 from userlan.driver.tap.outward import Outward
@@ -42,12 +43,15 @@ class TapPort:
         self._link: LanLink
         self._outward: Outward
         self._neighbours: Neighbours
+        self._foreign: Foreign
 
     def start(self, link: LanLink, mtu: int) -> None:
         """Begin to carry frames for ``link``; ``mtu``: that of the interface, octets."""
         self._link = link
-        self.hardware = interface_address(link.addresses[-1][0])
-        self._outward = Outward(self.hardware, GATEWAY, mtu)
+        ipv6 = link.addresses[-1][0]
+        self.hardware = interface_address(ipv6)
+        self._outward = Outward(self.hardware, GATEWAY, mtu, link.broadcast)
+        self._foreign = Foreign(self.hardware, ipv6, link.member_ending, self.counters)
         self._neighbours = Neighbours(self.hardware, link.knows, self.counters)
         self._reactor.addReader(self)
 
@@ -72,7 +76,7 @@ class TapPort:
             self._lost("the interface was removed")
 
     def doRead(self) -> Exception | None:
-        """A batch of frames to the LAN; those that are no plain IP are answered or dropped."""
+        """A batch of frames to the LAN; those that are no plain IP are answered, carried as they are, or dropped."""
         frames: list[bytes] = []
         room = BYTES_A_WAKEUP
         try:
@@ -88,12 +92,18 @@ class TapPort:
             return None
         self.counters["frames-in"] += len(frames)
         packets, others = packets_of(frames, self.counters)
-        if packets:
-            self._link.send(coalesced(packets))
+        packets = coalesced(packets)
         for frame in others:
+            if is_foreign(frame):
+                carrier = self._foreign.packet_of(frame)
+                if carrier is not None:
+                    packets.append(carrier)
+                continue
             answer = self._neighbours.answer(frame)
             if answer is not None:
                 self._write(answer, b"")
+        if packets:
+            self._link.send(packets)
         return None
 
     # -- from the LAN
@@ -102,6 +112,11 @@ class TapPort:
         """Hand packets to the kernel."""
         frames = self._outward.frames
         for packet in coalesced(packets):
+            if carries_frame(packet):
+                frame = self._foreign.frame_of(packet)
+                if frame is not None:
+                    self._write(frame, b"")
+                continue
             for start, payload in frames(packet, self.counters):
                 if not self._write(start, payload):
                     self._refused(packet)

@@ -21,12 +21,22 @@ class InterfaceSetup:
         self.warning = ""
         """What could not be done and can be done without."""
         self._addresses: dict[str, tuple[bytes, int]] = {}
+        self.name = name
         try:
             self._interface = Interface(name)
+        except OSError as error:
+            raise self._failed(error) from error
+        self.bring_up(hardware, mtu)
+
+    def bring_up(self, hardware: bytes, mtu: int) -> None:
+        """Have this hardware address and MTU, and be up; its addresses stay. Raises TapError."""
+        try:
             self._interface.bring_up(hardware, mtu, QUEUE)
         except OSError as error:
-            raise TapError(f"the interface {name} cannot be set up: {error.strerror}") from error
-        self.name = name
+            raise self._failed(error) from error
+
+    def _failed(self, error: OSError) -> TapError:
+        return TapError(f"the interface {self.name} cannot be set up: {error.strerror}")
 
     def follow(self, addresses: Iterable[str]) -> None:
         """Have these addresses (``25.1.2.3/8``) and no other ones. Raises TapError.

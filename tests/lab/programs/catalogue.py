@@ -1,0 +1,13 @@
+"""All programs of the table."""
+
+from __future__ import annotations
+
+from tests.lab.programs.bonjour import Zeroconf
+from tests.lab.programs.broadcast import Broadcaster
+from tests.lab.programs.minidlna import MiniDLNA
+from tests.lab.programs.openttd import OpenTTD
+from tests.lab.programs.place import Program
+from tests.lab.programs.samba import Samba
+from tests.lab.programs.teeworlds import Teeworlds
+
+PROGRAMS: tuple[Program, ...] = (Zeroconf(), MiniDLNA(), Samba(), OpenTTD(), Teeworlds(), Broadcaster())

@@ -1,0 +1,1 @@
+"""Programs of this project's own that run as processes at a place, by their path."""

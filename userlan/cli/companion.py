@@ -1,0 +1,103 @@
+"""A further member beside the node of this computer: ``userlan run --as NAME``.
+
+::
+
+    STATE/                      the node
+    STATE/members/NAME/         the member: own key, own address, own memory, kept for the next time
+        ▲ joins the node's networks by their invites, leaves those that the node is not in
+
+It is a node as any other, with the node's configuration, but for its name, a port of its own, no mediator of its own and
+none of the bridges but the one that programs hang on. It lives as long as they do.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from userlan.cli.background import ensure_running
+from userlan.cli.client import ApiError, call, stop_node
+from userlan.cli.main import Settings
+
+if TYPE_CHECKING:
+    from userlan.cli.program import NodeProgram, Options
+
+BRIDGE = "namespace"
+FOLDER = "members"
+LOOK_INTERVAL = 1.0
+"""Seconds between two looks whether programs hang on it."""
+START_PATIENCE = 60.0
+"""Seconds that it waits for the first program: it joins networks meanwhile."""
+LEFT_PATIENCE = 30.0
+"""Seconds without programs after which it ends by itself: their keeper, which ends it at once, was killed."""
+
+
+def settings_of(settings: Settings, name: str) -> Settings:
+    """Those of the member: its folder is there. ApiError where the name is none."""
+    from userlan.lan.names import check_nick
+
+    try:
+        name = check_nick(name)
+    except ValueError as error:
+        raise ApiError(f"--as: {error}") from None
+    state = settings.state / FOLDER / name
+    try:
+        state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ApiError(f"the state folder {state} cannot be made: {error.strerror}") from None
+    return attrs.evolve(settings, state=state, state_named=True)
+
+
+def bring_up(settings: Settings, own: Settings) -> None:
+    """The member's node (of ``own``) runs, and is in the networks that the node (of ``settings``) is in. Raises ApiError."""
+    with ensure_running(own, member=own.state.name).undone_on_failure():
+        wanted, there = _networks(settings), _networks(own)
+        for network in wanted - there:
+            invite = call(settings.state, "invite", network=network)["invite"]
+            call(own.state, "join", invite=invite)
+        for network in there - wanted:
+            call(own.state, "leave", network=network)
+
+
+def give_up(own: Settings) -> None:
+    """No program came to hang on the member's node."""
+    with suppress(ApiError):
+        stop_node(own.state)
+
+
+def _networks(settings: Settings) -> set[str]:
+    return {network["name"] for network in call(settings.state, "status")["networks"]}
+
+
+def as_companion(options: Options, name: str) -> Options:
+    """What such a node is told on its command line."""
+    import msgspec
+
+    from userlan.node.config import Config
+
+    config = msgspec.structs.replace(options.config, name=name, mediator=None, embedded_mediator="never", listen=Config().listen)
+    bridges = {found: kind for found, kind in options.bridges.items() if found == BRIDGE}
+    return attrs.evolve(options, config=config, bridges=bridges)
+
+
+def end_when_left(reactor: Any, program: NodeProgram) -> None:
+    """Stop the node once no program hangs on it any more, and nobody has done so."""
+    from twisted.internet.task import LoopingCall
+
+    patience = START_PATIENCE
+    last = reactor.seconds()
+
+    def look() -> None:
+        nonlocal patience, last
+        bridge = program.bridges.get(BRIDGE)
+        if bridge is not None and bridge.status() is not None:
+            patience, last = LEFT_PATIENCE, reactor.seconds()
+        elif reactor.seconds() - last > patience:
+            looking.stop()
+            program.stop().addErrback(program.stop_failed)
+
+    looking = LoopingCall(look)
+    looking.clock = reactor
+    reactor.callWhenRunning(looking.start, LOOK_INTERVAL)
