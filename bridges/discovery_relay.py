@@ -162,8 +162,7 @@ class Relay:
         channel = carrier.profile.channel_of(source[1])
         alias = peer.loopback_alias if self.on_demand.aliases else ""
         try:
-            # A socket of ours on a port that a local server does not share would keep it from starting.
-            mirror.open(self.lan.reactor, alias, channel is not None, channel is None or channel.reuse)
+            mirror.open(self.lan.reactor, alias, channel is not None, carrier.keeps_number(source[1]))
         except OSError:
             carrier.counters["no-socket"] += 1
             return None

@@ -99,15 +99,17 @@ class OnDemand:
         *,
         rewrite: Rewrite | None = None,
         bind: str = "",
+        number: int | None = None,
         idle: float | None = None,
         why: str = "",
     ) -> tuple[str, int]:
         """The local (host, port) that leads to a peer's port: its alias and the same port where these can be bound, else another
-        port of it, or of 127.0.0.1.
+        port of it, or of 127.0.0.1. What there is already is kept as it is.
 
         ``protocol``: tcp or udp. ``rewrite``: filters for each stream (tcp only). ``bind``: a numeric address of this computer to listen
-        on instead. ``idle``: seconds without use, or another call, after which the holder's hold lapses; None for never. ``why``: for
-        :meth:`listing`. Raises OnDemandError.
+        on instead. ``number``: of the port to listen on, where it is not to be the same (0: any): while a listener holds a number, a
+        local server that wants it for all addresses does not start. ``idle``: seconds without use, or another call, after which the
+        holder's hold lapses; None for never. ``why``: for :meth:`listing`. Raises OnDemandError.
         """
         key = (peer.key, port, protocol, bind, rewrite)
         way = self._forwards.get(key)
@@ -116,7 +118,7 @@ class OnDemand:
             self._make_room(of_peer, self._forwards, MAX_OF_PEER, f"forwards to {peer.name}")
             self._make_room(list(self._forwards.values()), self._forwards, MAX_FORWARDS, "forwards on demand")
             way = ForwardWay(self.lan, key, peer, port, protocol, rewrite)
-            way.open(bind or (peer.loopback_alias if self.aliases else ""))
+            way.open(bind or (peer.loopback_alias if self.aliases else ""), port if number is None else number)
             self._forwards[key] = way
         self._hold(way, holder, idle, why)
         return way.local

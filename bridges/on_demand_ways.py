@@ -140,10 +140,10 @@ class ForwardWay(Way):
         self.peer_port = port
         self.local: tuple[str, int] = ("", 0)
 
-    def open(self, wanted: str) -> None:
-        """Listen at an address ("" for whichever there is); raises OnDemandError."""
+    def open(self, wanted: str, number: int) -> None:
+        """Listen at an address ("" for whichever there is) and port; raises OnDemandError."""
         problem: CannotListenError | None = None
-        for host, port in [(wanted, self.peer_port), (wanted, 0)] if wanted else [(FALLBACK, 0)]:
+        for host, port in [(wanted, number), (wanted, 0)] if wanted else [(FALLBACK, 0)]:
             try:
                 self.listening = self._listen(host, port)
             except CannotListenError as error:

@@ -147,14 +147,29 @@ def test_a_server_is_found_by_a_question_and_joined(scene: Scene) -> None:
         assert ("udp", f"{NAS}:{found[1]}") in place
         assert ("tcp", f"{NAS}:{other.port}") not in place
         joined = next(address for protocol, address in place if protocol == "tcp")
-        assert joined == f"{NAS}:{port}"
-        with dial((NAS, port)) as connection:
+        assert joined == f"{NAS}:{found[1]}", "at the number that the answer came from, whichever that is here"
+        with dial(found) as connection:
             accepted, seen = tcp.accept()
             with accepted:
                 assert seen[0] == ME
                 accepted.sendall(b"welcome")
                 assert read_exactly(connection, 7) == b"welcome"
         tcp.close()
+
+
+def test_what_was_found_keeps_no_local_server_from_starting(scene: Scene) -> None:
+    """It binds the game's port for all addresses and shares it with nobody."""
+    port = free_port()
+    scene.start("me", CustomProfile(port, "game", role="query"))
+    scene.start("nas", CustomProfile(port, "game", role="query", search=False))
+    with udp("", port) as server, udp() as client:
+        client.sendto(b"who?", (EVERYBODY, port))
+        server.sendto(b"here", heard(server, ME)[1])
+        heard(client, NAS)
+    until(lambda: len(scene.listing("me")["found"]) == 2, scene.loop)
+    scene.command("me", "share", profile="game", search=False)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as starting, socket.create_server(("", port)):
+        starting.bind(("", port))
 
 
 def test_an_announcement_to_a_group_names_a_port(scene: Scene) -> None:

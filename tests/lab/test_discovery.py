@@ -16,7 +16,7 @@ from typing import Any
 import attrs
 import pytest
 
-from tests.lab.network import Lab, until
+from tests.lab.network import Lab
 from tests.lab.userlan_process import Mediator, Member, wait_for_line
 
 pytestmark = pytest.mark.lab
@@ -62,7 +62,7 @@ for _ in range(20):
     break
 else:
     sys.exit("nobody answers")
-with socket.create_connection((server[0], port), 10) as joined:
+with socket.create_connection(server, 10) as joined:
     told["joined"] = joined.recv(100).decode()
 game = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 game.settimeout(10)
@@ -108,7 +108,7 @@ with socket.create_connection((seen[0], port), 10) as joined:
 
 MEDIA_SERVER = """
 import http.server, socket, struct, threading
-own = socket.gethostbyname_ex("localhost") and open("/proc/net/fib_trie") and None
+
 udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 udp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
 udp.setsockopt(socket.IPPROTO_IP, 8, 1)                                    # IP_PKTINFO
@@ -237,7 +237,7 @@ def test_a_server_is_found_by_broadcast_joined_and_played(two: Two) -> None:
     assert set(heard) == {here}
     listed = two.anna.run("share").stdout
     print(listed)
-    assert f"{there}:{PORT}" in listed
+    assert f"{there}:{told['found'][2]}" in listed
     assert f"port {PORT}/tcp → 10.96.2.2:{PORT}" in two.ben.run("share").stdout
     two.ben.run("unshare", "game", "--peer", "anna")
     refused = two.anna.namespace.run(*PLAIN, sys.executable, "-c", CLIENT.replace("range(20)", "range(3)"), str(PORT), check=False)
@@ -270,8 +270,7 @@ def test_two_nodes_on_one_physical_network_carry_nothing_twice(two: Two) -> None
     two.up(by_hand("yes"), by_hand("no"))
     space = two.lab.namespace("carl")
     two.anna.namespace.ip("link", "add", "br0", "type", "bridge")
-    for interface in ("eth0",):
-        two.anna.namespace.ip("link", "set", interface, "master", "br0")
+    two.anna.namespace.ip("link", "set", "eth0", "master", "br0")
     two.anna.namespace.ip("addr", "del", "10.96.1.2/24", "dev", "eth0")
     two.anna.namespace.ip("addr", "add", "10.96.1.2/24", "dev", "br0")
     two.anna.namespace.ip("link", "set", "br0", "up")
@@ -286,7 +285,8 @@ def test_two_nodes_on_one_physical_network_carry_nothing_twice(two: Two) -> None
     carl.wait_state("ben", "direct")
     two.ben.wait_state("carl", "direct")
     log = two.start(two.ben, SERVER, str(PORT))
-    until(lambda: any(row["picks_up"] for row in two.anna.call("shares")["profiles"] if row["profile"] == "game"), 20, "anna holds the port")
+    rows = {row["profile"]: row for row in two.anna.call("shares")["profiles"]}
+    assert rows["game"]["picks_up"], "at the address that it has now"
     told = two.run(two.anna, CLIENT, str(PORT))
     assert told["found"][:2] == ["here", two.alias(two.ben)]
     heard = {line.split()[2] for line in log.read_text().splitlines() if line.startswith("heard")}
