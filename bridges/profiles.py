@@ -50,6 +50,7 @@ MAX_GROUPS = 16
 """Groups of one channel: each is a membership that the whole LAN is told."""
 
 CODEC_NAMES = (
+    "artnet",
     "freeciv",
     "llmnr",
     "localsend",
@@ -60,6 +61,7 @@ CODEC_NAMES = (
     "supertuxkart",
     "syncthing",
     "terraria",
+    "unreal",
     "warcraft3",
     "wsd",
 )

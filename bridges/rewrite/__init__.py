@@ -14,7 +14,7 @@ Goals
 
     Translation     the relay's: where the other side reaches host:port           translation.py
     Codec           one protocol: finds the addresses, asks the translation       ssdp.py, wsd.py, netbios.py, llmnr.py,
-                                                                                  files.py, games.py
+                                                                                  artnet.py, files.py, games.py
     rewrite_urls    absolute URLs in text                                         urls.py
     HttpFilter      a TCP stream to a place that a codec with ``http`` had made   http.py
 
@@ -26,13 +26,14 @@ and exposes the port; inward it turns a peer's virtual address into its loopback
 
 from __future__ import annotations
 
-from bridges.rewrite import files, games, llmnr, netbios, ssdp, wsd
+from bridges.rewrite import artnet, files, games, llmnr, netbios, ssdp, wsd
 from bridges.rewrite.http import HttpFilter
 from bridges.rewrite.translation import MAX_PLACES, SENDER, Codec, Place, Translation
 
 __all__ = ["CODECS", "MAX_PLACES", "SENDER", "Codec", "HttpFilter", "Place", "Translation"]
 
 CODECS: dict[str, Codec] = {
+    "artnet": Codec(artnet.rewrite),
     "freeciv": Codec(games.freeciv),
     "llmnr": Codec(llmnr.rewrite),
     "localsend": Codec(files.localsend),
@@ -43,6 +44,7 @@ CODECS: dict[str, Codec] = {
     "supertuxkart": Codec(games.supertuxkart),
     "syncthing": Codec(files.syncthing),
     "terraria": Codec(games.terraria),
+    "unreal": Codec(games.unreal),
     "warcraft3": Codec(games.warcraft3),
     "wsd": Codec(wsd.rewrite, http=True),
 }
