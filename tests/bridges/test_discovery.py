@@ -174,8 +174,8 @@ def test_what_was_found_keeps_no_local_server_from_starting(scene: Scene) -> Non
 
 def test_an_announcement_to_a_group_names_a_port(scene: Scene) -> None:
     """As Minecraft does it: the port inside the packet leads to the server, at another number where that is taken."""
-    scene.start("me")
-    scene.start("nas", profiles={"minecraft": Setting(search=True)})
+    scene.start("me", profiles={"minecraft": Setting(search=False)})
+    scene.start("nas")
     with Listener("127.0.0.1") as world, udp("", 4445, "224.0.2.60") as player, udp() as announcer:
         announcer.sendto(b"[MOTD]world[/MOTD][AD]%d[/AD]" % world.port, ("224.0.2.60", 4445))
         announced, _ = heard(player, NAS)
