@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import msgspec
 import pytest
 
 from bridges import discovery_carrier, discovery_relay
@@ -97,8 +98,8 @@ class Scene:
 
     def both(self, custom: CustomProfile, **more: Any) -> None:
         """``me`` searches, ``nas`` answers."""
-        self.start("me", custom, **more)
-        self.start("nas", CustomProfile(**{name: getattr(custom, name) for name in custom.__struct_fields__} | {"search": False}))
+        self.start("me", msgspec.structs.replace(custom, search=True), **more)
+        self.start("nas", custom)
 
     def listing(self, name: str) -> dict[str, Any]:
         listed: dict[str, Any] = self.loop.call(self.bridges[name].commands()["shares"], {})
@@ -157,18 +158,29 @@ def test_a_server_is_found_by_a_question_and_joined(scene: Scene) -> None:
         tcp.close()
 
 
-def test_what_was_found_keeps_no_local_server_from_starting(scene: Scene) -> None:
+def test_who_searches_no_more_can_start_a_server(scene: Scene) -> None:
     """It binds the game's port for all addresses and shares it with nobody."""
     port = free_port()
-    scene.start("me", CustomProfile(port, "game", role="query"))
-    scene.start("nas", CustomProfile(port, "game", role="query", search=False))
+    scene.both(CustomProfile(port, "game", role="query"))
     with udp("", port) as server, udp() as client:
         client.sendto(b"who?", (EVERYBODY, port))
         server.sendto(b"here", heard(server, ME)[1])
-        heard(client, NAS)
+        assert heard(client, NAS)[1] == (NAS, port), "the number that was asked"
     until(lambda: len(scene.listing("me")["found"]) == 2, scene.loop)
     scene.command("me", "share", profile="game", search=False)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as starting, socket.create_server(("", port)):
+        starting.bind(("", port))
+
+
+def test_a_peer_that_speaks_from_the_games_port_keeps_no_server_from_starting(scene: Scene) -> None:
+    port = free_port()
+    scene.both(CustomProfile(port, "game"))
+    with udp("", port) as client:
+        client.sendto(b"who?", (EVERYBODY, port))
+        until(lambda: scene.counters("nas", "game").get("in", 0) == 1, scene.loop)
+        assert heard(client, ME)[1][1] != port
+    scene.command("me", "unshare", profile="game")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as starting:
         starting.bind(("", port))
 
 
@@ -212,7 +224,7 @@ def test_a_server_that_answers_from_another_port_is_reached_there(scene: Scene) 
 def test_nothing_goes_round(scene: Scene) -> None:
     """Both nodes pick up on one computer, and a program answers everybody with a broadcast: each is carried once."""
     port = free_port()
-    custom = CustomProfile(port, "game")
+    custom = CustomProfile(port, "game", search=True)
     scene.start("me", custom)
     scene.start("nas", custom)
     with udp("", port) as program:
@@ -308,7 +320,7 @@ def test_a_port_that_a_program_has_for_itself_is_told_and_tried_again(scene: Sce
     port = free_port()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
         taken.bind(("", port))
-        scene.start("me", CustomProfile(port, "game"))
+        scene.start("me", CustomProfile(port, "game", search=True))
         row = next(row for row in scene.listing("me")["profiles"] if row["profile"] == "game")
         assert not row["picks_up"]
         assert "for itself" in row["problems"][f"port {port}"]
@@ -323,7 +335,7 @@ def test_a_port_that_a_program_has_for_itself_is_told_and_tried_again(scene: Sce
 def test_unicasts_to_a_shared_port_are_not_taken_from_the_program(scene: Scene) -> None:
     port = free_port()
     with udp("", port) as server, udp() as client:
-        scene.start("me", CustomProfile(port, "game"))
+        scene.start("me", CustomProfile(port, "game", search=True))
         for _ in range(5):
             client.sendto(b"you", ("127.0.0.1", port))
             assert server.recvfrom(100)[0] == b"you"
@@ -352,7 +364,7 @@ def test_a_program_that_shouts_is_limited(scene: Scene, monkeypatch: pytest.Monk
     monkeypatch.setattr(discovery_carrier, "OUTWARD_RATE", 0.0)
     monkeypatch.setattr(discovery_carrier, "OUTWARD_BURST", 3.0)
     port = free_port()
-    scene.start("me", CustomProfile(port, "game"))
+    scene.start("me", CustomProfile(port, "game", search=True))
     with udp() as program:
         for _ in range(10):
             program.sendto(b"who?", (EVERYBODY, port))
