@@ -274,7 +274,8 @@ class Carrier:
             self.counters["not-forwarded"] += 1
             return None
         now = self.relay.now()
-        self.relay.found.note(Sighting(self.profile.name, peer.name, peer.key, *place, port, protocol, now))
+        address = peer.ipv4 or peer.ipv6
+        self.relay.found.note(Sighting(self.profile.name, peer.name, peer.key, address, *place, port, protocol, now))
         return place
 
     def keeps_number(self, port: int) -> bool:

@@ -57,6 +57,8 @@ class OnDemand:
         self.lan = lan
         self.aliases = aliases_bindable()
         """Whether loopback aliases can be bound here."""
+        self.others: list[Callable[[], list[dict[str, object]]]] = []
+        """Who has forwards of its own kind, to be listed with those here (those by which found programs speak UDP)."""
         self._users: set[object] = set()
         self._forwards: dict[tuple[object, ...], ForwardWay] = {}
         self._exposures: dict[tuple[object, ...], ExposureWay] = {}
@@ -189,7 +191,7 @@ class OnDemand:
 
     def listing(self) -> list[dict[str, object]]:
         """All of them, for ``status`` and ``doctor``."""
-        return [way.describe() for way in self._all()]
+        return [way.describe() for way in self._all()] + [row for other in self.others for row in other()]
 
     def _all(self) -> list[Way]:
         return [*self._forwards.values(), *self._exposures.values()]

@@ -11,8 +11,9 @@ from typing import Any
 
 import msgspec
 import pytest
+from twisted.internet.protocol import DatagramProtocol
 
-from bridges import discovery_carrier, discovery_relay
+from bridges import discovery_carrier, discovery_relay, on_demand
 from bridges.discovery import DiscoveryBridge
 from bridges.discovery_local import Surroundings
 from bridges.discovery_settings import CustomProfile, DiscoveryOptions, Setting
@@ -87,11 +88,12 @@ class Scene:
         self.pair: StackedPair = loop.call(StackedPair, loop.reactor)
         self.bridges: dict[str, DiscoveryBridge] = {}
         self.stores: dict[str, MemoryStore] = {}
+        self.interfaces = loopback_only
 
     def start(self, name: str, *custom: CustomProfile, **more: Any) -> DiscoveryBridge:
         options = DiscoveryOptions(custom=custom, **more)
         store: Any = self.stores.setdefault(name, MemoryStore())
-        bridge = DiscoveryBridge(self.pair.lans[name], options, store, Surroundings(loopback_only))
+        bridge = DiscoveryBridge(self.pair.lans[name], options, store, Surroundings(self.interfaces))
         self.bridges[name] = bridge
         self.loop.call(bridge.start)
         return bridge
@@ -168,8 +170,16 @@ def test_who_searches_no_more_can_start_a_server(scene: Scene) -> None:
         assert heard(client, NAS)[1] == (NAS, port), "the number that was asked"
     until(lambda: len(scene.listing("me")["found"]) == 2, scene.loop)
     scene.command("me", "share", profile="game", search=False)
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as starting, socket.create_server(("", port)):
-        starting.bind(("", port))
+
+    def starts() -> bool:
+        try:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as starting, socket.create_server(("", port)):
+                starting.bind(("", port))
+        except OSError:
+            return False
+        return True
+
+    until(starts, scene.loop)
 
 
 def test_a_peer_that_speaks_from_the_games_port_keeps_no_server_from_starting(scene: Scene) -> None:
@@ -465,3 +475,60 @@ def test_the_loopback_is_no_interface_of_the_surroundings() -> None:
     assert surroundings.own("localhost") == "127.0.0.1"
     assert surroundings.own("192.0.2.200") == ""
     assert surroundings.own("") == (surroundings.primary or "127.0.0.1")
+
+
+def test_a_computer_in_the_lan_by_an_interface_relays_nothing(scene: Scene) -> None:
+    """Its programs hear everything by themselves: they would see each peer twice."""
+    interfaces = [*loopback_only(), Interface("lan0", 2, (ipaddress.IPv4Interface("25.9.0.1/8"),))]
+    scene.interfaces = lambda: interfaces
+    port = free_port()
+    scene.both(CustomProfile(port, "game"))
+    with udp("", port) as server, udp() as client:
+        client.sendto(b"who?", (EVERYBODY, port))
+        assert nothing_from(server, ME)
+        assert scene.listing("me")["attached"]
+        assert not any(row["picks_up"] for row in scene.listing("me")["profiles"])
+
+
+def test_where_no_alias_can_be_bound_peers_are_seen_at_127_0_0_1(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on macOS. The computer's own address here is another one of its loopback's."""
+    monkeypatch.setattr(on_demand, "aliases_bindable", lambda: False)
+    scene.interfaces = lambda: [Interface("lo", 1, (ipaddress.IPv4Interface("127.0.0.5/8"),))]
+    port = free_port()
+    scene.both(CustomProfile(port, "game", role="query"))
+    with udp("", port) as server, udp("127.0.0.5") as client, udp("127.0.0.5") as game:
+        client.sendto(b"who?", (EVERYBODY, port))
+        _, asker = heard(server, "127.0.0.1")
+        server.sendto(b"here", asker)
+        answer, found = heard(client, "127.0.0.1")
+        assert (answer, found[1] != port) == (b"here", True)
+        game.sendto(b"move", found)
+        assert heard(server, "127.0.0.1")[0] == b"move"
+
+
+def test_a_question_to_an_ipv6_group_of_the_lan_reaches_local_servers(scene: Scene) -> None:
+    """A program behind a TAP asks by IPv6; local servers hear it as a broadcast, and their answer goes back to where it came from."""
+    port = free_port()
+    group = "ff12::7788"
+    scene.start("nas", CustomProfile(port, "game", groups=(GROUP, group)))
+    asking = Asking()
+    lan_port = scene.loop.call(scene.pair.lans["me"].datagram_port, asking)
+    with udp("", port, GROUP) as server:
+        scene.loop.call(lan_port.write, b"who?", (group, port))
+        _, asker = heard(server, ME)
+        server.sendto(b"here", asker)
+        until(lambda: bool(asking.got), scene.loop)
+        assert asking.got == [(b"here", (StackedPair.ipv6("nas"), port))]
+    scene.loop.call(lan_port.stopListening)
+
+
+class Asking(DatagramProtocol):
+    """A program on the LAN itself."""
+
+    noisy = False
+
+    def __init__(self) -> None:
+        self.got: list[tuple[bytes, tuple[str, int]]] = []
+
+    def datagramReceived(self, datagram: bytes, addr: Any) -> None:
+        self.got.append((datagram, addr))
