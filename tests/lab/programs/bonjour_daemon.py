@@ -41,9 +41,11 @@ class AvahiDaemon:
             ending.callback(there.stop)
             found = there.wait_for(name, TYPE, PATIENCE, {"protocol": "IPv4"})
             assert found.text == ("path=/index.html",)
-            url = f"http://{found.address}:{found.port}/index.html"
-            told = guest.run("curl", "-sS", "-m", "20", url).stdout
+            address = f"[{found.address}]" if ":" in found.address else found.address
+            url = f"http://{address}:{found.port}/index.html"
+            told = guest.run("curl", "-sS", "-g", "-m", "20", url).stdout
             assert told == f"the page of {host.name}"
             end(publisher)
             until(lambda: not any(one.name == name for one in there.browse(TYPE, 10)), PATIENCE, "the goodbye is heard", 0.5)
-            return Proof(f"{found.name!r} on {found.interface}: {found.host} {found.address}:{found.port}", f"{url}: {told!r}; goodbye heard")
+            where = f"{found.host} {found.address}:{found.port} on {found.interface}"
+            return Proof(f"{found.name!r} at {where}", f"{url}: {told!r}; goodbye heard")

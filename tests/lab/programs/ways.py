@@ -15,9 +15,9 @@ from tests.lab.userlan_process import Mediator, Member, wait_for_line
 
 HOST, GUEST = "10.97.0.2", "10.97.0.3"
 MEDIATOR = "10.97.0.1"
-WITHOUT_BRIDGES = ""
+WITHOUT_BRIDGES = "discovery: {enabled: no}\n"
 """Where the kernel itself is on the LAN, nothing else may be what makes a program work."""
-BY_HAND = ""
+BY_HAND = f"discovery: {{custom: [{{port: {PORT}, name: broadcaster, search: yes}}]}}\n"
 """A port that is in no profile."""
 
 
@@ -149,6 +149,7 @@ def tap(folder: Path) -> Iterator[Pair]:
             with log.open("wb") as file:
                 process = space.start(*member._command("tap"), stdout=file, stderr=file)
             wait_for_line(log, "attached", process, patience=PATIENCE)
+            space.ip("route", "replace", "255.255.255.255", "dev", "lan0")     # else broadcasts go where the default route does
         yield Pair(made.place(0), made.place(1))
 
 
