@@ -41,13 +41,16 @@ class Running:
                     meanwhile()
             return found
 
-        found: str = until(look, patience, f"{word!r} in {self.log.name}: {self.said()[-8:]}", 0.1)
+        try:
+            found: str = until(look, patience, f"{word!r} in {self.log.name}", 0.1)
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {self.said()[-8:]}") from None
         return found.strip()
 
     def goes_on(self) -> None:
         """AssertionError with its last words when it has ended."""
         ended = self.process.poll()
-        assert ended is None, f"stopped with {ended}: {self.said()[-8:]}"
+        assert ended is None, f"stopped with {ended}"
 
     def stop(self, kill: bool = False) -> None:
         """End it; ``kill``: one that asks back when told to go."""

@@ -17,8 +17,13 @@ HOST, GUEST = "10.97.0.2", "10.97.0.3"
 MEDIATOR = "10.97.0.1"
 WITHOUT_BRIDGES = "discovery: {enabled: no}\n"
 """Where the kernel itself is on the LAN, nothing else may be what makes a program work."""
-BY_HAND = f"discovery: {{custom: [{{port: {PORT}, name: broadcaster, search: yes}}]}}\n"
+SERVES = f"discovery: {{custom: [{{port: {PORT}, name: broadcaster, search: no}}]}}\n"
 """A port that is in no profile."""
+SEARCHES = (
+    "discovery:\n  profiles: {openttd: {search: yes}, teeworlds: {search: yes}}\n"
+    f"  custom: [{{port: {PORT}, name: broadcaster, search: yes}}]\n"
+)
+"""As ``userlan share openttd --search`` does it: these servers cannot share their port, so nobody but who does not serve may hold it."""
 
 
 @attrs.frozen
@@ -82,14 +87,16 @@ class Nodes:
 
 
 @contextlib.contextmanager
-def nodes(folder: Path, config: str = "") -> Iterator[Nodes]:
+def nodes(folder: Path, *configs: str) -> Iterator[Nodes]:
     """anna and ben in one network, direct."""
     with Lab(folder) as lab:
         middle = lab.namespace("mediator")
         spaces = computer(lab, "anna"), computer(lab, "ben")
         plug_apart(lab, middle, spaces)
         mediator = Mediator(middle, folder / "mediator", f"{MEDIATOR}:41414")
-        anna, ben = (Member(space.ordinary(), folder / space.name, space.name, config) for space in spaces)
+        anna, ben = (
+            Member(space.ordinary(), folder / space.name, space.name, config) for space, config in zip(spaces, configs, strict=True)
+        )
         for member in (anna, ben):
             member.up("--mediator", mediator.url, wait=False)
         for member in (anna, ben):
@@ -115,35 +122,35 @@ def plug_apart(lab: Lab, middle: Namespace, spaces: Sequence[Namespace]) -> None
 @contextlib.contextmanager
 def bridge(folder: Path) -> Iterator[Pair]:
     """Programs beside the nodes: nothing is attached."""
-    with nodes(folder, BY_HAND) as made:
+    with nodes(folder, SERVES, SEARCHES) as made:
         yield Pair(made.place(0), made.place(1))
 
 
 @contextlib.contextmanager
 def run(folder: Path) -> Iterator[Pair]:
     """Both behind ``userlan run``."""
-    with nodes(folder, WITHOUT_BRIDGES) as made:
+    with nodes(folder, WITHOUT_BRIDGES, WITHOUT_BRIDGES) as made:
         yield Pair(made.running(0), made.running(1))
 
 
 @contextlib.contextmanager
 def bridge_run(folder: Path) -> Iterator[Pair]:
     """The server beside its node, the client behind ``userlan run``."""
-    with nodes(folder, BY_HAND) as made:
+    with nodes(folder, SERVES, SEARCHES) as made:
         yield Pair(made.place(0), made.running(1))
 
 
 @contextlib.contextmanager
 def run_bridge(folder: Path) -> Iterator[Pair]:
     """The server behind ``userlan run``, the client beside its node."""
-    with nodes(folder, BY_HAND) as made:
+    with nodes(folder, SERVES, SEARCHES) as made:
         yield Pair(made.running(0), made.place(1))
 
 
 @contextlib.contextmanager
 def tap(folder: Path) -> Iterator[Pair]:
     """Both computers attached, by root; the nodes and the programs are still an ordinary user's."""
-    with nodes(folder, WITHOUT_BRIDGES) as made:
+    with nodes(folder, WITHOUT_BRIDGES, WITHOUT_BRIDGES) as made:
         for space, member in zip(made.spaces, made.members, strict=True):
             log = member.folder / "tap.log"
             with log.open("wb") as file:
