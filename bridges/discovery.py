@@ -164,6 +164,8 @@ class DiscoveryBridge:
 
     def _told(self, row: dict[str, Any]) -> str:
         lines = [f"{row['profile']} is shared with {row['with']}" if row["on"] else f"{row['profile']} is not shared"]
+        if self._settings.get(ALL).on is False:
+            lines.append("nothing is: `userlan share all` ends that")
         if row["on"] and not row["picks_up"]:
             lines.append("local programs are found by others, but do not find others themselves: --search lets them")
         lines += [f"{what}: {why}" for what, why in row["problems"].items()]

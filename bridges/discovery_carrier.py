@@ -274,18 +274,22 @@ class Carrier:
             self.counters["not-forwarded"] += 1
             return None
         now = self.relay.now()
-        self.relay.found.note(Sighting(self.profile.name, peer.name, peer.key, *place, port, protocol, now))
+        address = peer.ipv4 or peer.ipv6
+        self.relay.found.note(Sighting(self.profile.name, peer.name, peer.key, address, *place, port, protocol, now))
         return place
 
     def keeps_number(self, port: int) -> bool:
         """Whether a mirror of a peer's port may hold the same number here.
 
         Not one that the profile's own programs use, since a local server would not start while it is held, unless they share it; and
-        even so not where TCP goes to the port of the same number, which nobody shares. What packets of a codec name can be any.
+        even so not where TCP goes to the port of the same number, which nobody shares. Who has the profile's ports held has chosen to
+        search: then it does, since some clients (Teeworlds 0.7) take no answer from another port than they asked. What packets of a
+        codec name can be any.
         """
         channel = self.profile.channel_of(port)
         if channel is not None:
-            return channel.reuse and not any(not one.port and one.protocol == "tcp" for one in self.profile.reached)
+            tcp = any(not one.port and one.protocol == "tcp" for one in self.profile.reached)
+            return bool(self.search) or (channel.reuse and not tcp)
         return port not in self._numbers or self._codec is None
 
     def client_filters(self, peer: PeerInfo) -> tuple[Filter, Filter]:

@@ -46,8 +46,8 @@ class CustomProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ports: Annotated[tuple[str, ...], msgspec.Meta(max_length=MAX_CHANNELS)] = ("reply", "reply/tcp")
     codec: str = "none"
     deliver: Deliver = "loopback"
-    search: bool = True
-    """Whether the port is held, so that local programs are picked up: who names a port by hand wants that."""
+    search: bool = False
+    """Whether the port is held, so that local programs are picked up; a server that does not share it does not start then."""
 
     def __post_init__(self) -> None:
         self.profile()

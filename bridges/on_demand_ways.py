@@ -138,6 +138,8 @@ class ForwardWay(Way):
         super().__init__(lan, key, protocol, rewrite)
         self.peer = peer
         self.peer_port = port
+        self.linger: float | None = None
+        """Seconds that it stays unused when nobody holds it; None: as all."""
         self.local: tuple[str, int] = ("", 0)
 
     def open(self, wanted: str, number: int) -> None:

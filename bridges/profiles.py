@@ -54,6 +54,7 @@ CODEC_NAMES = (
     "freeciv",
     "llmnr",
     "localsend",
+    "luanti",
     "minecraft",
     "netbios",
     "quake",

@@ -1,4 +1,4 @@
-"""The discovery relay between two members over the real LAN: local programs are plain sockets, on the loopback interface."""
+"""The discovery relay between two members over the real LAN."""
 
 from __future__ import annotations
 
@@ -6,116 +6,23 @@ import ipaddress
 import socket
 import struct
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from twisted.internet.protocol import DatagramProtocol
 
-from bridges import discovery_carrier, discovery_relay
-from bridges.discovery import DiscoveryBridge
+from bridges import discovery_carrier, discovery_relay, on_demand
 from bridges.discovery_local import Surroundings
-from bridges.discovery_settings import CustomProfile, DiscoveryOptions, Setting
+from bridges.discovery_settings import CustomProfile, Setting
 from bridges.expose import aliases_bindable
 from tests.bridges.conftest import until
-from tests.bridges.harness import WAIT, Listener, Loop, MemoryStore, dial, read_exactly
+from tests.bridges.discovery_scene import EVERYBODY, GROUP, ME, NAS, Scene, free_port, heard, loopback_only, nothing_from, udp
+from tests.bridges.harness import WAIT, Listener, Loop, dial, read_exactly
 from tests.bridges.stacked import StackedPair
-from userlan.driver.bridge import CommandError
 from userlan.driver.interfaces import Interface
 
 pytestmark = pytest.mark.skipif(not aliases_bindable(), reason="this platform binds no loopback alias")
-
-ME, NAS = "127.9.0.1", "127.9.0.2"
-"""Under which local programs see the members."""
-
-GROUP = "239.255.77.88"
-EVERYBODY = "127.255.255.255"
-"""The broadcast address of the only interface."""
-
-
-def loopback_only() -> list[Interface]:
-    return [Interface("lo", 1, (ipaddress.IPv4Interface("127.0.0.1/8"),))]
-
-
-def free_port() -> int:
-    with udp() as probe:
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def udp(address: str = "127.0.0.1", port: int = 0, group: str = "") -> socket.socket:
-    """A local program's socket, as those are that share their port."""
-    made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
-    made.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton("127.0.0.1"))
-    made.bind((address, port))
-    if group:
-        made.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, socket.inet_aton(group) + socket.inet_aton("127.0.0.1"))
-    made.settimeout(WAIT)
-    return made
-
-
-def heard(program: socket.socket, source: str) -> tuple[bytes, tuple[str, int]]:
-    """The next datagram from an address; others are passed over."""
-    give_up = time.monotonic() + WAIT
-    while time.monotonic() < give_up:
-        datagram, sender = program.recvfrom(65536)
-        if sender[0] == source:
-            return datagram, sender
-    raise AssertionError(f"nothing from {source}")
-
-
-def nothing_from(program: socket.socket, source: str, seconds: float = 0.3) -> bool:
-    give_up = time.monotonic() + seconds
-    while (left := give_up - time.monotonic()) > 0:
-        program.settimeout(left)
-        try:
-            if program.recvfrom(65536)[1][0] == source:
-                return False
-        except TimeoutError:
-            break
-    program.settimeout(WAIT)
-    return True
-
-
-class Scene:
-    """Two members on one computer, each with its bridge."""
-
-    def __init__(self, loop: Loop) -> None:
-        self.loop = loop
-        self.pair: StackedPair = loop.call(StackedPair, loop.reactor)
-        self.bridges: dict[str, DiscoveryBridge] = {}
-        self.stores: dict[str, MemoryStore] = {}
-
-    def start(self, name: str, *custom: CustomProfile, **more: Any) -> DiscoveryBridge:
-        options = DiscoveryOptions(custom=custom, **more)
-        store: Any = self.stores.setdefault(name, MemoryStore())
-        bridge = DiscoveryBridge(self.pair.lans[name], options, store, Surroundings(loopback_only))
-        self.bridges[name] = bridge
-        self.loop.call(bridge.start)
-        return bridge
-
-    def both(self, custom: CustomProfile, **more: Any) -> None:
-        """``me`` searches, ``nas`` answers."""
-        self.start("me", custom, **more)
-        self.start("nas", CustomProfile(**{name: getattr(custom, name) for name in custom.__struct_fields__} | {"search": False}))
-
-    def listing(self, name: str) -> dict[str, Any]:
-        listed: dict[str, Any] = self.loop.call(self.bridges[name].commands()["shares"], {})
-        return listed
-
-    def counters(self, name: str, profile: str) -> dict[str, int]:
-        row = next(one for one in self.listing(name)["profiles"] if one["profile"] == profile)
-        counters: dict[str, int] = row["counters"]
-        return counters
-
-    def command(self, name: str, command: str, **arguments: object) -> Any:
-        return self.loop.call(self.bridges[name].commands()[command], arguments)
-
-    def stop(self) -> None:
-        for bridge in self.bridges.values():
-            self.loop.call(bridge.stop)
-        self.loop.call(self.pair.stop)
 
 
 @pytest.fixture
@@ -157,18 +64,37 @@ def test_a_server_is_found_by_a_question_and_joined(scene: Scene) -> None:
         tcp.close()
 
 
-def test_what_was_found_keeps_no_local_server_from_starting(scene: Scene) -> None:
+def test_who_searches_no_more_can_start_a_server(scene: Scene) -> None:
     """It binds the game's port for all addresses and shares it with nobody."""
     port = free_port()
-    scene.start("me", CustomProfile(port, "game", role="query"))
-    scene.start("nas", CustomProfile(port, "game", role="query", search=False))
+    scene.both(CustomProfile(port, "game", role="query"))
     with udp("", port) as server, udp() as client:
         client.sendto(b"who?", (EVERYBODY, port))
         server.sendto(b"here", heard(server, ME)[1])
-        heard(client, NAS)
+        assert heard(client, NAS)[1] == (NAS, port), "the number that was asked"
     until(lambda: len(scene.listing("me")["found"]) == 2, scene.loop)
     scene.command("me", "share", profile="game", search=False)
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as starting, socket.create_server(("", port)):
+
+    def starts() -> bool:
+        try:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as starting, socket.create_server(("", port)):
+                starting.bind(("", port))
+        except OSError:
+            return False
+        return True
+
+    until(starts, scene.loop)
+
+
+def test_a_peer_that_speaks_from_the_games_port_keeps_no_server_from_starting(scene: Scene) -> None:
+    port = free_port()
+    scene.both(CustomProfile(port, "game"))
+    with udp("", port) as client:
+        client.sendto(b"who?", (EVERYBODY, port))
+        until(lambda: scene.counters("nas", "game").get("in", 0) == 1, scene.loop)
+        assert heard(client, ME)[1][1] != port
+    scene.command("me", "unshare", profile="game")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as starting:
         starting.bind(("", port))
 
 
@@ -212,7 +138,7 @@ def test_a_server_that_answers_from_another_port_is_reached_there(scene: Scene) 
 def test_nothing_goes_round(scene: Scene) -> None:
     """Both nodes pick up on one computer, and a program answers everybody with a broadcast: each is carried once."""
     port = free_port()
-    custom = CustomProfile(port, "game")
+    custom = CustomProfile(port, "game", search=True)
     scene.start("me", custom)
     scene.start("nas", custom)
     with udp("", port) as program:
@@ -259,56 +185,13 @@ def test_a_service_on_the_loopback_alone_is_not_asked(scene: Scene) -> None:
         assert nothing_from(private, ME)
 
 
-def test_with_whom_a_profile_is_shared(scene: Scene) -> None:
-    port = free_port()
-    scene.both(CustomProfile(port, "game"))
-    with udp("", port) as server, udp() as client:
-        told = scene.command("nas", "unshare", profile="game", peers=["me"])
-        assert told["with"] == "everybody but me"
-        client.sendto(b"who?", (EVERYBODY, port))
-        until(lambda: scene.counters("nas", "game").get("forbidden", 0) == 1, scene.loop)
-        assert nothing_from(server, ME)
-        told = scene.command("nas", "share", profile="game", networks=["home"])
-        assert told["with"] == "*.home"
-        client.sendto(b"again", (EVERYBODY, port))
-        assert heard(server, ME)[0] == b"again"
-        scene.command("me", "share", profile="game", peers=["laptop"])
-        client.sendto(b"for laptop", (EVERYBODY, port))
-        assert nothing_from(server, ME)
-        scene.command("me", "share", profile="game", peers=["nas"])
-        client.sendto(b"for nas", (EVERYBODY, port))
-        _, asker = heard(server, ME)
-        server.sendto(b"answer", asker)
-        assert heard(client, NAS)[0] == b"answer"
-        assert scene.command("me", "unshare", profile="all")["text"] == "no profile is shared"
-        client.sendto(b"nobody", (EVERYBODY, port))
-        assert nothing_from(server, ME)
-        assert not any(row["on"] for row in scene.listing("me")["profiles"])
-        scene.command("me", "share", profile="all")
-        client.sendto(b"everybody", (EVERYBODY, port))
-        assert heard(server, ME)[0] == b"everybody"
-
-
-def test_what_commands_set_holds_after_a_restart(scene: Scene) -> None:
-    scene.start("me")
-    scene.command("me", "share", profile="teeworlds", search=True, networks=["home"])
-    scene.command("me", "unshare", profile="minecraft")
-    scene.loop.call(scene.bridges["me"].stop)
-    scene.start("me")
-    rows = {row["profile"]: row for row in scene.listing("me")["profiles"]}
-    assert (rows["teeworlds"]["with"], rows["teeworlds"]["picks_up"]) == ("*.home", True)
-    assert not rows["minecraft"]["on"]
-    assert rows["quake3"]["on"]
-    assert not rows["quake3"]["picks_up"], "its port is not known to be shared"
-
-
 def test_a_port_that_a_program_has_for_itself_is_told_and_tried_again(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(discovery_relay, "RETRY", 0.1)
     monkeypatch.setattr(discovery_relay, "REFRESH", 0.1)
     port = free_port()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
         taken.bind(("", port))
-        scene.start("me", CustomProfile(port, "game"))
+        scene.start("me", CustomProfile(port, "game", search=True))
         row = next(row for row in scene.listing("me")["profiles"] if row["profile"] == "game")
         assert not row["picks_up"]
         assert "for itself" in row["problems"][f"port {port}"]
@@ -323,7 +206,7 @@ def test_a_port_that_a_program_has_for_itself_is_told_and_tried_again(scene: Sce
 def test_unicasts_to_a_shared_port_are_not_taken_from_the_program(scene: Scene) -> None:
     port = free_port()
     with udp("", port) as server, udp() as client:
-        scene.start("me", CustomProfile(port, "game"))
+        scene.start("me", CustomProfile(port, "game", search=True))
         for _ in range(5):
             client.sendto(b"you", ("127.0.0.1", port))
             assert server.recvfrom(100)[0] == b"you"
@@ -352,7 +235,7 @@ def test_a_program_that_shouts_is_limited(scene: Scene, monkeypatch: pytest.Monk
     monkeypatch.setattr(discovery_carrier, "OUTWARD_RATE", 0.0)
     monkeypatch.setattr(discovery_carrier, "OUTWARD_BURST", 3.0)
     port = free_port()
-    scene.start("me", CustomProfile(port, "game"))
+    scene.start("me", CustomProfile(port, "game", search=True))
     with udp() as program:
         for _ in range(10):
             program.sendto(b"who?", (EVERYBODY, port))
@@ -411,39 +294,6 @@ def test_a_media_server_is_found_and_its_description_names_the_alias(scene: Scen
         assert targets == {f"127.0.0.1:{web.port}"}
 
 
-@pytest.mark.parametrize(
-    ("command", "arguments", "text"),
-    [
-        ("share", {"profile": "nonsense"}, "no profile 'nonsense'"),
-        ("share", {"profile": "chromecast"}, "_googlecast"),
-        ("unshare", {"profile": "ssdp", "peers": ["a b"]}, "'a b'"),
-        ("share", {"profile": 3}, "wrong arguments"),
-    ],
-)
-def test_commands_name_what_is_wrong(scene: Scene, command: str, arguments: dict[str, object], text: str) -> None:
-    scene.start("me")
-    with pytest.raises(CommandError, match=text):
-        scene.command("me", command, **arguments)
-
-
-@pytest.mark.parametrize(
-    ("make", "text"),
-    [
-        (lambda: DiscoveryOptions(profiles={"nonsense": True}), "profiles: there is no profile 'nonsense'"),
-        (lambda: DiscoveryOptions(custom=(CustomProfile(1900),)), "port 1900 belongs to the profile ssdp"),
-        (lambda: DiscoveryOptions(custom=(CustomProfile(5000, "x"), CustomProfile(5001, "x"))), "a profile x already"),
-        (lambda: CustomProfile(5000, groups=("ff02::5",)), "IPv4 group"),
-        (lambda: CustomProfile(5000, "all"), "stands for all"),
-        (lambda: CustomProfile(5000, last=4000), "last: 4000"),
-        (lambda: CustomProfile(5000, ports=("x",)), "ports: 'x'"),
-        (lambda: DiscoveryOptions(deny=("a b",)), "deny: 'a b'"),
-    ],
-)
-def test_options_name_what_is_wrong(make: Callable[[], object], text: str) -> None:
-    with pytest.raises(ValueError, match=text):
-        make()
-
-
 def test_the_loopback_is_no_interface_of_the_surroundings() -> None:
     surroundings = Surroundings()
     surroundings.refresh()
@@ -453,3 +303,60 @@ def test_the_loopback_is_no_interface_of_the_surroundings() -> None:
     assert surroundings.own("localhost") == "127.0.0.1"
     assert surroundings.own("192.0.2.200") == ""
     assert surroundings.own("") == (surroundings.primary or "127.0.0.1")
+
+
+def test_a_computer_in_the_lan_by_an_interface_relays_nothing(scene: Scene) -> None:
+    """Its programs hear everything by themselves: they would see each peer twice."""
+    interfaces = [*loopback_only(), Interface("lan0", 2, (ipaddress.IPv4Interface("25.9.0.1/8"),))]
+    scene.interfaces = lambda: interfaces
+    port = free_port()
+    scene.both(CustomProfile(port, "game"))
+    with udp("", port) as server, udp() as client:
+        client.sendto(b"who?", (EVERYBODY, port))
+        assert nothing_from(server, ME)
+        assert scene.listing("me")["attached"]
+        assert not any(row["picks_up"] for row in scene.listing("me")["profiles"])
+
+
+def test_where_no_alias_can_be_bound_peers_are_seen_at_127_0_0_1(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on macOS. The computer's own address here is another one of its loopback's."""
+    monkeypatch.setattr(on_demand, "aliases_bindable", lambda: False)
+    scene.interfaces = lambda: [Interface("lo", 1, (ipaddress.IPv4Interface("127.0.0.5/8"),))]
+    port = free_port()
+    scene.both(CustomProfile(port, "game", role="query"))
+    with udp("", port) as server, udp("127.0.0.5") as client, udp("127.0.0.5") as game:
+        client.sendto(b"who?", (EVERYBODY, port))
+        _, asker = heard(server, "127.0.0.1")
+        server.sendto(b"here", asker)
+        answer, found = heard(client, "127.0.0.1")
+        assert (answer, found[1] != port) == (b"here", True)
+        game.sendto(b"move", found)
+        assert heard(server, "127.0.0.1")[0] == b"move"
+
+
+def test_a_question_to_an_ipv6_group_of_the_lan_reaches_local_servers(scene: Scene) -> None:
+    """A program behind a TAP asks by IPv6; local servers hear it as a broadcast, and their answer goes back to where it came from."""
+    port = free_port()
+    group = "ff12::7788"
+    scene.start("nas", CustomProfile(port, "game", groups=(GROUP, group)))
+    asking = Asking()
+    lan_port = scene.loop.call(scene.pair.lans["me"].datagram_port, asking)
+    with udp("", port, GROUP) as server:
+        scene.loop.call(lan_port.write, b"who?", (group, port))
+        _, asker = heard(server, ME)
+        server.sendto(b"here", asker)
+        until(lambda: bool(asking.got), scene.loop)
+        assert asking.got == [(b"here", (StackedPair.ipv6("nas"), port))]
+    scene.loop.call(lan_port.stopListening)
+
+
+class Asking(DatagramProtocol):
+    """A program on the LAN itself."""
+
+    noisy = False
+
+    def __init__(self) -> None:
+        self.got: list[tuple[bytes, tuple[str, int]]] = []
+
+    def datagramReceived(self, datagram: bytes, addr: Any) -> None:
+        self.got.append((datagram, addr))
