@@ -67,6 +67,8 @@ class Commands(click.Group):
         "unforward": "reach",
         "nc": "reach",
         "services": "service",
+        "share": "share",
+        "unshare": "share",
         "run": "run",
         "tap": "tap",
         "dns": "dns",
