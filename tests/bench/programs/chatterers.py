@@ -49,7 +49,7 @@ GROUP_TURN, LISTENER_TURN = 4, 5
 START = 0.5
 """Seconds from the command to the first word: by then the other processes have heard theirs."""
 LAST_WORDS, MOST_WORDS = 1.0, 20
-"""Seconds without anything heard after which a phase is over, and how often they are waited for: on a busy machine much waits in sockets."""
+"""Seconds without anything heard after which a phase is over, and how often they are waited for: a busy machine has much in its sockets."""
 
 
 def host(number: int) -> str:
