@@ -289,9 +289,9 @@ class EchoFlow:
 class Flows:
     """All datagram flows and pings of one link. ``counters``: what was dropped or refused."""
 
-    def __init__(self, reactor: Any, uplink: Uplink, idle: float = FLOW_IDLE) -> None:
+    def __init__(self, reactor: Any, uplink: Uplink, counters: Counter[str], idle: float = FLOW_IDLE) -> None:
         """``idle``: seconds, of UDP flows other than DNS."""
-        self.counters: Counter[str] = Counter()
+        self.counters = counters
         self._reactor = reactor
         self._uplink = uplink
         self._udp: FlowTable[Sender, UdpFlow] = FlowTable(MAX_FLOWS, idle)

@@ -1,4 +1,4 @@
-"""A kernel and the gateway of its link, both in memory and in virtual time: what is held, answered, refused, and forgotten."""
+"""The gateway of a link: what is held, answered, refused, and forgotten."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.driver.memory import entropy_of
-from userlan.lan.addresses import GATEWAY6, RESOLVER, is_lan_ipv6, packed
+from tests.node.gateway_link import OWN, THERE, Link
+from userlan.lan.addresses import GATEWAY6, RESOLVER, packed
 from userlan.node import gateway as module
 from userlan.node.gateway import (
     ADDRESS_LINGER,
@@ -18,14 +18,11 @@ from userlan.node.gateway import (
     DatagramsArrived,
     EchoAsked,
     Flow,
-    Gateway,
-    Refusal,
     StreamAbandoned,
-    StreamAsked,
-    StreamOpened,
 )
-from userlan.stack import EchoFailed, EchoReply, Host, TcpEvent, UdpReadable
-from userlan.stack.tcp import Connection, Events, State
+from userlan.node.refusal import Refusal
+from userlan.stack import EchoFailed, EchoReply, TcpEvent, UdpReadable
+from userlan.stack.tcp import Events, State
 from userlan.wire import icmp, icmpv6, udp
 from userlan.wire.checksum import transport_ok
 from userlan.wire.errors import WireError
@@ -33,71 +30,7 @@ from userlan.wire.fragment import fragment
 from userlan.wire.superpacket import SuperPacket, cut, parse
 from userlan.wire.tcp import Flags, Segment, build, parse_segment
 
-OWN = {4: packed("25.1.2.3"), 6: packed("fd75:6c61:6e00::abcd")}
-THERE = {4: packed("192.0.2.80"), 6: packed("2001:db8::80")}
-
 versions = pytest.mark.parametrize("version", [4, 6])
-
-
-def is_lan(address: bytes) -> bool:
-    return is_lan_ipv6(address) or (len(address) == 4 and address[0] == 25)
-
-
-class Link:
-    """Both ends. ``told`` holds what the gateway had to say to its owner."""
-
-    def __init__(self, internet: bool = True) -> None:
-        self.gateway = Gateway(entropy=entropy_of(1), is_lan=is_lan, internet=internet, mtu=1420)
-        self.kernel = Host(entropy=entropy_of(2))
-        for address in OWN.values():
-            self.kernel.add_address(address)
-        self.now = 100.0
-        self.told: list[Any] = []
-        self.heard: list[Any] = []
-        """The kernel's events."""
-        self.crossed: list[SuperPacket] = []
-        """What the gateway sent."""
-
-    def run(self, seconds: float = 0.0) -> None:
-        """Let packets cross, and time pass in steps."""
-        until = self.now + seconds
-        while True:
-            for _ in range(20):
-                out = self.kernel.packets(self.now)
-                for packet in out:
-                    self.gateway.receive(packet, self.now)
-                self.told += self.gateway.events()
-                back = self.gateway.packets(self.now)
-                self.crossed += back
-                for packet in back:
-                    self.kernel.receive(packet, self.now)
-                self.heard += self.kernel.events()
-                if not out and not back:
-                    break
-            times = [time for time in (self.kernel.deadline(), self.gateway.deadline()) if time is not None]
-            if self.now >= until:
-                return
-            self.now = min(until, max(self.now + 0.001, min(times, default=until)))
-            self.kernel.tick(self.now)
-            self.gateway.tick(self.now)
-
-    def asked(self) -> list[Flow]:
-        return [event.flow for event in self.told if isinstance(event, StreamAsked)]
-
-    def connect(self, version: int = 4, port: int = 80) -> Connection:
-        connection = self.kernel.tcp_connect((THERE[version], port), self.now, OWN[version])
-        self.run()
-        return connection
-
-    def opened(self) -> list[Connection]:
-        return [event.connection for event in self.told if isinstance(event, StreamOpened)]
-
-    def open(self, version: int = 4, port: int = 80) -> tuple[Connection, Connection]:
-        """A stream: the kernel's end, and the gateway's."""
-        near = self.connect(version, port)
-        self.gateway.open(self.asked()[-1], self.now)
-        self.run()
-        return near, self.opened()[-1]
 
 
 @pytest.fixture
@@ -303,13 +236,10 @@ def test_no_more_than_so_many_streams(link: Link, monkeypatch: pytest.MonkeyPatc
     for flow in link.asked():
         link.gateway.refuse(flow, Refusal.REFUSED, link.now)
     for last in range(6):
-        THERE[5] = bytes((192, 0, 2, last + 1))
-        OWN[5] = OWN[4]
-        near, far = link.open(5)
+        _, far = link.open(there=bytes((192, 0, 2, last + 1)))
         far.abort(link.now)
         link.gateway.host._tcp.touched[far] = None
         link.run()
-    del THERE[5], OWN[5]
     assert len(list(link.gateway.host.addresses)) <= 2 + 3
 
 
