@@ -5,8 +5,8 @@ Goals
 -----
 * A program that knows a proxy, or a port on this computer, reaches every member of the LAN by name and needs
   nothing else.
-* Nothing of this computer is reachable by a peer until it is exposed; nothing listens beyond loopback unless it is
-  asked for.
+* Nothing of this computer is reachable by a peer until it is exposed, or a program that others are meant to find has
+  answered them; nothing listens beyond loopback unless it is asked for.
 * Streams pass at the speed of the machine, in units of up to 64 KB, with back-pressure, FIN and RST intact, and
   with bounded memory whatever either side does.
 
@@ -15,6 +15,7 @@ The parts::
     proxy     127.0.0.1:1055, SOCKS5/4/4a and HTTP      program → any member, any port; other hosts directly
     forward   a local port                              program → one service of one member
     expose    a port of the LAN                         member → one service of this computer
+    discovery broadcasts and multicasts of programs     programs ⇄ those of members that they search for
     tap       an interface (root)                       every program ⇄ every member
     dns       127.0.0.1:5354, UDP and TCP               the system's resolver → names and addresses of members
     internet  beyond an interface's link                every program of an attached kernel → the resolver, the outside
@@ -26,6 +27,9 @@ The parts::
     Acceptor        accepted streams, each waiting for the stream that is opened for it                 acceptor.py
     Dialer          opens streams on the LAN or outside, and explains failures                          dial.py
     FlowTable       bounded tables of UDP flows                                                         flows.py
+    OnDemand        forwards and exposed services that a program that was found needs, shared by all    on_demand.py
+    Policy          with whom something is shared                                                       sharing.py
+    FilteredSplice  a splice that rewrites addresses inside its stream                                  filtered.py
 
 What is spoken to clients (SOCKS, HTTP heads and bodies) and how rules are written is sans-IO: socks.py,
 http_syntax.py, http_body.py, rules.py; so is what is answered to DNS queries, dns_zone.py. They hold no sockets and can be fed any bytes.
@@ -35,8 +39,8 @@ connected → spliced → closed. Timers: a request must be complete within 15 s
 s; a stream that is spliced has none.
 
 Limits: 4096 clients of the proxy, 4096 streams a forwarded or exposed port, 1024 UDP flows a port (idle 120 s), 256
-UDP associations, 256 forwards and services, 256 DNS queries on their way; of an attached kernel 4096 streams and 1024
-UDP flows outside. Each is a named constant with its reason.
+UDP associations, 256 forwards and services by hand, 512 and 256 on demand, 256 DNS queries on their way; of an attached
+kernel 4096 streams and 1024 UDP flows outside. Each is a named constant with its reason.
 
 How to write a bridge
 ---------------------

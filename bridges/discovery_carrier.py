@@ -25,7 +25,7 @@ from twisted.internet.error import CannotListenError
 from bridges.discovery_ends import LanEnd, Mirror, to_everybody
 from bridges.discovery_guard import Bucket, Sighting
 from bridges.discovery_local import LOOPBACK, LocalSocket, hear
-from bridges.discovery_translation import Inward, Outward, client_filters, server_filters
+from bridges.discovery_translation import FIRST_USER_PORT, Inward, Outward, client_filters, server_filters
 from bridges.filtered import Filter
 from bridges.on_demand import LINGER, OnDemandError
 from bridges.profiles import Channel, Profile
@@ -65,6 +65,7 @@ class Carrier:
         self._channels: dict[int, LanEnd] = {}
         self._pickups: dict[tuple[str, int], LocalSocket] = {}
         self._rate = Bucket(OUTWARD_RATE, OUTWARD_BURST)
+        self._numbers = {port for channel in profile.channels for port in channel.ports} | {one.port for one in profile.reached}
         http = self._codec is not None and self._codec.http
         self._client_rewrite = self.client_filters if http else None
         self._server_rewrite = self.server_filters if http else None
@@ -256,15 +257,16 @@ class Carrier:
             self.counters["not-exposed"] += 1
             return None
 
-    def forwarded(self, peer: PeerInfo, port: int, protocol: str) -> tuple[str, int] | None:
-        """The local place of a peer's port."""
+    def forwarded(self, peer: PeerInfo, port: int, protocol: str, number: int | None = None) -> tuple[str, int] | None:
+        """The local place of a peer's port. ``number``: as in ``OnDemand.forward``."""
         if protocol == "udp":
             mirror = self.relay.mirror(self, peer, (peer.ipv4 or peer.ipv6, port))
             place = None if mirror is None else mirror.local
         else:
+            wanted = number if number is not None or port not in self._numbers else 0
             try:
                 place = self.relay.on_demand.forward(
-                    peer, port, "tcp", self, rewrite=self._client_rewrite, idle=LINGER, why=self.profile.name
+                    peer, port, "tcp", self, rewrite=self._client_rewrite, number=wanted, idle=LINGER, why=self.profile.name
                 )
             except OnDemandError:
                 place = None
@@ -272,8 +274,23 @@ class Carrier:
             self.counters["not-forwarded"] += 1
             return None
         now = self.relay.now()
-        self.relay.found.note(Sighting(self.profile.name, peer.name, peer.key, *place, port, protocol, now))
+        address = peer.ipv4 or peer.ipv6
+        self.relay.found.note(Sighting(self.profile.name, peer.name, peer.key, address, *place, port, protocol, now))
         return place
+
+    def keeps_number(self, port: int) -> bool:
+        """Whether a mirror of a peer's port may hold the same number here.
+
+        Not one that the profile's own programs use, since a local server would not start while it is held, unless they share it; and
+        even so not where TCP goes to the port of the same number, which nobody shares. Who has the profile's ports held has chosen to
+        search: then it does, since some clients (Teeworlds 0.7) take no answer from another port than they asked. What packets of a
+        codec name can be any.
+        """
+        channel = self.profile.channel_of(port)
+        if channel is not None:
+            tcp = any(not one.port and one.protocol == "tcp" for one in self.profile.reached)
+            return bool(self.search) or (channel.reuse and not tcp)
+        return port not in self._numbers or self._codec is None
 
     def client_filters(self, peer: PeerInfo) -> tuple[Filter, Filter]:
         """For streams of local clients."""
@@ -297,9 +314,15 @@ class Carrier:
                 self.end_of(host, reached.port or replied)
 
     def _forward_reached(self, mirror: Mirror) -> None:
-        """What local programs reach after an answer or announcement of a mirror's peer."""
+        """What local programs reach after an answer or announcement of a mirror's peer: at the port that they see it come from, and at
+        fixed ones of the same number, but where a codec tells them another."""
         for reached in self.profile.reached:
-            self.forwarded(mirror.peer, reached.port or mirror.port, reached.protocol)
+            number = None
+            if not reached.port:
+                number = mirror.local[1]
+            elif self._codec is None or reached.port < FIRST_USER_PORT:
+                number = reached.port
+            self.forwarded(mirror.peer, reached.port or mirror.port, reached.protocol, number)
 
     def _translated(self, datagram: bytes, translation: Any, must: bool) -> bytes | None:
         """A datagram for the other side. What the codec does not know is dropped only where it ``must`` be the profile's: what goes on

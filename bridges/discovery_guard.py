@@ -78,6 +78,8 @@ class Sighting(NamedTuple):
     peer: str
     """Name."""
     key: str
+    address: str
+    """Its address on the LAN."""
     host: str
     """Where local programs see it."""
     port: int

@@ -18,6 +18,7 @@ from bridges.on_demand import OnDemand
 from bridges.profiles import Profile
 from bridges.sharing import Policy
 from userlan.driver.lan import Lan, PeerInfo
+from userlan.lan.hostport import join_host_port
 
 MAX_MIRRORS = 512
 """Peers' endpoints at this computer: each is a socket or two, and a peer's datagram makes one."""
@@ -73,11 +74,14 @@ class Relay:
     def start(self) -> None:
         """Begin; carriers are added by :meth:`carry`."""
         self.on_demand.join(self)
+        self.on_demand.others.append(self._speaking)
         self.surroundings.refresh()
         self._look_call.start(REFRESH)
 
     def stop(self) -> Any:
         """A Deferred. Idempotent."""
+        if self._speaking in self.on_demand.others:
+            self.on_demand.others.remove(self._speaking)
         if self._look_call.running:
             self._look_call.stop()
         for name in list(self.carriers):
@@ -162,8 +166,7 @@ class Relay:
         channel = carrier.profile.channel_of(source[1])
         alias = peer.loopback_alias if self.on_demand.aliases else ""
         try:
-            # A socket of ours on a port that a local server does not share would keep it from starting.
-            mirror.open(self.lan.reactor, alias, channel is not None, channel is None or channel.reuse)
+            mirror.open(self.lan.reactor, alias, channel is not None, carrier.keeps_number(source[1]))
         except OSError:
             carrier.counters["no-socket"] += 1
             return None
@@ -233,6 +236,17 @@ class Relay:
         if alias:
             with contextlib.suppress(OSError):
                 self._mark = mark(alias, MARK_PORT)
+
+    def _speaking(self) -> list[dict[str, object]]:
+        """What was found and is spoken to by UDP, as ``OnDemand.listing`` tells its own."""
+        rows: list[dict[str, object]] = []
+        for one in self.found.listing(self.now()):
+            if one.protocol == "udp":
+                listen, to = join_host_port(one.host, one.port), join_host_port(one.peer, one.peer_port)
+                held = self._mirrors.peek((one.profile, one.address, one.peer_port)) is not None
+                row = {"kind": "forward", "listen": listen, "peer": one.peer, "port": one.peer_port, "to": to, "protocol": one.protocol}
+                rows.append(row | {"streams": int(held), "held": held, "why": [one.profile], "error": ""})
+        return rows
 
     def tables(self) -> dict[str, int]:
         """How full the tables are."""

@@ -57,6 +57,8 @@ class OnDemand:
         self.lan = lan
         self.aliases = aliases_bindable()
         """Whether loopback aliases can be bound here."""
+        self.others: list[Callable[[], list[dict[str, object]]]] = []
+        """Who has forwards of its own kind, to be listed with those here (those by which found programs speak UDP)."""
         self._users: set[object] = set()
         self._forwards: dict[tuple[object, ...], ForwardWay] = {}
         self._exposures: dict[tuple[object, ...], ExposureWay] = {}
@@ -99,15 +101,17 @@ class OnDemand:
         *,
         rewrite: Rewrite | None = None,
         bind: str = "",
+        number: int | None = None,
         idle: float | None = None,
         why: str = "",
     ) -> tuple[str, int]:
         """The local (host, port) that leads to a peer's port: its alias and the same port where these can be bound, else another
-        port of it, or of 127.0.0.1.
+        port of it, or of 127.0.0.1. What there is already is kept as it is.
 
         ``protocol``: tcp or udp. ``rewrite``: filters for each stream (tcp only). ``bind``: a numeric address of this computer to listen
-        on instead. ``idle``: seconds without use, or another call, after which the holder's hold lapses; None for never. ``why``: for
-        :meth:`listing`. Raises OnDemandError.
+        on instead. ``number``: of the port to listen on, where it is not to be the same (0: any): while a listener holds a number, a
+        local server that wants it for all addresses does not start. ``idle``: seconds without use, or another call, after which the
+        holder's hold lapses; None for never. ``why``: for :meth:`listing`. Raises OnDemandError.
         """
         key = (peer.key, port, protocol, bind, rewrite)
         way = self._forwards.get(key)
@@ -116,8 +120,9 @@ class OnDemand:
             self._make_room(of_peer, self._forwards, MAX_OF_PEER, f"forwards to {peer.name}")
             self._make_room(list(self._forwards.values()), self._forwards, MAX_FORWARDS, "forwards on demand")
             way = ForwardWay(self.lan, key, peer, port, protocol, rewrite)
-            way.open(bind or (peer.loopback_alias if self.aliases else ""))
+            way.open(bind or (peer.loopback_alias if self.aliases else ""), port if number is None else number)
             self._forwards[key] = way
+        way.linger = None
         self._hold(way, holder, idle, why)
         return way.local
 
@@ -149,13 +154,19 @@ class OnDemand:
 
     def release(self, holder: object) -> None:
         """The holder needs nothing of what it holds any more."""
-        self.release_all(lambda other: other == holder)
+        for way in self._all():
+            if holder in way.holds:
+                self._let_go(way, holder)
 
     def release_all(self, of: Callable[[object], bool]) -> None:
-        """All holders that ``of`` says are meant need nothing any more."""
+        """All holders that ``of`` says are meant need nothing any more, and nobody comes back to it: what is not used is closed."""
         for way in self._all():
-            for holder in [holder for holder in way.holds if of(holder)]:
+            holders = [holder for holder in way.holds if of(holder)]
+            for holder in holders:
                 self._let_go(way, holder)
+            if holders and isinstance(way, ForwardWay) and not way.holds:
+                way.linger = 0.0
+                self._close_unused(way, self.lan.reactor.seconds())
 
     def leads_to(self, host: str, port: int, protocol: str) -> tuple[PeerInfo, int] | None:
         """Whose port a local (host, port) of a forward is: so that nobody offers to the LAN what comes from it."""
@@ -180,7 +191,7 @@ class OnDemand:
 
     def listing(self) -> list[dict[str, object]]:
         """All of them, for ``status`` and ``doctor``."""
-        return [way.describe() for way in self._all()]
+        return [way.describe() for way in self._all()] + [row for other in self.others for row in other()]
 
     def _all(self) -> list[Way]:
         return [*self._forwards.values(), *self._exposures.values()]
@@ -210,14 +221,18 @@ class OnDemand:
             del table[way.key]
         (way.close if at_once else way.close_when_quiet)()
 
+    def _close_unused(self, way: ForwardWay, now: float) -> None:
+        if not way.streams and now - way.used >= (LINGER if way.linger is None else way.linger):
+            self._remove(way, True)
+
     def _expire(self) -> None:
         now = self.lan.reactor.seconds()
         for way in self._all():
             way.look(now)
             for holder in way.lapsed(now):
                 self._let_go(way, holder)
-            if isinstance(way, ForwardWay) and not way.holds and not way.streams and now - way.used >= LINGER:
-                self._remove(way, True)
+            if isinstance(way, ForwardWay) and not way.holds:
+                self._close_unused(way, now)
         if not self._forwards and not self._exposures:
             self._sweep.stop()
 

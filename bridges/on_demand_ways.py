@@ -138,12 +138,14 @@ class ForwardWay(Way):
         super().__init__(lan, key, protocol, rewrite)
         self.peer = peer
         self.peer_port = port
+        self.linger: float | None = None
+        """Seconds that it stays unused when nobody holds it; None: as all."""
         self.local: tuple[str, int] = ("", 0)
 
-    def open(self, wanted: str) -> None:
-        """Listen at an address ("" for whichever there is); raises OnDemandError."""
+    def open(self, wanted: str, number: int) -> None:
+        """Listen at an address ("" for whichever there is) and port; raises OnDemandError."""
         problem: CannotListenError | None = None
-        for host, port in [(wanted, self.peer_port), (wanted, 0)] if wanted else [(FALLBACK, 0)]:
+        for host, port in [(wanted, number), (wanted, 0)] if wanted else [(FALLBACK, 0)]:
             try:
                 self.listening = self._listen(host, port)
             except CannotListenError as error:

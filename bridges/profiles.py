@@ -50,9 +50,11 @@ MAX_GROUPS = 16
 """Groups of one channel: each is a membership that the whole LAN is told."""
 
 CODEC_NAMES = (
+    "artnet",
     "freeciv",
     "llmnr",
     "localsend",
+    "luanti",
     "minecraft",
     "netbios",
     "quake",
@@ -60,6 +62,7 @@ CODEC_NAMES = (
     "supertuxkart",
     "syncthing",
     "terraria",
+    "unreal",
     "warcraft3",
     "wsd",
 )

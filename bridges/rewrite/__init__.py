@@ -14,7 +14,7 @@ Goals
 
     Translation     the relay's: where the other side reaches host:port           translation.py
     Codec           one protocol: finds the addresses, asks the translation       ssdp.py, wsd.py, netbios.py, llmnr.py,
-                                                                                  files.py, games.py
+                                                                                  artnet.py, syncthing.py, json_port.py, games.py
     rewrite_urls    absolute URLs in text                                         urls.py
     HttpFilter      a TCP stream to a place that a codec with ``http`` had made   http.py
 
@@ -26,23 +26,26 @@ and exposes the port; inward it turns a peer's virtual address into its loopback
 
 from __future__ import annotations
 
-from bridges.rewrite import files, games, llmnr, netbios, ssdp, wsd
+from bridges.rewrite import artnet, games, json_port, llmnr, netbios, ssdp, syncthing, wsd
 from bridges.rewrite.http import HttpFilter
 from bridges.rewrite.translation import MAX_PLACES, SENDER, Codec, Place, Translation
 
 __all__ = ["CODECS", "MAX_PLACES", "SENDER", "Codec", "HttpFilter", "Place", "Translation"]
 
 CODECS: dict[str, Codec] = {
+    "artnet": Codec(artnet.rewrite),
     "freeciv": Codec(games.freeciv),
     "llmnr": Codec(llmnr.rewrite),
-    "localsend": Codec(files.localsend),
+    "localsend": Codec(json_port.localsend),
+    "luanti": Codec(json_port.luanti),
     "minecraft": Codec(games.minecraft),
     "netbios": Codec(netbios.rewrite),
     "quake": Codec(games.quake),
     "ssdp": Codec(ssdp.rewrite, http=True),
     "supertuxkart": Codec(games.supertuxkart),
-    "syncthing": Codec(files.syncthing),
+    "syncthing": Codec(syncthing.rewrite),
     "terraria": Codec(games.terraria),
+    "unreal": Codec(games.unreal),
     "warcraft3": Codec(games.warcraft3),
     "wsd": Codec(wsd.rewrite, http=True),
 }

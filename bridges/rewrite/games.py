@@ -9,6 +9,7 @@
                       80 00 ‖ length 2 ‖ 81 ‖ port 4, little-endian              CCREP_ACCEPT; UDP
     Freeciv           version 1 ‖ host 00 ‖ port 00 ‖ version 00 ‖ …             answers to searches; TCP
     SuperTuxKart      version 4 ‖ length 1, name ‖ 2 bytes ‖ port 2 ‖ …          UDP port
+    Unreal            "ut 7778"                                                  UDP port of its details
 
 The ports of those without a host are the sender's. A port that cannot be had at the other side drops the packet: the
 game would show what it cannot reach. Packets of another kind (searches, keep-alives) go through as they are.
@@ -35,6 +36,8 @@ _TERRARIA = struct.pack("<i", 1010)
 _QUAKE_CONTROL = 0x8000
 _QUAKE_ACCEPT = 0x81
 _QUAKE_SERVER_INFO = 0x83
+
+_UNREAL_BEACON = re.compile(rb"([A-Za-z0-9_-]{1,64} )([0-9]{1,5})(\0{0,16})")
 
 _FREECIV_VERSIONS = (1, 2)
 _FREECIV_NO_NAME = b"none"
@@ -124,6 +127,17 @@ def supertuxkart(datagram: bytes, translation: Translation) -> bytes | None:
         return None
     port = places.port(int.from_bytes(datagram[start : start + 2], "big"), "udp")
     return None if port is None else datagram[:start] + port.to_bytes(2, "big") + datagram[start + 2 :]
+
+
+def unreal(datagram: bytes, translation: Translation) -> bytes | None:
+    """Unreal's and Unreal Tournament's beacon: ``REPORTQUERY`` asks for the port, ``REPORT`` for text."""
+    if len(datagram) > MAX_SIZE:
+        return None
+    match = _UNREAL_BEACON.fullmatch(datagram)
+    if match is None:
+        return datagram
+    port = Places(translation).port(int(match[2]), "udp")
+    return None if port is None else match[1] + b"%d" % port + match[3]
 
 
 def _host_port(written: str, protocol: str, places: Places) -> bytes | None:

@@ -12,7 +12,8 @@ rewritten, and to what, the two translations know: one for what clients say, one
 Bodies
     Text of a known length, up to ``MAX_TEXT``, is held until it is whole, since its length stands before it. Chunked
     text, and text that ends with its connection, is rewritten as it passes; only a URL that may go on in the next
-    piece is held back. Everything else (media, and text whose coding is not plain) passes untouched, in the units
+    piece is held back. A longer text of a known length is sent on in chunks, where client and server speak HTTP/1.1;
+    where not, or in a request, it passes. Everything else (media, and text whose coding is not plain) passes untouched, in the units
     that it came in. Clients are made to ask for plain text (``Accept-Encoding: identity``); a server that packs it all
     the same with gzip and tells its length is unpacked. Parts of a document (206) pass untouched: their offsets count.
 
@@ -30,7 +31,7 @@ from __future__ import annotations
 import re
 import zlib
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from typing import cast
 
 from bridges.http_body import LAST_CHUNK, BodyReader, ChunkedReader, encode_chunk, reader_for
@@ -66,7 +67,8 @@ class HttpFilter:
 
     def __init__(self, requests: Translation, responses: Translation) -> None:
         """``requests`` translates what the client says for the server, ``responses`` the reverse."""
-        self._methods: deque[bytes] = deque()
+        self._requests: deque[tuple[bytes, int]] = deque()
+        """Method and HTTP/1.minor of those that are not answered."""
         self._client = _Direction(requests, self._request_head)
         self._server = _Direction(responses, self._response_head)
 
@@ -99,41 +101,50 @@ class HttpFilter:
 
     def _request_head(self, lines: list[bytes], places: Places) -> _Message:
         match = _REQUEST_LINE.fullmatch(lines[0])
-        if match is None or match[1].upper() == b"CONNECT" or len(self._methods) >= MAX_PIPELINED:
+        if match is None or match[1].upper() == b"CONNECT" or len(self._requests) >= MAX_PIPELINED:
             raise HttpError(400, "not for this filter")
         headers = parse_headers(lines[1:])
         length = request_length(headers, int(match[2]))
-        self._methods.append(match[1].upper())
+        self._requests.append((match[1].upper(), int(match[2])))
         written = [lines[0], *(_request_header(line, places) for line in lines[1:])]
         waits = any(name.lower() == b"expect" for name, _ in headers)
         return _Message(written, length, None if waits else _coding(headers))
 
     def _response_head(self, lines: list[bytes], places: Places) -> _Message:
         head = parse_response(b"\r\n".join(lines))
-        if head.status == 101 or not self._methods:
+        if head.status == 101 or not self._requests:
             raise HttpError(502, "not for this filter")
         written = [lines[0], *(_header(line, places) for line in lines[1:])]
         if head.status < 200:
             return _Message(written, 0, None)
-        length = head.body_length(self._methods.popleft())
-        return _Message(written, length, None if head.status == 206 else _coding(head.headers))
+        method, minor = self._requests.popleft()
+        length = head.body_length(method)
+        return _Message(written, length, None if head.status == 206 else _coding(head.headers), min(head.minor, minor) == 1)
 
 
 class _Message:
     """A head that was read."""
 
-    def __init__(self, lines: list[bytes], length: int | str | None, coding: str | None) -> None:
+    def __init__(self, lines: list[bytes], length: int | str | None, coding: str | None, may_chunk: bool = False) -> None:
+        """``may_chunk``: whether the receiver understands chunks though the sender used none."""
         self.lines = lines
         self.length = length
         self.coding = None if length == 0 else coding
         """``plain`` or ``gzip``: text that is to be rewritten; None: it passes."""
-        if length > MAX_TEXT if isinstance(length, int) else coding == "gzip":
+        self.chunked = length is None
+        """Whether text that passes is sent on in chunks."""
+        if isinstance(length, int) and length > MAX_TEXT:
+            self.chunked = may_chunk and coding == "plain"
+            self.coding = coding if self.chunked else None
+        elif coding == "gzip" and not isinstance(length, int):
             self.coding = None
+        if self.chunked and length is not None:
+            self.lines = [*_without(lines, _DIGESTS | {b"content-length"}), b"Transfer-Encoding: chunked"]
 
     @property
     def held(self) -> bool:
         """Whether the body is held until it is whole."""
-        return self.coding is not None and isinstance(self.length, int)
+        return self.coding is not None and isinstance(self.length, int) and not self.chunked
 
     def head(self) -> bytes:
         return b"\r\n".join(self.lines) + b"\r\n\r\n"
@@ -144,8 +155,7 @@ class _Message:
         new = None if text is None else rewrite_urls(text, places)
         if new is None or new == text:
             return self.head() + body
-        dropped = _DIGESTS | {b"content-length", b"content-encoding"}
-        lines = [line for line in self.lines if line.partition(b":")[0].lower() not in dropped]
+        lines = _without(self.lines, _DIGESTS | {b"content-length", b"content-encoding"})
         return b"\r\n".join([*lines, b"Content-Length: %d" % len(new)]) + b"\r\n\r\n" + new
 
 
@@ -243,10 +253,15 @@ class _Direction:
         cut = len(text) if done else unfinished(text)
         self._held[:] = text[cut:]
         out = self._framed(rewrite_urls(text[:cut], self._places))
-        return out + LAST_CHUNK if done and isinstance(self._body, ChunkedReader) else out
+        return out + LAST_CHUNK if done and self._message is not None and self._message.chunked else out
 
     def _framed(self, text: bytes) -> bytes:
-        return encode_chunk(text) if isinstance(self._body, ChunkedReader) else text
+        return encode_chunk(text) if self._message is not None and self._message.chunked else text
+
+
+def _without(lines: list[bytes], names: Set[bytes]) -> list[bytes]:
+    """Header lines but those of some names."""
+    return [line for line in lines if line.partition(b":")[0].lower() not in names]
 
 
 def _coding(headers: Headers) -> str | None:

@@ -11,8 +11,9 @@
     TCPPORT.UPNP.ORG                              the searcher's own TCP port for answers: mapped
     HOST                                          rewritten when it names a device and not the group
 
-A byebye names no address and goes through. A message without its three kinds of start line, with a header line that
-is none, or of more than ``MAX_LINES`` is dropped.
+A byebye names no address and goes through. A message whose LOCATION is a link-local address that is nobody's at the
+other side is dropped: devices announce themselves by each of their addresses. So is one without any of the three start
+lines, with a header line that is none, or of more than ``MAX_LINES``.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import ipaddress
 import re
 
 from bridges.rewrite.translation import Places, Translation
-from bridges.rewrite.urls import authority, host_text, rewrite_urls
+from bridges.rewrite.urls import authority, host_text, link_local, rewrite_urls
 
 MAX_SIZE = 8 * 1024
 """Bytes of a message: it must fit a datagram that is not fragmented; some devices send a little more."""
@@ -53,21 +54,22 @@ def rewrite(datagram: bytes, translation: Translation) -> bytes | None:
         match = _HEADER.fullmatch(line)
         if match is None:
             return None
-        written.append(_header(line, match[1].lower(), match[2], places))
+        name, value = match[1].lower(), match[2]
+        new = _value(name, value, places)
+        if new == value and name == b"location" and link_local(value):
+            return None
+        written.append(line[: len(line) - len(value)] + new)
     return b"\r\n".join(written) + b"\r\n\r\n" + rest
 
 
-def _header(line: bytes, name: bytes, value: bytes, places: Places) -> bytes:
+def _value(name: bytes, value: bytes, places: Places) -> bytes:
+    """A header's value as the other side must see it."""
     if name in _URLS:
-        new = rewrite_urls(value, places)
-    elif name in _PORTS:
+        return rewrite_urls(value, places)
+    if name in _PORTS:
         port = places.port(int(value), _PORTS[name]) if _PORT.fullmatch(value) else None
-        new = value if port is None else b"%d" % port
-    elif name == b"host":
-        new = _host(value, places)
-    else:
-        return line
-    return line if new == value else line[: len(line) - len(value)] + new
+        return value if port is None else b"%d" % port
+    return _host(value, places) if name == b"host" else value
 
 
 def _host(value: bytes, places: Places) -> bytes:

@@ -10,6 +10,7 @@ User information (``http://user:password@host``) is left alone, with its URL.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 
 from bridges.rewrite.translation import Places
@@ -20,11 +21,14 @@ LONGEST_START = 300
 """Bytes of the longest scheme, host and port that are looked at: a host has at most 253."""
 
 _URL = re.compile(
-    rb"(https?|wss?|rtsp)(:(?:\\?/){2})"
+    # Searched for by the colon, a literal, which is ten times as fast as by schemes in either case.
+    rb":(?=[/\\\\])(?:(?<=[Hh][Tt][Tt][Pp]:)|(?<=[Hh][Tt][Tt][Pp][Ss]:)|(?<=[Ww][Ss]:)|(?<=[Ww][Ss][Ss]:)|(?<=[Rr][Tt][Ss][Pp]:))"
+    rb"((?:\\?/){2})"
     rb"(\[[0-9A-Fa-f:.]{2,45}(?:%[0-9A-Za-z.%_-]{1,20})?\]|[A-Za-z0-9_-][A-Za-z0-9._-]{0,252})(:[0-9]{1,5})?"
-    rb"(?![A-Za-z0-9._@:-])",
-    re.IGNORECASE,
+    rb"(?![A-Za-z0-9._@:-])"
 )
+_SCHEME = re.compile(rb"(?:https?|wss?|rtsp)\Z", re.IGNORECASE)
+_LINK_LOCAL = re.compile(rb"https?://\[([0-9A-Fa-f:.]{2,45})(?:%[^\]]{0,32})?\]", re.IGNORECASE)
 _UNFINISHED = re.compile(
     rb"(?:h|ht|htt|https?|w|wss?|r|rt|rts|rtsp)\Z"
     rb"|(?:https?|wss?|rtsp):[\\/]{0,4}(?:\[[0-9A-Fa-f:.%\w-]{0,66}\]?|[A-Za-z0-9._-]{0,253})(?::[0-9]{0,5})?\Z",
@@ -36,14 +40,15 @@ def rewrite_urls(text: bytes, places: Places) -> bytes:
     """The text with every URL whose place is known written anew; all else as it is."""
 
     def written(match: re.Match[bytes]) -> bytes:
-        scheme, slashes, host, port = match.groups()
+        slashes, host, port = match.groups()
+        scheme = _SCHEME.search(text, max(0, match.start() - 5), match.start())
         name = host_text(host)
-        default = DEFAULT_PORTS[scheme.lower()]
+        default = DEFAULT_PORTS[scheme[0].lower()] if scheme else 0
         number = int(port[1:]) if port else default
         place = places.place(name, number, "tcp")
         if place is None or place == (name, number):
             return match[0]
-        return scheme + slashes + authority(place[0], place[1], default if port is None else None)
+        return b":" + slashes + authority(place[0], place[1], default if port is None else None)
 
     return _URL.sub(written, text)
 
@@ -66,3 +71,14 @@ def authority(host: str, port: int, default: int | None) -> bytes:
     """``host:port``, the port left out where it is the default one."""
     written = f"[{host}]" if ":" in host else host
     return (written if port == default else f"{written}:{port}").encode("ascii", "replace")
+
+
+def link_local(url: bytes) -> bool:
+    """Whether a URL begins with an IPv6 literal that means nothing on another link (RFC 4291, section 2.5.6)."""
+    match = _LINK_LOCAL.match(url)
+    if match is None:
+        return False
+    try:
+        return ipaddress.IPv6Address(match[1].decode("ascii")).is_link_local
+    except ValueError:
+        return False

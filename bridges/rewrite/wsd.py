@@ -9,18 +9,16 @@ Link-local IPv6 addresses are taken out of a list that has others: they mean not
 
 from __future__ import annotations
 
-import ipaddress
 import re
 
 from bridges.rewrite.translation import Places, Translation
-from bridges.rewrite.urls import rewrite_urls
+from bridges.rewrite.urls import link_local, rewrite_urls
 
 MAX_SIZE = 32_767
 """Bytes of a message (WS-Discovery 1.1, appendix I: MAX_ENVELOPE_SIZE)."""
 
 _ENVELOPE = re.compile(rb"<(?:[A-Za-z_][\w.-]{0,63}:)?Envelope[\s>]")
 _XADDRS = re.compile(rb"(<(?:[A-Za-z_][\w.-]{0,63}:)?XAddrs(?:\s[^<>]{0,1024})?>)([^<]{0,8192})(?=</)")
-_LINK_LOCAL = re.compile(rb"https?://\[([0-9A-Fa-f:.]{2,45})(?:%[^\]]{0,32})?\]", re.IGNORECASE)
 
 
 def rewrite(datagram: bytes, translation: Translation) -> bytes | None:
@@ -33,17 +31,7 @@ def rewrite(datagram: bytes, translation: Translation) -> bytes | None:
 
 def _addresses(written: bytes, places: Places) -> bytes:
     urls = written.split()
-    near = [url for url in urls if _link_local(url)]
+    near = [url for url in urls if link_local(url)]
     if len(near) < len(urls):
         urls = [url for url in urls if url not in near]
     return b" ".join(rewrite_urls(url, places) for url in urls)
-
-
-def _link_local(url: bytes) -> bool:
-    match = _LINK_LOCAL.match(url)
-    if match is None:
-        return False
-    try:
-        return ipaddress.IPv6Address(match[1].decode("ascii")).is_link_local
-    except ValueError:
-        return False

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridges.profiles import CODEC_NAMES, Channel, Profile, Reached, built_in, read_profiles
+from bridges.rewrite import CODECS
 
 
 def test_every_profile_of_the_file_names_its_source_and_title() -> None:
@@ -38,8 +39,9 @@ def test_the_named_programs_are_there(name: str) -> None:
     assert built_in()[name].name == name
 
 
-def test_codecs_are_named_by_some_profile() -> None:
-    assert {profile.codec for profile in built_in().values()} <= {"none", *CODEC_NAMES}
+def test_every_codec_is_named_by_some_profile_and_is_there() -> None:
+    assert {profile.codec for profile in built_in().values()} == {"none", *CODEC_NAMES}
+    assert set(CODECS) == set(CODEC_NAMES)
 
 
 def test_no_two_profiles_on_by_default_claim_a_port() -> None:

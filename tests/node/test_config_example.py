@@ -47,7 +47,7 @@ def written_paths(node: yaml.Node | None, path: str = "") -> dict[str, int]:
     assert isinstance(node, yaml.MappingNode)
     for key, value in node.value:
         place = f"{path}{key.value}"
-        if isinstance(value, yaml.MappingNode):
+        if isinstance(value, yaml.MappingNode) and value.value:
             paths |= written_paths(value, f"{place}.")
         else:
             paths[place] = key.start_mark.line

@@ -23,6 +23,8 @@ Refused: a peer is no neighbour on the kernel's link and no router; such a messa
 the computer's own routes or neighbours (RFC 6980 and RFC 4861 11.1 name the attacks; the hop limit of 255 does not help,
 since a tunnel keeps it).
 
+Kernel and stack are one host to the LAN, and so do not hear what the other one says to a group: its source is their own.
+
 Ports: what is bound or listened on here comes first, as it was asked for by name. That the *ephemeral* ports of both
 sides do not meet is seen to by a range of its own for ours, outside of the kernel's (``Ports.keep_to``). TCP connections
 that were opened before stay what they are: all four fields of their name tell them apart.

@@ -48,10 +48,12 @@ def stk(port: int) -> bytes:
         (games.freeciv, b"\x02host.example\x005556\x003.1\0Pregame\x001\x000\0Hi\0", b"\x02none\x009999\x003.1\0Pregame\x001\x000\0Hi\0"),
         (games.supertuxkart, stk(2759), stk(9999)),
         (games.supertuxkart, struct.pack(">H", 2759), struct.pack(">H", 9999)),
+        (games.unreal, b"ut 7778", b"ut 9999"),
+        (games.unreal, b"unreal 7778\0", b"unreal 9999\0"),
     ],
 )
 def test_the_port_of_the_sender(rewrite: Rewrite, packet: bytes, rewritten: bytes) -> None:
-    table = outward({54321: 9999, 6112: 9999, 7777: 9999, 26001: 9999, 5556: 9999, 2759: 9999})
+    table = outward({54321: 9999, 6112: 9999, 7777: 9999, 26001: 9999, 5556: 9999, 2759: 9999, 7778: 9999})
     assert rewrite(packet, table) == rewritten
     assert [host for host, _, _ in table.asked] == [""]
     assert rewrite(packet, Table({})) is None
@@ -78,6 +80,7 @@ def test_protocols_of_the_ports() -> None:
         (games.quake, b"\xff\xff\xff\xffgetinfo xxx"),
         (games.freeciv, b"\x02"),
         (games.supertuxkart, b"\x0astk-server"),
+        (games.unreal, b"REPORTQUERY"),
     ],
 )
 def test_searches_go_through(rewrite: Rewrite, packet: bytes) -> None:
@@ -118,6 +121,8 @@ def test_hosts_with_ports() -> None:
         (games.supertuxkart, b""),
         (games.supertuxkart, stk(2759)[:11]),
         (games.supertuxkart, b"\0\0"),
+        (games.unreal, b"ut 0"),
+        (games.unreal, b"x" * 5000),
     ],
 )
 def test_what_makes_no_sense_is_dropped(rewrite: Rewrite, packet: bytes) -> None:
@@ -126,6 +131,6 @@ def test_what_makes_no_sense_is_dropped(rewrite: Rewrite, packet: bytes) -> None
 
 @given(st.binary(max_size=64), st.sampled_from([b"", b"[AD]", b"\xf7\x30", TERRARIA[:4], b"\x80\0\0\x20\x83", b"\x02", stk(1)[:5]]))
 def test_any_bytes_are_rewritten_or_dropped(tail: bytes, start: bytes) -> None:
-    for rewrite in (games.minecraft, games.warcraft3, games.terraria, games.quake, games.freeciv, games.supertuxkart):
+    for rewrite in (games.minecraft, games.warcraft3, games.terraria, games.quake, games.freeciv, games.supertuxkart, games.unreal):
         rewritten = rewrite(start + tail, outward())
         assert rewritten is None or isinstance(rewritten, bytes)

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import gzip
+from http.client import HTTPResponse
+from io import BytesIO
+from socket import socket
+from typing import cast
 
 import pytest
 from hypothesis import given, settings
@@ -48,7 +52,7 @@ def answered(stream: bytes, request: bytes = GET, filtered: HttpFilter | None = 
 
 
 def unchunked(stream: bytes) -> bytes:
-    head, _, body = stream.partition(b"\r\n\r\n")
+    body = stream.partition(b"\r\n\r\n")[2]
     reader = ChunkedReader()
     payload, rest = reader.receive(body)
     assert reader.done
@@ -71,6 +75,28 @@ def test_a_device_description_and_its_length() -> None:
 
 def test_escaped_urls_inside_soap() -> None:
     assert answered(response(BROWSE)) == response(BROWSE.replace(b"192.168.77.1", b"25.4.5.6"))
+
+
+@pytest.mark.parametrize(
+    "stream",
+    [
+        response(BROWSE),
+        response(gzip.compress(BROWSE), b"text/xml", b"Content-Encoding: gzip"),
+        b"HTTP/1.1 200 OK\r\nContent-Type: text/xml\r\nTransfer-Encoding: chunked\r\n\r\n" + encode_chunk(BROWSE) + b"0\r\n\r\n",
+        b"HTTP/1.0 200 OK\r\nContent-Type: text/xml\r\n\r\n" + BROWSE,
+    ],
+)
+def test_another_reader_of_http_reads_the_same(stream: bytes) -> None:
+    """The standard library's client as the oracle of what is written anew."""
+
+    class Wire:
+        def makefile(self, _mode: str) -> BytesIO:
+            return BytesIO(answered(stream))
+
+    read = HTTPResponse(cast(socket, Wire()))
+    read.begin()
+    assert read.read() == BROWSE.replace(b"192.168.77.1", b"25.4.5.6")
+    assert read.getheader("Content-Type") == "text/xml"
 
 
 def test_ports_that_are_others_there() -> None:
@@ -102,6 +128,21 @@ def test_chunked_text_is_rewritten_as_it_passes(size: int) -> None:
     assert unchunked(whole) == BROWSE.replace(b"192.168.77.1", b"25.4.5.6")
     assert one.client_data(GET) != b""
     assert one.server_data(response(b"x", b"image/png")) == response(b"x", b"image/png")
+
+
+def test_a_long_text_is_sent_on_in_chunks() -> None:
+    """A folder of thousands of pictures, asked for at once: nothing of it is held."""
+    text = BROWSE * (1 + MAX_TEXT // len(BROWSE))
+    stream = response(text, b"text/xml", b"Content-MD5: x")
+    one = made()
+    one.client_data(GET)
+    out = [bytes(one.server_data(stream[start : start + 65536])) for start in range(0, len(stream), 65536)]
+    assert all(out)
+    head = b"".join(out).partition(b"\r\n\r\n")[0]
+    assert head == b"HTTP/1.1 200 OK\r\nContent-Type: text/xml\r\nTransfer-Encoding: chunked"
+    assert unchunked(b"".join(out)) == text.replace(b"192.168.77.1", b"25.4.5.6")
+    assert one.client_data(GET) != b""
+    assert one.server_data(response(BROWSE)) == answered(response(BROWSE))
 
 
 def test_text_that_ends_with_its_connection() -> None:
@@ -137,7 +178,7 @@ def test_a_gzip_bomb_passes_packed() -> None:
         response(BROWSE, b"text/xml", b"Content-Encoding: br"),
         response(BROWSE, b"text/xml", b"Content-Range: bytes 0-9/100"),
         response(BROWSE).replace(b"200 OK", b"206 Partial Content"),
-        response(b"<a>" + b" " * MAX_TEXT + BROWSE),
+        response(b"<a>" + b" " * MAX_TEXT + BROWSE).replace(b"HTTP/1.1", b"HTTP/1.0"),
         response(b"no address"),
         b"HTTP/1.1 304 Not Modified\r\nContent-Type: text/xml\r\nContent-Length: 100\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Type: text/xml\r\n Folded: http://192.168.77.1/\r\nContent-Length: 0\r\n\r\n",

@@ -68,6 +68,13 @@ def test_a_search_for_one_device_names_it() -> None:
     assert ssdp.rewrite(unicast, Table({"127.4.5.6": "25.4.5.6"})) == SEARCH.replace(b"239.255.255.250", b"25.4.5.6")
 
 
+@pytest.mark.parametrize("host", [b"[fe80::1]", b"[FE80::1%25eth0]"])
+def test_a_location_that_means_nothing_elsewhere_is_not_carried(host: bytes) -> None:
+    assert ssdp.rewrite(ALIVE.replace(b"192.168.77.1", host), outward()) is None
+    known = ssdp.rewrite(ALIVE.replace(b"192.168.77.1", host), Table({"fe80::1": "25.4.5.6"}))
+    assert known == ALIVE.replace(b"192.168.77.1", b"25.4.5.6")
+
+
 def test_lines_that_end_by_lf_alone_are_mended() -> None:
     assert ssdp.rewrite(ALIVE.replace(b"\r\n", b"\n"), Table({})) == ALIVE
 

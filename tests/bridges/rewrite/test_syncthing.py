@@ -1,15 +1,13 @@
-"""Announcements of Syncthing (local discovery 4) and LocalSend (protocol 2)."""
+"""Announcements of Syncthing (local discovery 4)."""
 
 from __future__ import annotations
-
-import json
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridges.rewrite import MAX_PLACES, files
-from tests.bridges.rewrite.table import Table, inward, outward
+from bridges.rewrite import MAX_PLACES, syncthing
+from tests.bridges.rewrite.table import Table, outward
 
 DEVICE = bytes(range(32))
 
@@ -42,27 +40,27 @@ def announcement(*addresses: bytes) -> bytes:
     ],
 )
 def test_syncthing_addresses(written: bytes, rewritten: bytes) -> None:
-    assert files.syncthing(announcement(written), outward({22000: 1})) == announcement(rewritten)
+    assert syncthing.rewrite(announcement(written), outward({22000: 1})) == announcement(rewritten)
 
 
 def test_syncthing_addresses_that_lead_nowhere_are_left_out() -> None:
     packet = announcement(b"tcp://10.9.8.7:22000", b"tcp://192.168.77.1:22000", b"tcp://[fe80::1%25eth0]:22000")
-    assert files.syncthing(packet, outward()) == announcement(b"tcp://25.4.5.6:22000")
+    assert syncthing.rewrite(packet, outward()) == announcement(b"tcp://25.4.5.6:22000")
 
 
 def test_syncthing_asks_for_the_right_protocol_and_few_places() -> None:
     table = outward()
-    files.syncthing(announcement(b"tcp://:22000", b"quic://:22000"), table)
+    syncthing.rewrite(announcement(b"tcp://:22000", b"quic://:22000"), table)
     assert table.asked == [("", 22000, "tcp"), ("", 22000, "udp")]
     table = outward()
     packet = announcement(*(b"tcp://:%d" % port for port in range(1, 100)))
-    assert files.syncthing(packet, table) is not None
+    assert syncthing.rewrite(packet, table) is not None
     assert len(table.asked) == MAX_PLACES
 
 
 def test_an_ipv6_address_that_becomes_an_ipv4_one() -> None:
     packet = announcement(b"tcp6://[fd75::456]:22000")
-    assert files.syncthing(packet, Table({"fd75::456": "127.4.5.6"})) == announcement(b"tcp://127.4.5.6:22000")
+    assert syncthing.rewrite(packet, Table({"fd75::456": "127.4.5.6"})) == announcement(b"tcp://127.4.5.6:22000")
 
 
 @pytest.mark.parametrize(
@@ -78,49 +76,11 @@ def test_an_ipv6_address_that_becomes_an_ipv4_one() -> None:
     ],
 )
 def test_what_is_no_syncthing_announcement_is_dropped(packet: bytes) -> None:
-    assert files.syncthing(packet, outward()) is None
+    assert syncthing.rewrite(packet, outward()) is None
 
 
 @given(st.binary(max_size=80))
 def test_any_bytes_are_rewritten_or_dropped(tail: bytes) -> None:
-    for start in (b"", bytes.fromhex("2ea7d90b"), announcement(b"tcp://:1"), b'{"fingerprint":', b'{"fingerprint":"x","port":'):
-        for rewrite in (files.syncthing, files.localsend):
-            rewritten = rewrite(start + tail, outward())
-            assert rewritten is None or isinstance(rewritten, bytes)
-
-
-LOCALSEND = {
-    "alias": "Nice Orange",
-    "version": "2.0",
-    "deviceModel": None,
-    "deviceType": "desktop",
-    "fingerprint": "random string",
-    "port": 53317,
-    "protocol": "https",
-    "download": True,
-    "announce": True,
-}
-
-
-def test_localsend_names_the_port_that_is_reached() -> None:
-    rewritten = files.localsend(json.dumps(LOCALSEND).encode(), inward({53317: 40000}))
-    assert rewritten is not None
-    assert json.loads(rewritten) == {**LOCALSEND, "port": 40000}
-    assert files.localsend(json.dumps(LOCALSEND).encode(), Table({})) is None
-
-
-@pytest.mark.parametrize(
-    "packet",
-    [
-        b"",
-        b"[]",
-        b"{}",
-        b"[" * 5000,
-        b'{"fingerprint":"x","port":' + b"1" * 5000 + b"}",
-        b'{"fingerprint": 1' + b"0" * 400 + b"}",
-        b'{"fingerprint":"x","port":0}',
-        b"\xff",
-    ],
-)
-def test_what_is_no_localsend_announcement_is_dropped(packet: bytes) -> None:
-    assert files.localsend(packet, outward()) is None
+    for start in (b"", bytes.fromhex("2ea7d90b"), announcement(b"tcp://:1")):
+        rewritten = syncthing.rewrite(start + tail, outward())
+        assert rewritten is None or isinstance(rewritten, bytes)

@@ -1,21 +1,19 @@
-"""Programs that send files: Syncthing and LocalSend.
+"""Syncthing, local discovery version 4: ``2E A7 D9 0B`` and a protobuf message.
 
-Syncthing, local discovery version 4: ``2E A7 D9 0B`` and a protobuf message::
+::
 
     1  bytes    device ID
     2  string   address, any number of times: tcp://0.0.0.0:22000, quic://192.168.1.5:22000, relay://…
     3  varint   instance
 
 An unspecified host (0.0.0.0, ::, none) stands for the sender. Addresses that the other side cannot reach are left out;
-relays and names stay. LocalSend, protocol 2: a JSON object with the TCP ``port`` of its sender.
+relays and names stay.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import re
-
-import msgspec
 
 from bridges.rewrite.translation import SENDER, Places, Translation
 from bridges.rewrite.urls import host_text
@@ -33,7 +31,7 @@ _FIXED = {_FIXED64: 8, _FIXED32: 4}
 _ADDRESS_FIELD = 2
 
 
-def syncthing(datagram: bytes, translation: Translation) -> bytes | None:
+def rewrite(datagram: bytes, translation: Translation) -> bytes | None:
     """Syncthing's announcement; None for what is none."""
     if len(datagram) > MAX_SIZE or not datagram.startswith(SYNCTHING_MAGIC):
         return None
@@ -102,20 +100,3 @@ def _encoded(value: int) -> bytes:
         value >>= 7
     out.append(value)
     return bytes(out)
-
-
-def localsend(datagram: bytes, translation: Translation) -> bytes | None:
-    """LocalSend's announcement or answer; None for what is none."""
-    if len(datagram) > MAX_SIZE:
-        return None
-    try:
-        said = msgspec.json.decode(datagram)
-        if not isinstance(said, dict) or not isinstance(said.get("fingerprint"), str):
-            return None
-        if isinstance(said.get("port"), int):
-            said["port"] = Places(translation).port(said["port"], "tcp")
-            if said["port"] is None:
-                return None
-        return msgspec.json.encode(said)
-    except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError):
-        return None
