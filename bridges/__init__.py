@@ -17,6 +17,8 @@ The parts::
     expose    a port of the LAN                         member → one service of this computer
     discovery broadcasts and multicasts of programs     programs ⇄ those of members that they search for
     tap       an interface (root)                       every program ⇄ every member
+    dns       127.0.0.1:5354, UDP and TCP               the system's resolver → names and addresses of members
+    internet  beyond an interface's link                every program of an attached kernel → the resolver, the outside
 
     program ──socket── Leg ─┐                               ┌─ Leg ──LAN connection── member
                           Splice (or HttpExchange)  ────────┘
@@ -30,14 +32,15 @@ The parts::
     FilteredSplice  a splice that rewrites addresses inside its stream                                  filtered.py
 
 What is spoken to clients (SOCKS, HTTP heads and bodies) and how rules are written is sans-IO: socks.py,
-http_syntax.py, http_body.py, rules.py. They hold no sockets and can be fed any bytes.
+http_syntax.py, http_body.py, rules.py; so is what is answered to DNS queries, dns_zone.py. They hold no sockets and can be fed any bytes.
 
 States of a stream: accepted (paused, nothing is buffered) → negotiated (at most a head of 64 KB is held) → far side
 connected → spliced → closed. Timers: a request must be complete within 15 s, a connection to the LAN made within 30
 s; a stream that is spliced has none.
 
 Limits: 4096 clients of the proxy, 4096 streams a forwarded or exposed port, 1024 UDP flows a port (idle 120 s), 256
-UDP associations, 256 forwards and services by hand, 512 and 256 on demand. Each is a named constant with its reason.
+UDP associations, 256 forwards and services by hand, 512 and 256 on demand, 256 DNS queries on their way; of an attached
+kernel 4096 streams and 1024 UDP flows outside. Each is a named constant with its reason.
 
 How to write a bridge
 ---------------------

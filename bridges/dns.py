@@ -23,7 +23,7 @@ from twisted.internet.defer import Deferred, DeferredList, maybeDeferred, succee
 from twisted.internet.error import CannotListenError
 
 from bridges.dns_server import DnsDatagrams, DnsStreams, Server
-from bridges.dns_upstream import SystemServers, Upstream, parse_server
+from bridges.dns_upstream import PORT, SystemServers, Upstream, parse_server
 from bridges.dns_zone import Zone
 from bridges.listen import listen_error, listen_udp, parse_listen
 from userlan.driver.bridge import BridgeStore, CommandError, CommandHandler
@@ -67,11 +67,6 @@ class DnsOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError(f"listen: {host} tells others who is in the LAN: set unprotected: true if that is meant")
 
 
-def system_servers(lan: Lan) -> SystemServers:
-    """This computer's resolvers but for those that are the LAN's."""
-    return SystemServers(lan.is_lan)
-
-
 class DnsBridge:
     """The bridge ``dns``."""
 
@@ -87,12 +82,16 @@ class DnsBridge:
         self._host, self._port = "", 0
         upstream: Upstream | None = None
         if options.upstream == "system":
-            upstream = Upstream(lan.reactor, system_servers(lan))
+            upstream = Upstream(lan.reactor, SystemServers(lambda host: lan.is_lan(host) or self._is_own(host)))
         elif options.upstream != "none":
             servers = (parse_server(options.upstream),)
             upstream = Upstream(lan.reactor, lambda: servers)
         self.server = Server(Zone(lan, options.answer == "alias"), upstream)
         self._clients = DnsStreams(lan.reactor, self.server)
+
+    def _is_own(self, host: str) -> bool:
+        """Whether we are this computer's resolver at that address, port 53: then we do not ask ourselves."""
+        return self._port == PORT and host in (self._host, "127.0.0.1", "::1")
 
     def start(self) -> Deferred[None]:
         """Listen; fails with CommandError when the port cannot be had."""

@@ -19,8 +19,9 @@ calls bob. A key is the strictest.
 from __future__ import annotations
 
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
+from weakref import WeakKeyDictionary, ref
 
 import msgspec
 from twisted.internet.defer import Deferred, DeferredList, fail, maybeDeferred, succeed
@@ -132,6 +133,15 @@ class Exposed:
             return succeed(None)
         return succeed(None) if port is None else maybeDeferred(port.stopListening)
 
+    @property
+    def listening(self) -> bool:
+        """Whether peers reach it."""
+        return self._port is not None
+
+    def admits(self, peer: PeerInfo) -> bool:
+        """Whether a member may use it."""
+        return any(self._gate.admit(address) is not None for address in (peer.ipv4, peer.ipv6) if address)
+
     def describe(self) -> dict[str, object]:
         """As ``exposes`` and ``status`` tell it."""
         rule = self.rule
@@ -184,6 +194,9 @@ class Exposed:
         return connect(HostnameEndpoint(reactor, host, port, SERVICE_TIMEOUT), host, port, owner)
 
 
+_BRIDGES: WeakKeyDictionary[Lan, ref[ExposeBridge]] = WeakKeyDictionary()
+
+
 class ExposeBridge:
     """The bridge ``expose``."""
 
@@ -199,6 +212,27 @@ class ExposeBridge:
         self._options = options
         self._store = store
         self._exposed: list[Exposed] = []
+        self._observers: dict[Callable[[], None], None] = {}
+        _BRIDGES[lan] = ref(self)
+
+    @classmethod
+    def of(cls, lan: Lan) -> ExposeBridge | None:
+        """The one of a LAN, for other bridges."""
+        known = _BRIDGES.get(lan)
+        return None if known is None else known()
+
+    def exposed(self) -> list[Exposed]:
+        """The services that are exposed at this moment."""
+        return [one for one in self._exposed if one.listening]
+
+    def observe(self, changed: Callable[[], None]) -> Callable[[], None]:
+        """Have ``changed`` called when something is exposed or not any more, until what is returned is called."""
+        self._observers[changed] = None
+        return lambda: self._observers.pop(changed, None)
+
+    def _tell(self) -> None:
+        for changed in list(self._observers):
+            changed()
 
     def start(self) -> Deferred[None]:
         """Expose what the configuration and the commands of before ask for."""
@@ -210,7 +244,7 @@ class ExposeBridge:
             exposed = Exposed(self, rule, configured)
             self._exposed.append(exposed)
             opening.append(exposed.open().addErrback(self._not_started, exposed))
-        return DeferredList(opening).addCallback(lambda _: None)
+        return DeferredList(opening).addCallback(lambda _: self._tell())
 
     def _not_started(self, failure: Failure, exposed: Exposed) -> None:
         if not isinstance(failure.value, CommandError):
@@ -251,6 +285,7 @@ class ExposeBridge:
 
     def _added(self, _: None, exposed: Exposed) -> object:
         self._save()
+        self._tell()
         return exposed.describe()
 
     def _not_added(self, failure: Failure, exposed: Exposed) -> Failure:
@@ -270,6 +305,7 @@ class ExposeBridge:
             raise CommandError(f"{exposed.rule.service} comes from the configuration file: remove it there")
         self._exposed.remove(exposed)
         self._save()
+        self._tell()
         text = f"port {exposed.rule.port}{suffix(exposed.rule.protocol)} is not exposed any more"
         return exposed.close().addCallback(lambda _: {"service": exposed.rule.service, "text": text})
 

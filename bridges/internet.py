@@ -29,9 +29,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from bridges.dial import DIAL_TIMEOUT, Cause, DialError, connect_numeric
-from bridges.dns import system_servers
 from bridges.dns_server import DnsDatagrams, DnsStreams, Server
-from bridges.dns_upstream import Upstream
+from bridges.dns_upstream import SystemServers, Upstream
 from bridges.dns_zone import Zone
 from bridges.leg import Leg, LegFactory
 from bridges.outside import Flows
@@ -68,10 +67,10 @@ class Internet:
     def __init__(self, lan: Lan, internet: bool, timeout: float = DIAL_TIMEOUT) -> None:
         """``timeout``: seconds in which somebody outside must accept a connection."""
         self.counters: Counter[str] = Counter()
-        upstream = Upstream(lan.reactor, system_servers(lan)) if internet else None
+        """Connections by outcome; datagrams and pings that were dropped or refused, by reason."""
+        upstream = Upstream(lan.reactor, SystemServers(lan.is_lan)) if internet else None
         self.server = Server(Zone(lan), upstream)
         self.splices = Splices(lan.reactor, ESTABLISHED_IDLE)
-        self.dials = 0
         self._reactor = lan.reactor
         self._timeout = timeout
         self._dns_streams = DnsStreams(lan.reactor, self.server)
@@ -80,7 +79,7 @@ class Internet:
 
     def attached(self, uplink: Uplink) -> None:
         """Serve the resolver."""
-        self._flows = Flows(self._reactor, uplink)
+        self._flows = Flows(self._reactor, uplink, self.counters)
         try:
             uplink.datagram_port(DnsDatagrams(self.server), DNS_PORT)
         except CannotListenError as error:

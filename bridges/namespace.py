@@ -3,7 +3,7 @@
 ::
 
     program ── kernel ── lan0 ── TapPort ── LanLink ── tunnel ── member        in namespaces of their own
-                                                 └── what is beyond the members, where that was asked for
+                                                 └── the resolver, and the Internet where that was asked for
 
 The namespaces, their interface and its addresses are the keeper's (``userlan.driver.namespace``): it hands over the
 descriptor of a TAP, is told which addresses there are to be, and ends with the last program. A node that is started anew
@@ -21,6 +21,7 @@ import msgspec
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 
+from bridges.internet import make_uplink
 from bridges.tap import Attached, TapOptions
 from userlan.driver.bridge import BridgeStore, CommandError, CommandHandler
 from userlan.driver.lan import Lan
@@ -68,6 +69,7 @@ class NamespaceBridge:
             return None
         return {
             **self._attached.describe(),
+            "text": self._told(self._attached),
             "internet": self._asked.internet,
             "keeper": self._asked.keeper,
             "counters": self._attached.counters(),
@@ -97,13 +99,17 @@ class NamespaceBridge:
         except (msgspec.ValidationError, ValueError) as error:
             os.close(descriptor)
             raise CommandError(f"wrong arguments: {error}") from None
-        attached = Attached(self, descriptor, asked.mtu, asked.ports)
+        attached = Attached(self, descriptor, asked.mtu, asked.ports, make_uplink(self.lan, asked.internet))
         attached.link.in_the_way = IN_THE_WAY
         attached.link.addresses_changed = self._follow
         self._attached, self._asked, self._reply = attached, asked, reply
         reply.on_cancel(self._keeper_ended)
         self._follow()
-        self._log.info("programs are {text}", text=attached.describe()["text"])
+        self._log.info("{text}", text=self._told(attached))
+
+    def _told(self, attached: Attached) -> str:
+        outside = ["and the Internet"] if self._asked.internet else []
+        return " ".join(("programs have", attached.name, *attached.link.described(), *outside))
 
     def _follow(self) -> None:
         if self._attached is not None and self._reply is not None:

@@ -170,7 +170,7 @@ class OutsideSocket:
 
     def connectionLost(self, reason: Failure) -> None:
         """The epoll reactor gives a socket up that has an error and nothing to read: this one goes on."""
-        if self._socket is not None and reason.check(ConnectionDone):
+        if self._socket is not None and isinstance(reason.value, ConnectionDone):
             self._errors()
             self._reactor.addReader(self)
         else:
@@ -289,9 +289,9 @@ class EchoFlow:
 class Flows:
     """All datagram flows and pings of one link. ``counters``: what was dropped or refused."""
 
-    def __init__(self, reactor: Any, uplink: Uplink, idle: float = FLOW_IDLE) -> None:
+    def __init__(self, reactor: Any, uplink: Uplink, counters: Counter[str], idle: float = FLOW_IDLE) -> None:
         """``idle``: seconds, of UDP flows other than DNS."""
-        self.counters: Counter[str] = Counter()
+        self.counters = counters
         self._reactor = reactor
         self._uplink = uplink
         self._udp: FlowTable[Sender, UdpFlow] = FlowTable(MAX_FLOWS, idle)

@@ -26,6 +26,7 @@ from twisted.internet.defer import Deferred, fail, inlineCallbacks, succeed
 from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 
+from bridges.internet import make_uplink
 from userlan.driver.bridge import BridgeStore, CommandError, CommandHandler
 from userlan.driver.lan import Lan
 from userlan.driver.link import AttachedError
@@ -34,6 +35,7 @@ from userlan.driver.tap.device import MAX_NAME, TapError, name_of, open_tap, sta
 from userlan.driver.tap.names import point
 from userlan.driver.tap.port import TapPort
 from userlan.driver.tap.setup import InterfaceSetup
+from userlan.driver.uplink import Uplink
 
 LEAST_MTU, GREATEST_MTU = 1_280, 65_521
 """Octets of the interface's MTU: IPv6's least (RFC 8200 5), and what Linux lets a TAP have."""
@@ -48,6 +50,9 @@ class TapOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Of the interface."""
     mtu: int | None = None
     """Octets; None: the LAN's."""
+    broadcasts: bool = False
+    """Whether what programs broadcast, or send to groups, without naming an interface goes to the LAN; else it goes where the
+    default route leads."""
 
     def __post_init__(self) -> None:
         if not self.name.isascii() or not 1 <= len(self.name) <= MAX_NAME:
@@ -59,6 +64,7 @@ class TapOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class _Arguments(msgspec.Struct):
     name: str = "lan0"
     mtu: int | None = None
+    broadcasts: bool = False
     ports: tuple[int, int] | None = None
 
 
@@ -74,12 +80,14 @@ class Holder(Protocol):
 class Attached:
     """One TAP that is attached."""
 
-    def __init__(self, bridge: Holder, descriptor: int, mtu: int | None, ports: tuple[int, int]) -> None:
+    def __init__(
+        self, bridge: Holder, descriptor: int, mtu: int | None, ports: tuple[int, int], uplink: Uplink | None = None
+    ) -> None:
         """Takes the descriptor over, whatever happens. Raises CommandError."""
         self._port = TapPort(bridge.lan.reactor, descriptor, bridge.lost)
         try:
             self.name = name_of(descriptor)
-            self.link = bridge.lan.attach_link(self._port, ports)
+            self.link = bridge.lan.attach_link(self._port, ports, uplink)
         except (TapError, AttachedError) as error:
             self._port.close()
             raise CommandError(str(error)) from None
@@ -129,7 +137,7 @@ class TapBridge:
         """Attach, where the configuration says so; fails with CommandError."""
         if self._options.attach and self._attached is None:
             try:
-                self._open(self._options.name, self._options.mtu)
+                self._open(self._options)
             except CommandError as error:
                 return fail(error)
         return succeed(None)
@@ -162,20 +170,20 @@ class TapBridge:
 
     # ------------------------------------------------------------------ attaching
 
-    def _open(self, name: str, mtu: int | None) -> None:
+    def _open(self, options: TapOptions) -> None:
         """Attach by a TAP of our own. Raises CommandError."""
         try:
-            attached = self._attach(open_tap(name), mtu, stack_ports())
-            self._setup = InterfaceSetup(name, attached.hardware, attached.mtu)
+            attached = self._attach(open_tap(options.name), options.mtu, stack_ports())
+            self._setup = InterfaceSetup(options.name, attached.hardware, attached.mtu, options.broadcasts)
         except TapError as error:
             self._detach("")
             raise CommandError(str(error)) from None
         self._follow()
-        self._named(name)
+        self._named(options.name)
         self._log.info("{text}", text=attached.describe()["text"])
 
     def _attach(self, descriptor: int, mtu: int | None, ports: tuple[int, int]) -> Attached:
-        attached = self._attached = Attached(self, descriptor, mtu, ports)
+        attached = self._attached = Attached(self, descriptor, mtu, ports, make_uplink(self.lan, False))
         attached.link.addresses_changed = self._follow
         self._error = ""
         return attached
@@ -219,13 +227,13 @@ class TapBridge:
         descriptor = reply.descriptor()
         try:
             wanted = msgspec.convert(arguments, _Arguments)
-            TapOptions(name=wanted.name, mtu=wanted.mtu)
+            options = TapOptions(name=wanted.name, mtu=wanted.mtu, broadcasts=wanted.broadcasts)
         except (msgspec.ValidationError, ValueError) as error:
             if descriptor is not None:
                 os.close(descriptor)
             raise CommandError(f"wrong arguments: {error}") from None
         if descriptor is None:
-            self._open(wanted.name, wanted.mtu)
+            self._open(options)
         else:
             self._attach(descriptor, wanted.mtu, wanted.ports or stack_ports())
         self._reply = reply

@@ -16,13 +16,13 @@ from typing import Any
 
 from tests.bench.measure import Plan, Samples, Troubles
 from tests.bench.peers import Peers
-from tests.bench.sections import bulk, links, relay, scale, small, udp
+from tests.bench.sections import bulk, chatty, links, relay, scale, small, udp
 from tests.bench.stage import staged
 from tests.bench.systems import ON_LINKS, SYSTEMS, System, Userlan, variant
 from tests.bench.tables import report
 from tests.lab.network import tun_unavailable, unavailable
 
-SECTIONS = ("bulk", "udp", "small", "links", "scale", "relay")
+SECTIONS = ("bulk", "udp", "small", "links", "scale", "relay", "chatty")
 ON_WIRE = {"bulk": bulk.measure, "udp": udp.measure, "small": small.measure}
 
 
@@ -136,6 +136,8 @@ def main(words: Sequence[str] | None = None) -> int:
             scale.measure(plan, samples, peers, troubles)
         if "relay" in sections:
             relay.measure(plan, samples, troubles)
+        if "chatty" in sections:
+            chatty.measure(plan, samples, troubles)
     except (KeyboardInterrupt, SystemExit):
         troubles.lines.append("interrupted: what was measured until then is shown")
     seconds = time.monotonic() - begin

@@ -151,7 +151,28 @@ def relay(samples: Samples) -> str:
     ])
 
 
-TITLES = {"bulk": "Bulk", "udp": "64-byte UDP packets", "small": "Small requests", "scale": "Scale", "relay": "Relays"}
+def chatty(samples: Samples) -> str:
+    """What one of many members does while all talk to all."""
+
+    def middle(metric: str, form: str, factor: float = 1.0) -> Callable[[str], str]:
+        def cell(system: str) -> str:
+            value = samples.median("chatty", system, metric)
+            return number(None if value is None else value * factor, form)
+
+        return cell
+
+    return table(list(samples.data["chatty"]), [
+        ("packets/s that a member sends", middle("sent", ",.0f")),
+        ("and hears", middle("heard", ",.0f")),
+        ("lost, %", middle("lost", ".2f", 100)),
+        ("its CPU, % of a core", middle("cpu", ".1f")),
+        ("µs a packet", middle("cost", ".0f")),
+    ])
+
+
+TITLES = {
+    "bulk": "Bulk", "udp": "64-byte UDP packets", "small": "Small requests", "scale": "Scale", "relay": "Relays", "chatty": "A chatty LAN",
+}
 
 
 def report(samples: Samples) -> str:
@@ -159,7 +180,8 @@ def report(samples: Samples) -> str:
     parts = []
     for section in samples.data:
         if section in TITLES:
-            body = {"bulk": bulk, "udp": udp, "small": small, "scale": scale, "relay": relay}[section](samples)
+            tables = {"bulk": bulk, "udp": udp, "small": small, "scale": scale, "relay": relay, "chatty": chatty}
+            body = tables[section](samples)
             parts.append(f"### {TITLES[section]}\n\n{body}")
         elif section.startswith("link: "):
             parts.append(f"### Bad line: {section.removeprefix('link: ')}\n\n{link(samples, section)}")

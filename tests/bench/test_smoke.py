@@ -55,6 +55,22 @@ def test_relays(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.lab
+def test_a_chatty_lan(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    needs_programs()
+    from tests.bench.sections import chatty
+
+    monkeypatch.setattr(chatty, "MEMBERS", 8)
+    monkeypatch.setattr(chatty, "SETTLE", 0.0)
+    monkeypatch.setattr(chatty, "PHASES", chatty.PHASES[2:])
+    file = tmp_path / "figures.json"
+    assert main([*TINY, "--section", "chatty", "--seconds", "1", "--json", str(file)]) == 0
+    assert "µs a packet" in capsys.readouterr().out
+    samples = json.loads(file.read_text())["samples"]["chatty"]
+    assert all(phase["sent"][0] > 0 for phase in samples.values())
+    assert samples["8 members, each says 10 a second"]["heard"][0] > 0
+
+
+@pytest.mark.lab
 def test_a_bad_line_and_scale(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     needs_programs()
     from tests.bench.sections import links

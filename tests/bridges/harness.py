@@ -134,6 +134,9 @@ class FakeLan:
     def observe(self, changed: Callable[[], None]) -> Callable[[], None]:
         return lambda: None
 
+    def observe_reached(self, reached: Callable[[PeerInfo], None]) -> Callable[[], None]:
+        return lambda: None
+
     def own(self) -> PeerInfo:
         found = self.peer_at(OWN)
         assert found is not None

@@ -359,6 +359,15 @@ def test_no_more_than_so_many_wait(start: Callable[..., DnsBridge], resolver: Re
     until(lambda: not bridge.server.pending, loop)
 
 
+def test_we_do_not_ask_ourselves(start: Callable[..., DnsBridge], tmp_path: Path) -> None:
+    """Where this is the computer's own resolver."""
+    bridge = start(upstream="system")
+    assert not bridge._is_own("127.0.0.1")
+    bridge._port = 53
+    assert bridge._is_own("127.0.0.1")
+    assert not bridge._is_own("192.0.2.1")
+
+
 def test_this_computers_resolvers(tmp_path: Path) -> None:
     """resolv.conf(5); those that are the LAN's would ask us."""
     path = tmp_path / "resolv.conf"

@@ -11,7 +11,7 @@ from bridges.tap import TapOptions
 
 
 def test_by_default_nothing_is_attached() -> None:
-    assert msgspec.convert({}, TapOptions) == TapOptions(False, "lan0", None)
+    assert msgspec.convert({}, TapOptions) == TapOptions(False, "lan0", None, False)
 
 
 @pytest.mark.parametrize(
@@ -24,6 +24,7 @@ def test_by_default_nothing_is_attached() -> None:
         ({"mtu": 65522}, "mtu:"),
         ({"interface": "lan0"}, "interface"),
         ({"attach": "yes"}, "attach"),
+        ({"broadcasts": 1}, "broadcasts"),
     ],
 )
 def test_what_cannot_be_is_refused_by_its_key(section: dict[str, Any], wrong: str) -> None:

@@ -1,15 +1,18 @@
-"""``userlan tap``: whose node it is under sudo."""
+"""``userlan tap``: whose node it is under sudo, and where there is no such thing."""
 
 from __future__ import annotations
 
 import pwd
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from click.testing import CliRunner
 
+from userlan.cli.client import ApiError
 from userlan.cli.main import Settings
-from userlan.cli.tap_commands import _of_the_caller
+from userlan.cli.tap_commands import _of_the_caller, tap
 
 
 @pytest.fixture
@@ -54,3 +57,17 @@ def test_without_sudo_nothing_changes(home: Path, monkeypatch: pytest.MonkeyPatc
     assert _of_the_caller(OWN) is OWN
     monkeypatch.delenv("SUDO_USER")
     assert _of_the_caller(OWN) is OWN
+
+
+@pytest.mark.parametrize(("platform", "system"), [("darwin", "macOS"), ("win32", "Windows"), ("freebsd14", "freebsd14")])
+@pytest.mark.parametrize("arguments", [[], ["--detach"]])
+def test_where_it_is_not_built_one_line_says_so(
+    monkeypatch: pytest.MonkeyPatch, platform: str, system: str, arguments: list[str], tmp_path: Path
+) -> None:
+    """Before a node is started for it."""
+    monkeypatch.setattr(sys, "platform", platform)
+    refused = CliRunner().invoke(tap, arguments, obj=Settings(tmp_path, None, 0, True), standalone_mode=False)
+    monkeypatch.undo()
+    assert isinstance(refused.exception, ApiError)
+    assert str(refused.exception).startswith(f"`userlan tap` is built for Linux alone, not for {system}: ")
+    assert list(tmp_path.iterdir()) == []

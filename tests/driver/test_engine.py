@@ -246,6 +246,30 @@ def test_a_removed_core_is_fed_no_more() -> None:
     assert scene.engine.owns(message(b"b")) is True
 
 
+def test_an_inner_core_is_fed_by_no_socket(scene: Scene) -> None:
+    """It has its place in the schedule; datagrams are the other's whatever they look like, and none is looked at."""
+    inner = Scripted(b"x")
+    runner = scene.runners[0].beside(inner, scene.observed.append)
+    scene.engine.received(memoryview(message(b"x") * 3), 100, SOURCE, None)
+    scene.engine.pump()
+    assert ("receive", message(b"x") * 3, 100) in scene.cores[0].calls
+    assert inner.calls == ["datagrams"]
+    assert not scene.engine.owns(message(b"x"))
+    inner.due = scene.clock.seconds() + 1
+    inner.pending = ["happened"]
+    runner.touch()
+    scene.clock.advance(0)
+    assert scene.observed == ["happened"]
+    scene.clock.advance(1)
+    assert ("tick", scene.clock.seconds()) in inner.calls
+    runner.leave()
+    runner.leave()
+    inner.due = scene.clock.seconds() + 1
+    calls = len(inner.calls)
+    scene.clock.advance(5)
+    assert len(inner.calls) == calls
+
+
 def test_what_has_no_socket_is_counted(scene: Scene) -> None:
     from userlan.tunnel.endpoint import Burst
 

@@ -102,8 +102,12 @@ class Namespace:
             if time.monotonic() > give_up:
                 raise RuntimeError(f"there is no ordinary user in the namespace {self.name}")
             time.sleep(0.01)
+        return self.through("nsenter", "--preserve-credentials", "-U", "-t", str(holder.pid))
+
+    def through(self, *prefix: str) -> Namespace:
+        """The same, with these words before each command."""
         same = copy.copy(self)
-        same._enter = [*self._enter, "nsenter", "--preserve-credentials", "-U", "-t", str(holder.pid)]
+        same._enter = [*self._enter, *prefix]
         return same
 
     def close(self) -> None:

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -47,13 +48,14 @@ class Inside:
         chosen = member or self.ben
         return chosen.namespace.command(*PLAIN, *chosen._command("run", *options, "--", *program))
 
-    def start(self, name: str, *program: str, member: Member | None = None) -> subprocess.Popen[bytes]:
+    def start(
+        self, name: str, *program: str, member: Member | None = None, options: tuple[str, ...] = ()
+    ) -> subprocess.Popen[bytes]:
         """In the background; waits until it has said ``ready``."""
         log = self.folder / f"{name}.log"
         with log.open("wb") as file:
-            process = subprocess.Popen(
-                self.command(*program, member=member), stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True
-            )
+            command = self.command(*program, member=member, options=options)
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True)
         self.lab.processes.append(process)
         wait_for_line(log, "ready", process)
         return process
@@ -125,6 +127,7 @@ print(json.dumps({
     "permitted": status["CapPrm"].strip(), "ambient": status["CapAmb"].strip(),
     "interfaces": [name for _, name in socket.if_nameindex()], "resolver": open("/etc/resolv.conf").read(),
     "word": os.environ.get("WORD"), "children": open("/proc/self/task/%d/children" % os.getpid()).read(),
+    "shown": sorted(os.listdir("/sys/class/net")), "hardware": open("/sys/class/net/lan0/address").read(),
     "descriptors": sorted(map(int, os.listdir("/proc/self/fd")))[:-1],
 }))
 """
@@ -136,10 +139,13 @@ def test_what_a_program_finds(two: Inside) -> None:
     assert result.returncode == 0, result.stderr
     assert result.stderr == ""
     found = json.loads(result.stdout)
-    assert (found["uid"], found["gid"], found["cwd"], found["word"]) == (os.getuid(), os.getgid(), os.getcwd(), "kept")
+    uid, gid = (int(two.ben.namespace.run("id", word).stdout) for word in ("-u", "-g"))
+    assert (found["uid"], found["gid"], found["cwd"], found["word"]) == (uid, gid, os.getcwd(), "kept")
     assert {int(found[kind], 16) for kind in ("capabilities", "permitted", "ambient")} == {0}
     assert found["interfaces"] == ["lo", "lan0"]
     assert "nameserver fd75:6c61:6e00::53\nsearch internal\n" in found["resolver"]
+    assert found["shown"] == ["lan0", "lo"]
+    assert found["hardware"].startswith("02:6c:")
     assert found["children"] == ""
     assert found["descriptors"] == [0, 1, 2]
 
@@ -149,6 +155,27 @@ def test_its_address_is_the_nodes(two: Inside) -> None:
         lines = two.run("ip", f"-{version}", "-o", "addr", "show", "lan0", "scope", "global").stdout
         assert [line.split()[3].split("/")[0] for line in lines.splitlines()] == [two.address(two.ben, version)]
         assert "default dev lan0" in two.run("ip", f"-{version}", "route").stdout
+
+
+def test_a_working_directory_that_is_gone(two: Inside, tmp_path: Path) -> None:
+    """Or lies under another mount: the program is in it all the same."""
+    command = two.command("sh", "-c", "echo there > /proc/self/cwd/word 2>/dev/null; stat -c %i .")
+    (tmp_path / "kept").mkdir()
+    inode = (tmp_path / "kept").stat().st_ino
+    script = f"cd {tmp_path}/kept && rmdir {tmp_path}/kept && exec \"$@\""
+    result = subprocess.run(["sh", "-c", script, "sh", *command], capture_output=True, text=True, timeout=60)
+    assert (result.returncode, result.stdout) == (0, f"{inode}\n"), result.stderr
+
+
+def test_root_stays_root(two: Inside) -> None:
+    """Who has its powers keeps them inside, and everything else is as for all others."""
+    command = two.ben._command("run", "--", sys.executable, "-c", LOOK)
+    found = json.loads(two.ben.namespace.run(*command).stdout)
+    status = two.ben.namespace.run("cat", "/proc/self/status").stdout
+    assert f"CapEff:\t{found['capabilities']}" in status
+    assert int(found["capabilities"], 16) != 0
+    assert found["interfaces"] == ["lo", "lan0"]
+    assert "nameserver fd75:6c61:6e00::53\n" in found["resolver"]
 
 
 @pytest.mark.parametrize("version", [4, 6])
@@ -208,8 +235,9 @@ def test_programs_share_the_place(two: Inside) -> None:
     script = (
         "import socket, os\n"
         "server = socket.create_server(('127.0.0.1', 80))\n"
-        "if os.fork(): os._exit(0)\n"
-        "print('ready', flush=True)\n"
+        "if os.fork():\n"
+        "    print('ready', flush=True)\n"
+        "    os._exit(0)\n"
         "for _ in range(2): server.accept()[0].sendall(os.readlink('/proc/self/ns/net').encode())\n"
     )
     first = two.start("left", sys.executable, "-c", script)
@@ -286,6 +314,20 @@ def test_a_member_of_its_own(two: Inside) -> None:
     until(lambda: not (folder / "control.sock").exists() and not (folder / "namespace.keeper").exists(), 20, "its node has ended")
 
 
+def test_the_node_of_a_member_is_not_left_behind(two: Inside) -> None:
+    """Not by a keeper that was killed, and not by a program that cannot be executed."""
+    folder = two.ben.folder / "members" / "guest"
+    broken = two.folder / "interpreter"
+    broken.write_text("#!/no/such/interpreter\n")
+    broken.chmod(0o755)
+    assert two.run(str(broken), options=("--as", "guest"), check=False).returncode == 127
+    until(lambda: not (folder / "control.sock").exists(), 20, "its node has ended")
+    process = two.start("killed-keeper", "sh", "-c", "echo ready; exec sleep 60", options=("--as", "guest"))
+    os.kill(int((folder / "namespace.keeper").read_text().split()[0]), signal.SIGKILL)
+    until(lambda: not (folder / "control.sock").exists(), 20, "its node has ended")
+    end(process)
+
+
 def test_a_member_beside_the_node(two: Inside) -> None:
     """Both at once: they see each other on the LAN."""
     script = (
@@ -343,6 +385,17 @@ def test_kill_9_of_the_keeper(two: Inside) -> None:
     end(process)
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_called_off_at_any_moment(two: Inside, number: int) -> None:
+    """Before the place is there, while it is made, and when the program has just begun."""
+    for tenths in (1, 3, 5, 7):
+        process = subprocess.Popen(two.command("sleep", "60"), stderr=subprocess.DEVNULL, start_new_session=True)
+        time.sleep(tenths / 10)
+        os.killpg(process.pid, number)
+        assert process.wait(10) != 0
+        until(lambda: two.gone(), 10, "the place is gone")
+
+
 def test_a_program_that_is_killed(two: Inside) -> None:
     for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP):
         process = two.start("killed", "sh", "-c", "echo ready; exec sleep 60")
@@ -357,12 +410,10 @@ def test_a_system_that_refuses(two: Inside) -> None:
     plain = "setpriv --bounding-set=-sys_admin --inh-caps=-all"
     limits = f"unshare -Ur sh -c 'echo 0 > /proc/sys/user/max_{{kind}}_namespaces; exec {plain} {{command}}'"
     device = "unshare -Urm sh -c 'mount -t tmpfs none /dev/net; exec {command}'"
-    closed = "unshare -Urm sh -c 'mount --bind /dev/null /dev/net/tun; exec {command}'"
     for wrapped, remedy in (
         (limits.format(kind="user", command=command), "`sudo sysctl user.max_user_namespaces=16384`"),
         (limits.format(kind="net", command=command), "`sudo sysctl user.max_net_namespaces=16384`"),
         (device.format(command=command), "`modprobe tun` (in a container: start it with --device /dev/net/tun)"),
-        (closed.format(command=command), "/dev/net/tun"),
     ):
         result = two.ben.namespace.run("sh", "-c", wrapped, check=False)
         assert result.returncode == 1

@@ -169,6 +169,39 @@ def test_the_stacks_own_connections_go_on_beside_the_kernel(site: Site) -> None:
     assert site.arrived(site.anna) == site.arrived(site.ben) == []
 
 
+class Hole:
+    """Something beyond: takes one address."""
+
+    def __init__(self, address: bytes) -> None:
+        self.address = address
+        self.got: list[SuperPacket] = []
+
+    def takes(self, destination: bytes) -> bool:
+        return destination == self.address
+
+    def receive(self, packet: SuperPacket, now: float) -> None:
+        self.got.append(packet)
+
+
+@versions
+def test_what_is_beyond_the_members(site: Site, version: int) -> None:
+    """From own addresses alone; the members' own are reached as ever."""
+    kernel = site.kernels[site.anna.key]
+    outside = bytes((192, 0, 2, 1)) if version == 4 else bytes.fromhex("20010db8") + bytes(12)
+    hole = kernel.beyond = Hole(outside)
+    site.send(
+        site.datagram(version, b"out", destination=outside),
+        site.datagram(version, b"forged", source=STRANGER[version], destination=outside),
+        site.datagram(version, b"to ben"),
+    )
+    assert [bytes(packet.payload) for packet in hole.got] == [b"out"]
+    assert [bytes(packet.payload) for packet in site.arrived(site.ben)] == [b"to ben"]
+    assert site.arrived(site.anna) == []
+    assert kernel.knows(outside)
+    assert kernel.is_lan(site.address(site.ben, version))
+    assert not kernel.is_lan(outside)
+
+
 def test_addresses_and_who_is_known(site: Site) -> None:
     kernel = site.kernels[site.anna.key]
     assert kernel.addresses == ((site.anna.roster.own_ipv4, 8), (site.anna.ipv6, 48))

@@ -20,7 +20,7 @@ from userlan.wire.udp import parse_datagram
 
 PORTS = (61_000, 65_535)
 GROUPS = {4: bytes((239, 1, 2, 3)), 6: bytes.fromhex("ff15" + 27 * "0" + "1")}
-BROADCASTS = [b"\xff\xff\xff\xff"]
+BROADCASTS = [b"\xff\xff\xff\xff", bytes((25, 255, 255, 255))]
 PORT = 7_000
 
 versions = pytest.mark.parametrize("version", [4, 6])
@@ -185,3 +185,22 @@ def test_a_kernel_that_goes_leaves_its_groups(site: Site) -> None:
     now, source = site.lan.world.now, site.anna.roster.own_ipv4
     assert site.anna.flooding.listeners.hearers(GROUPS[4], source, now) == ()
     assert site.anna.flooding.listeners.hearers(ETHERIP_GROUP, site.anna.ipv6, now) == ()
+
+
+def test_a_computer_that_slept_is_heard_and_hears_again(site: Site) -> None:
+    """An hour passes for everybody else; its own clock jumps, its kernel has forgotten nothing and says so when it is asked."""
+    world, asleep = site.lan.world, site.lan.attachments["ben"]
+    site.report(site.ben, RecordType.CHANGE_TO_EXCLUDE_MODE, GROUPS[4])
+    asleep.unplug()
+    world.remove(asleep)
+    world.run(3_600)
+    now, source = world.now, site.anna.roster.own_ipv4
+    assert site.anna.flooding.listeners.hearers(GROUPS[4], source, now) == ()
+    asleep.plug(site.lan.internet, "198.51.100.2")
+    world.add(asleep)
+    site.arrived(site.ben)
+    world.touch(asleep)
+    site.lan.direct(site.anna, site.ben, seconds=60)
+    site.run(3)
+    site.send(site.anna, site.datagram(site.anna, GROUPS[4]))
+    assert payloads(site.arrived(site.ben)) == [b"hello"]

@@ -9,6 +9,7 @@ import pytest
 from tests.stack.packets import NOW, OTHER4, OURS4, OURS6, PEER4, PEER6, echo_packet, host, packed, tcp_packet, udp_packet
 from userlan.stack import Host, StackError, UdpSocket
 from userlan.wire import icmp, icmpv6
+from userlan.wire.checksum import transport_ok
 from userlan.wire.superpacket import SuperPacket
 from userlan.wire.tcp import Flags, Segment
 
@@ -108,6 +109,7 @@ def test_who_asks_everybody_for_an_echo_is_answered_from_the_own_address(source:
     one.receive(echo_packet(source, asked, b"who is there"), NOW)
     (reply,) = replies(one)
     assert (reply.source, reply.destination) == (packed(own), packed(source))
+    assert transport_ok(SuperPacket(reply.header, reply.payload)), "ICMPv6's covers the addresses"
     message = icmp.parse(reply) if reply.version == 4 else icmpv6.parse(reply)
     assert isinstance(message, icmp.Echo | icmpv6.Echo)
     assert (message.request, message.identifier, message.sequence, bytes(message.payload)) == (False, 7, 1, b"who is there")

@@ -206,7 +206,7 @@ def test_ephemeral_ports_stay_out_of_the_kernels_range() -> None:
 
 
 def test_what_nobody_fetches_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("userlan.stack.host.MAX_UNCLAIMED", 3)
+    monkeypatch.setattr("userlan.stack.sharing.MAX_UNCLAIMED", 3)
     made = shared()
     for port in range(5):
         made.receive(syn(4, 22, port + 1), NOW)

@@ -179,9 +179,12 @@ def test_no_member_of_the_lan_asks_or_routes_the_kernel() -> None:
     assert link.host.counters["neighbour-discovery-refused"] == 8
     link.host.receive(on_the_wire(igmp.build(Query(3, igmp.NOBODY, 1000), packed(PEER4))), link.now)
     link.host.receive(on_the_wire(icmp.build(icmp.Echo(True, 1, 1, b""), packed(PEER4), BROADCAST)), link.now)
-    assert link.kernel() == []
     link.host.receive(on_the_wire(icmpv6.build(icmpv6.Echo(True, 1, 1, b""), packed(PEER6), everybody)), link.now)
-    assert len(link.kernel()) == 1, "the kernel answers a ping to all nodes, as the stack does not"
+    assert link.kernel() == [], "the stack answers"
+    beside = Beside(IPV6)
+    beside.reports(RecordType.MODE_IS_EXCLUDE, IPV6.groups[0])
+    beside.host.receive(on_the_wire(icmpv6.build(icmpv6.Echo(True, 1, 1, b""), packed(PEER6), IPV6.groups[0])), link.now)
+    assert len(beside.kernel()) == 1, "the kernel may answer in a group that it has joined, as the stack does not"
 
 
 @BOTH

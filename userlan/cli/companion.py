@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from userlan.cli.background import ensure_running
-from userlan.cli.client import ApiError, call, stop_node
+from userlan.cli.client import ApiError, Client, NotRunningError, call, stop_node
 from userlan.cli.main import Settings
 
 if TYPE_CHECKING:
@@ -26,12 +26,11 @@ if TYPE_CHECKING:
 
 BRIDGE = "namespace"
 FOLDER = "members"
-LOOK_INTERVAL = 1.0
-"""Seconds between two looks whether programs hang on it."""
-START_PATIENCE = 60.0
-"""Seconds that it waits for the first program: it joins networks meanwhile."""
-LEFT_PATIENCE = 30.0
-"""Seconds without programs after which it ends by itself: their keeper, which ends it at once, was killed."""
+LOOK_INTERVAL = 0.5
+"""Seconds between two looks whether anybody is connected."""
+START_PATIENCE, LEFT_PATIENCE = 5.0, 2.0
+"""Seconds without anybody connected, neither command nor keeper, after which it ends by itself: before the first one comes, and
+later, when a keeper that would have ended it was killed."""
 
 
 def settings_of(settings: Settings, name: str) -> Settings:
@@ -50,15 +49,27 @@ def settings_of(settings: Settings, name: str) -> Settings:
     return attrs.evolve(settings, state=state, state_named=True)
 
 
-def bring_up(settings: Settings, own: Settings) -> None:
-    """The member's node (of ``own``) runs, and is in the networks that the node (of ``settings``) is in. Raises ApiError."""
+def bring_up(settings: Settings, own: Settings) -> Client:
+    """The member's node (of ``own``) runs, and is in the networks that the node (of ``settings``) is in. Raises ApiError.
+
+    It stays for as long as the connection that is returned, and then as long as there are others.
+    """
+    wanted = _networks(settings)
+    if not wanted:
+        raise ApiError("--as: this node is in no network, and a further member would be alone: `userlan create` or `userlan join` first")
     with ensure_running(own, member=own.state.name).undone_on_failure():
-        wanted, there = _networks(settings), _networks(own)
+        try:
+            held = Client(own.state)
+        except NotRunningError:     # it was about to end
+            ensure_running(own, member=own.state.name)
+            held = Client(own.state)
+        there = _networks(own)
         for network in wanted - there:
             invite = call(settings.state, "invite", network=network)["invite"]
             call(own.state, "join", invite=invite)
         for network in there - wanted:
             call(own.state, "leave", network=network)
+    return held
 
 
 def give_up(own: Settings) -> None:
@@ -83,16 +94,14 @@ def as_companion(options: Options, name: str) -> Options:
 
 
 def end_when_left(reactor: Any, program: NodeProgram) -> None:
-    """Stop the node once no program hangs on it any more, and nobody has done so."""
+    """Stop the node once nobody is connected to it any more, and nobody has stopped it."""
     from twisted.internet.task import LoopingCall
 
-    patience = START_PATIENCE
-    last = reactor.seconds()
+    patience, last = START_PATIENCE, reactor.seconds()
 
     def look() -> None:
         nonlocal patience, last
-        bridge = program.bridges.get(BRIDGE)
-        if bridge is not None and bridge.status() is not None:
+        if program.local is not None and program.local.clients:
             patience, last = LEFT_PATIENCE, reactor.seconds()
         elif reactor.seconds() - last > patience:
             looking.stop()

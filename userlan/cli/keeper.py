@@ -42,6 +42,9 @@ RESOLVER_POLL = 5.0
 LEAVE_PATIENCE = 5.0
 """Seconds in which the node must have closed its end of the TAP."""
 
+STALE_FRAMES, FRAME_SIZE = 4_096, 1 << 17
+"""Frames that may have waited in the kernel (its queue holds 500), and more octets than one has."""
+
 
 @attrs.frozen
 class Wanted:
@@ -129,12 +132,19 @@ def _keep(state: Path, wanted: Wanted, told: int) -> int:
         keeper.open()
         keeper.stay()
     except (NamespaceError, TapError, ApiError) as error:
-        (state / KEEPER_NAME).unlink(missing_ok=True)
         if keeper is not None and keeper.ready:
             _note(str(error))
         else:
-            os.write(told, str(error).encode())
+            with suppress(BrokenPipeError):
+                os.write(told, str(error).encode())
         return 1
+    except Exception:
+        import traceback
+
+        _note(traceback.format_exc())
+        return 1
+    finally:
+        (state / KEEPER_NAME).unlink(missing_ok=True)
     return 0
 
 
@@ -154,6 +164,8 @@ class Keeper:
         self._warnings: list[str] = []
         self._client: Client | None = None
         self._setup: Any = None
+        self._another = False
+        """Whether the next node has not said yet what the interface is to be."""
         self._next_try = 0.0
         self._next_check = 0.0
         self._entrance = self._name = -1
@@ -177,7 +189,7 @@ class Keeper:
         except TapError as error:
             raise device_refused(error) from None
         try:
-            furnish()
+            furnish(self._state)
         except OSError as error:
             raise namespaces_refused(error, {}) from None
         self._ports = stack_ports()
@@ -193,7 +205,8 @@ class Keeper:
             raise ApiError("the node does not say which address it has: see `userlan status`")
         if not self._has_ipv4():
             self._warn("there is no IPv4 address yet: see `userlan status`")
-        os.write(self._told, "".join(f"{line}\n" for line in (*self._warnings, "ready")).removesuffix("\n").encode())
+        with suppress(BrokenPipeError):     # the command was called off: then nobody comes, and we end in order
+            os.write(self._told, "\n".join((*self._warnings, "ready")).encode())
         os.close(self._told)
         self.ready = True
 
@@ -264,7 +277,6 @@ class Keeper:
         if self._wanted.stop_node:
             with suppress(ApiError):
                 stop_node(self._state)
-        (self._state / KEEPER_NAME).unlink(missing_ok=True)
 
     def _wait(self, patience: float) -> None:
         """Until the node says something, a program ends, or so many seconds have passed."""
@@ -285,9 +297,16 @@ class Keeper:
 
     def _try_again(self) -> None:
         try:
+            self._forget_frames()
             self._connect()
         except (ApiError, OSError):
             self._lose("")
+
+    def _forget_frames(self) -> None:
+        """Those that have waited for a node: what was in them has long been said again, or given up."""
+        with suppress(BlockingIOError):
+            for _ in range(STALE_FRAMES):
+                os.read(self._tap, FRAME_SIZE)
 
     def _lose(self, reason: str) -> None:
         """The node is not there, or does not want us: it is asked again."""
@@ -296,6 +315,7 @@ class Keeper:
             self._client = None
         if reason:
             _note(reason)
+        self._another = True
         self._next_try = time.monotonic() + NODE_POLL
 
     def _hear(self) -> None:
@@ -321,8 +341,12 @@ class Keeper:
         from userlan.driver.tap.device import TapError
         from userlan.driver.tap.setup import InterfaceSetup
 
+        hardware = bytes.fromhex(told["hardware"].replace(":", ""))
         if self._setup is None:
-            self._setup = InterfaceSetup(told["name"], bytes.fromhex(told["hardware"].replace(":", "")), told["mtu"])
+            self._setup = InterfaceSetup(told["name"], hardware, told["mtu"])
+        elif self._another:
+            self._setup.bring_up(hardware, told["mtu"])
+        self._another = False
         self._addresses = list(told["addresses"])
         self._setup.follow(self._addresses)
         self._warn(self._setup.warning)

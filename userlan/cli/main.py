@@ -66,6 +66,7 @@ class Commands(click.Group):
         "forward": "reach",
         "unforward": "reach",
         "nc": "reach",
+        "services": "service",
         "share": "share",
         "unshare": "share",
         "run": "run",

@@ -365,6 +365,8 @@ class NodeProgram(Foreground):
             case PeerChanged():
                 path = f" ({event.path})" if event.state == "direct" else ""
                 self.log.info("{name} is {state}{path}", name=event.name, state=event.state, path=path)
+                if event.state in ("direct", "relayed"):
+                    self.lan.member_reached(event.key)
             case NetworkLost():
                 self.log.warn("no member of {network} any more: {reason}", network=event.network, reason=event.reason)
 

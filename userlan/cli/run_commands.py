@@ -16,6 +16,7 @@ import os
 import shutil
 import signal
 import sys
+import time
 from typing import TYPE_CHECKING, NoReturn
 
 import click
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from userlan.cli.keeper import KeptBy
 
 EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND = 126, 127
+BRIDGE = "namespace"
+BRIDGE_PATIENCE, BRIDGE_POLL = 15.0, 0.05
+"""Seconds in which a node that answers must have started its bridges, and between two looks."""
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
@@ -65,8 +69,18 @@ def _place(settings: Settings, mtu: int | None, internet: bool) -> tuple[KeptBy,
     entrance = take_lock(settings.state)
     keeper = keeper_of(settings.state)
     if keeper is None:
+        _await_bridge(settings)
         return start_keeper(settings.state, Wanted(mtu, internet), entrance)
     return keeper, _same_place(settings, mtu, internet)
+
+
+def _await_bridge(settings: Settings) -> None:
+    """A node that has just been started answers before all of its bridges are there."""
+    give_up = time.monotonic() + BRIDGE_PATIENCE
+    while BRIDGE not in call(settings.state, "status")["bridges"]:
+        if time.monotonic() > give_up:
+            raise ApiError("the node cannot take programs in: it is an older version, or starts for very long")
+        time.sleep(BRIDGE_POLL)
 
 
 def _place_of_member(node: Settings, name: str, mtu: int | None, internet: bool) -> tuple[KeptBy, list[str]]:
@@ -76,15 +90,18 @@ def _place_of_member(node: Settings, name: str, mtu: int | None, internet: bool)
 
     settings = settings_of(node, name)
     entrance = take_lock(settings.state)
-    bring_up(node, settings)
+    held = bring_up(node, settings)
     keeper = keeper_of(settings.state)
     if keeper is not None:
         return keeper, _same_place(settings, mtu, internet)
     try:
+        _await_bridge(settings)
         return start_keeper(settings.state, Wanted(mtu, internet, True), entrance)
     except ApiError:
         give_up(settings)
         raise
+    finally:
+        held.close()
 
 
 def _find(name: str) -> str:

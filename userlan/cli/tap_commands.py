@@ -39,9 +39,10 @@ FRAME_SIZE = 1 << 17
 @click.command()
 @click.option("--name", default="lan0", show_default=True, help="The interface's name.")
 @click.option("--mtu", type=click.IntRange(1280, 65521), help="Octets of its largest packet (default: the LAN's).")
+@click.option("--broadcasts", is_flag=True, help="Programs' broadcasts go to the LAN, not where the default route leads.")
 @click.option("--detach", is_flag=True, help="Detach what is attached, and end.")
 @click.pass_obj
-def tap(settings: Settings, name: str, mtu: int | None, detach: bool) -> None:
+def tap(settings: Settings, name: str, mtu: int | None, broadcasts: bool, detach: bool) -> None:
     """Attach this computer to the LAN by a TAP, until Ctrl-C (needs root or CAP_NET_ADMIN). Starts the node if none runs."""
     from userlan.driver.tap.device import TapError, check_platform
 
@@ -55,7 +56,7 @@ def tap(settings: Settings, name: str, mtu: int | None, detach: bool) -> None:
         return
     if whose is settings:
         ensure_running(settings)
-    Attaching(whose, name, mtu).run()
+    Attaching(whose, name, mtu, broadcasts).run()
 
 
 def _of_the_caller(settings: Settings) -> Settings:
@@ -79,9 +80,10 @@ def _of_the_caller(settings: Settings) -> Settings:
 class Attaching:
     """One ``userlan tap``."""
 
-    def __init__(self, settings: Settings, name: str, mtu: int | None) -> None:
+    def __init__(self, settings: Settings, name: str, mtu: int | None, broadcasts: bool) -> None:
         self._name = name
         self._mtu = mtu
+        self._broadcasts = broadcasts
         self._settings = settings
         self._client = Client(settings.state)
         self._descriptor: int | None = None
@@ -109,7 +111,7 @@ class Attaching:
 
     def _attach(self, ports: tuple[int, int] | None) -> str | None:
         """Attach until it ends: why, in one line; None when it was the node that ended, and not as it was asked to."""
-        arguments = {"name": self._name, "mtu": self._mtu, "ports": ports}
+        arguments = {"name": self._name, "mtu": self._mtu, "broadcasts": self._broadcasts, "ports": ports}
         try:
             self._client.send("tap", arguments, self._descriptor)
             result = self._client.answer(self._item)
@@ -189,7 +191,7 @@ class Attaching:
 
         hardware = bytes.fromhex(told["hardware"].replace(":", ""))
         if self._setup is None:
-            self._setup = InterfaceSetup(told["name"], hardware, told["mtu"])
+            self._setup = InterfaceSetup(told["name"], hardware, told["mtu"], self._broadcasts)
             self._setup.follow(told["addresses"])
             warning = point(told["name"])
             if warning:

@@ -64,7 +64,8 @@ is for ``node.neighbours`` to recognise); ``gateway.py`` is how each system name
 Kernel and stack
 ----------------
 A kernel can have the node's addresses beside the stack: ``link.py`` carries what is the kernel's, ``tap/`` is the device
-that it comes from.
+that it comes from. ``uplink.py`` is what the kernel finds there beside the members: the LAN's resolver, and the outside where that is
+wanted; a second stack (``node.gateway``) in the same schedule, with the same transports and ports.
 
 Where the time goes, and what was tried
 ---------------------------------------

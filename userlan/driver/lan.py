@@ -95,6 +95,7 @@ class Lan:
         self._member = member
         self._link: LanLink | None = None
         self._observers: dict[Callable[[], None], None] = {}
+        self._reached: dict[Callable[[PeerInfo], None], None] = {}
 
     def is_lan(self, host: str) -> bool:
         """Whether ``host`` is a name of the LAN or a numeric address inside its ranges."""
@@ -149,6 +150,23 @@ class Lan:
         is called."""
         self._observers[changed] = None
         return lambda: self._observers.pop(changed, None)
+
+    def observe_reached(self, reached: Callable[[PeerInfo], None]) -> Callable[[], None]:
+        """Have ``reached`` called whenever there is a way to a member that there was not, or another one, until what is returned is
+        called."""
+        self._reached[reached] = None
+        return lambda: self._reached.pop(reached, None)
+
+    def member_reached(self, key: bytes) -> None:
+        """Tell those who observe that there is a way to the member of this public key. What one of them raises is logged."""
+        peer = next((_peer_info(one) for one in self._member.members() if one.key == key), None)
+        if peer is None:
+            return
+        for reached in list(self._reached):
+            try:
+                reached(peer)
+            except Exception:
+                self._log.failure("an observer of the members failed")
 
     def members_changed(self) -> None:
         """Tell those who observe. What one of them raises is logged and hinders no other."""

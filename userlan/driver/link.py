@@ -112,7 +112,7 @@ class LanLink:
         """What the kernel sent and was dropped, by reason."""
         counters = dict(self._attachment.counters)
         if self._uplink is not None:
-            counters |= {f"uplink-{reason}": count for reason, count in self._uplink.counters.items()}
+            counters |= {f"uplink-{reason}": count for reason, count in self._uplink.tally().items()}
         return counters
 
     def detach(self) -> None:

@@ -36,11 +36,11 @@ from userlan.node.gateway import (
     EchoAsked,
     Flow,
     Gateway,
-    Refusal,
     StreamAbandoned,
     StreamAsked,
     StreamOpened,
 )
+from userlan.node.refusal import Refusal
 from userlan.stack.host import Host
 from userlan.stack.tcp.connection import Connection
 from userlan.wire.endpoint import Endpoint
@@ -57,6 +57,9 @@ Sender = tuple[str, int]
 
 class Services(Protocol):
     """What a bridge does for an attached kernel. All calls in the reactor's thread."""
+
+    counters: Counter[str]
+    """What it did and what it could not do, for people."""
 
     def attached(self, uplink: Uplink) -> None:
         """The link is there: ports of its own addresses can be listened on."""
@@ -187,6 +190,10 @@ class Uplink:
         self._runner: CoreRunner | None = None
 
     # ------------------------------------------------------------------ for services
+
+    def tally(self) -> dict[str, int]:
+        """What was dropped, refused and done, by reason; that of the services as ``outside-…``."""
+        return {**self.counters, **{f"outside-{reason}": count for reason, count in self._services.counters.items()}}
 
     @property
     def streams(self) -> int:

@@ -121,6 +121,10 @@ class Listeners:
         self._count = 0
         self._sweep_at = inf
 
+    def __len__(self) -> int:
+        """Groups that are held, each member's counted."""
+        return self._count
+
     def heard(self, member: bytes, message: Message, now: float) -> None:
         """A member's report or farewell; a query says nothing of who listens."""
         if isinstance(message, Report):

@@ -26,6 +26,8 @@ Parts
 ``paths``       the paths to one peer: asked one by one (``path_echoes``), chosen (``userlan.traversal.path_choice``), left when dead
 ``peer_table``  all of them; budget for each target address
 ``intake``      what comes from a tunnel, and who watches
+``attachment``  a kernel beside the stack: where its packets go; ``gateway``: what it finds beyond the members
+            (``refusal``: what it is told of what does not get there)
 ``flooding``    broadcasts and multicasts: to whom they go, whose are taken
 ``bulk``        a TCP connection beside UDP, for bulk alone
 ``reachability``  the own NAT: when it is measured, whom it is told; ``nat_report`` for people

@@ -13,6 +13,10 @@
       ▼
     Device.send
 
+Groups: ``stack.wishes`` knows what the kernel wants to hear. A frame that is not IP comes as EtherIP, from the own IPv6 address
+to a member's or to ``ETHERIP_GROUP``, and alone of IPv6 it is cut here: the kernel made a frame of its interface's MTU, and knows
+of no header around it.
+
 What comes for the kernel does not pass here: it is in ``Host.unclaimed``, and so are these ICMP errors. They come from
 the address that could not be reached: from an own one, the kernel would take them for forged.
 """

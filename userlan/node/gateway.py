@@ -32,20 +32,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from enum import Enum
 from typing import NamedTuple
 
 from userlan.lan.addresses import GATEWAY6, RESOLVER
+from userlan.node.refusal import Refusal, may_be_told, quoted, unreachable
 from userlan.stack.addresses import is_group, is_martian
 from userlan.stack.config import HostConfig
 from userlan.stack.errors import StackError
 from userlan.stack.events import TcpAccepted, TcpEvent
 from userlan.stack.host import Host
-from userlan.stack.icmp import is_error
 from userlan.stack.limiter import TokenBucket
 from userlan.stack.reassembly import Reassembler
 from userlan.stack.tcp import Connection, Events, Listener, reset_reply
-from userlan.wire import icmp, icmpv6, ipv6, udp
+from userlan.wire import icmp, icmpv6, udp
 from userlan.wire.checksum import transport_ok
 from userlan.wire.errors import WireError
 from userlan.wire.numbers import PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_TCP, PROTOCOL_UDP, Buffer
@@ -73,29 +72,11 @@ SWEEP_INTERVAL = 5.0
 ERRORS_A_SECOND, ERROR_BURST = 100.0, 50
 """ICMP errors to the kernel, as in ``userlan.node.attachment``."""
 
-QUOTED = 1_280
-"""Octets of a packet that are at hand for an error to quote; ``icmp`` and ``icmpv6`` cut them to size."""
-
 MAX_WAITING = 2_048
 """Packets for the kernel that wait to be drained, TCP's not counted: a batch of the outside's datagrams is far smaller."""
 
 OWN = (RESOLVER, GATEWAY6)
 _IPV4_LINK_LOCAL = bytes((169, 254))
-
-
-class Refusal(Enum):
-    """Why something does not get through, as the kernel's programs see it."""
-
-    REFUSED = "refused"
-    """Nobody listens there: "connection refused"."""
-    UNREACHABLE = "unreachable"
-    """No way leads there: "no route to host"."""
-    PROHIBITED = "prohibited"
-    """It is not allowed."""
-    PROTOCOL = "protocol"
-    """Nobody here speaks that protocol."""
-    SILENT = "silent"
-    """Nothing is said: the program's own patience decides."""
 
 
 class Flow(NamedTuple):
@@ -438,7 +419,7 @@ class Gateway:
 
     def _error(self, packet: SuperPacket, why: Refusal, now: float) -> None:
         """An ICMP error about a packet, where one may be sent (RFC 1122 3.2.2, RFC 4443 2.4(e) and (f))."""
-        if not (is_error(packet) or is_group(packet.destination) or _is_later_fragment(packet)):
+        if may_be_told(packet):
             self._build_error(packet, why, now)
 
     def _build_error(self, packet: SuperPacket, why: Refusal, now: float) -> None:
@@ -447,45 +428,11 @@ class Gateway:
         if not self._errors.allow(now):
             self.counters["icmp-error-limited"] += 1
             return
-        ends, quote = (packet.destination, packet.source), quoted(packet)
-        if packet.version == 4:
-            self._say(icmp.build(icmp.Unreachable(_IPV4_CODES[why], quote), *ends))
-        elif why is Refusal.PROTOCOL:
-            chain = ipv6.walk(packet.header, len(packet.header))
-            problem = icmpv6.ParameterProblem(ipv6.PROBLEM_UNKNOWN_NEXT_HEADER, chain.pointer, quote)
-            self._say(icmpv6.build(problem, *ends))
-        else:
-            self._say(icmpv6.build(icmpv6.Unreachable(_IPV6_CODES[why], quote), *ends))
-
-
-_IPV4_CODES = {
-    Refusal.REFUSED: icmp.CODE_PORT_UNREACHABLE,
-    Refusal.UNREACHABLE: icmp.CODE_HOST_UNREACHABLE,
-    Refusal.PROHIBITED: icmp.CODE_ADMINISTRATIVELY_PROHIBITED,
-    Refusal.PROTOCOL: icmp.CODE_PROTOCOL_UNREACHABLE,
-}
-_IPV6_CODES = {
-    Refusal.REFUSED: icmpv6.CODE_PORT_UNREACHABLE,
-    Refusal.UNREACHABLE: icmpv6.CODE_ADDRESS_UNREACHABLE,
-    Refusal.PROHIBITED: icmpv6.CODE_ADMINISTRATIVELY_PROHIBITED,
-}
-
-
-def quoted(packet: SuperPacket) -> bytes:
-    """The head of a packet."""
-    return packet.header + bytes(packet.payload[: max(0, QUOTED - len(packet.header))])
+        self._say(unreachable(packet, why))
 
 
 def _flow_of(connection: Connection) -> Flow:
     return Flow(*connection.remote, *connection.local)
-
-
-def _is_later_fragment(packet: SuperPacket) -> bool:
-    """Whether it is a fragment other than the first; an IPv6 one's header ends with the fragment header (RFC 8200 4.5)."""
-    if not packet.fragment:
-        return False
-    field = packet.header[6:8] if packet.version == 4 else packet.header[-6:-4]
-    return bool(int.from_bytes(field, "big") & (0x1FFF if packet.version == 4 else 0xFFF8))
 
 
 def _is_link_local(address: bytes) -> bool:

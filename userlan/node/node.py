@@ -66,6 +66,10 @@ LAN_TCP = TcpConfig(user_timeout=120.0, keepalive_idle=60.0, keepalive_interval=
 """Connections of the LAN wait two minutes for a silent peer, whichever side is waiting (RFC 5482; RFC 1122, 4.2.3.6): a session survives a
 router's restart or a tunnel ride, and a program whose peer is gone for good is told before its user gives up."""
 
+GROUP_ANSWERS = 2.0
+"""Reports a second that queries may call forth: members are told unasked (``flooding``), and each answer goes to all of them, so that a
+member who asks all the time would have all tell all."""
+
 
 class Timed(Protocol):
     """A part with a deadline of its own."""
@@ -105,7 +109,7 @@ class Node:
             private_key, entropy=entropy, now=now, wall_offset=wall_offset, timestamp_floor=memory.timestamp, mtu=mtu, aes=aes
         )
         self.key = self.device.public_key
-        self.host = Host(entropy=entropy, config=HostConfig(mtu=mtu, tcp=LAN_TCP))
+        self.host = Host(entropy=entropy, config=HostConfig(mtu=mtu, tcp=LAN_TCP, group_answers_a_second=GROUP_ANSWERS))
         self.ipv6 = ipv6_of(self.key)
         self.host.add_address(self.ipv6)
         self.keyring = Keyring(self.key, private_key)

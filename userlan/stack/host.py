@@ -21,7 +21,7 @@ from userlan.stack.pmtu import PathMtu
 from userlan.stack.ports import Ports
 from userlan.stack.quoted import PACKET_TOO_BIG, UNREACHABLE, Report
 from userlan.stack.reassembly import Reassembler
-from userlan.stack.sharing import Owner, Sharing
+from userlan.stack.sharing import Sharing
 from userlan.stack.tcp import Config, Connection, ConnectionInfo, InitialNumbers, Listener, State
 from userlan.stack.udp import UdpSocket, UdpTable
 from userlan.wire import ipv4, ipv6
@@ -54,9 +54,6 @@ MAX_TURNS = 64
 """Rounds of packets to own addresses in one ``packets``; what is left waits for the next, so that two own connections
 cannot keep it."""
 
-MAX_UNCLAIMED = 4_096
-"""Packets handed over at once: a buffer from the tunnel holds 128 at most, and whoever shares drains after each."""
-
 ECHO_HEADER = 8
 """Octets in front of an echo's data (RFC 792, RFC 4443 4.1)."""
 
@@ -86,7 +83,7 @@ class Host:
         self._tcp = TcpDemux(
             config, self.addresses, ports, InitialNumbers(entropy), self._path_mtu, self.counters
         )
-        self._sharing = Sharing(self._tcp, self._udp, self._icmp)
+        self._sharing = Sharing(self.addresses, self._groups, self._tcp, self._udp, self._icmp, self.counters)
         self.unclaimed: list[SuperPacket] | None = None
         """While the addresses are shared: packets that are nobody's here. Drained by whoever shares them."""
         self._now = 0.0
@@ -298,7 +295,7 @@ class Host:
         if not packet.verified and not transport_ok(packet):
             self.counters["checksum"] += 1
             return
-        if self.unclaimed is not None and not self._is_ours(packet, self.unclaimed):
+        if self.unclaimed is not None and not self._sharing.is_ours(packet, self.unclaimed):
             return
         protocol = packet.protocol
         if protocol == PROTOCOL_TCP:
@@ -318,26 +315,6 @@ class Host:
                 self._failed(found, found.hard, now)
         else:
             self._unknown(packet, now)
-
-    def _is_ours(self, packet: SuperPacket, unclaimed: list[SuperPacket]) -> bool:
-        """Whether a packet is for this host; else it is handed over, or refused. What the host says to itself stays here;
-        of what is to a group both may get a copy."""
-        if packet.source in self.addresses:
-            return True
-        if packet.destination in self.addresses:
-            owner = self._sharing.owner(packet)
-            copied = owner is Owner.KERNEL
-        else:
-            copied = self._groups.kernel_hears(packet)
-            owner = self._sharing.group_owner(packet, copied)
-            copied = copied and owner is not Owner.NOBODY and not self._sharing.answered_here(packet)
-        if copied and len(unclaimed) < MAX_UNCLAIMED:
-            unclaimed.append(packet)
-        elif copied:
-            self.counters["unclaimed-full"] += 1
-        elif owner is Owner.NOBODY:
-            self.counters["neighbour-discovery-refused"] += 1
-        return owner is Owner.STACK
 
     def _unknown(self, packet: SuperPacket, now: float) -> None:
         """A protocol that nobody here speaks, or a header that the walk of the chain stopped at."""

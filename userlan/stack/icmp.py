@@ -14,7 +14,7 @@ from userlan.stack.events import EchoFailed, EchoReply, Event
 from userlan.stack.limiter import TokenBucket
 from userlan.stack.quoted import Report, report
 from userlan.wire import icmp, icmpv6, ipv4, ipv6
-from userlan.wire.checksum import adjusted
+from userlan.wire.checksum import adjusted, residue
 from userlan.wire.fragment import HEADER_LENGTH as FRAGMENT_HEADER
 from userlan.wire.numbers import PROTOCOL_ICMP, PROTOCOL_ICMPV6, Buffer
 from userlan.wire.quote import Quote
@@ -150,7 +150,10 @@ class Icmp:
             payload = packet.payload
             request, reply = _REQUEST[packet.version], _REPLY[packet.version]
             words = (request << 8 | payload[1], reply << 8)
-            checksum = adjusted(payload[2] << 8 | payload[3], *words).to_bytes(2, "big")
+            number = adjusted(payload[2] << 8 | payload[3], *words)
+            if own != packet.destination and packet.version == 6:     # which ICMPv6's covers
+                number = adjusted(number, residue(packet.destination), residue(own))
+            checksum = number.to_bytes(2, "big")
             body = b"".join((bytes((reply, 0)), checksum, payload[4:]))
             build_header = ipv4.build_header if packet.version == 4 else ipv6.build_header
             header = build_header(

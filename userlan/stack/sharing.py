@@ -16,12 +16,14 @@
       │
       ├─ IGMP, MLD  queries, reports: the stack's reporter speaks for both ────────▶ ours
       ├─ ICMP       of neighbour discovery, redirects, routers ────────────────────▶ refused
-      ├─ echo       a request by IPv4: answered here, if at all ───────────────────▶ ours
+      ├─ echo       a request to everybody: answered here ─────────────────────────▶ ours
       └─ everything else ─▶ ours where a socket is on the port, and a copy for the kernel where it wants to hear the group
 
 Refused: a peer is no neighbour on the kernel's link and no router; such a message from a tunnel could only serve to turn
 the computer's own routes or neighbours (RFC 6980 and RFC 4861 11.1 name the attacks; the hop limit of 255 does not help,
 since a tunnel keeps it).
+
+Kernel and stack are one host to the LAN, and so do not hear what the other one says to a group: its source is their own.
 
 Ports: what is bound or listened on here comes first, as it was asked for by name. That the *ephemeral* ports of both
 sides do not meet is seen to by a range of its own for ours, outside of the kernel's (``Ports.keep_to``). TCP connections
@@ -30,8 +32,10 @@ that were opened before stay what they are: all four fields of their name tell t
 
 from __future__ import annotations
 
+from collections import Counter
 from enum import Enum
 
+from userlan.stack.addresses import Addresses
 from userlan.stack.demux import TcpDemux
 from userlan.stack.groups import Groups
 from userlan.stack.icmp import Icmp
@@ -45,8 +49,11 @@ ROUTING_TYPES = frozenset((5, 9, 10))
 """ICMP: redirect (RFC 792), router advertisement and solicitation (RFC 1256)."""
 
 
-ECHO_REQUEST = b"\x08"
-"""ICMP's type (RFC 792)."""
+MAX_UNCLAIMED = 4_096
+"""Packets handed over at once: a buffer from the tunnel holds 128 at most, and whoever shares drains after each."""
+
+ECHO_REQUESTS = frozenset(((PROTOCOL_ICMP, b"\x08"), (PROTOCOL_ICMPV6, b"\x80")))
+"""Protocols and types (RFC 792, RFC 4443 4.1)."""
 
 
 class Owner(Enum):
@@ -60,10 +67,36 @@ class Owner(Enum):
 class Sharing:
     """Tells packets apart by what is open in a host."""
 
-    def __init__(self, tcp: TcpDemux, udp: UdpTable, echoes: Icmp) -> None:
+    def __init__(
+        self, addresses: Addresses, groups: Groups, tcp: TcpDemux, udp: UdpTable, echoes: Icmp, counters: Counter[str]
+    ) -> None:
+        self._addresses = addresses
+        self._groups = groups
         self._tcp = tcp
         self._udp = udp
         self._echoes = echoes
+        self._counters = counters
+
+    def is_ours(self, packet: SuperPacket, unclaimed: list[SuperPacket]) -> bool:
+        """Whether the stack takes a whole packet; else, and of what is to a group perhaps also, it is put to ``unclaimed`` for
+        the kernel, or refused and counted. What the host says to itself stays in the stack. Raises WireError when it is
+        malformed ICMP."""
+        if packet.source in self._addresses:
+            return True
+        if packet.destination in self._addresses:
+            owner = self.owner(packet)
+            copied = owner is Owner.KERNEL
+        else:
+            copied = self._groups.kernel_hears(packet)
+            owner = self.group_owner(packet, copied)
+            copied = copied and owner is not Owner.NOBODY and not self.answered_here(packet)
+        if copied and len(unclaimed) < MAX_UNCLAIMED:
+            unclaimed.append(packet)
+        elif copied:
+            self._counters["unclaimed-full"] += 1
+        elif owner is Owner.NOBODY:
+            self._counters["neighbour-discovery-refused"] += 1
+        return owner is Owner.STACK
 
     def owner(self, packet: SuperPacket) -> Owner:
         """Whose a whole packet to one of the host's own addresses is. Raises WireError when it is malformed ICMP."""
@@ -89,12 +122,12 @@ class Sharing:
             return Owner.KERNEL
         return Owner.STACK if protocol == PROTOCOL_UDP or not kernel_hears else Owner.KERNEL
 
-    @staticmethod
-    def answered_here(packet: SuperPacket) -> bool:
+    def answered_here(self, packet: SuperPacket) -> bool:
         """Whether a packet to a group is nothing for the kernel, whatever it wants: it asks what the stack answers."""
         if Groups.takes(packet):
             return True
-        return packet.protocol == PROTOCOL_ICMP and bytes(packet.payload[:1]) == ECHO_REQUEST
+        asks = (packet.protocol, bytes(packet.payload[:1])) in ECHO_REQUESTS
+        return asks and self._addresses.of_everybody(packet.destination)
 
     def _icmp(self, packet: SuperPacket) -> Owner:
         message = icmp.parse(packet) if packet.version == 4 else icmpv6.parse(packet)

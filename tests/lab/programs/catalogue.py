@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.lab.programs.bonjour import Zeroconf
+from tests.lab.programs.bonjour_daemon import AvahiDaemon
 from tests.lab.programs.broadcast import Broadcaster
 from tests.lab.programs.minidlna import MiniDLNA
 from tests.lab.programs.openttd import OpenTTD
@@ -10,4 +11,4 @@ from tests.lab.programs.place import Program
 from tests.lab.programs.samba import Samba
 from tests.lab.programs.teeworlds import Teeworlds
 
-PROGRAMS: tuple[Program, ...] = (Zeroconf(), MiniDLNA(), Samba(), OpenTTD(), Teeworlds(), Broadcaster())
+PROGRAMS: tuple[Program, ...] = (AvahiDaemon(), Zeroconf(), MiniDLNA(), Samba(), OpenTTD(), Teeworlds(), Broadcaster())

@@ -7,10 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.lab.network import until
-from tests.lab.programs.place import PATIENCE, Place, Running
+from tests.lab.programs.place import PATIENCE, Place
 
 SIZE = "640x480"
 """The games lay their windows out for it, so a button is always at the same point."""
+FIRST = 100
+"""Numbers below are those of people's screens."""
 SOCKETS = Path("/tmp/.X11-unix")
 
 
@@ -22,15 +24,18 @@ class Desktop:
         if not SOCKETS.exists():        # an X server that is no root's does not make it
             SOCKETS.mkdir(mode=0o1777)
             SOCKETS.chmod(0o1777)
-        screen = ("-screen", "0", f"{SIZE}x24", "-nolisten", "tcp", "-displayfd", "1")
-        self._server: Running = self.place.start("screen", "Xvfb", *screen)
-        number = until(self._number, PATIENCE, "the screen's number")
+        number = FIRST + os.getpid() % 50_000     # a number is the whole computer's, and one that the server chooses the namespace's
+        self._socket = SOCKETS / f"X{number}"
+        self._socket.unlink(missing_ok=True)
+        self._server = self.place.start("screen", "Xvfb", f":{number}", "-screen", "0", f"{SIZE}x24", "-nolisten", "tcp", "-nolock")
+        until(self._ready, PATIENCE, "the screen is there")
         self.environment = {
             "DISPLAY": f":{number}", "SDL_AUDIODRIVER": "dummy", "LIBGL_ALWAYS_SOFTWARE": "1", "XDG_RUNTIME_DIR": str(place.folder),
         }  # fmt: skip
 
-    def _number(self) -> str | None:
-        return next((line for line in self._server.said() if line.isdecimal()), None)
+    def _ready(self) -> bool:
+        self._server.goes_on()
+        return self._socket.exists()
 
     def click(self, x: int, y: int) -> None:
         """The left button at a point."""
@@ -60,3 +65,4 @@ class Desktop:
         if kind is not None and os.environ.get("USERLAN_LAB_PICTURES"):
             self.picture("failure").rename(Path(os.environ["USERLAN_LAB_PICTURES"]) / f"{self.place.name}.png")
         self._server.stop()
+        self._socket.unlink(missing_ok=True)

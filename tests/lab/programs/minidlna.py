@@ -47,7 +47,12 @@ class MiniDLNA:
             server = host.start("minidlna", "minidlnad", "-S", "-R", "-f", str(home / "minidlna.conf"), "-P", str(home / "pid"))
             ending.callback(server.stop)
             log = home / "db" / "minidlna.log"
-            until(lambda: log.exists() and "finished (1 files)" in log.read_text(), PATIENCE, "minidlna has read its folder")
+
+            def read() -> bool:
+                server.goes_on()
+                return log.exists() and "finished (1 files)" in log.read_text()
+
+            until(read, PATIENCE, "minidlna has read its folder")
 
             def search() -> str | None:
                 told = guest.run("gssdp-discover", "-n", "3", "-t", DEVICE, check=False).stdout.splitlines()

@@ -34,15 +34,23 @@ class Running:
         """The first line with ``word``. ``meanwhile`` is done before each look: what a person tries again."""
 
         def look() -> str | None:
-            ended = self.process.poll()
             found = next((line for line in self.said() if word in line), None)
-            assert found is not None or ended is None, f"stopped with {ended}: {self.said()[-8:]}"
-            if found is None and meanwhile is not None:
-                meanwhile()
+            if found is None:
+                self.goes_on()
+                if meanwhile is not None:
+                    meanwhile()
             return found
 
-        found: str = until(look, patience, f"{word!r} in {self.log.name}: {self.said()[-8:]}", 0.1)
+        try:
+            found: str = until(look, patience, f"{word!r} in {self.log.name}", 0.1)
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {self.said()[-8:]}") from None
         return found.strip()
+
+    def goes_on(self) -> None:
+        """AssertionError with its last words when it has ended."""
+        ended = self.process.poll()
+        assert ended is None, f"stopped with {ended}"
 
     def stop(self, kill: bool = False) -> None:
         """End it; ``kill``: one that asks back when told to go."""
@@ -60,16 +68,21 @@ class Place:
     folder: Path
     prefix: tuple[str, ...] = ()
 
+    @property
+    def inside(self) -> Namespace:
+        """Where its commands run: behind the prefix."""
+        return self.namespace.through(*self.prefix)
+
     def run(self, *command: str, check: bool = True, timeout: float = PATIENCE, **options: Any) -> subprocess.CompletedProcess[str]:
         """Run to the end, with its output as text."""
-        return self.namespace.run(*self.prefix, *command, check=check, timeout=timeout, env=self._environment(), **options)
+        return self.inside.run(*command, check=check, timeout=timeout, env=self._environment(), **options)
 
     def start(self, name: str, *command: str, environment: Mapping[str, str] | None = None, **options: Any) -> Running:
         """Start in the background; what it says goes into ``NAME.log``."""
         log = self.folder / f"{name}.log"
         with log.open("wb") as file:
             env = self._environment() | dict(environment or {})
-            process = self.namespace.start(*self.prefix, *command, stdout=file, stderr=file, env=env, **options)
+            process = self.inside.start(*command, stdout=file, stderr=file, env=env, **options)
         return Running(process, log)
 
     def home(self, name: str) -> Path:

@@ -9,7 +9,7 @@ import os
 import attrs
 
 from tests.lab.network import until
-from tests.lab.programs.place import PATIENCE, Place, Proof
+from tests.lab.programs.place import PATIENCE, Place, Proof, Running
 
 SERVER = """[global]
 netbios name = {name}
@@ -56,14 +56,17 @@ class Samba:
             content = os.urandom(SIZE)
             (home / "share" / "film").write_bytes(content)
             (home / "smb.conf").write_text(SERVER.format(name=called, home=home, folders=folders(home)))
+            servers: list[Running] = []
             for program in ("smbd", "nmbd"):
-                server = host.start(program, program, "-F", "--no-process-group", "--debug-stdout", "-s", str(home / "smb.conf"))
-                ending.callback(server.stop)
+                servers.append(host.start(program, program, "-F", "--no-process-group", "--debug-stdout", "-s", str(home / "smb.conf")))
+                ending.callback(servers[-1].stop)
             own = guest.home("samba-client")
             (own / "smb.conf").write_text(CLIENT.format(folders=folders(own)))
             configured = ("-s", str(own / "smb.conf"))
 
             def look_up() -> str | None:
+                for server in servers:
+                    server.goes_on()
                 told = guest.run("nmblookup", *configured, f"{called}#20", check=False).stdout
                 return next((line for line in told.splitlines() if line.endswith(f"{called}<20>")), None)
 

@@ -53,7 +53,10 @@ def enter(pid: int) -> bool:
     descriptors: list[int] = []
     try:
         mine, theirs = identities(), identities(pid)
-        folder, place = os.getcwd(), os.open(".", os.O_PATH | os.O_CLOEXEC)
+        folder = ""
+        with suppress(FileNotFoundError):   # it was removed
+            folder = os.getcwd()
+        place = os.open(".", os.O_PATH | os.O_CLOEXEC)
         descriptors.append(place)
         wanted = [name for name in KINDS if mine[name] != theirs[name]]
         descriptors += [os.open(f"/proc/{pid}/ns/{name}", os.O_RDONLY | os.O_CLOEXEC) for name in wanted]

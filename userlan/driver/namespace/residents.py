@@ -7,6 +7,7 @@ the processes of the system are looked through again whenever one of those known
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from contextlib import suppress
 
 
@@ -39,7 +40,17 @@ class Residents:
     @staticmethod
     def _network(pid: str) -> tuple[int, int] | None:
         """None for one that has ended, or is somebody else's: those cannot have come here."""
-        with suppress(OSError):
-            status = os.stat(f"/proc/{pid}/ns/net")
-            return status.st_dev, status.st_ino
+        for path in _places(pid):
+            with suppress(OSError):
+                status = os.stat(path)
+                return status.st_dev, status.st_ino
         return None
+
+
+def _places(pid: str) -> Iterator[str]:
+    """Where the network namespace of a process is shown: with its first thread, or when that has ended with another."""
+    yield f"/proc/{pid}/ns/net"
+    with suppress(OSError):
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            if thread != pid:
+                yield f"/proc/{pid}/task/{thread}/ns/net"

@@ -6,8 +6,9 @@ Goals
   brings goes to the kernel likewise. Checksums within are left to the kernel, both ways.
 * Ethernet costs nothing for each packet: frames to the kernel begin with one of two constant headers, frames from it
   are read by their IP header alone. Who has an address is answered here (ARP, neighbour discovery), from the roster.
+* Broadcasts, groups, and frames that are not IP come and go as on a switch (``userlan.node.flooding``).
 * Nothing remains: the device lives as long as its descriptor, and its addresses and routes with it, however the process
-  ends.
+  ends. Until then it outlives nodes: ``userlan tap`` keeps a descriptor and hands it to the next one.
 
 ::
 
@@ -17,7 +18,8 @@ Goals
     frames.py    frames → super-packets                 outward.py   super-packets → frames
                  equal datagrams in a row → one                 pseudo-header sums, GSO sizes
                  │          │ neither IP nor simple             ▲
-                 │          └─▶ neighbours.py   ARP, neighbour discovery: answered
+                 │          ├─▶ neighbours.py   ARP, neighbour discovery: answered
+                 │          └─▶ foreign.py      not IP: by EtherIP, and out of it
                  ▼                                               │
     port.py      TapPort: the descriptor in the reactor, and its counters
                  │ LanLink.send                                  │ deliver
@@ -25,10 +27,21 @@ Goals
     node         Attachment: source own? destination a member?  Host.unclaimed: nobody's in the stack
 
     device.py    opening: name, offloads, what of it this kernel knows
-    netlink.py   addresses, MTU, up: RTNETLINK, spoken directly
+    netlink.py   addresses, routes, MTU, up: RTNETLINK, spoken directly
+    names.py     systemd-resolved is told where *.internal is answered
 
 Why rtnetlink by hand: `ip` is not on every system, its messages are for people, and a process for each change would
 have to be waited for; pyroute2 is larger than this project's own stack for the four messages that are needed here.
+
+Groups: what the kernel wants to hear is known from its own IGMP and MLD reports, which end in the node
+(``userlan.stack.wishes``); the node tells the LAN, as for its own sockets. On the way to the kernel a packet to a group gets
+that group's hardware address, one to all the broadcast address.
+
+**Why no link-local IPv6 address.** The interface has none (``addr_gen_mode`` none), and so the kernel speaks to ff02:: groups
+from its address of the LAN. A member's packets are believed by their source, which must be an address that follows from its
+key: fe80:: addresses do not, two members' may be equal, and what came from one could be answered by nobody. MLD reports come
+from :: then, which RFC 3810 5.2.13 allows. Programs that insist on a link-local address of their own do not find one; none is
+known that does: avahi, Samba and the browsers of UPnP take any.
 
 Many flows at once: a kernel makes the smaller super-packets the slower each flow is. What of one flow was read in one
 go, from the device or from the tunnel, becomes one again (``userlan.wire.coalesce``): the busier we are, the larger.

@@ -43,7 +43,8 @@ def point(interface: str) -> str:
         except (OSError, subprocess.SubprocessError) as error:
             return f"resolvectl cannot be asked: {type(error).__name__}"
         if done.returncode:
-            return f"names of the LAN are not resolved by systemd-resolved: {done.stderr.strip().splitlines()[-1:] or 'no reason'}"
+            *_, reason = ["no reason is given", *done.stderr.strip().splitlines()]
+            return f"names of the LAN are not resolved by systemd-resolved: {reason}"
     return ""
 
 

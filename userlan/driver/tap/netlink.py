@@ -23,7 +23,7 @@ _IFLA_INET6_ADDR_GEN_MODE, _NO_ADDRESSES = 8, 1
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_BROADCAST, _IFA_FLAGS = 1, 2, 4, 8
 _IFA_F_NODAD = 0x02
 _NESTED = 0x8000
-_RTA_OIF = 4
+_RTA_DST, _RTA_OIF = 1, 4
 _TABLE_MAIN, _PROTOCOL_BOOT, _SCOPE_UNIVERSE, _SCOPE_LINK, _UNICAST = 254, 3, 0, 253, 1
 """Linux, include/uapi/linux: netlink.h, rtnetlink.h, if_link.h, if_addr.h."""
 
@@ -83,9 +83,17 @@ class Interface:
 
     def add_default_route(self, version: int) -> None:
         """What goes nowhere else goes here, with no router between. One that is there stays."""
-        family, scope = (socket.AF_INET, _SCOPE_LINK) if version == 4 else (socket.AF_INET6, _SCOPE_UNIVERSE)
-        fixed = _ROUTE.pack(family, 0, 0, 0, _TABLE_MAIN, _PROTOCOL_BOOT, scope, _UNICAST, 0)
-        _call(_RTM_NEWROUTE, _CREATE | _REPLACE, fixed + _attribute(_RTA_OIF, struct.pack("=i", self._index)))
+        self.add_route(bytes(4 if version == 4 else 16), 0)
+
+    def add_route(self, destination: bytes, prefix: int) -> None:
+        """What is for addresses with this packed prefix (its length in bits) goes here, with no router between; another route
+        for just these is replaced. It goes with the interface."""
+        family, scope = (socket.AF_INET, _SCOPE_LINK) if len(destination) == 4 else (socket.AF_INET6, _SCOPE_UNIVERSE)
+        fixed = _ROUTE.pack(family, prefix, 0, 0, _TABLE_MAIN, _PROTOCOL_BOOT, scope, _UNICAST, 0)
+        attributes = _attribute(_RTA_OIF, struct.pack("=i", self._index))
+        if prefix:
+            attributes += _attribute(_RTA_DST, destination)
+        _call(_RTM_NEWROUTE, _CREATE | _REPLACE, fixed + attributes)
 
     def _fixed(self, address: bytes, prefix: int) -> bytes:
         family = socket.AF_INET if len(address) == 4 else socket.AF_INET6

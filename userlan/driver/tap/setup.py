@@ -13,11 +13,17 @@ QUEUE = 500
 fewer lose most of a flood of small ones on a busy computer, and large ones do not stay here (``BYTES_A_WAKEUP``)."""
 
 
+BROADCASTS = ((b"\xff\xff\xff\xff", 32), (bytes((224, 0, 0, 0)), 4))
+"""The limited broadcast and IPv4's groups: with the prefix of each. A kernel sends them by its default route where a program
+names no interface, as old games do not. (IPv6 has no such thing: a group of its link needs an interface's name.)"""
+
+
 class InterfaceSetup:
     """The interface of a TAP, in the network namespace of this process."""
 
-    def __init__(self, name: str, hardware: bytes, mtu: int) -> None:
-        """Sets it up without addresses. Raises TapError."""
+    def __init__(self, name: str, hardware: bytes, mtu: int, broadcasts: bool = False) -> None:
+        """Sets it up without addresses. ``broadcasts``: have routes for ``BROADCASTS`` lead here. Raises TapError."""
+        self._routes = BROADCASTS if broadcasts else ()
         self.warning = ""
         """What could not be done and can be done without."""
         self._addresses: dict[str, tuple[bytes, int]] = {}
@@ -52,6 +58,8 @@ class InterfaceSetup:
             for written, (address, prefix) in wanted.items():
                 if written not in self._addresses:
                     self._add(written, address, prefix)
+            for destination, length in self._routes if any(len(address) == 4 for address, _ in self._addresses.values()) else ():
+                self._interface.add_route(destination, length)
         except OSError as error:
             raise TapError(f"the addresses of {self.name} cannot be set: {error.strerror}") from error
 

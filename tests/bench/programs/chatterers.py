@@ -1,0 +1,164 @@
+"""Real nodes that know each other and talk to all, each with a socket of its own on a loopback address.
+
+    python -m tests.bench.programs.chatterers FIRST COUNT TOTAL SEED
+
+Runs the nodes FIRST to FIRST+COUNT-1 of TOTAL, whose keys and network follow from SEED. Node 0 is the one that is weighed: it has a tunnel
+to each other. The others have one to it alone, since all their tunnels together (1,225 of fifty nodes) would be what is weighed; to node 0
+they are members like any others, and what it does is what each of fifty would do.
+
+Prints ``met`` once each of its nodes reaches all that it knows. Then each line on its standard input is a phase::
+
+    SECONDS RATE SIZE        every node of this process broadcasts RATE datagrams of SIZE octets a second; every fourth goes to a group,
+                             which every fifth member has joined, instead
+
+and is answered by a line of JSON: ``sent`` and ``heard`` (datagrams of the programs, by ``broadcast`` and ``group``), ``cpu`` and
+``seconds``. What is under way when a phase ends is waited for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import resource
+import sys
+import time
+from collections import Counter
+from typing import Any
+
+from twisted.internet.protocol import DatagramProtocol
+from twisted.internet.stdio import StandardIO
+from twisted.internet.task import LoopingCall
+from twisted.protocols.basic import LineReceiver
+
+from tests.node.acquainted import memories
+from userlan.driver.ciphers import aes_pays
+from userlan.driver.engine import Engine
+from userlan.driver.lan import Lan
+from userlan.driver.reactor import use_monotonic_time
+from userlan.lan.secrets import SECRET_SIZE, NetworkSecret
+from userlan.lan.storm import Storms
+from userlan.node.memory import Memory
+from userlan.node.node import Node
+from userlan.wire.endpoint import UDP, Endpoint
+
+PORT, TALK_PORT = 41_500, 6_000
+GROUP, BROADCAST = "239.7.7.7", "255.255.255.255"
+GROUP_TURN, LISTENER_TURN = 4, 5
+"""Every fourth datagram goes to the group, which every fifth member has joined."""
+LAST_WORDS = 1.0
+"""Seconds after a phase in which what was said is still heard."""
+
+
+def host(number: int) -> str:
+    """Each its own address: what goes to one host is limited."""
+    return f"127.7.{number // 250}.{number % 250 + 1}"
+
+
+class Chatterer(DatagramProtocol):
+    """One node and its talkative program."""
+
+    transport: Any
+
+    def __init__(self, reactor: Any, number: int, key: bytes, memory: Memory) -> None:
+        self.counts: Counter[str] = Counter()
+        self.said = 0
+        engine = Engine(reactor)
+        engine.listen(host(number), PORT)
+        now = reactor.seconds()
+        self.node = Node(
+            key, memory, name=memory.name, entropy=os.urandom, now=now, wall_offset=time.time() - now, bulk_over_tcp=False, aes=aes_pays(),
+            storms=Storms(0, 0),
+        )
+        runner = engine.add(self.node, lambda event: None)
+        self.node.set_local_endpoints([Endpoint(UDP, host(number), PORT)], now)
+        Lan(runner, self.node.lookup).datagram_port(self, TALK_PORT)
+        if number % LISTENER_TURN == 0:
+            self.transport.joinGroup(GROUP)
+        self.transport.setLoopbackMode(False)
+        self.node.start(now)
+        runner.touch()
+
+    @property
+    def met(self) -> bool:
+        return all(link.up for link in self.node.peers.links.values())
+
+    def groupDatagramReceived(self, datagram: bytes, addr: tuple[str, int], group: str) -> None:
+        self.counts["heard group" if group == GROUP else "heard broadcast"] += 1
+
+    def talk(self, size: int) -> None:
+        """Say the next thing."""
+        self.said += 1
+        to_group = self.said % GROUP_TURN == 0
+        self.counts["sent group" if to_group else "sent broadcast"] += 1
+        self.transport.write(self.said.to_bytes(8, "big").ljust(size, b"."), (GROUP if to_group else BROADCAST, TALK_PORT))
+
+
+class Commands(LineReceiver):
+    """The phases."""
+
+    delimiter = b"\n"
+
+    def __init__(self, reactor: Any, nodes: list[Chatterer]) -> None:
+        self._reactor = reactor
+        self._nodes = nodes
+
+    def lineReceived(self, line: bytes) -> None:
+        seconds, rate, size = (float(word) for word in line.split())
+        for node in self._nodes:
+            node.counts.clear()
+        loops = []
+        for place, node in enumerate(self._nodes if rate else ()):     # not all at one moment
+            loop = LoopingCall(node.talk, int(size))
+            loop.clock = self._reactor
+            loops.append(loop)
+            self._reactor.callLater(place / len(self._nodes) / rate, loop.start, 1 / rate)
+        usage = resource.getrusage(resource.RUSAGE_SELF)
+        self._reactor.callLater(seconds, self._quiet, loops, self._reactor.seconds(), usage.ru_utime + usage.ru_stime)
+
+    def _quiet(self, loops: list[LoopingCall], began: float, cpu: float) -> None:
+        for loop in loops:
+            loop.stop()
+        usage = resource.getrusage(resource.RUSAGE_SELF)
+        told = {"seconds": self._reactor.seconds() - began, "cpu": usage.ru_utime + usage.ru_stime - cpu}
+        self._reactor.callLater(LAST_WORDS, self._answer, told)
+
+    def _answer(self, told: dict[str, Any]) -> None:
+        total: Counter[str] = Counter()
+        for node in self._nodes:
+            total += node.counts
+        for word in ("sent", "heard"):
+            told[word] = {to: total[f"{word} {to}"] for to in ("broadcast", "group")}
+        print(json.dumps(told), flush=True)
+
+    def connectionLost(self, reason: Any = None) -> None:
+        self._reactor.stop()
+
+
+def main() -> None:
+    """See the module."""
+    from twisted.internet import reactor
+
+    first, count, total = (int(word) for word in sys.argv[1:4])
+    seed = sys.argv[4].encode()
+    use_monotonic_time(reactor)
+    clock: Any = reactor
+    keys = [hashlib.blake2b(b"%d" % number, key=seed, digest_size=32).digest() for number in range(total)]
+    secret = NetworkSecret(hashlib.blake2b(b"secret", key=seed, digest_size=SECRET_SIZE).digest())
+    remembered = memories(keys, [Endpoint(UDP, host(number), PORT) for number in range(total)], secret, star=True)
+    nodes = [Chatterer(clock, number, keys[number], remembered[number]) for number in range(first, first + count)]
+    StandardIO(Commands(clock, nodes))  # type: ignore[no-untyped-call]  # Twisted's is untyped
+
+    def look() -> None:
+        if all(node.met for node in nodes):
+            looking.stop()
+            print("met", flush=True)
+
+    looking = LoopingCall(look)
+    looking.clock = clock
+    looking.start(0.2)
+    clock.run()
+
+
+if __name__ == "__main__":
+    main()

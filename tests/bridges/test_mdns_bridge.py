@@ -1,0 +1,232 @@
+"""Two nodes on one computer, over the real LAN between them, and python-zeroconf as the local programs, all on the loopback interface."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from zeroconf import ServiceBrowser, ServiceInfo, Zeroconf
+
+from bridges.expose import ExposeBridge, ExposeOptions, aliases_bindable
+from bridges.mdns import MdnsBridge
+from bridges.mdns_records import Service, parse_type
+from bridges.mdns_settings import MdnsOptions
+from tests.bridges.conftest import until
+from tests.bridges.harness import Loop, MemoryStore, dial, read_response, site
+from tests.bridges.stacked import MEMBERS, StackedPair
+
+HTTP = "_http._tcp.local."
+LOOPBACK = "127.0.0.1"
+
+
+class Scene:
+    def __init__(self, loop: Loop, **options: MdnsOptions) -> None:
+        self.loop = loop
+        self.pair: StackedPair = loop.call(StackedPair, loop.reactor)
+        self.bridges: dict[str, MdnsBridge] = {}
+        self.exposing: dict[str, ExposeBridge] = {}
+        for name in ("me", "nas"):
+            store: Any = MemoryStore()
+            self.exposing[name] = ExposeBridge(self.pair.lans[name], ExposeOptions(), store)
+            self.bridges[name] = MdnsBridge(self.pair.lans[name], options.get(name, MdnsOptions()), store, list)
+            loop.call(self.exposing[name].start)
+            loop.call(self.bridges[name].start)
+
+    def services(self, name: str) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = self.loop.call(lambda: self.bridges[name].commands()["services"]({}))
+        return rows
+
+    def names(self, name: str) -> set[str]:
+        return {row["name"] for row in self.services(name)}
+
+    def offered(self, name: str) -> list[dict[str, Any]]:
+        status: Any = self.loop.call(self.bridges[name].status)
+        rows: list[dict[str, Any]] = status["offered"] if status is not None else []
+        return rows
+
+    def until(self, condition: Callable[[], bool]) -> None:
+        until(condition, self.loop)
+
+    def stop(self) -> None:
+        for one in (*self.bridges.values(), *self.exposing.values()):
+            self.loop.call(one.stop)
+        self.loop.call(self.pair.stop)
+
+
+@pytest.fixture
+def scenes(loop: Loop) -> Iterator[Callable[..., Scene]]:
+    made: list[Scene] = []
+
+    def make(**options: MdnsOptions) -> Scene:
+        made.append(Scene(loop, **options))
+        return made[-1]
+
+    yield make
+    for scene in made:
+        scene.stop()
+
+
+@pytest.fixture
+def programs() -> Iterator[Zeroconf]:
+    zeroconf = Zeroconf(interfaces=[LOOPBACK])
+    yield zeroconf
+    zeroconf.close()
+
+
+def publish(programs: Zeroconf, name: str, port: int, **text: str) -> ServiceInfo:
+    info = ServiceInfo(
+        HTTP, f"{name}.{HTTP}", port, properties=text, server=f"{name.lower()}-pc.local.", addresses=[socket.inet_aton(LOOPBACK)]
+    )
+    programs.register_service(info, cooperating_responders=True)
+    return info
+
+
+class Browser:
+    def __init__(self, programs: Zeroconf) -> None:
+        self.programs = programs
+        self.names: set[str] = set()
+        self._browser = ServiceBrowser(programs, HTTP, handlers=[self._heard])
+
+    def _heard(self, zeroconf: Zeroconf, service_type: str, name: str, state_change: Any) -> None:
+        (self.names.discard if state_change.name == "Removed" else self.names.add)(name.removesuffix(f".{HTTP}"))
+
+
+def test_there_and_gone_again_and_never_in_circles(scenes: Callable[..., Scene], programs: Zeroconf) -> None:
+    """Both nodes hear the program: both offer it, each shows the other's under another name, and neither offers what the other shows."""
+    scene = scenes()
+    browser = Browser(programs)
+    with site(LOOPBACK) as port:
+        info = publish(programs, "Web", port, path="/x")
+        for name in ("me", "nas"):
+            scene.until(lambda name=name: bool(scene.services(name)))
+        scene.until(lambda: len(browser.names) == 3)
+        assert "Web" in browser.names
+        [row] = scene.services("me")
+        assert (row["peer"], row["type"], row["source"], row["text"]) == ("nas", "_http._tcp", "bonjour", {"path": "/x"})
+        if aliases_bindable():
+            assert row["where"].startswith("127.9.0.2:")
+        assert row["url"] == f"http://{row['where']}/x"
+        host, _, local = row["where"].rpartition(":")
+        with dial((host, int(local))) as connection:
+            connection.sendall(b"GET /x HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            assert read_response(connection)[0] == 200
+        assert [len(scene.offered(name)) for name in ("me", "nas")] == [1, 1]
+        programs.unregister_service(info)
+    scene.until(lambda: not scene.services("me") and not scene.services("nas"))
+    scene.until(lambda: not browser.names)
+    assert not scene.offered("me")
+    assert not scene.offered("nas")
+
+
+def test_the_policy_says_what_is_offered_and_what_is_shown(scenes: Callable[..., Scene], programs: Zeroconf) -> None:
+    scene = scenes(me=MdnsOptions(offer=("_http._tcp",), deny=("sec*",)), nas=MdnsOptions(offer=(), show=False))
+    browser = Browser(programs)
+    publish(programs, "Web", 9001)
+    publish(programs, "Secret", 9002)
+    scene.until(lambda: scene.names("nas") == {"Web"})
+    assert scene.names("me") == set()
+    assert browser.names == {"Web", "Secret"}
+
+
+def test_for_some_alone(scenes: Callable[..., Scene], programs: Zeroconf) -> None:
+    scene = scenes(me=MdnsOptions(networks=("elsewhere",)), nas=MdnsOptions(peers=("me",)))
+    publish(programs, "Web", 9001)
+    scene.until(lambda: len(scene.names("me")) == 1)
+    assert scene.names("nas") == set()
+    assert not scene.offered("me")
+
+
+def test_exposed_by_hand(scenes: Callable[..., Scene]) -> None:
+    scene = scenes()
+    expose = scene.exposing["me"].commands()["expose"]
+    for service, more in (("8000", {"name": "Site"}), ("9/udp", {}), ("22", {"name": "Shell", "allow": ["nobody"]}), ("445", {"allow": ["nas"]})):
+        scene.loop.call(lambda service=service, more=more: expose({"service": service, **more}))
+    scene.until(lambda: len(scene.services("nas")) == 3)
+    rows = {row["name"]: row for row in scene.services("nas")}
+    assert {name: (row["type"], row["source"]) for name, row in rows.items()} == {
+        "Site": ("_http._tcp", "exposed"), "me:9": ("_userlan-svc._udp", "exposed"), "me:445": ("_smb._tcp", "exposed"),
+    }
+    assert rows["Site"]["url"] == f"http://{rows['Site']['where']}/"
+    assert rows["me:445"]["url"].startswith("smb://")
+    assert rows["me:9"]["url"] == ""
+    scene.loop.call(lambda: scene.exposing["me"].commands()["unexpose"]({"service": "8000"}))
+    scene.until(lambda: scene.names("nas") == {"me:9", "me:445"})
+
+
+def test_a_member_is_believed_of_itself_alone(scenes: Callable[..., Scene]) -> None:
+    """It cannot have us lead programs to a third one, nor to this computer."""
+    scene = scenes()
+    link = scene.bridges["me"]._lan_side.link
+
+    def offer(title: str, address: str) -> None:
+        one = Service(title.encode(), parse_type("_http._tcp"), (title.lower().encode(), b"local"), 80, b"\0", (address,))
+        link.offer(title, one, None, scene.loop.reactor.seconds())
+        scene.bridges["me"]._lan_side.touch()
+
+    for title, address in (("Loopback", LOOPBACK), ("Third", "25.9.0.9"), ("You", "25.9.0.2"), ("Own", "25.9.0.1")):
+        scene.loop.call(offer, title, address)
+    scene.until(lambda: scene.names("nas") == {"Own"})
+    scene.until(lambda: len(scene.loop.call(lambda: scene.bridges["nas"]._lan_side.link.querier.services())) == 4)
+    assert scene.names("nas") == {"Own"}
+
+
+def test_members_that_leave_take_theirs_with_them(scenes: Callable[..., Scene], programs: Zeroconf, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = scenes(nas=MdnsOptions(offer=()))
+    publish(programs, "Web", 9001)
+    scene.until(lambda: scene.names("nas") == {"Web"})
+    monkeypatch.delitem(MEMBERS, "me")
+    scene.loop.call(scene.pair.lans["nas"].members_changed)
+    scene.until(lambda: scene.names("nas") == set())
+
+
+def test_members_that_are_reached_again_are_told_and_asked(scenes: Callable[..., Scene], programs: Zeroconf) -> None:
+    """Neither has heard the other's announcements: the tunnel was not there."""
+    scene = scenes(nas=MdnsOptions(offer=()))
+    publish(programs, "Web", 9001)
+    scene.until(lambda: scene.names("nas") == {"Web"})
+    nas = scene.bridges["nas"]
+    scene.loop.call(nas._lan_side.link.querier.forget, scene.loop.call(lambda: scene.pair.lans["nas"].members()[0].key))
+    scene.loop.call(nas._lan_side.touch)
+    scene.until(lambda: scene.names("nas") == set())
+    scene.loop.call(scene.pair.lans["nas"].member_reached, MEMBERS["me"].key)
+    scene.until(lambda: scene.names("nas") == {"Web"})
+
+
+def test_switched_off(scenes: Callable[..., Scene], programs: Zeroconf) -> None:
+    scene = scenes(nas=MdnsOptions(enabled=False))
+    scene.loop.call(lambda: scene.exposing["nas"].commands()["expose"]({"service": "8000"}))
+    publish(programs, "Web", 9001)
+    scene.until(lambda: len(scene.offered("me")) == 1)
+    assert scene.services("me") == scene.services("nas") == []
+    assert scene.loop.call(scene.bridges["nas"].status) is None
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"offer": ("_http",)}, "offer: '_http' is not a service's type"),
+        ({"deny": ("",)}, "deny: '' is neither"),
+        ({"networks": ("a b",)}, "'a b' is not the name of a network"),
+        ({"peers": ("a b",)}, "'a b' is neither"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(options: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ValueError, match=problem):
+        MdnsOptions(**options)
+
+
+def test_rules_name_types_and_names() -> None:
+    options = MdnsOptions(offer=("_ipp._tcp", "box*"), deny=("*garage*",))
+
+    def offered(title: str, kind: str) -> bool:
+        return options.offers(Service(title.encode(), parse_type(kind), (b"x", b"local"), 1))
+
+    assert offered("Laser", "_ipp._tcp")
+    assert offered("Box 2", "_http._tcp")
+    assert not offered("Box in the Garage", "_http._tcp")
+    assert not offered("Site", "_http._tcp")
+    assert not MdnsOptions().offers(Service(b"x", parse_type("_userlan._udp"), (b"x", b"local"), 1)), "how nodes find each other on a link"
+
+

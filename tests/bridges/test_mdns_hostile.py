@@ -1,0 +1,161 @@
+"""A member that floods, forges and provokes: the others stay as they are, bounded (RFC 6762 8.1; lan/storm limits rates before that)."""
+
+from __future__ import annotations
+
+import random
+import time
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bridges.mdns_cache import MAX_RECORDS_OF_ORIGIN, MAX_TTL
+from bridges.mdns_querier import MAX_BROWSED, MAX_RESOLVED, MAX_SERVICES_OF_ORIGIN, MAX_TYPES_OF_ORIGIN
+from bridges.mdns_records import META, Service, addresses, parse_type, pointers, type_pointer, unique
+from bridges.mdns_responder import MAX_PENDING
+from bridges.mdns_wire import ANY, PTR, SRV, Message, Question, Record, Srv, decode, encode, name_of
+from tests.bridges.mdns_air import Air, service
+
+NAS, LAPTOP, EVE = "25.9.0.2", "25.9.0.3", "25.9.0.66"
+
+
+def say(air: Air, records: list[Record]) -> None:
+    for packet in encode(Message(True, [], records)):
+        air.send(EVE, packet)
+
+
+def test_one_origin_cannot_take_back_or_redirect_what_another_one_said() -> None:
+    air = Air()
+    nas, laptop = air.join(NAS), air.join(LAPTOP)
+    nas.offer(service())
+    air.run(10)
+    mine = service(host="eve", address=EVE, port=666)
+    say(air, [record._replace(ttl=0) for record in (*pointers(service()), *unique(service()))])
+    say(air, [*pointers(mine), *unique(mine), *addresses(mine)])
+    air.run(1)
+    found = {key: one.port for key, one in laptop.found().items()}
+    assert found[f"{NAS}: Laser"] == 631
+    assert found[f"{EVE}: Laser"] == 666
+
+
+def test_caches_are_bounded_for_each_origin() -> None:
+    air = Air()
+    nas, laptop = air.join(NAS), air.join(LAPTOP)
+    for number in range(300):
+        kind = parse_type(f"_t{number}._tcp")
+        one = Service(f"n{number}".encode(), kind, (b"eve", b"local"), 1 + number, b"\0", (EVE,), ())
+        say(air, [type_pointer(one), *pointers(one), *unique(one), *addresses(one)])
+    air.run(60)
+    assert len(list(laptop.link.cache.of(EVE))) <= MAX_RECORDS_OF_ORIGIN
+    assert laptop.link.counters["cache-full"] > 0
+    assert len(laptop.found()) <= MAX_SERVICES_OF_ORIGIN
+    assert len(laptop.link.querier._asked) <= min(MAX_RESOLVED, MAX_BROWSED + MAX_TYPES_OF_ORIGIN)
+    nas.offer(service())
+    air.run(10)
+    assert f"{NAS}: Laser" in laptop.found(), "there is room for others"
+    air.run(MAX_TTL + 60)
+    assert not list(laptop.link.cache.of(EVE)), "what is not said again is forgotten"
+
+
+def test_time_to_live_is_capped() -> None:
+    air = Air()
+    laptop = air.join(LAPTOP)
+    one = service(host="eve", address=EVE)
+    say(air, [record._replace(ttl=0x7FFFFFFF) for record in (*pointers(one), *unique(one), *addresses(one))])
+    air.run(1)
+    assert laptop.found()
+    air.run(MAX_TTL + 10)
+    assert not laptop.found()
+
+
+def test_a_name_that_is_claimed_again_and_again() -> None:
+    """Renaming has an end, and slows down (RFC 6762 8.1)."""
+    air = Air()
+    nas = air.join(NAS)
+    nas.offer(service())
+    tries = 0
+    begin = air.now
+    for _ in range(400):
+        air.run(0.1)
+        for owned in nas.link.responder.owned():
+            target = Srv(0, 0, 1, name_of("eve.local"))
+            say(air, [Record(owned.service.name, SRV, target, 120, True)])
+        if nas.conflicts():
+            nas.events.clear()
+            tries += 1
+            nas.offer(service(f"Laser {tries}"))
+    assert 15 <= tries < 15 + (air.now - begin) / 4
+
+
+def test_questions_without_end() -> None:
+    air = Air()
+    nas = air.join(NAS)
+    for number in range(100):
+        nas.offer(service(f"Laser {number}", subtypes=(b"_a", b"_b")), f"key {number}")
+    air.run(10)
+    asked = [Question(name, kind) for name in (META, service().domain) for kind in (PTR, ANY)] * 50
+    packet = encode(Message(False, asked), 8000)[0]
+    begin = time.process_time()
+    for number in range(300):
+        nas.link.receive(packet, (EVE, 1024 + number if number % 2 else 5353), EVE, air.now)
+    assert time.process_time() - begin < 20, "milliseconds each: seconds would be a way to stop a node"
+    assert len(nas.link.responder._pending) <= MAX_PENDING
+    assert nas.link.counters["pending-full"] > 0
+
+
+def test_subtypes_asked_for_do_not_pile_up() -> None:
+    air = Air()
+    nas = air.join(NAS)
+    nas.offer(service())
+    air.run(5)
+    for number in range(50):
+        questions = [Question(name_of(f"_s{number}-{index}._sub._ipp._tcp.local"), PTR) for index in range(20)]
+        nas.link.receive(encode(Message(False, questions))[0], (EVE, 5353), EVE, air.now)
+        nas.step()
+    assert len(nas.link.responder.asked_for) == 0
+
+
+name_parts = st.sampled_from([b"laser", b"_ipp", b"_tcp", b"local", b"_sub", b"_services", b"_dns-sd", b"_udp", b"nas", b"\xff"])
+any_name = st.lists(name_parts, min_size=1, max_size=5).map(tuple)
+any_data = st.one_of(
+    any_name.map(lambda name: (PTR, name)),
+    st.builds(lambda port, target: (SRV, Srv(0, 0, port, target)), st.integers(0, 3), any_name),
+    st.binary(max_size=4).map(lambda text: (16, text)),
+    st.just((1, bytes(4))),
+)
+any_ttl = st.sampled_from([0, 1, 120])
+any_record = st.builds(
+    lambda name, what, ttl, flush: Record(name, *what, ttl, flush), any_name, any_data, any_ttl, st.booleans()
+)
+any_message = st.builds(
+    Message,
+    st.booleans(),
+    st.lists(st.builds(Question, any_name, st.sampled_from([PTR, SRV, 16, 1, ANY]), st.booleans()), max_size=3),
+    st.lists(any_record, max_size=5),
+    st.lists(any_record, max_size=2),
+    st.lists(any_record, max_size=2),
+    st.booleans(),
+)
+
+
+@settings(max_examples=150)
+@given(st.lists(st.tuples(any_message, st.floats(0, 3), st.sampled_from([5353, 40000])), max_size=12), st.integers(0, 1000))
+def test_any_messages(messages: list[tuple[Message, float, int]], seed: int) -> None:
+    """Whatever is said: it ends, all that is sent can be read, and what is offered is offered still, or a conflict was told."""
+    air = Air(seed)
+    nas = air.join(NAS)
+    nas.offer(Service(b"laser", (b"_ipp", b"_tcp"), (b"nas", b"local"), 2, b"\0", (NAS,), ()))
+    for message, pause, port in messages:
+        for packet in encode(message):
+            nas.link.receive(packet, (EVE, port), EVE, air.now)
+        air.run(pause)
+    air.run(10)
+    assert all(decode(encode(message)[0]) for _, _, _, message in air.said if message.questions or message.answers)
+    assert bool(nas.link.responder.owned()) != bool(nas.conflicts())
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes(octets: bytes) -> None:
+    air = Air(random.randrange(100))
+    nas = air.join(NAS)
+    nas.link.receive(octets, (EVE, 5353), EVE, air.now)
+    air.run(1)

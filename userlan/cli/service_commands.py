@@ -1,0 +1,43 @@
+"""The command that tells what members offer: services."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from userlan.cli.client import call
+from userlan.cli.main import Settings
+from userlan.cli.output import as_json, table
+
+NOTHING = "no member offers anything yet: `userlan expose PORT` on their side, or a program that announces itself (Bonjour, avahi)"
+
+
+@click.command()
+@click.option("--json", "json_output", is_flag=True, help="As JSON.")
+@click.pass_obj
+def services(settings: Settings, json_output: bool) -> None:
+    """What the members offer, each with an address to click."""
+    rows = call(settings.state, "services")
+    click.echo(as_json(rows) if json_output else describe(rows))
+
+
+def describe(rows: list[dict[str, Any]]) -> str:
+    """The services in columns."""
+    if not rows:
+        return NOTHING
+    return table([_row(row) for row in rows])
+
+
+def _row(row: dict[str, Any]) -> dict[str, Any]:
+    where = row["url"] or row["where"]
+    told = f"{where}  ({row['error']})" if row["error"] else where
+    return {"peer": row["peer"], "name": printable(row["name"]), "type": row["type"], "where": told, "source": row["source"]}
+
+
+def printable(name: str) -> str:
+    """A member's text for a terminal: nothing that moves its cursor."""
+    return "".join(character if character.isprintable() else "�" for character in name)
+
+
+COMMANDS: dict[str, click.Command] = {"services": services}
