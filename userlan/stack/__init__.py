@@ -60,9 +60,9 @@ MTU 10 min (RFC 8201 5.3); echo requests are forgotten after 60 s; TCP's are in 
 each has its reason there. What is dropped is counted in ``Host.counters`` by reason.
 
 Modules: ``host`` (the composition), ``addresses`` (whose is this address), ``ports`` (ephemeral ports), ``deadlines``
-(the heap), ``demux`` (who gets a TCP segment), ``udp``, ``groups`` (multicast memberships;
-``filters``, ``reporter`` and, for a kernel beside the stack, ``wishes`` are its parts), ``icmp``, ``quoted`` (whom an
-error is about), ``reassembly``, ``outgoing`` (the queue of UDP and ICMP, and fragments), ``pmtu``, ``sharing`` (what belongs to a kernel that has the same
+(the heap), ``demux`` (who gets a TCP segment), ``udp``, ``groups`` (multicast memberships; ``filters``, ``reporter`` and,
+for a kernel beside the stack, ``wishes`` are its parts), ``icmp``, ``quoted`` (whom an error is about), ``reassembly``,
+``outgoing`` (the queue of UDP and ICMP, and fragments), ``pmtu``, ``sharing`` (what belongs to a kernel that has the same
 addresses), ``limiter``, ``config``, ``errors``, ``events``; ``tcp/`` is one connection and knows nothing of the host.
 """
 
