@@ -15,7 +15,7 @@ from tests.lab.userlan_process import Mediator, Member, wait_for_line
 
 HOST, GUEST = "10.97.0.2", "10.97.0.3"
 MEDIATOR = "10.97.0.1"
-WITHOUT_BRIDGES = "discovery: {enabled: no}\n"
+WITHOUT_BRIDGES = "discovery: {enabled: no}\nmdns: {enabled: no}\n"
 """Where the kernel itself is on the LAN, nothing else may be what makes a program work."""
 SERVES = f"discovery: {{custom: [{{port: {PORT}, name: broadcaster, search: no}}]}}\n"
 """A port that is in no profile."""
