@@ -17,6 +17,7 @@ The parts::
     expose    a port of the LAN                         member → one service of this computer
     discovery broadcasts and multicasts of programs     programs ⇄ those of members that they search for
     tap       an interface (root)                       every program ⇄ every member
+    mdns      multicast DNS, here and on the LAN        programs ⇄ services that members announce
     dns       127.0.0.1:5354, UDP and TCP               the system's resolver → names and addresses of members
     internet  beyond an interface's link                every program of an attached kernel → the resolver, the outside
 

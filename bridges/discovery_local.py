@@ -62,11 +62,13 @@ class Surroundings:
         ipv4 = [one for interface in found for one in interface.ipv4]
         self.addresses6 = tuple(str(one.ip) for interface in found for one in interface.ipv6 if not one.ip.is_link_local)
         addresses = tuple(dict.fromkeys(str(one.ip) for one in ipv4))
+        primary = _towards_groups(addresses)
+        addresses = tuple(sorted(addresses, key=lambda host: host != primary))      # a kernel limits the memberships of one socket
         wide = [one.network.broadcast_address for one in ipv4 if one.network.prefixlen < 31]
         broadcasts = (EVERYBODY, *dict.fromkeys(str(one) for one in wide))
         changed = (addresses, broadcasts) != (self.addresses, self.broadcasts)
         self.addresses, self.broadcasts = addresses, broadcasts
-        self.primary = _towards_groups(addresses)
+        self.primary = primary
         return changed
 
     def is_own(self, host: str) -> bool:

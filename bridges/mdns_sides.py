@@ -15,9 +15,9 @@ and takes unicast answers away from others by binding the interface's own addres
 
 from __future__ import annotations
 
-import contextlib
 import os
 import socket
+import sys
 from collections.abc import Callable, Hashable
 from typing import Any
 
@@ -38,6 +38,8 @@ MAX_DATAGRAM = 9000
 """RFC 6762 17."""
 MAX_INTERFACES = 16
 """Interfaces of this computer that are spoken on: more are containers' and virtual machines'."""
+IP_MULTICAST_ALL = 49
+"""Linux: whether a socket hears groups that others have joined, too; Python does not name it."""
 LOOPBACK = "127.0.0.1"
 THIS_COMPUTER = ""
 """The origin of what this computer's own programs say."""
@@ -252,6 +254,8 @@ class _Interface(DatagramProtocol):
         try:
             made.setblocking(False)
             made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if sys.platform != "linux" and hasattr(socket, "SO_REUSEPORT"):
+                made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             try:
                 made.bind((GROUP, PORT))
             except OSError:         # some platforms bind own addresses only
@@ -261,8 +265,8 @@ class _Interface(DatagramProtocol):
             made.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, packed)
             made.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, hops)
             made.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_LOOP, 1)
-            with contextlib.suppress(OSError):
-                made.setsockopt(socket.IPPROTO_IP, getattr(socket, "IP_MULTICAST_ALL", 49), 0)
+            if sys.platform == "linux":
+                made.setsockopt(socket.IPPROTO_IP, IP_MULTICAST_ALL, 0)
             self._port = side.reactor.adoptDatagramPort(made.fileno(), socket.AF_INET, self, MAX_DATAGRAM)
         finally:
             made.close()

@@ -50,8 +50,9 @@ class Scene:
         until(condition, self.loop)
 
     def stop(self) -> None:
-        for one in (*self.bridges.values(), *self.exposing.values()):
-            self.loop.call(one.stop)
+        for name in self.bridges:
+            self.loop.call(self.bridges[name].stop)
+            self.loop.call(self.exposing[name].stop)
         self.loop.call(self.pair.stop)
 
 
@@ -99,8 +100,7 @@ def test_there_and_gone_again_and_never_in_circles(scenes: Callable[..., Scene],
     browser = Browser(programs)
     with site(LOOPBACK) as port:
         info = publish(programs, "Web", port, path="/x")
-        for name in ("me", "nas"):
-            scene.until(lambda name=name: bool(scene.services(name)))
+        scene.until(lambda: bool(scene.services("me") and scene.services("nas")))
         scene.until(lambda: len(browser.names) == 3)
         assert "Web" in browser.names
         [row] = scene.services("me")
@@ -141,8 +141,13 @@ def test_for_some_alone(scenes: Callable[..., Scene], programs: Zeroconf) -> Non
 def test_exposed_by_hand(scenes: Callable[..., Scene]) -> None:
     scene = scenes()
     expose = scene.exposing["me"].commands()["expose"]
-    for service, more in (("8000", {"name": "Site"}), ("9/udp", {}), ("22", {"name": "Shell", "allow": ["nobody"]}), ("445", {"allow": ["nas"]})):
-        scene.loop.call(lambda service=service, more=more: expose({"service": service, **more}))
+    for given in (
+        {"service": "8000", "name": "Site"},
+        {"service": "9/udp"},
+        {"service": "22", "name": "Shell", "allow": ["nobody"]},
+        {"service": "445", "allow": ["nas"]},
+    ):
+        scene.loop.call(expose, given)
     scene.until(lambda: len(scene.services("nas")) == 3)
     rows = {row["name"]: row for row in scene.services("nas")}
     assert {name: (row["type"], row["source"]) for name, row in rows.items()} == {
@@ -172,7 +177,9 @@ def test_a_member_is_believed_of_itself_alone(scenes: Callable[..., Scene]) -> N
     assert scene.names("nas") == {"Own"}
 
 
-def test_members_that_leave_take_theirs_with_them(scenes: Callable[..., Scene], programs: Zeroconf, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_members_that_leave_take_theirs_with_them(
+    scenes: Callable[..., Scene], programs: Zeroconf, monkeypatch: pytest.MonkeyPatch
+) -> None:
     scene = scenes(nas=MdnsOptions(offer=()))
     publish(programs, "Web", 9001)
     scene.until(lambda: scene.names("nas") == {"Web"})

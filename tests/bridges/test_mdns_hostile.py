@@ -123,8 +123,8 @@ any_data = st.one_of(
     st.just((1, bytes(4))),
 )
 any_ttl = st.sampled_from([0, 1, 120])
-any_record = st.builds(
-    lambda name, what, ttl, flush: Record(name, *what, ttl, flush), any_name, any_data, any_ttl, st.booleans()
+any_record: st.SearchStrategy[Record] = st.builds(
+    lambda name, what, ttl, flush: Record(name, what[0], what[1], ttl, flush), any_name, any_data, any_ttl, st.booleans()
 )
 any_message = st.builds(
     Message,

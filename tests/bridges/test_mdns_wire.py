@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scapy.layers.dns import DNS
-from zeroconf import DNSIncoming, DNSOutgoing, DNSPointer, DNSService, DNSText
+from zeroconf._dns import DNSPointer, DNSService, DNSText
+from zeroconf._protocol.incoming import DNSIncoming
+from zeroconf._protocol.outgoing import DNSOutgoing
 
 from bridges.mdns_records import instance_of, renamed, strings, subtype_of, text_data, type_of
 from bridges.mdns_wire import (

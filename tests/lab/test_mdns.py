@@ -13,7 +13,7 @@ import pytest
 
 from tests.lab.avahi import Avahi, unavailable
 from tests.lab.conftest import ANNA, BEN, MEDIATOR, Site
-from tests.lab.network import Namespace, end, until
+from tests.lab.network import Namespace, end, tun_unavailable, until
 
 pytestmark = [pytest.mark.lab, pytest.mark.interop]
 
@@ -88,8 +88,8 @@ def avahi(site: Site, tmp_path: Path) -> tuple[Avahi, Avahi]:
 def apart(site: Site) -> None:
     """Multicast of one computer does not reach the other: as if each stood on a link of its own."""
     for space, own in ((site.anna_space, ANNA), (site.ben_space, BEN)):
-        rule = f"table ip far {{ chain in {{ type filter hook input priority 0; iif eth0 ip daddr 224.0.0.251 ip saddr != {own} drop; }}; }}"
-        space.nft(rule)
+        others = f"ip daddr 224.0.0.251 ip saddr != {own}"
+        space.nft(f"table ip far {{ chain in {{ type filter hook input priority 0; iif eth0 {others} drop; }}; }}")
         space.nft("table ip6 far { chain in { type filter hook input priority 0; iif eth0 ip6 daddr ff02::fb drop; }; }")
 
 
@@ -212,3 +212,28 @@ def test_exposed_by_hand_and_the_physical_link(site: Site, tmp_path: Path) -> No
     until(lambda: "Site" not in {row["name"] for row in services(site.ben)}, 30, "it is gone", 0.5)
     site.anna.stop()
     until(lambda: not services(site.ben), 30, "all of anna's are gone with it", 0.5)
+
+
+def test_a_kernel_in_the_lan(site: Site, tmp_path: Path) -> None:
+    """Ben's whole computer is attached: its own avahi speaks on the LAN's interface, to anna's node, which has none."""
+    reason = unavailable() or tun_unavailable()
+    if reason:
+        pytest.skip(reason)
+    site.ben.config.write_text("name: ben\ntap: {attach: yes}\n")
+    web(site.anna_space, 8000)
+    site.join()
+    here, there = Avahi(site.anna_space, tmp_path / "a", "anna-pc", ["eth0"]), Avahi(site.ben_space, tmp_path / "b", "ben-pc", ["lan0"])
+    address = site.ben.peer("anna")["ipv4"]       # type: ignore[index]
+    here.publish(NAME, "_http._tcp", 8000, "a=b")
+    found = there.wait_for(NAME, "_http._tcp", where={"protocol": "IPv4"})
+    assert (found.interface, found.address, found.host, found.text) == ("lan0", address, "anna.local", ("a=b",))
+    assert get(site.ben_space, f"http://{found.address}:{found.port}/").startswith("hello 127.")
+    web(site.ben_space, 8001)
+    there.publish("From the kernel", "_http._tcp", 8001)
+    row = listed(site.anna, "From the kernel")
+    assert row["peer"] == "ben"
+    assert get(site.anna_space, row["url"]).startswith("hello 25.")
+    shown = here.wait_for("From the kernel", "_http._tcp")
+    assert (shown.host, shown.address) == ("ben-userlan.local", row["where"].rpartition(":")[0])
+    place = f"{address}:{found.port}"
+    until(lambda: listed(site.ben, NAME)["where"] == place, 30, "no forward: the kernel gets there by itself", 0.5)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import attrs
@@ -243,8 +244,12 @@ def test_programs_share_the_place(two: Inside) -> None:
     first = two.start("left", sys.executable, "-c", script)
     assert first.wait(10) == 0
     ask = "import socket, os; print(socket.create_connection(('127.0.0.1', 80), 5).recv(99).decode() == os.readlink('/proc/self/ns/net'))"
-    for _ in range(2):
-        assert two.run(sys.executable, "-c", ask).stdout == "True\n"
+    try:
+        for _ in range(2):
+            assert two.run(sys.executable, "-c", ask).stdout == "True\n"
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(first.pid, signal.SIGKILL)
 
 
 def test_many_at_once(two: Inside) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from tests.node.lan import VirtualLan
 from userlan.lan.addresses import key_text
+from userlan.node.attachment import Attachment
 from userlan.node.intake import Direction
 from userlan.node.node import Node
 from userlan.node.status import snapshot
@@ -306,3 +307,14 @@ def test_an_observer_sees_what_is_sent_received_and_dropped(tmp_path: Path) -> N
     ben.watch(None)
     site.act("anna", lambda: anna.device.send(ben.key, closed, site.lan.world.now))
     assert len(seen) == 6
+
+
+def test_an_observer_sees_what_a_kernel_sends_and_what_of_it_is_dropped(tmp_path: Path) -> None:
+    site = Site(tmp_path, "anna", "ben")
+    anna, ben = site.nodes["anna"], site.nodes["ben"]
+    kernel = Attachment(anna)
+    watcher = Watcher(anna)
+    sent = [packet_of(site, "anna", LIMITED), packet_of(site, "anna", LIMITED, source=bytes((25, 9, 9, 9)))]
+    site.act("anna", lambda: kernel.send(sent, site.lan.world.now))
+    assert watcher.seen == [("out", ben.key, LIMITED, None), ("out", b"", LIMITED, "source-foreign")]
+    assert site.heard() == {"ben": [b"x"]}

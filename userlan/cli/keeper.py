@@ -262,6 +262,8 @@ class Keeper:
             self._entrance = take_lock(self._state, wait=False)
         except BlockingIOError:
             return False
+        except FileNotFoundError:       # the state folder was removed: nobody can enter
+            return True
         if self._residents.look():      # it entered in between
             os.close(self._entrance)
             return False

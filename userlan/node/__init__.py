@@ -25,6 +25,7 @@ Parts
 ``peers``       one pair's state: introduction, what its path carries; ``liveness``: whether it is there, by echoes, and how far
 ``paths``       the paths to one peer: asked one by one (``path_echoes``), chosen (``userlan.traversal.path_choice``), left when dead
 ``peer_table``  all of them; budget for each target address
+``own_host``    the stack, with the LAN's settings
 ``intake``      what comes from a tunnel, and who watches
 ``attachment``  a kernel beside the stack: where its packets go; ``gateway``: what it finds beyond the members
             (``refusal``: what it is told of what does not get there)

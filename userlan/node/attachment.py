@@ -30,6 +30,7 @@ from typing import Protocol
 from userlan.lan.addresses import IPV6_PREFIX, is_lan_ipv6, is_multicast
 from userlan.lan.roster import Roster
 from userlan.lan.switch import Switch
+from userlan.node.intake import Intake
 from userlan.node.peer_table import PeerTable
 from userlan.stack.groups import Groups
 from userlan.stack.host import Host
@@ -61,6 +62,7 @@ class Attaching(Protocol):
     peers: PeerTable
     device: Device
     roster: Roster
+    intake: Intake
 
     def flood(self, packet: SuperPacket, now: float) -> None:
         """A packet to a group or broadcast, to all who hear it."""
@@ -82,6 +84,7 @@ class Attachment:
     def __init__(self, node: Attaching) -> None:
         self.counters: Counter[str] = Counter()
         self._flood = node.flood
+        self._dropped = node.intake.dropped
         self._host = node.host
         self._switch = node.switch
         self._peers = node.peers
@@ -134,14 +137,14 @@ class Attachment:
                 self._to_group(packet, now)
                 continue
             if packet.source not in own:
-                self.counters["source-foreign"] += 1
+                self._drop(packet, "source-foreign", now)
                 continue
             if beyond is not None and beyond.takes(destination):
                 beyond.receive(packet, now)
                 continue
             key = self._switch.route(destination)
             if key is None or not self._peers.wanted(key, now):
-                self.counters["unreachable"] += 1
+                self._drop(packet, "unreachable", now, key or b"")
                 self._unreachable(packet, now)
                 continue
             if packet.protocol != PROTOCOL_TCP:
@@ -157,16 +160,16 @@ class Attachment:
         if Groups.takes(packet):
             self._host.kernel_reports(packet, now)
         elif packet.source not in self._host.addresses:
-            self.counters["source-foreign"] += 1
+            self._drop(packet, "source-foreign", now)
         elif _is_discovery(packet):
-            self.counters["neighbour-discovery"] += 1
+            self._drop(packet, "neighbour-discovery", now)
         elif (packet.segment_size or len(packet.payload)) + len(packet.header) <= self._host.mtu:
             self._flood(packet, now)
         elif self._may_be_cut(packet):
             for part in self._parts(packet, self._host.mtu):
                 self._flood(part, now)
         else:
-            self.counters["too-big"] += 1
+            self._drop(packet, "too-big", now)
 
     def _limit(self, key: bytes, destination: bytes) -> int:
         """Octets of the largest packet that the path to a member carries; TCP's are cut to it by the tunnel.
@@ -180,7 +183,7 @@ class Attachment:
     def _send_larger(self, key: bytes, packet: SuperPacket, limit: int, now: float) -> None:
         """A packet that the path does not carry whole (RFC 1191 4, RFC 8200 5)."""
         if not self._may_be_cut(packet):
-            self.counters["too-big"] += 1
+            self._drop(packet, "too-big", now, key)
             self._too_big(packet, limit, now)
             return
         for part in self._parts(packet, limit):
@@ -201,6 +204,10 @@ class Attachment:
         except WireError as error:
             self.counters[error.reason] += 1
             return []
+
+    def _drop(self, packet: SuperPacket, reason: str, now: float, key: bytes = b"") -> None:
+        self.counters[reason] += 1
+        self._dropped(packet, reason, now, key)
 
     # ------------------------------------------------------------------ errors
 

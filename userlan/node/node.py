@@ -44,16 +44,14 @@ from userlan.node.mediators import Mediators
 from userlan.node.membership import Membership
 from userlan.node.memory import Memory
 from userlan.node.neighbours import Neighbours
+from userlan.node.own_host import own_host
 from userlan.node.peer_table import PeerTable
 from userlan.node.punching import Punching
 from userlan.node.reachability import Reachability
 from userlan.node.relays import Relays
 from userlan.node.sockets import Sockets
 from userlan.node.whereabouts import Whereabouts
-from userlan.stack.config import HostConfig
 from userlan.stack.events import Event
-from userlan.stack.host import Host
-from userlan.stack.tcp.config import Config as TcpConfig
 from userlan.traversal.kinds import RELAY_BOUND, RELAY_DATA
 from userlan.traversal.nat import PortMapping
 from userlan.traversal.sorting import TUNNEL, parts, tunnel_alone
@@ -61,14 +59,6 @@ from userlan.tunnel.device import Device
 from userlan.tunnel.endpoint import Buffer, Burst
 from userlan.wire.endpoint import Endpoint
 from userlan.wire.superpacket import SuperPacket
-
-LAN_TCP = TcpConfig(user_timeout=120.0, keepalive_idle=60.0, keepalive_interval=15.0, keepalive_probes=4)
-"""Connections of the LAN wait two minutes for a silent peer, whichever side is waiting (RFC 5482; RFC 1122, 4.2.3.6): a session survives a
-router's restart or a tunnel ride, and a program whose peer is gone for good is told before its user gives up."""
-
-GROUP_ANSWERS = 2.0
-"""Reports a second that queries may call forth: members are told unasked (``flooding``), and each answer goes to all of them, so that a
-member who asks all the time would have all tell all."""
 
 
 class Timed(Protocol):
@@ -109,13 +99,11 @@ class Node:
             private_key, entropy=entropy, now=now, wall_offset=wall_offset, timestamp_floor=memory.timestamp, mtu=mtu, aes=aes
         )
         self.key = self.device.public_key
-        self.host = Host(entropy=entropy, config=HostConfig(mtu=mtu, tcp=LAN_TCP, group_answers_a_second=GROUP_ANSWERS))
         self.ipv6 = ipv6_of(self.key)
-        self.host.add_address(self.ipv6)
         self.keyring = Keyring(self.key, private_key)
         self.keyring.restore(memory.networks)
         self.roster = Roster(self.key, self.keyring, address_range)
-        self.host.add_broadcast(self.roster.address_range.broadcast)
+        self.host = own_host(entropy, mtu, self.ipv6, self.roster.address_range.broadcast)
         self.switch = Switch(address_range)
         self.lookup = Lookup(self.roster, self.name)
         self.membership = Membership(self.key, self.roster, self.keyring, entropy)

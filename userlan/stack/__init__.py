@@ -27,7 +27,7 @@ those are asked to transmit, for their events and for their deadline. Deadlines 
 
 **Order of a packet's checks.** 1. The source: no multicast, broadcast, loopback, unspecified or own address (RFC 1122
 3.2.1.3, RFC 4291 2.5.3 and 2.7). 2. The destination: an own address, or a group that a socket has joined or every host
-hears, with a source that some socket wants.
+hears, with a source that some socket wants, or a broadcast of the host's link (``Host.add_broadcast``).
 3. IPv4 source routes are refused (RFC 7126 4.3). 4. Fragments wait in the reassembler. 5. The transport checksum,
 unless the packet is ``verified``. 6. The transport.
 
@@ -37,7 +37,8 @@ from a source that is not one host (RFC 1122 3.2.2, RFC 4443 2.4(e)); errors com
 
       IP header | ICMP type, code, checksum | unused, MTU or pointer | the packet it is about, as much as fits
 
-About a UDP port that is closed: port unreachable. About a protocol that is unknown: protocol unreachable (IPv4),
+An echo request to everybody (a broadcast, 224.0.0.1, ff02::1) is answered from the own address, a few times a second; one to
+another group is not. About a UDP port that is closed: port unreachable. About a protocol that is unknown: protocol unreachable (IPv4),
 parameter problem 1 (IPv6). About a TCP port that is closed: a reset (RFC 9293 3.10.7.1). About a reassembly that timed
 out with its first fragment here: time exceeded, code 1.
 
@@ -60,9 +61,10 @@ each has its reason there. What is dropped is counted in ``Host.counters`` by re
 
 Modules: ``host`` (the composition), ``addresses`` (whose is this address), ``ports`` (ephemeral ports), ``deadlines``
 (the heap), ``demux`` (who gets a TCP segment), ``udp``, ``groups`` (multicast memberships;
-``filters``, ``reporter`` and, for a kernel beside the stack, ``wishes`` are its parts), ``icmp``, ``quoted`` (whom an error is about), ``reassembly``,
-``outgoing`` (the queue of UDP and ICMP, and fragments), ``pmtu``, ``sharing`` (what belongs to a kernel that has the same
-addresses), ``limiter``, ``config``, ``errors``, ``events``; ``tcp/`` is one connection and knows nothing of the host.
+``filters``, ``reporter`` and, for a kernel beside the stack, ``wishes`` are its parts), ``icmp``, ``quoted`` (whom an
+error is about), ``reassembly``, ``outgoing`` (the queue of UDP and ICMP, and fragments), ``pmtu``, ``sharing`` (what
+belongs to a kernel that has the same addresses), ``limiter``, ``config``, ``errors``, ``events``; ``tcp/`` is one
+connection and knows nothing of the host.
 """
 
 from userlan.stack.config import HostConfig

@@ -46,8 +46,10 @@ PORT, TALK_PORT = 41_500, 6_000
 GROUP, BROADCAST = "239.7.7.7", "255.255.255.255"
 GROUP_TURN, LISTENER_TURN = 4, 5
 """Every fourth datagram goes to the group, which every fifth member has joined."""
-LAST_WORDS = 1.0
-"""Seconds after a phase in which what was said is still heard."""
+START = 0.5
+"""Seconds from the command to the first word: by then the other processes have heard theirs."""
+LAST_WORDS, MOST_WORDS = 1.0, 20
+"""Seconds without anything heard after which a phase is over, and how often they are waited for: a busy machine has much in its sockets."""
 
 
 def host(number: int) -> str:
@@ -104,9 +106,11 @@ class Commands(LineReceiver):
         self._nodes = nodes
 
     def lineReceived(self, line: bytes) -> None:
-        seconds, rate, size = (float(word) for word in line.split())
         for node in self._nodes:
             node.counts.clear()
+        self._reactor.callLater(START, self._begin, *(float(word) for word in line.split()))
+
+    def _begin(self, seconds: float, rate: float, size: float) -> None:
         loops = []
         for place, node in enumerate(self._nodes if rate else ()):     # not all at one moment
             loop = LoopingCall(node.talk, int(size))
@@ -121,12 +125,19 @@ class Commands(LineReceiver):
             loop.stop()
         usage = resource.getrusage(resource.RUSAGE_SELF)
         told = {"seconds": self._reactor.seconds() - began, "cpu": usage.ru_utime + usage.ru_stime - cpu}
-        self._reactor.callLater(LAST_WORDS, self._answer, told)
+        self._reactor.callLater(LAST_WORDS, self._answer, told, self._total(), MOST_WORDS)
 
-    def _answer(self, told: dict[str, Any]) -> None:
+    def _total(self) -> Counter[str]:
         total: Counter[str] = Counter()
         for node in self._nodes:
             total += node.counts
+        return total
+
+    def _answer(self, told: dict[str, Any], before: Counter[str], left: int) -> None:
+        total = self._total()
+        if total != before and left:
+            self._reactor.callLater(LAST_WORDS, self._answer, told, total, left - 1)
+            return
         for word in ("sent", "heard"):
             told[word] = {to: total[f"{word} {to}"] for to in ("broadcast", "group")}
         print(json.dumps(told), flush=True)
