@@ -5,6 +5,7 @@ the page "Local". The first server of the list is chosen and joined by two keys;
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 from collections.abc import Mapping
 
@@ -52,7 +53,8 @@ class Teeworlds:
             client = guest.start("teeworlds-client", "teeworlds", *options, environment=screen.environment | {"HOME": str(home)})
             ending.callback(client.stop)
             client.line("broadcasting for servers")
-            used = server.line("player has entered the game", meanwhile=lambda: screen.key("F5", "Down", "Return"))
+            keys = itertools.cycle((*[("Down", "Return")] * 6, ("F5",)))       # to search again empties the list
+            used = server.line("player has entered the game", meanwhile=lambda: screen.key(*next(keys)))
             found = client.line("connecting to")
             assert NOWHERE not in found, found
             return Proof(f"{found}; {seen.exchange()}", used)
