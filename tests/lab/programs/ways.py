@@ -154,9 +154,8 @@ def tap(folder: Path) -> Iterator[Pair]:
         for space, member in zip(made.spaces, made.members, strict=True):
             log = member.folder / "tap.log"
             with log.open("wb") as file:
-                process = space.start(*member._command("tap"), stdout=file, stderr=file)
+                process = space.start(*member._command("tap", "--broadcasts"), stdout=file, stderr=file)
             wait_for_line(log, "attached", process, patience=PATIENCE)
-            space.ip("route", "replace", "255.255.255.255", "dev", "lan0")     # else broadcasts go where the default route does
         yield Pair(made.place(0), made.place(1))
 
 
