@@ -14,7 +14,8 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import attrs
@@ -136,6 +137,16 @@ class Answering:
         assert {answered for answered, _, _ in answers} <= {token}
         return sorted((who, where) for _, who, where in answers)
 
+    def ask_once(self, prefix: str, questions: Mapping[str, Collection[str]]) -> None:
+        """All at the same time, one from each of these places: it is answered by its own computer and by these others, and heard by
+        these, once each and by nobody else."""
+        with ThreadPoolExecutor(len(questions)) as threads:
+            asked = {name: threads.submit(self.ask, name, prefix + name, name, *others) for name, others in questions.items()}
+        for name, others in questions.items():
+            assert asked[name].result() == once(self.three, name, *others)
+            sources = {other: [self.three.seen_from(other, name)] for other in others} | {name: [own(self.three, name)]}
+            assert {where: heard for where, heard in self.heard(prefix + name).items() if heard} == sources
+
     def heard(self, token: str) -> dict[str, list[str]]:
         """Where each server heard a question from."""
         lines = {name: [line.split() for line in server.said()] for name, server in self.servers.items()}
@@ -151,21 +162,19 @@ class Answering:
 
 def once(three: Three, asking: str, *others: str) -> list[tuple[str, str]]:
     """What is right: each of the others has answered once, and one's own computer by itself, as on any LAN."""
-    own = {"anna": "10.97.1.2", "ben": three.address("ben"), "carl": three.address("carl"), "dora": "10.97.4.2"}[asking]
-    return sorted([(asking, own), *((name, three.seen_from(asking, name)) for name in others)])
+    return sorted([(asking, own(three, asking)), *((name, three.seen_from(asking, name)) for name in others)])
+
+
+def own(three: Three, name: str) -> str:
+    """From where a computer's own programs hear each other."""
+    return {"anna": "10.97.1.2", "dora": "10.97.4.2"}.get(name) or three.address(name)
 
 
 def test_a_question_of_each_is_answered_by_each_once(three: Three) -> None:
     """Neither twice nor back to who asked."""
     names = ("anna", "ben", "carl")
     with Answering(three, "once", *names) as answering:
-        for asking in names:
-            others = [name for name in names if name != asking]
-            right = once(three, asking, *others)
-            assert answering.ask(asking, f"from-{asking}", *names) == right
-            own = dict(right)[asking]
-            sources = {name: [three.seen_from(name, asking)] for name in others} | {asking: [own]}
-            assert answering.heard(f"from-{asking}") == sources
+        answering.ask_once("from-", {name: [other for other in names if other != name] for name in names})
 
 
 def listens(three: Three, name: str, who: str) -> bool:
@@ -228,6 +237,18 @@ class Meeting:
     def gone(self, name: str) -> str:
         """Of a service: that it is not."""
         return f"removed {self.what} {name}.{bonjour.TYPE}"
+
+    def present(self, name: str) -> set[str]:
+        """Whose services one has been told of, and not that they were gone."""
+        there: set[str] = set()
+        for line in self.told(name):
+            what, _, full = line.partition(" ")
+            whose = full.removeprefix(f"{self.what} ").partition(".")[0]
+            if what == "added":
+                there.add(whose)
+            elif what == "removed":
+                there.discard(whose)
+        return there
 
     def complete(self, name: str, *of: str) -> bool:
         """Whether one has been told of all of these."""
@@ -324,10 +345,7 @@ def test_what_is_said_reaches_whom_a_network_is_shared_with(work: Three) -> None
     """And once, however many those are."""
     reached = {"anna": ("ben", "carl", "dora"), "ben": ("anna", "carl", "dora"), "carl": ("anna", "ben"), "dora": ("anna", "ben")}
     with Answering(work, "networks", *reached) as answering:
-        for asking, others in reached.items():
-            assert answering.ask(asking, f"from-{asking}", asking, *others) == once(work, asking, *others)
-            heard = answering.heard(f"from-{asking}")
-            assert {name: len(heard[name]) for name in reached} == {name: int(name in (asking, *others)) for name in reached}
+        answering.ask_once("from-", reached)
 
 
 def test_services_are_seen_by_whom_a_network_is_shared_with(work: Three) -> None:
@@ -342,26 +360,40 @@ def test_services_are_seen_by_whom_a_network_is_shared_with(work: Three) -> None
 def test_what_is_not_shared_with_one_still_is_with_the_others(work: Three) -> None:
     """``unshare --peer``, ``unshare --network``, ``share --network``: neither asked nor answered."""
     anna = work.members["anna"]
-    everybody = ("anna", "ben", "carl", "dora")
-    asks = {"ben": ("ben", "anna", "carl", "dora"), "carl": ("carl", "anna", "ben"), "dora": ("dora", "anna", "ben")}
+    asks = {"ben": ("anna", "carl", "dora"), "carl": ("anna", "ben"), "dora": ("anna", "ben")}
     steps: list[tuple[tuple[str, ...], set[str]]] = [
         (("unshare", "broadcaster", "--peer", "carl"), {"ben", "dora"}),
         (("share", "broadcaster"), {"ben", "carl", "dora"}),
         (("unshare", "broadcaster", "--network", "work"), {"carl"}),
         (("share", "broadcaster", "--network", "home"), {"ben", "carl"}),
     ]
-    with Answering(work, "unshared", *everybody) as answering:
+    with Answering(work, "unshared", "anna", *asks) as answering:
         for number, (command, shared) in enumerate(steps):
             print(*command, "→", anna.run(*command).stdout.strip())
-            token = f"{number}-anna"
-            assert answering.ask("anna", token, "anna", *shared) == once(work, "anna", *shared)
-            assert {name: len(where) for name, where in answering.heard(token).items()} == {
-                name: int(name == "anna" or name in shared) for name in everybody
-            }
-            for asking, reached in asks.items():
-                if command[0] == "unshare":
-                    others = [name for name in reached[1:] if name != "anna" or asking in shared]
-                    token = f"{number}-{asking}"
-                    assert answering.ask(asking, token, asking, *others) == once(work, asking, *others)
-                    assert len(answering.heard(token)["anna"]) == int(asking in shared)
+            others = {asking: [name for name in reached if name != "anna" or asking in shared] for asking, reached in asks.items()}
+            answering.ask_once(f"{number}-", {"anna": shared, **others})
     anna.run("share", "broadcaster")
+
+
+def test_services_of_who_goes_away_and_comes_back(three: Three) -> None:
+    """Who stops says goodbye for what it showed; who comes back, be it after it was killed, is there once; who leaves is gone."""
+    anna, ben, carl = (three.members[name] for name in ("anna", "ben", "carl"))
+    names = ("anna", "ben", "carl")
+
+    def all_there(meeting: Meeting) -> bool:
+        return all(meeting.present(name) == set(names) for name in names)
+
+    with Meeting(three, "cake of", *names) as meeting:
+        until(lambda: all_there(meeting), 2 * PATIENCE, "all see all", 0.3)
+        anna.stop()
+        until(lambda: meeting.present("ben") == meeting.present("carl") == {"ben", "carl"}, PATIENCE, "anna's goodbye", 0.3)
+        until(lambda: meeting.present("anna") == {"anna"}, PATIENCE, "what anna's node has shown is gone with it", 0.3)
+        anna.up()
+        until(lambda: all_there(meeting), 2 * PATIENCE, "all see all again", 0.3)
+        for member in (ben, anna):
+            member.kill()
+            member.up()
+        three.direct(*names)
+        until(lambda: all_there(meeting), 2 * PATIENCE, "all see all once more", 0.3)
+        for name in names:
+            print(name, meeting.told(name))
