@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import shutil
 import struct
@@ -82,10 +83,8 @@ def test_what_is_not_whole_is_kept_back() -> None:
 @given(st.binary(max_size=200) | st.tuples(packets, st.integers(0, 500), st.binary(max_size=4)).map(lambda some: damaged(*some)))
 def test_any_octets_are_read_or_refused(data: bytes) -> None:
     blocks = Blocks()
-    try:
-        list(blocks.packets_of(blocks.feed(data)))
-    except FormatError as error:
-        assert "\n" not in str(error)
+    with contextlib.suppress(FormatError):
+        assert all(len(one.octets) <= len(data) for one in blocks.packets_of(blocks.feed(data)))
 
 
 def damaged(some: Written, place: int, octets: bytes) -> bytes:
@@ -127,8 +126,8 @@ def test_tshark_reads_it_without_a_complaint(tmp_path: Path) -> None:
     )
     file = tmp_path / "a.pcapng"
     file.write_bytes(b"".join(blocks))
-    fields = ["frame.interface_name", "frame.time_epoch", "frame.packet_flags", "frame.comment", "frame.cap_len", "frame.len", "ip.src_host"]
-    columns = [word for field in fields for word in ("-e", field)]
+    fields = [f"frame.{name}" for name in ("interface_name", "time_epoch", "packet_flags", "comment", "cap_len", "len")]
+    columns = [word for field in (*fields, "ip.src_host") for word in ("-e", field)]
     done = subprocess.run(
         ["tshark", "-r", str(file), "-N", "nN", "-T", "fields", "-E", "separator=|", *columns], capture_output=True, text=True, timeout=60
     )
