@@ -15,7 +15,8 @@ MDNS_PORT = 5353
 LIST = "sudo nft -a list ruleset"
 
 _COMMAND = re.compile(r"`([^`]+)`")
-_LOOPBACK = re.compile(r"""\b[io]if(?:name)? (?:"lo"|lo\b)|(?:^|\s)-[io] lo\b|\b127\.""")
+_LOOPBACK = re.compile(r"""\b[io]if(?:name)? (?:"lo"|lo\b)|(?<!! )-[io] lo\b""")
+_ALL_LOOPBACK = re.compile(r"""(?:[io]if(?:name)? "?lo"?|-[io] lo) (?:counter(?: packets \d+ bytes \d+)? )?(?:drop|reject\b.*)""")
 _TO_MANY = re.compile(r"pkttype|--pkt-type|\b22[4-9]\.|\b23[0-9]\.|\b255\.255\.255\.255\b|\bff0[0-9a-f]::|\bff00::")
 
 
@@ -132,8 +133,9 @@ def _judged(rule: FirewallRule, ports: re.Pattern[str], attached: str) -> Iterat
             what = f"the firewall drops what members send to this computer at {attached}"
             yield wrong("firewall-tap", what, f"{rule.text} (input)", _allow("input", attached))
     elif _LOOPBACK.search(rule.text):
-        what = "the firewall drops some of what programs of this computer send each other"
-        yield wrong("firewall-loopback", what, f"{rule.hook}: {rule.text}", LIST)
+        every = _ALL_LOOPBACK.fullmatch(rule.text) is not None
+        what = f"the firewall drops {'' if every else 'some of '}what programs of this computer send each other"
+        yield (wrong if every else note)("firewall-loopback", what, f"{rule.hook}: {rule.text}", LIST)
     elif _TO_MANY.search(rule.text):
         yield note("firewall-groups", "the firewall drops broadcasts or multicasts", f"{rule.hook}: {rule.text}", LIST)
     elif ports.search(rule.text):

@@ -59,15 +59,17 @@ def _of_chain(hook: str, policy: str, drops: bool, name: str, chains: dict[str, 
 
 
 def _rules(name: str, chains: dict[str, list[str]], seen: set[str]) -> Iterator[str]:
+    """The rules of a chain and of those that it jumps to, each behind the jump where that has a condition."""
     if name in seen:
         return
     seen.add(name)
     for rule in chains.get(name, ()):
-        if not _HOOK.search(rule):
+        jump = _JUMP.search(rule)
+        if jump is not None:
+            condition = "" if _JUMP.match(rule) else f"{rule}: "
+            yield from (condition + one for one in _rules(jump[1], chains, seen))
+        elif not _HOOK.search(rule):
             yield rule
-            jump = _JUMP.search(rule)
-            if jump is not None:
-                yield from _rules(jump[1], chains, seen)
 
 
 def from_iptables(text: str) -> tuple[FirewallRule, ...]:
