@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli.doctor.scenes import NOW, POLICY, exposed, found, mdns, node, profile, scene
+from tests.cli.doctor.scenes import NOW, POLICY, exposed, found, mdns, node, profile, row, scene
 from userlan.cli.doctor.finding import Computer, Socket
 
 AWAY = {"state": "offline", "reason": "the mediator has been silent for 12 s", "url": "userlan://m"}
@@ -44,9 +44,9 @@ def profiles(*rows: dict[str, Any], attached: bool = False) -> dict[str, Any]:
         (node(bridges=profiles(profile(problems={"port 3979": "taken"}))), "port-taken", "wrong", "taken: openttd (process 42) | kill 42"),
         (node(bridges=profiles(profile(problems={"port 7": "taken"}))), "port-taken", "wrong", "| taken | userlan share ssdp --no-search"),
         (node(bridges=profiles(profile(problems={"port 7 of the LAN": "another has it"}))), "lan-port-taken", "wrong", "another has it"),
-        (node(status={"peers": [dict(node()["status"]["peers"][0], state="connecting")]}), "peers-unreached", "wrong", "userlan doctor ben"),
-        (node(status={"peers": [dict(node()["status"]["peers"][0], state="offline")]}), "peers-offline", "note", "1 members"),
-        (node(status={"peers": [dict(node()["status"]["peers"][0], state="relayed")]}), "peers-relayed", "note", "userlan doctor ben"),
+        (node(status={"peers": [row(state="connecting")]}), "peers-unreached", "wrong", "userlan doctor ben"),
+        (node(status={"peers": [row(state="offline")]}), "peers-offline", "note", "1 members"),
+        (node(status={"peers": [row(state="relayed")]}), "peers-relayed", "note", "userlan doctor ben"),
     ],
 )
 def test_one_fault_one_finding(told: dict[str, Any], code: str, level: str, part: str) -> None:

@@ -64,6 +64,8 @@ def test_while_the_relay_pauses_profiles_are_not_to_blame() -> None:
     [
         (Computer(sockets=(GAME,)), "bound-elsewhere"),
         (Computer(sockets=(Socket("udp", "::1", 1900, 0, 42, "minidlna"),)), "bound-elsewhere"),
+        (Computer(sockets=(Socket("udp", "127.0.0.1", 1900, 0, 42, "minidlna"),)), "bound-elsewhere"),
+        (Computer(sockets=(Socket("udp", "239.255.255.250", 1900, 0, 42, "minidlna"),)), ""),
         (Computer(sockets=(Socket("udp", "::", 1900, 0, 42, "x"),), only_ipv6=frozenset({("udp", 1900)})), "only-ipv6"),
         (Computer(sockets=(Socket("udp", "::", 1900, 0, 42, "x"),)), ""),
         (Computer(sockets=(GAME, Socket("udp", "0.0.0.0", 1900, 0, 42, "x"))), ""),

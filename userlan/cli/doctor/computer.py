@@ -47,7 +47,7 @@ def look(settings: Settings) -> Computer:
         firewall=rules,
         firewall_hidden=hidden,
         broadcasts_from=_source_of_broadcasts(),
-        avahi=_server_settings(AVAHI),
+        avahi=server_settings(AVAHI),
     )
 
 
@@ -73,12 +73,14 @@ def folder(path: Path) -> Folder:
 
 
 def _holder(lock: Path) -> int:
-    """The process that holds the lock; it is not taken, not even for a moment, so that no node fails to start."""
+    """The process that holds the lock: the one that it names, where that has it open. It is not tried by taking it, not even for a
+    moment: a node that starts just then would not."""
     with suppress(OSError, ValueError):
         pid = int(lock.read_text())
-        for line in Path("/proc/locks").read_text().splitlines():
-            if line.split()[4:5] == [str(pid)] and line.split()[5].endswith(f":{lock.stat().st_ino}"):
-                return pid
+        for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+            with suppress(OSError):
+                if descriptor.samefile(lock):
+                    return pid
     return 0
 
 
@@ -153,7 +155,7 @@ def _source_of_broadcasts() -> str:
     return ""
 
 
-def _server_settings(path: Path) -> dict[str, str]:
+def server_settings(path: Path) -> dict[str, str]:
     """The section [server] of avahi-daemon.conf (avahi-daemon.conf(5))."""
     import configparser
 

@@ -165,14 +165,17 @@ def _attached(scene: Scene) -> str:
     return str(tap["name"]) if isinstance(tap, dict) else ""
 
 
-def bound_elsewhere(computer: Computer, port: int, protocol: str) -> Iterator[Finding]:
-    """A local server on a port that hears nothing of what comes to 127.0.0.1 or to everybody, because of where it listens."""
+def bound_elsewhere(computer: Computer, port: int, protocol: str, everybody: bool = False) -> Iterator[Finding]:
+    """A local server on a port that hears nothing of what comes to 127.0.0.1 (``everybody``: to everybody), because of where it listens.
+
+    What comes to everybody is heard by sockets of all addresses, and of the broadcast's or group's own.
+    """
     held = computer.holders(port, protocol)
     if (protocol, port) in computer.only_ipv6:
         one = next(held for held in held if held.host == "::")
         what = f"what listens on port {port}/{protocol} has IPv6 alone, and is reached by IPv4"
         yield wrong("only-ipv6", what, f"{one.holder} listens on [::], IPv6 only", "have it listen on 0.0.0.0, too")
-    elif held and not any(one.everywhere or one.host == "127.0.0.1" for one in held):
+    elif held and not any(one.everywhere or (one.of_many if everybody else one.host == "127.0.0.1") for one in held):
         one = held[0]
         what = f"what listens on port {port}/{protocol} takes what comes to one address alone"
         remedy = "have it listen on all addresses (0.0.0.0)"

@@ -64,7 +64,7 @@ def discovery(scene: Scene) -> Iterator[Finding]:
     yield from _peer_listens(scene, row)
     if row["asks"]:
         for port in row["ports"]:
-            yield from bound_elsewhere(scene.computer, port, "udp")
+            yield from bound_elsewhere(scene.computer, port, "udp", everybody=True)
 
 
 def _peer_listens(scene: Scene, row: dict[str, Any]) -> Iterator[Finding]:
