@@ -121,6 +121,23 @@ class MdnsBridge:
         counters = {"lan": dict(self._lan_side.link.counters), "local": dict(self._local_side.link.counters)}
         return {"text": text, "offered": offered, "found": len(shown), "error": error, "counters": counters}
 
+    def diagnosis(self, peer: PeerInfo | None) -> dict[str, object]:
+        """What is relayed at all, what members offer, and what of this computer is held back by the patterns."""
+        options = self._options
+        return {
+            "enabled": options.enabled,
+            "show": options.show,
+            "offer": list(options.offer),
+            "deny": list(options.deny),
+            "with": options.policy.describe(),
+            "admits": None if peer is None else options.policy.admits(self.lan, peer),
+            "error": self._error or self._local_side.error,
+            "attached": self._offers.attached,
+            "services": self._remotes.listing(),
+            "offered": self._offers.listing(),
+            "held_back": self._offers.held_back(),
+        }
+
     def commands(self) -> dict[str, CommandHandler]:
         """``services`` lists what members offer."""
         return {"services": lambda arguments: self._remotes.listing()}
