@@ -25,9 +25,9 @@ from twisted.internet.error import CannotListenError
 from bridges.discovery_ends import LanEnd, Mirror, to_everybody
 from bridges.discovery_guard import Bucket, Sighting
 from bridges.discovery_local import LOOPBACK, LocalSocket, hear
-from bridges.discovery_translation import FIRST_USER_PORT, Inward, Outward, client_filters, server_filters
+from bridges.discovery_translation import Inward, Outward, client_filters, server_filters
 from bridges.filtered import Filter
-from bridges.on_demand import LINGER, OnDemandError
+from bridges.on_demand import FIRST_USER_PORT, LINGER, OnDemandError
 from bridges.profiles import Channel, Profile
 from bridges.rewrite import CODECS
 from bridges.sharing import Policy
