@@ -20,7 +20,7 @@ from bridges.expose import ExposeBridge, Exposed
 from bridges.mdns_querier import Seen
 from bridges.mdns_records import LOCAL, Service, parse_type, renamed, text_data
 from bridges.mdns_responder import Audience
-from bridges.mdns_settings import MdnsOptions
+from bridges.mdns_settings import NEVER, MdnsOptions
 from bridges.mdns_sides import LOOPBACK, THIS_COMPUTER, LanSide, LocalSide
 from bridges.mdns_wire import Name, fold
 from bridges.on_demand import OnDemand, OnDemandError
@@ -146,6 +146,15 @@ class Offers:
             elif offered is not None and offered.error:
                 rows.append({"name": offered.service.title, "type": offered.service.kind, "port": 0, "state": offered.error})
         return rows
+
+    def held_back(self) -> list[dict[str, object]]:
+        """Services of this computer that the LAN is not told of, since the patterns say so."""
+        services = [service for origin, service in self._local.link.querier.services() if origin == THIS_COMPUTER]
+        return [
+            {"name": service.title, "type": service.kind}
+            for service in services
+            if not self._options.offers(service) and not service.host[0].lower().endswith(MARK) and fold(service.type) not in NEVER
+        ]
 
     # -- inside
 

@@ -130,9 +130,14 @@ class Lab:
             self._holder = subprocess.Popen(["unshare", "-Urn", "sleep", "3600"], start_new_session=True)
             self.user_holder = self._holder.pid
             own, give_up = os.readlink("/proc/self/ns/user"), time.monotonic() + START_TIMEOUT
-            while os.readlink(f"/proc/{self.user_holder}/ns/user") == own and time.monotonic() < give_up:
+            while not self._mapped(own) and time.monotonic() < give_up:
                 time.sleep(0.01)
             self.user_enter = ["nsenter", "--preserve-credentials", "-U", "-t", str(self.user_holder)]
+
+    def _mapped(self, own: str) -> bool:
+        """Whether the holder has a user namespace of its own, and its users are mapped: before that nobody may do anything in it."""
+        holder = Path(f"/proc/{self.user_holder}")
+        return os.readlink(holder / "ns/user") != own and bool((holder / "uid_map").read_text())
 
     def namespace(self, name: str) -> Namespace:
         """A new, empty one (loopback up)."""

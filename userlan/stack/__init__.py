@@ -62,8 +62,9 @@ each has its reason there. What is dropped is counted in ``Host.counters`` by re
 Modules: ``host`` (the composition), ``addresses`` (whose is this address), ``ports`` (ephemeral ports), ``deadlines``
 (the heap), ``demux`` (who gets a TCP segment), ``udp``, ``groups`` (multicast memberships;
 ``filters``, ``reporter`` and, for a kernel beside the stack, ``wishes`` are its parts), ``icmp``, ``quoted`` (whom an
-error is about), ``reassembly``, ``outgoing`` (the queue of UDP and ICMP, and fragments), ``pmtu``, ``sharing`` (what belongs to a kernel that has the same
-addresses), ``limiter``, ``config``, ``errors``, ``events``; ``tcp/`` is one connection and knows nothing of the host.
+error is about), ``reassembly``, ``outgoing`` (the queue of UDP and ICMP, and fragments), ``pmtu``, ``sharing`` (what
+belongs to a kernel that has the same addresses), ``limiter``, ``config``, ``errors``, ``events``; ``tcp/`` is one
+connection and knows nothing of the host.
 """
 
 from userlan.stack.config import HostConfig
