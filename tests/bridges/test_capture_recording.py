@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+from pathlib import Path
+
 import attrs
 import pytest
 
 from bridges.capture_filter import Predicate
 from bridges.capture_recording import SECOND, Recording
 from tests.bridges.seeing import BEN, CARL, OWN, PEERS, STRANGER, datagram, seen
-from tests.wire.examples import super_segment
+from tests.wire.examples import ALICE6, BOB6, PAIRS, super_segment
 from userlan.driver.lan import PeerInfo
 from userlan.driver.pcapng import Blocks, Counts, Recorded
 from userlan.driver.watch import Seen, Watch
+from userlan.wire import etherip, udp
 from userlan.wire.checksum import transport_ok
 from userlan.wire.superpacket import parse
 
@@ -68,6 +73,33 @@ def test_a_unit_is_written_as_the_packets_that_it_stands_for() -> None:
     assert [one.length for one in found] == [52 + 1_000, 52 + 1_000, 52 + 500]
     assert all(transport_ok(parse(one.octets)) for one in found)
     assert [parse(one.octets).header[4:8] for one in found] == [bytes(2) + b"\x40\0"] * 3
+
+
+@pytest.mark.interop
+@pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed")
+def test_tshark_finds_every_checksum_right_and_the_frame_in_a_packet(tmp_path: Path) -> None:
+    """RFC 3378: a frame that travels between two TAPs."""
+    recording = Recording(OWN, lambda: PEERS, OFFSET)
+    frame = etherip.build(bytes.fromhex("ffffffffffff 020000000001 8137") + bytes(46), ALICE6, BOB6)
+    units = [super_segment(bytes(range(256)) * 20, 1_000, addresses) for addresses in PAIRS]
+    units += [udp.build(udp.Datagram(5, 6, bytes(range(256)) * 20, segment_size=999), *addresses) for addresses in PAIRS]
+    begin = recording.begin("test")
+    taken = [recording.take(seen(unit)) for unit in (*units, frame)]
+    file = tmp_path / "a.pcapng"
+    file.write_bytes(b"".join((begin, *taken, recording.end(9.0))))
+    validated = [word for protocol in ("ip", "tcp", "udp") for word in ("-o", f"{protocol}.check_checksum:TRUE")]
+    fields = ("frame.protocols", "ip.checksum.status", "tcp.checksum.status", "udp.checksum.status", "eth.src")
+    columns = [word for field in fields for word in ("-e", field)]
+    command = ["tshark", "-r", str(file), *validated, "-T", "fields", "-E", "separator=|", *columns]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert [line for line in done.stderr.splitlines() if "as user" not in line] == []
+    rows = [line.split("|") for line in done.stdout.splitlines()]
+    assert len(rows) == 4 * 6 + 1
+    assert all({tuple(row[1:4]) for row in rows[start : start + 6]} == {statuses} for start, statuses in (
+        (0, ("1", "1", "")), (6, ("", "1", "")), (12, ("1", "", "1")), (18, ("", "", "1")),
+    ))
+    assert rows[-1][0].startswith("raw:ipv6:etherip:eth")
+    assert rows[-1][4] == "02:00:00:00:00:01"
 
 
 def test_packets_are_cut_to_the_snapshot_length() -> None:

@@ -149,6 +149,21 @@ def test_a_pipe_into_tshark(pair: Site, tmp_path: Path) -> None:
     assert ["(ping) reply" in line for line in lines] == [False, True]
 
 
+def test_a_reader_that_goes_away_ends_it(pair: Site, tmp_path: Path) -> None:
+    command = " ".join((*USERLAN, "--state", str(pair.anna.folder), "capture -w -"))
+    with (tmp_path / "told").open("wb") as told:
+        piped = pair.anna.namespace.start("sh", "-c", f"{command} | head -c 400 >/dev/null", stdout=told, stderr=told)
+    wait_for_line(tmp_path / "told", "capturing", piped)
+
+    def ended() -> bool:
+        pair.anna.run("ping", "-c", "1", "ben")
+        return piped.poll() is not None
+
+    until(ended, 30, "the end of both", 0.2)
+    until(lambda: pair.anna.status()["bridges"]["capture"] is None, 20, "the node has let go")
+    assert (tmp_path / "told").read_text().splitlines() == ["capturing: Ctrl-C ends"]
+
+
 def test_live_text(pair: Site, tmp_path: Path) -> None:
     capture = Capture(pair.anna, tmp_path, "icmp", "and", "peer", "ben", "or", "dropped", "and", "multicast")
     pair.anna.run("ping", "-c", "1", "ben")
