@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 import click
 
-from userlan.cli.client import ApiError, Client, NotRunningError, call
+from userlan.cli.client import ApiError, Client, NodeGoneError, NotRunningError, call
 from userlan.cli.doctor.finding import Echoes, Finding, Scene
 from userlan.cli.doctor.verdict import Verdict, judge
 from userlan.cli.main import EXIT_FAILED, Settings
@@ -47,14 +47,14 @@ def look(settings: Settings, peer: str, service: str) -> Scene:
     """Everything that is to be judged. With a peer that is reached, some echoes; with its port, a connection."""
     from userlan.cli.doctor.computer import look as look_at_computer
 
-    node, absent = None, ""
+    node, absent, mute = None, "", ""
     try:
         node = call(settings.state, "doctor", peer=peer)
     except NotRunningError:
         absent = f"nothing answers for the state folder {settings.state}"
     except ApiError as error:
-        absent = str(error)
-    scene = Scene(look_at_computer(settings), node, absent, peer, service, now=time.time())
+        mute = str(error)
+    scene = Scene(look_at_computer(settings), node, absent, mute, peer, service, now=time.time())
     row = scene.peer_row if node is not None else None
     if row is None or row["state"] not in ("direct", "relayed"):
         return scene
@@ -82,6 +82,8 @@ def _connect(settings: Settings, peer: str, port: int) -> str:
             return ""
         client.socket.settimeout(1.0)
         return "" if client.socket.recv(1) else "it is exposed there, and the connection was closed at once: does its server run?"
+    except NodeGoneError:
+        return f"no answer within {CONNECT_PATIENCE:.0f} s"
     except ApiError as error:
         return str(error)
     except TimeoutError:

@@ -27,7 +27,9 @@ def command_in(text: str) -> str:
 
 
 def not_running(scene: Scene) -> Iterator[Finding]:
-    if scene.node is None:
+    if scene.mute:
+        yield wrong("node-mute", "a node runs, and cannot be asked", scene.mute, "userlan down && userlan up")
+    elif scene.node is None:
         log = scene.computer.folder.log_end
         said = f"; the last line of its log: {log}" if log else ""
         yield wrong("node-not-running", "no node runs: this computer is not in the LAN", f"{scene.absent}{said}", "userlan up")
@@ -43,7 +45,7 @@ def state_folder(scene: Scene) -> Iterator[Finding]:
         yield note("state-open", "others on this computer can look into the state folder", folder.path, f"chmod 700 '{folder.path}'")
     if folder.free < LEAST_FREE:
         yield wrong("disk-full", "the disk of the state folder is full", f"{byte_count(folder.free)} are free", f"df -h '{folder.path}'")
-    if scene.node is None and folder.holder:
+    if scene.node is None and not scene.mute and folder.holder:
         evidence = f"process {folder.holder} holds {folder.path} and does not answer"
         yield wrong("state-held", "a node runs that does not answer", evidence, f"kill {folder.holder}")
     if folder.damaged:
@@ -59,7 +61,7 @@ def configuration(scene: Scene) -> Iterator[Finding]:
 
 def ports(scene: Scene) -> Iterator[Finding]:
     """Before a node starts: with one that runs, its bridges tell what they have not got."""
-    if scene.node is not None or scene.computer.folder.holder:
+    if scene.node is not None or scene.mute or scene.computer.folder.holder:
         return
     for wanted in scene.computer.wanted:
         for held in scene.computer.holders(wanted.port, wanted.protocol):
