@@ -65,7 +65,9 @@ class MdnsBridge:
         self.lan = lan
         self._options = options
         self._lan_side = LanSide(lan, self._on_lan)
-        self._local_side = LocalSide(lan.reactor, self._locally, options.browse, options.advertise, interfaces)
+        self._local_side = LocalSide(
+            lan.reactor, self._locally, options.browse, options.advertise, interfaces, options.interfaces
+        )
         self._offers = Offers(lan, options, self._lan_side, self._local_side)
         self._remotes = Remotes(lan, options, self._local_side)
         self._look = LoopingCall(self._look_around)

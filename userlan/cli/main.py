@@ -73,6 +73,7 @@ class Commands(click.Group):
         "run": "run",
         "tap": "tap",
         "dns": "dns",
+        "capture": "capture",
         "mediator": "up",
         "relay": "up",
         "config": "configuration",
