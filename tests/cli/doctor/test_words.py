@@ -42,7 +42,8 @@ class Stream:
 
     def __init__(self, node: Node, kept: Any) -> None:
         self._node = node
-        self._at_once, self._later = (b"", kept[0]) if isinstance(kept, tuple) else (kept, b"")
+        self._at_once: Any = b"" if isinstance(kept, tuple) else kept
+        self._later: Any = kept[0] if isinstance(kept, tuple) else b""
         self.socket = self
 
     def send(self, command: str, arguments: dict[str, Any]) -> None:
