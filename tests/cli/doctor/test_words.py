@@ -128,6 +128,14 @@ def test_a_peer_that_is_reached_is_asked_by_echoes(told: Node) -> None:
     assert "✗ ben hears only part of what is sent — 1 of 2 echoes were not answered → userlan ping ben" in run("ben").stdout
 
 
+def test_a_peer_that_answers_no_more_is_asked_after_again(told: Node) -> None:
+    told.answer, told.pings = node(peer=member()), [None, None]
+    lines = run("ben", "--service", "80").stdout.splitlines()
+    assert lines[0].startswith("✗ ben was reached a moment ago, and answers no more — 2 of 2 echoes")
+    assert not any("is reached" in line for line in lines)
+    assert [command for command, _ in told.asked] == ["doctor", "ping", "doctor"]
+
+
 def test_a_peer_that_is_not_reached_is_not_asked(told: Node) -> None:
     told.answer = node(peer=member(online=False), status={"peers": [row(state="offline")]})
     assert run("ben").exit_code == 1
@@ -152,7 +160,7 @@ def test_a_port_of_a_peers_is_tried(told: Node, monkeypatch: pytest.MonkeyPatch,
     done = run("ben", "--service", "8000")
     assert done.exit_code == (1 if part else 0)
     assert part in done.stdout
-    assert told.asked[1] == ("nc", {"peer": "ben", "port": 8000})
+    assert told.asked[-1] == ("nc", {"peer": "ben", "port": 8000})
 
 
 def test_what_members_wrote_does_nothing_to_a_terminal() -> None:

@@ -15,7 +15,7 @@ MDNS_PORT = 5353
 LIST = "sudo nft -a list ruleset"
 
 _COMMAND = re.compile(r"`([^`]+)`")
-_LOOPBACK = re.compile(r"""\b[io]if(?:name)? (?:"lo"|lo\b)|(?<!! )-[io] lo\b""")
+_LOOPBACK = re.compile(r"""\b[io]if(?:name)? (?:\{[^}]*)?(?:"lo"|\blo\b)|(?<!! )-[io] lo\b""")
 _ALL_LOOPBACK = re.compile(r"""(?:[io]if(?:name)? "?lo"?|-[io] lo) (?:counter(?: packets \d+ bytes \d+)? )?(?:drop|reject\b.*)""")
 _TO_MANY = re.compile(r"pkttype|--pkt-type|\b22[4-9]\.|\b23[0-9]\.|\b255\.255\.255\.255\b|\bff0[0-9a-f]::|\bff00::")
 
@@ -63,15 +63,17 @@ def ports(scene: Scene) -> Iterator[Finding]:
     """Before a node starts: with one that runs, its bridges tell what they have not got."""
     if scene.node is not None or scene.mute or scene.computer.folder.holder:
         return
+    told: set[tuple[str, int]] = set()
     for wanted in scene.computer.wanted:
-        for held in scene.computer.holders(wanted.port, wanted.protocol):
-            if collide(wanted.host, held):
-                what = f"port {wanted.port}/{wanted.protocol} ({wanted.key}) is taken"
-                if wanted.must:
-                    yield wrong("port-taken", f"{what}: the node does not start", f"by {held.holder}", f"set {wanted.key} to another port")
-                else:
-                    yield note("port-taken", f"{what}: another one will be used", f"by {held.holder}")
-                break
+        held = next((one for one in scene.computer.holders(wanted.port, wanted.protocol) if collide(wanted.host, one)), None)
+        if held is None or (wanted.key, wanted.port) in told:
+            continue
+        told.add((wanted.key, wanted.port))
+        what = f"port {wanted.port}/{wanted.protocol} ({wanted.key}) is taken"
+        if wanted.must:
+            yield wrong("port-taken", f"{what}: the node does not start", f"by {held.holder}", f"set {wanted.key} to another port")
+        else:
+            yield note("port-taken", f"{what}: another one will be used", f"by {held.holder}")
 
 
 def collide(host: str, held: Socket) -> bool:
