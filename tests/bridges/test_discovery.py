@@ -385,3 +385,16 @@ class Asking(DatagramProtocol):
 
     def datagramReceived(self, datagram: bytes, addr: Any) -> None:
         self.got.append((datagram, addr))
+
+
+def test_what_the_doctor_is_told(scene: Scene) -> None:
+    port = free_port()
+    bridge = scene.start("me", CustomProfile(port, "game", role="query", search=True), deny=("nas",))
+    nas = next(peer for peer in scene.pair.lans["me"].members() if peer.name == "nas")
+    told = scene.loop.call(bridge.diagnosis, nas)
+    row = next(one for one in told["profiles"] if one["profile"] == "game")
+    assert (row["ports"], row["broadcast"], row["on"], row["picks_up"], row["admits"]) == ([port], True, True, True, False)
+    assert next(one for one in scene.loop.call(bridge.diagnosis, None)["profiles"] if one["profile"] == "game")["admits"] is None
+    ssdp = next(one for one in told["profiles"] if one["profile"] == "ssdp")
+    assert ssdp["groups"] == ["239.255.255.250"]
+    assert (told["attached"], told["addresses"]) == (False, ["127.0.0.1"])

@@ -131,6 +131,11 @@ def test_the_policy_says_what_is_offered_and_what_is_shown(scenes: Callable[...,
     scene.until(lambda: scene.names("nas") == {"Web"})
     assert scene.names("me") == set()
     assert browser.names == {"Web", "Secret"}
+    told: dict[str, Any] = scene.loop.call(scene.bridges["me"].diagnosis, None)
+    assert {"name": "Secret", "type": "_http._tcp"} in told["held_back"]
+    assert "Web" not in [one["name"] for one in told["held_back"]]
+    assert (told["enabled"], told["show"], told["deny"], told["admits"]) == (True, True, ["sec*"], None)
+    assert scene.loop.call(scene.bridges["nas"].diagnosis, None)["show"] is False
 
 
 def test_for_some_alone(scenes: Callable[..., Scene], programs: Zeroconf) -> None:
