@@ -124,7 +124,8 @@ class Carrier:
                 try:
                     self._pickups[address, port] = hear(self.relay.lan.reactor, address, port, surroundings.addresses, received)
                 except PermissionError:
-                    self.problems[f"port {port}"] = NO_LOW_PORT
+                    if self.search:         # else it is as the profile's note has it: nobody has asked for it
+                        self.problems[f"port {port}"] = NO_LOW_PORT
                 except OSError as error:
                     self.problems[f"port {port}"] = f"a local program has it for itself ({error.strerror})"
 
