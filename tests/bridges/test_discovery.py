@@ -203,6 +203,21 @@ def test_a_port_that_a_program_has_for_itself_is_told_and_tried_again(scene: Sce
     until(held, scene.loop)
 
 
+def test_a_port_that_the_system_keeps_for_itself_is_told_to_who_asks_for_it(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nearly every user lacks the ports of NetBIOS: that is no fault as long as nobody wants to search by it."""
+
+    def refuse(*arguments: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(discovery_carrier, "hear", refuse)
+    scene.start("me")
+    row = next(row for row in scene.listing("me")["profiles"] if row["profile"] == "netbios")
+    assert (row["on"], row["picks_up"], row["problems"]) == (True, False, {})
+    told = scene.command("me", "share", profile="netbios", search=True)
+    assert set(told["problems"]) == {"port 137", "port 138"}
+    assert "no port below 1024" in told["problems"]["port 137"]
+
+
 def test_unicasts_to_a_shared_port_are_not_taken_from_the_program(scene: Scene) -> None:
     port = free_port()
     with udp("", port) as server, udp() as client:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
@@ -184,6 +185,23 @@ def test_curl_to_what_a_node_exposes(two: Inside, version: int) -> None:
     host = two.address(two.anna, version)
     url = f"http://{f'[{host}]' if version == 6 else host}:9000/page"
     assert two.run("curl", "-sS", "-g", "-m", "20", url).stdout == "exposed"
+
+
+def test_services_have_the_addresses_of_who_asks(two: Inside) -> None:
+    """Those of the LAN for a program inside it, for all others the node's forwards."""
+
+    def listed(*command: str) -> dict[str, Any]:
+        def look() -> dict[str, Any] | None:
+            rows = json.loads((two.run(*command) if command else two.ben.run("services", "--json")).stdout)
+            return next((row for row in rows if row["name"] == "anna:9000"), None)
+
+        found: dict[str, Any] = until(look, 30, "the service is known", 0.5)
+        return found
+
+    outside = listed()
+    assert outside["where"].startswith("127.")
+    inside_it = listed(*two.ben._command("services", "--json"))
+    assert inside_it["where"] == inside_it["lan"] == outside["lan"] == f"{two.address(two.anna, 4)}:9000"
 
 
 @pytest.mark.parametrize("version", [4, 6])
