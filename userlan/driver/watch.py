@@ -13,10 +13,15 @@ from typing import Any, Literal
 from twisted.logger import Logger
 
 from userlan.lan.addresses import is_multicast
+from userlan.wire.checksum import finish, pseudo_residue, residue
 from userlan.wire.endpoint import RELAY, Endpoint, host_port
+from userlan.wire.numbers import PROTOCOL_TCP, PROTOCOL_UDP
 from userlan.wire.superpacket import SuperPacket, cut
 
 Direction = Literal["in", "out"]
+
+_CHECKSUM_AT = {PROTOCOL_TCP: 16, PROTOCOL_UDP: 6}
+"""Where a transport's header has its checksum (RFC 9293 3.1, RFC 768)."""
 
 
 class Seen:
@@ -51,7 +56,11 @@ class Seen:
 
     def wire(self) -> list[bytes]:
         """The IP packets that it stands for, each as it would be on a wire: their checksums are right, unless one came wrong."""
-        return cut(self.packet, True)
+        packet = self.packet
+        alike = packet.version == 6 or packet.header[6] & 0x40       # else each has an identification of its own
+        if alike and packet.wire_count > 1 and not packet.fragment and packet.protocol in _CHECKSUM_AT:
+            return _with_checksums(packet, cut(packet, False))
+        return cut(packet, True)
 
 
 Observer = Callable[[Seen], None]
@@ -109,3 +118,26 @@ class Watch:
         if self._observers.pop(observer, self) is not self and not self._observers:
             self._node.watch(None)
             self._paths.clear()
+
+
+def _with_checksums(packet: SuperPacket, pieces: list[bytes]) -> list[bytes]:
+    """The pieces of a packet whose checksums are zero, with them; the IP headers of pieces of one length are the same.
+
+    Why beside ``cut``: in half of its time, which at full speed decides how much is captured.
+    """
+    start, version, protocol = packet.transport_offset, packet.version, packet.protocol
+    place = start + _CHECKSUM_AT[protocol]
+    size, pseudo, network = 0, 0, b""
+    done = []
+    for piece in pieces:
+        if len(piece) != size:
+            size = len(piece)
+            pseudo = pseudo_residue(packet.source, packet.destination, protocol, size - start)
+            network = piece[:start]
+            if version == 4:
+                network = b"".join((network[:10], finish(residue(network)).to_bytes(2, "big"), network[12:]))
+        checksum = finish(pseudo + residue(piece[start:]))
+        if checksum == 0 and protocol == PROTOCOL_UDP:
+            checksum = 0xFFFF
+        done.append(b"".join((network, piece[start:place], checksum.to_bytes(2, "big"), piece[place + 2 :])))
+    return done
