@@ -16,7 +16,7 @@ import attrs
 import pytest
 
 from tests.lab.network import Lab, Namespace, end, tun_unavailable, unavailable, until
-from tests.lab.userlan_process import Mediator, Member, wait_for_line
+from tests.lab.userlan_process import Mediator, Member, together, wait_for_line
 
 pytestmark = pytest.mark.lab
 
@@ -76,11 +76,7 @@ def inside(lab: Lab, folder: Path) -> Inside:
     lab.switch("switch", [(space, f"{address}/24") for space, address in wires])
     mediator = Mediator(spaces["mediator"], folder / "mediator", f"{MEDIATOR}:41414")
     anna, ben = (Member(spaces[name], folder / name, name) for name in ("anna", "ben"))
-    for member in (anna, ben):
-        member.up("--mediator", mediator.url)
-    ben.run("join", anna.run("create", "home").stdout.split()[0])
-    ben.wait_state("anna", "direct")
-    anna.wait_state("ben", "direct")
+    together((anna, ben), "--mediator", mediator.url)
     return Inside(lab, folder, anna, ben)
 
 
