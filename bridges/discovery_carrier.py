@@ -25,9 +25,9 @@ from twisted.internet.error import CannotListenError
 from bridges.discovery_ends import LanEnd, Mirror, to_everybody
 from bridges.discovery_guard import Bucket, Sighting
 from bridges.discovery_local import LOOPBACK, LocalSocket, hear
-from bridges.discovery_translation import FIRST_USER_PORT, Inward, Outward, client_filters, server_filters
+from bridges.discovery_translation import Inward, Outward, client_filters, server_filters
 from bridges.filtered import Filter
-from bridges.on_demand import LINGER, OnDemandError
+from bridges.on_demand import FIRST_USER_PORT, LINGER, OnDemandError
 from bridges.profiles import Channel, Profile
 from bridges.rewrite import CODECS
 from bridges.sharing import Policy
@@ -166,7 +166,8 @@ class Carrier:
         if answer:
             self._expose_reached(source[1])
         carried = self._translated(datagram, Outward(self, mirror.peer, exposes=answer), False)
-        assert carried is not None
+        if carried is None:
+            return
         self.relay.use(mirror)
         self.counters["out" if end.write(carried, (mirror.address, mirror.port)) else "unsent"] += 1
 
@@ -225,7 +226,8 @@ class Carrier:
         if relay.now() - end.asked < ANSWER_WINDOW and self._servers_listen:
             self._forward_reached(mirror)
         carried = self._translated(datagram, self._inward(mirror), False)
-        assert carried is not None
+        if carried is None:
+            return
         self.counters["in" if mirror.send(carried, (end.host, end.local_port)) else "undelivered"] += 1
 
     def _inward(self, mirror: Mirror) -> Inward:
@@ -325,11 +327,12 @@ class Carrier:
             self.forwarded(mirror.peer, reached.port or mirror.port, reached.protocol, number)
 
     def _translated(self, datagram: bytes, translation: Any, must: bool) -> bytes | None:
-        """A datagram for the other side. What the codec does not know is dropped only where it ``must`` be the profile's: what goes on
-        between two programs that have found each other may be anything."""
+        """A datagram for the other side. What the codec does not know is dropped only where it ``must`` be the profile's, or nothing else
+        is spoken there: what goes on between two programs that have found each other may be anything."""
         if self._codec is None:
             return datagram
         carried = self._codec.rewrite(datagram, translation)
-        if carried is None and must:
+        if carried is None and (must or self._codec.strict):
             self.counters["not-understood"] += 1
-        return carried if carried is not None or must else datagram
+            return None
+        return datagram if carried is None else carried

@@ -20,14 +20,12 @@ from typing import TYPE_CHECKING
 
 from bridges.filtered import Filter
 from bridges.leg import Buffer
+from bridges.on_demand import FIRST_USER_PORT
 from bridges.rewrite import SENDER, HttpFilter, Place
 from userlan.driver.lan import PeerInfo
 
 if TYPE_CHECKING:
     from bridges.discovery_carrier import Carrier
-
-FIRST_USER_PORT = 1024
-"""Below are the system's own services."""
 
 
 class Outward:

@@ -12,6 +12,7 @@ records in use are asked for again before they expire (5.2). Questions that are 
 from __future__ import annotations
 
 import ipaddress
+from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 
 import attrs
@@ -36,6 +37,8 @@ MAX_TYPES_OF_ORIGIN = 48
 """Types that one origin may have us browse."""
 MAX_RESOLVED = 1024
 """Records asked for at once."""
+MAX_RESOLVED_OF_ORIGIN = 256
+"""Those of them that are about what one origin says: four for each of its services. All members hear what we ask."""
 MAX_SERVICES_OF_ORIGIN = 64
 """Services of one origin that are told of."""
 
@@ -56,6 +59,8 @@ class _Asked:
     interval: float = FIRST_INTERVAL
     left: int = -1
     """How often still; negative for ever."""
+    origin: Hashable = None
+    """Whose records made us ask, where it is not for ever."""
 
 
 class Querier:
@@ -66,6 +71,8 @@ class Querier:
         self._chance = chance
         self._unicast = unicast
         self._asked: dict[tuple[Name, int], _Asked] = {}
+        self._resolving: Counter[Hashable] = Counter()
+        """How many of these each origin made us ask."""
         self._types: dict[Hashable, set[Name]] = {}
         self._known: dict[Hashable, dict[Name, Service]] = {}
 
@@ -88,7 +95,9 @@ class Querier:
     def forget(self, origin: Hashable) -> None:
         """An origin is gone for good."""
         self.cache.forget(origin)
-        self._types.pop(origin, None)
+        types = self._types.pop(origin, set())
+        for name in types.difference(*self._types.values()):
+            self._asked.pop((name, PTR), None)
 
     def heard(self, message: Message, now: float) -> None:
         """Somebody else's question: ours need not be asked as well (7.3)."""
@@ -113,7 +122,7 @@ class Querier:
         for entry in self.cache.due(now):
             name, kind = entry.record.name, entry.record.type
             if self._in_use(entry):
-                self._resolve(name, kind, now, 1)
+                self._resolve(entry.origin, name, kind, now, 1)
                 asked = self._asked.get((fold(name), kind))
                 if asked is not None:
                     asked.next_at = min(asked.next_at, now + self._delay())
@@ -180,11 +189,16 @@ class Querier:
             asked.left -= 1
             if asked.left == 0:
                 del self._asked[fold(asked.question.name), asked.question.type]
+                self._resolving[asked.origin] -= 1
+                if not self._resolving[asked.origin]:
+                    del self._resolving[asked.origin]
 
-    def _resolve(self, name: Name, kind: int, now: float, tries: int = RESOLVE_TRIES) -> None:
+    def _resolve(self, origin: Hashable, name: Name, kind: int, now: float, tries: int = RESOLVE_TRIES) -> None:
         key = fold(name), kind
-        if key not in self._asked and len(self._asked) < MAX_RESOLVED:
-            self._asked[key] = _Asked(Question(name, kind, self._unicast and tries > 1), now + self._delay(), left=tries)
+        if key in self._asked or len(self._asked) >= MAX_RESOLVED or self._resolving[origin] >= MAX_RESOLVED_OF_ORIGIN:
+            return
+        self._resolving[origin] += 1
+        self._asked[key] = _Asked(Question(name, kind, self._unicast and tries > 1), now + self._delay(), left=tries, origin=origin)
 
     def _browse_types(self, origin: Hashable, now: float) -> None:
         of_origin = self._types.setdefault(origin, set())
@@ -246,7 +260,7 @@ class Querier:
         located, texts = self.cache.find_of(origin, name, SRV), self.cache.find_of(origin, name, TXT)
         for kind, found in ((SRV, located), (TXT, texts)):
             if not found:
-                self._resolve(name, kind, now)
+                self._resolve(origin, name, kind, now)
         if parts is None or not located or not texts:
             return None
         where, text = located[-1].data, texts[-1].data
@@ -255,8 +269,8 @@ class Querier:
         hosts = [self.cache.find_of(origin, where.target, kind) for kind in (A, AAAA)]
         packed = [record.data for found in hosts for record in found]
         if not packed:
-            self._resolve(where.target, A, now)
-            self._resolve(where.target, AAAA, now)
+            self._resolve(origin, where.target, A, now)
+            self._resolve(origin, where.target, AAAA, now)
             return None
         addresses = tuple(sorted(address_text(one) for one in packed if isinstance(one, bytes)))
         return Service(parts[0], parts[1], where.target, where.port, text, addresses, subtypes)

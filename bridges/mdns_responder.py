@@ -7,6 +7,9 @@
                 ▼                                                                          ▼
              Conflict: the caller offers it under another name                          probing, once more (9)
 
+Two services that are offered here under one name are a conflict as well, of which no probe would tell: what two members call the same is
+shown side by side, and whoever is the second to say it takes nothing from the first.
+
 Only the instance's name is probed for: that of the host is known to be nobody else's (a member's nickname, which the mediator keeps
 unique), and all other records are shared.
 
@@ -126,7 +129,7 @@ class Responder:
         self._careful_until = float("-inf")
 
     def offer(self, key: Hashable, service: Service, audience: Audience | None, now: float) -> None:
-        """Offer a service, or say that one has changed."""
+        """Offer a service, or say that one has changed. Another's name is a ``Conflict`` at once."""
         old = self._owned.get(key)
         if old is not None and (old.service, old.audience) == (service, audience):
             return
@@ -142,6 +145,9 @@ class Responder:
             old.next_at = now if old.established else old.next_at
             return
         self.withdraw(key)
+        if any(fold(other.service.name) == fold(service.name) for other in self._owned.values()):
+            self._conflicts.append(Conflict(key))       # no probe tells: what is sent here comes from one host
+            return
         begin = now + (CONFLICT_PAUSE if now < self._careful_until else 0.0)
         owned = Owned(key, service, audience, begin + PROBE_INTERVAL * self._chance())
         if audience is not None:

@@ -243,6 +243,31 @@ def test_a_program_that_shouts_is_limited(scene: Scene, monkeypatch: pytest.Monk
         assert scene.counters("me", "game")["out"] == 3
 
 
+def test_an_answer_leads_nobody_to_other_computers(scene: Scene) -> None:
+    """Nor a packet that programs may read and the codec does not: on a port of such a protocol nothing else is spoken."""
+    port = free_port()
+    scene.both(CustomProfile(port, "upnp", codec="ssdp"))
+    head = b"HTTP/1.1 200 OK\r\nST: upnp:rootdevice\r\nLOCATION: "
+    wrong = (
+        head + b"http://192.168.1.1:80/\r\n\r\n",
+        head + b"http://127.0.0.1:631/\r\n\r\n",
+        head + b"http://192.168.1.1:80/\r\n" + b"X: y\r\n" * 70 + b"\r\n",
+    )
+    right = b"HTTP/1.1 200 OK\r\nST: upnp:rootdevice\r\n\r\n"
+    with udp("", port) as server, udp() as client:
+        client.sendto(b'M-SEARCH * HTTP/1.1\r\nHOST: 239.255.255.250:1900\r\nMAN: "ssdp:discover"\r\n\r\n', (EVERYBODY, port))
+        _, asker = heard(server, ME)
+        # a member's own program on the LAN, behind no relay that would drop it there
+        mirror = scene.loop.call(lambda: next(iter(scene.bridges["nas"]._relay._mirrors.items()))[1])
+        end = scene.loop.call(lambda: scene.bridges["nas"]._relay.carriers["upnp"]._channels[port])
+        for answer in (*wrong, right):
+            assert scene.loop.call(end.write, answer, (mirror.address, mirror.port))
+        assert heard(client, NAS)[0] == right
+        assert scene.counters("me", "upnp")["not-understood"] == 3
+        server.sendto(wrong[0], asker)
+        until(lambda: scene.counters("nas", "upnp").get("not-understood", 0) == 1, scene.loop)
+
+
 def test_idle_ends_are_let_go(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(discovery_relay, "FLOW_IDLE", 0.3)
     monkeypatch.setattr(discovery_relay, "REFRESH", 0.1)

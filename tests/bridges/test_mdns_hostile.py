@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridges.mdns_cache import MAX_RECORDS_OF_ORIGIN, MAX_TTL
-from bridges.mdns_querier import MAX_BROWSED, MAX_RESOLVED, MAX_SERVICES_OF_ORIGIN, MAX_TYPES_OF_ORIGIN
+from bridges.mdns_querier import MAX_BROWSED, MAX_RESOLVED, MAX_RESOLVED_OF_ORIGIN, MAX_SERVICES_OF_ORIGIN, MAX_TYPES_OF_ORIGIN
 from bridges.mdns_records import META, Service, addresses, parse_type, pointers, type_pointer, unique
 from bridges.mdns_responder import MAX_PENDING
 from bridges.mdns_wire import ANY, PTR, SRV, Message, Question, Record, Srv, decode, encode, name_of
@@ -54,6 +54,61 @@ def test_caches_are_bounded_for_each_origin() -> None:
     assert f"{NAS}: Laser" in laptop.found(), "there is room for others"
     air.run(MAX_TTL + 60)
     assert not list(laptop.link.cache.of(EVE)), "what is not said again is forgotten"
+
+
+def test_one_member_cannot_take_the_name_of_another_ones_service() -> None:
+    """A computer's responder speaks for all members: what two of them call the same must not become one service (RFC 6762 9)."""
+    air = Air()
+    computer, program = air.join("127.0.0.1", unicast=False), air.join("127.0.0.9", unicast=False)
+    computer.offer(service(host="nas-userlan", address="127.9.0.2"), "nas")
+    computer.offer(service("LASER", host="eve-userlan", address="127.9.0.66", port=666), "eve")
+    assert [conflict.key for conflict in computer.link.responder.conflicts()] == ["eve"]
+    computer.offer(service("LASER on eve", host="eve-userlan", address="127.9.0.66", port=666), "eve")
+    air.run(10)
+    assert {one.title: (one.port, one.addresses) for one in program.found().values()} == {
+        "Laser": (631, ("127.9.0.2",)),
+        "LASER on eve": (666, ("127.9.0.66",)),
+    }
+    computer.offer(service(host="eve-userlan", address="127.9.0.66", port=666), "eve")
+    air.run(10)
+    assert [(one.title, one.port) for one in program.found().values()] == [("Laser", 631)], "nor by a change of its own name"
+
+
+def test_one_origin_cannot_make_us_ask_without_end() -> None:
+    """Each question goes to all members: those about what one of them says are few, whatever it says (RFC 6762 5.2)."""
+    air = Air()
+    laptop = air.join(LAPTOP)
+    begin = air.now
+    for turn in range(40):
+        kind = service().domain
+        say(air, [Record(kind, PTR, (b"n%d-%d" % (turn, number), *kind), 4500) for number in range(100)])
+        if turn:
+            say(air, [Record(kind, PTR, (b"n%d-%d" % (turn - 1, number), *kind), 0) for number in range(100)])
+        air.run(1.1)
+        assert len(laptop.link.querier._asked) <= MAX_RESOLVED_OF_ORIGIN + MAX_BROWSED
+    asked = [question for _, sender, _, message in air.said if sender == LAPTOP for question in message.questions]
+    assert len(asked) < (air.now - begin) * MAX_RESOLVED_OF_ORIGIN
+    for _ in range(3):
+        air.run(10)
+        assert laptop.link.querier._resolving.total() <= MAX_RESOLVED_OF_ORIGIN
+    assert not laptop.link.querier._resolving, "what is not asked any more does not count"
+
+
+def test_types_of_who_is_gone_are_not_browsed_any_more() -> None:
+    """Else whoever joins again and again under new keys ends everybody's browsing for good."""
+    air = Air()
+    laptop = air.join(LAPTOP)
+    for turn in range(10):
+        for number in range(MAX_TYPES_OF_ORIGIN):
+            one = service(type=parse_type(f"_t{turn}-{number}._tcp"))
+            say(air, [type_pointer(one)])
+        air.run(1)
+        laptop.link.querier.forget(EVE)
+        laptop.step()
+    nas = air.join(NAS)
+    nas.offer(service())
+    air.run(10)
+    assert f"{NAS}: Laser" in laptop.found()
 
 
 def test_time_to_live_is_capped() -> None:

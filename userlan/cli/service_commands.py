@@ -32,12 +32,7 @@ def describe(rows: list[dict[str, Any]]) -> str:
 def _row(row: dict[str, Any]) -> dict[str, Any]:
     where = row["url"] or row["where"]
     told = f"{where}  ({row['error']})" if row["error"] else where
-    return {"peer": row["peer"], "name": printable(row["name"]), "type": row["type"], "where": told, "source": row["source"]}
-
-
-def printable(name: str) -> str:
-    """A member's text for a terminal: nothing that moves its cursor."""
-    return "".join(character if character.isprintable() else "�" for character in name)
+    return {"peer": row["peer"], "name": row["name"], "type": row["type"], "where": told, "source": row["source"]}
 
 
 COMMANDS: dict[str, click.Command] = {"services": services}
