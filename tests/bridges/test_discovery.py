@@ -358,6 +358,17 @@ def test_a_computer_in_the_lan_by_an_interface_relays_nothing(scene: Scene) -> N
         assert not any(row["picks_up"] for row in scene.listing("me")["profiles"])
 
 
+def test_a_computer_that_is_being_attached_relays_nothing_from_then_on(scene: Scene) -> None:
+    """Before the interface has its address: as soon as it has, a program may hear a peer by it."""
+    port = free_port()
+    scene.both(CustomProfile(port, "game"))
+    assert any(row["picks_up"] for row in scene.listing("me")["profiles"])
+    for attached in (True, False):
+        scene.loop.call(scene.pair.lans["me"].computer_attached, attached)
+        assert scene.listing("me")["attached"] == attached
+        assert any(row["picks_up"] for row in scene.listing("me")["profiles"]) != attached
+
+
 def test_where_no_alias_can_be_bound_peers_are_seen_at_127_0_0_1(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     """As on macOS. The computer's own address here is another one of its loopback's."""
     monkeypatch.setattr(on_demand, "aliases_bindable", lambda: False)
