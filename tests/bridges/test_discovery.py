@@ -98,6 +98,15 @@ def test_a_peer_that_speaks_from_the_games_port_keeps_no_server_from_starting(sc
         starting.bind(("", port))
 
 
+def test_a_peer_that_speaks_from_a_system_port_holds_none(scene: Scene) -> None:
+    """A node of root could have it, and this computer's name server would not start."""
+    port = free_port()
+    scene.start("me", CustomProfile(port, "game"))
+    carrier = scene.bridges["me"]._relay.carriers["game"]
+    assert not any(map(carrier.keeps_number, (53, 123, 1023, port)))
+    assert carrier.keeps_number(1024 if port != 1024 else 1025)
+
+
 def test_an_announcement_to_a_group_names_a_port(scene: Scene) -> None:
     """As Minecraft does it: the port inside the packet leads to the server, at another number where that is taken."""
     scene.start("me", profiles={"minecraft": Setting(search=False)})

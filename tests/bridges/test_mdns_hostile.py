@@ -157,6 +157,43 @@ def test_questions_without_end() -> None:
     assert nas.link.counters["pending-full"] > 0
 
 
+def test_probes_without_end() -> None:
+    """Each is answered to all: no more often than four times a second (RFC 6762 6)."""
+    air = Air()
+    nas = air.join(NAS)
+    nas.offer(service())
+    air.run(10)
+    begin = air.now
+    wish = Record(service().name, SRV, Srv(0, 0, 1, name_of("eve.local")), 120)
+    for _ in range(100):
+        for packet in encode(Message(False, [Question(service().name, ANY)], authorities=[wish])):
+            nas.link.receive(packet, (EVE, 5353), EVE, air.now)
+        air.run(0.02)
+    answers = [message for _, sender, to, message in air.since(begin, True) if sender == NAS and to is None]
+    assert 4 <= len(answers) <= 10
+
+
+def test_a_service_that_changes_without_end() -> None:
+    """What is shown to others is said once a second, however often a member says something else."""
+    air = Air()
+    computer, program = air.join("127.0.0.1", unicast=False), air.join("127.0.0.9", unicast=False)
+    computer.offer(service())
+    air.run(10)
+    begin = air.now
+    for turn in range(200):
+        computer.offer(service(text=b"\x03%03d" % turn, subtypes=(b"_s%d" % turn,)))
+        air.run(0.02)
+    said = [message for _, sender, _, message in air.since(begin, True) if sender == "127.0.0.1"]
+    assert len(said) <= 6
+    air.run(5)
+    [found] = program.found().values()
+    assert (found.text, found.subtypes) == (b"\x03199", (b"_s199",)), "the last word is what is known in the end"
+    computer.link.withdraw("one")
+    air.run(3)
+    assert not program.found()
+    assert not [record for record in program.link.cache.of("127.0.0.1") if record.type == PTR and record.name != META]
+
+
 def test_subtypes_asked_for_do_not_pile_up() -> None:
     air = Air()
     nas = air.join(NAS)
