@@ -59,7 +59,7 @@ from bridges.discovery_relay import Relay
 from bridges.discovery_settings import ALL, DiscoveryOptions, Setting, Settings
 from bridges.profiles import Profile
 from userlan.driver.bridge import BridgeStore, CommandError, CommandHandler
-from userlan.driver.lan import Lan
+from userlan.driver.lan import Lan, PeerInfo
 from userlan.lan.hostport import join_host_port
 
 
@@ -106,6 +106,23 @@ class DiscoveryBridge:
         found = len(listed["found"])
         text = f"{len(on)} profiles shared, {found} found" + (f", {problems} with problems: `userlan share`" if problems else "")
         return {"text": text, **listed, "tables": self._relay.tables()}
+
+    def diagnosis(self, peer: PeerInfo | None) -> dict[str, object]:
+        """Each profile with its ports and groups, and whether it is shared with the peer."""
+        surroundings, rows = self._relay.surroundings, []
+        for profile in self._settings.profiles.values():
+            channels = profile.channels
+            admits = None if peer is None else self._settings.policy(profile).admits(self._lan, peer)
+            facts = {
+                "ports": [port for channel in channels for port in channel.ports],
+                "groups": [group for channel in channels for group in channel.groups4],
+                "broadcast": any(channel.broadcast for channel in channels),
+                "asks": any(channel.servers_listen for channel in channels),
+                "default": profile.default,
+                "types": list(profile.mdns),
+            }
+            rows.append({**self._row(profile), **facts, "admits": admits})
+        return {"profiles": rows, "attached": self._relay.attached, "addresses": list(surroundings.addresses)}
 
     def commands(self) -> dict[str, CommandHandler]:
         """``share`` and ``unshare`` take ``profile`` (or all), ``networks``, ``peers``; ``share`` ``search`` too; ``shares`` lists."""

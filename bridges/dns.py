@@ -27,7 +27,7 @@ from bridges.dns_upstream import PORT, SystemServers, Upstream, parse_server
 from bridges.dns_zone import Zone
 from bridges.listen import listen_error, listen_udp, parse_listen
 from userlan.driver.bridge import BridgeStore, CommandError, CommandHandler
-from userlan.driver.lan import Lan
+from userlan.driver.lan import Lan, PeerInfo
 from userlan.lan.hostport import join_host_port
 
 DEFAULT_LISTEN = "127.0.0.1:5354"
@@ -138,6 +138,10 @@ class DnsBridge:
     def status(self) -> str | None:
         """Where the server listens, ``HOST:PORT``; None when it does not."""
         return None if self._datagrams is None else join_host_port(self._host, self._port)
+
+    def diagnosis(self, peer: PeerInfo | None) -> dict[str, object]:
+        """Where it was to listen, and where it does."""
+        return {"wanted": self.options.listen, "listen": self.status()}
 
     def commands(self) -> dict[str, CommandHandler]:
         """``dns``: where it listens."""

@@ -262,6 +262,18 @@ class ExposeBridge:
         """The list of exposed services."""
         return [exposed.describe() for exposed in self._exposed]
 
+    def diagnosis(self, peer: PeerInfo | None) -> list[dict[str, object]]:
+        """The list, with where each service is, and whether the peer may use it."""
+        return [
+            {
+                **exposed.describe(),
+                "host": exposed.rule.host,
+                "service_port": exposed.rule.service_port,
+                "admits": None if peer is None else exposed.admits(peer),
+            }
+            for exposed in self._exposed
+        ]
+
     def commands(self) -> dict[str, CommandHandler]:
         """``expose`` takes ``service``, ``port``, ``name``, ``allow``; ``unexpose`` takes ``service``; ``exposes``
         lists."""

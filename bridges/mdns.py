@@ -65,7 +65,9 @@ class MdnsBridge:
         self.lan = lan
         self._options = options
         self._lan_side = LanSide(lan, self._on_lan)
-        self._local_side = LocalSide(lan.reactor, self._locally, options.browse, options.advertise, interfaces)
+        self._local_side = LocalSide(
+            lan.reactor, self._locally, options.browse, options.advertise, interfaces, options.interfaces
+        )
         self._offers = Offers(lan, options, self._lan_side, self._local_side)
         self._remotes = Remotes(lan, options, self._local_side)
         self._look = LoopingCall(self._look_around)
@@ -118,6 +120,23 @@ class MdnsBridge:
         text = f"{len(offered)} offered, {len(shown)} of members: `userlan services`" + (f"  ({error})" if error else "")
         counters = {"lan": dict(self._lan_side.link.counters), "local": dict(self._local_side.link.counters)}
         return {"text": text, "offered": offered, "found": len(shown), "error": error, "counters": counters}
+
+    def diagnosis(self, peer: PeerInfo | None) -> dict[str, object]:
+        """What is relayed at all, what members offer, and what of this computer is held back by the patterns."""
+        options = self._options
+        return {
+            "enabled": options.enabled,
+            "show": options.show,
+            "offer": list(options.offer),
+            "deny": list(options.deny),
+            "with": options.policy.describe(),
+            "admits": None if peer is None else options.policy.admits(self.lan, peer),
+            "error": self._error or self._local_side.error,
+            "attached": self._offers.attached,
+            "services": self._remotes.listing(),
+            "offered": self._offers.listing(),
+            "held_back": self._offers.held_back(),
+        }
 
     def commands(self) -> dict[str, CommandHandler]:
         """``services`` lists what members offer."""

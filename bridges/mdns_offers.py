@@ -20,7 +20,7 @@ from bridges.expose import ExposeBridge, Exposed
 from bridges.mdns_querier import Seen
 from bridges.mdns_records import LOCAL, Service, parse_type, renamed, text_data
 from bridges.mdns_responder import Audience
-from bridges.mdns_settings import MdnsOptions
+from bridges.mdns_settings import NEVER, MdnsOptions
 from bridges.mdns_sides import LOOPBACK, THIS_COMPUTER, LanSide, LocalSide
 from bridges.mdns_wire import Name, fold
 from bridges.on_demand import OnDemand, OnDemandError
@@ -44,7 +44,8 @@ TYPES = {
     ("tcp", 6600): "_mpd._tcp", ("tcp", 8000): "_http._tcp", ("tcp", 8080): "_http._tcp", ("tcp", 8443): "_https._tcp",
     ("tcp", 8888): "_http._tcp", ("tcp", 9100): "_pdl-datastream._tcp",
 }
-"""What is behind a port, by the registry of service names (RFC 6335), and where web servers are by custom."""
+"""What is behind a port, by the registry of service names (RFC 6335), and where web servers are by custom: the service's own port,
+else the one that it has on the LAN."""
 OTHER_TYPE = "_userlan-svc"
 """What is exposed at any other port."""
 
@@ -147,6 +148,15 @@ class Offers:
                 rows.append({"name": offered.service.title, "type": offered.service.kind, "port": 0, "state": offered.error})
         return rows
 
+    def held_back(self) -> list[dict[str, object]]:
+        """Services of this computer that the LAN is not told of, since the patterns say so."""
+        services = [service for origin, service in self._local.link.querier.services() if origin == THIS_COMPUTER]
+        return [
+            {"name": service.title, "type": service.kind}
+            for service in services
+            if not self._options.offers(service) and not service.host[0].lower().endswith(MARK) and fold(service.type) not in NEVER
+        ]
+
     # -- inside
 
     def _is_offered(self, service: Service, origin: str) -> bool:
@@ -232,7 +242,8 @@ def _addresses(peer: PeerInfo) -> tuple[str, ...]:
 def described(exposed: Exposed, nick: str, addresses: tuple[str, ...], renames: int) -> Service:
     """An exposed service as multicast DNS says it."""
     rule = exposed.rule
-    kind = TYPES.get((rule.protocol, rule.service_port), f"{OTHER_TYPE}._{rule.protocol}")
+    known = (kind for port in (rule.service_port, rule.port) if (kind := TYPES.get((rule.protocol, port))))
+    kind = next(known, f"{OTHER_TYPE}._{rule.protocol}")
     instance = (rule.name or f"{nick}:{rule.port}").encode()[:63].decode("utf-8", "ignore").encode()
     if renames:
         instance = renamed(instance, nick, renames)

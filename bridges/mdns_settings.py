@@ -16,6 +16,9 @@ MAX_PATTERNS = 256
 
 Patterns = Annotated[tuple[str, ...], msgspec.Meta(max_length=MAX_PATTERNS)]
 
+MAX_NAMES = 64
+"""Interfaces of one list: more than a computer has."""
+
 NEVER = (parse_type(NEIGHBOURS.removesuffix(".local.")),)
 """Types that are of one physical link alone: how nodes find each other there."""
 
@@ -38,6 +41,8 @@ class MdnsOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     physical: Literal["off", "browse", "advertise", "both"] = "off"
     """The link that this computer stands on: services of its other computers are offered to the LAN (browse), those of the LAN are
     shown to them (advertise)."""
+    interfaces: Annotated[tuple[str, ...], msgspec.Meta(max_length=MAX_NAMES)] = ()
+    """Names of the interfaces on which this computer's programs are heard and told; none: all. Where there are none of these: loopback."""
 
     def __post_init__(self) -> None:
         for key, patterns in (("offer", self.offer), ("deny", self.deny)):

@@ -170,8 +170,10 @@ class LocalSide(Side):
         browse: bool,
         advertise: bool,
         interfaces: Callable[[], list[Interface]] = interfaces,
+        names: tuple[str, ...] = (),
     ) -> None:
-        """``browse``: other computers of the links are believed too. ``advertise``: they hear us."""
+        """``browse``: other computers of the links are believed too. ``advertise``: they hear us. ``names``: the interfaces that are
+        spoken on, none: all."""
         super().__init__(reactor, False, happened)
         self.hosts: tuple[str, ...] = ()
         """Own IPv4 addresses that are spoken from."""
@@ -181,6 +183,7 @@ class LocalSide(Side):
         self._browse = browse
         self._advertise = advertise
         self._interfaces = interfaces
+        self._names = names
         self._sockets: dict[str, _Interface] = {}
 
     def look(self, ours: tuple[str, ...]) -> bool:
@@ -189,8 +192,8 @@ class LocalSide(Side):
         found = self._interfaces()
         of = {interface.name: [str(one.ip) for one in interface.ipv4] + [str(one.ip) for one in interface.ipv6] for interface in found}
         own = frozenset([LOOPBACK, "::1", *(host for hosts in of.values() for host in hosts)])
-        of_lan = {name for name, hosts in of.items() if not set(hosts).isdisjoint(ours)}
-        hosts = [str(interface.ipv4[0].ip) for interface in found if interface.ipv4 and interface.name not in of_lan][:MAX_INTERFACES]
+        unused = {name for name, hosts in of.items() if not set(hosts).isdisjoint(ours) or (self._names and name not in self._names)}
+        hosts = [str(interface.ipv4[0].ip) for interface in found if interface.ipv4 and interface.name not in unused][:MAX_INTERFACES]
         wanted = hosts or [LOOPBACK]
         self.error = ""
         for host in [host for host in self._sockets if host not in wanted]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from userlan.lan.addresses import text
 from userlan.lan.invite import Invite
 from userlan.lan.names import UnknownName, check_network, check_nick
 from userlan.lan.secrets import NetworkSecret
+from userlan.node import diagnosis
 from userlan.node.membership import RefusalError
 from userlan.node.nat_report import report
 from userlan.stack.events import EchoFailed, EchoReply
@@ -45,6 +47,7 @@ class Api:
         server.register("status", lambda arguments: self.program.status())
         server.register("connections", lambda arguments: self.program.connections())
         server.register("netcheck", self.netcheck)
+        server.register("doctor", self.doctor)
         server.register("down", self.down)
         server.register("create", self.create)
         server.register("join", self.join)
@@ -169,6 +172,24 @@ class Api:
 
         look()
         return done
+
+    def doctor(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """What ``userlan doctor`` judges; ``peer``: of whom, as it is written, or nothing."""
+        written, now, wall = str(arguments.get("peer") or ""), self.program.reactor.seconds(), time.time()
+        asked = diagnosis.peer(self.node, written, now, wall) if written else None
+        member = self.program.lan.peer_at(asked["address"]) if asked is not None and "address" in asked else None
+        bridges = {
+            name: bridge.diagnosis(member) for name, bridge in self.program.bridges.items() if hasattr(bridge, "diagnosis")
+        }
+        return {
+            "status": self.program.status(),
+            "mediator": diagnosis.mediator(self.node, now, wall),
+            "netcheck": report(self.node),
+            "peer": asked,
+            "port": self.program.port,
+            "mtu": self.node.host.mtu,
+            "bridges": bridges,
+        }
 
     # --- reaching ----------------------------------------------------------------------------------------------------
 

@@ -114,6 +114,8 @@ class MediatorLink:
         self.state = LinkState.WAITING
         self.hello: Hello | None = None
         self.reason = ""
+        self.down_since: float | None = None
+        """Since when it is sought in vain; None: it was not yet, or it is READY."""
         self._device = device
         self._host = host
         self._entropy = entropy
@@ -322,3 +324,7 @@ class MediatorLink:
         self.state = state
         self._since = now
         self._last_heard = now
+        if state is LinkState.READY:
+            self.down_since = None
+        elif self.down_since is None:
+            self.down_since = now

@@ -19,6 +19,7 @@ from userlan.driver.endpoints import LanClientEndpoint, LanServerEndpoint
 from userlan.driver.link import LanLink, LinkReceiver
 from userlan.driver.runner import CoreRunner
 from userlan.driver.uplink import Uplink
+from userlan.driver.watch import Observer, Watch
 from userlan.lan.addresses import key_text, loopback_alias, text
 
 CONNECT_TIMEOUT = 30.0
@@ -95,6 +96,7 @@ class Lan:
         self._member = member
         self._link: LanLink | None = None
         self._observers: dict[Callable[[], None], None] = {}
+        self._watch: Watch | None = None
         self._reached: dict[Callable[[PeerInfo], None], None] = {}
 
     def is_lan(self, host: str) -> bool:
@@ -150,6 +152,13 @@ class Lan:
         is called."""
         self._observers[changed] = None
         return lambda: self._observers.pop(changed, None)
+
+    def watch(self, observer: Observer) -> Callable[[], None]:
+        """Have ``observer`` called with every unit of packets to and from the peers, and with what is dropped, until what is returned
+        is called. While nobody watches it costs nothing."""
+        if self._watch is None:
+            self._watch = Watch(self._runner.core)
+        return self._watch.add(observer)
 
     def observe_reached(self, reached: Callable[[PeerInfo], None]) -> Callable[[], None]:
         """Have ``reached`` called whenever there is a way to a member that there was not, or another one, until what is returned is

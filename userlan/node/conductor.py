@@ -16,7 +16,8 @@ from userlan.control.meeting import Introduce, Measure, RelayOffers, RelayPool, 
 from userlan.control.messages import Meet, Observed, Welcome
 from userlan.lan.roster import Peer
 from userlan.node.events import LinkChanged, MemoryChanged, PeerChanged, Ready, TimestampReserved
-from userlan.node.peer_table import ECHO_IDENTIFIER, PROBE_IDENTIFIER
+from userlan.node.path_echoes import PROBE_IDENTIFIER
+from userlan.node.peer_table import ECHO_IDENTIFIER
 from userlan.node.punching import PunchEnded
 from userlan.relay.client import RelayBound
 from userlan.stack.events import EchoReply, TcpAccepted, TcpEvent, UdpReadable

@@ -53,6 +53,9 @@ OWN = b""
 SNOOPED = "snooped"
 """Why a report goes no further: it has done its work."""
 
+UNHEARD = "nobody-hears"
+"""Why a packet to many went to nobody."""
+
 NOBODY = frozenset((igmp.NOBODY, mld.NOBODY))
 """Sources that a report may have instead of an address (RFC 3376 4.2.13, RFC 3810 5.2.13)."""
 
@@ -80,12 +83,14 @@ class Flooding:
     def send(self, packet: SuperPacket, now: float) -> str:
         """A packet of this host's to a group or broadcast; why it was dropped (a counter's name), or nothing.
 
-        Nobody listening is no reason: it has reached all who do (RFC 1122 3.2.2).
+        Nobody listening is no failure and is not counted: it has reached all who do (RFC 1122 3.2.2). It is told, as ``UNHEARD``.
         """
         reason = self._stays(packet) or self.storms.refuses(OWN, packet.destination, packet.wire_count, _digests(packet), now)
-        if not reason:
-            self._device.send_to_many(self.hearers(packet, now), packet, now)
-        return reason
+        if reason:
+            return reason
+        hearers = self.hearers(packet, now)
+        self._device.send_to_many(hearers, packet, now)
+        return "" if hearers else UNHEARD
 
     def hearers(self, packet: SuperPacket, now: float) -> list[bytes]:
         """The members that get a packet: those that hear its group, and whose tunnel is up."""

@@ -62,6 +62,8 @@ class Membership:
     def __init__(self, public_key: bytes, roster: Roster, keyring: Keyring, entropy: Callable[[int], bytes]) -> None:
         self.requests = Requests()
         self.observed: dict[bytes, str] = {}
+        self.clocks: dict[bytes, float] = {}
+        """What a mediator's clock adds to monotonic seconds, when it welcomed this node; seconds."""
         self._public_key = public_key
         self._roster = roster
         self._keyring = keyring
@@ -265,6 +267,8 @@ class Membership:
 
     def _welcome(self, mediator: bytes, message: Welcome, now: float) -> None:
         self._observed(mediator, message.observed)
+        if message.wall > 0:
+            self.clocks[mediator] = message.wall - now
         for network in self._keyring:
             held = self._keyring.get(network)
             if held is None or held.mediator != mediator or not held.confirmed:

@@ -13,7 +13,7 @@ from userlan.node.events import NodeEvent, PeerChanged
 from userlan.node.keyring import Keyring
 from userlan.node.liveness import ECHO_INTERVAL
 from userlan.node.memory import Memory
-from userlan.node.path_echoes import PathEchoes
+from userlan.node.path_echoes import PROBE_IDENTIFIER, PathEchoes
 from userlan.node.paths import PathAsked, PathChosen, PathEffect, PathsKnown, RelaysDoubted
 from userlan.node.peers import EchoDue, InitiateDue, MeetDue, PeerEffect, PeerLink, PeerState, ProbeDue, path_of
 from userlan.stack.host import Host
@@ -24,8 +24,6 @@ from userlan.wire.superpacket import SuperPacket
 
 ECHO_IDENTIFIER = 0x756C
 """ICMP identifier of the node's own echoes ("ul"); programs that ping through the node get others."""
-PROBE_IDENTIFIER = 0x756D
-"""ICMP identifier of probes of a path's MTU."""
 ECHO_PAYLOAD = b"userlan liveness"
 """Sixteen bytes: some NATs ignore empty datagrams, and no filter takes these for anything else."""
 

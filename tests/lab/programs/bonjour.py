@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import attrs
@@ -23,6 +24,7 @@ class Zeroconf:
 
     name: str = "python-zeroconf"
     needs: tuple[str, ...] = ()
+    why_not: Mapping[str, str] = attrs.field(factory=dict)
 
     def prove(self, host: Place, guest: Place) -> Proof:
         with contextlib.ExitStack() as ending:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 
 import attrs
 
@@ -22,6 +23,7 @@ class AvahiDaemon:
 
     name: str = "avahi"
     needs: tuple[str, ...] = (*PROGRAMS, "curl")
+    why_not: Mapping[str, str] = attrs.field(factory=dict)
 
     def prove(self, host: Place, guest: Place) -> Proof:
         with contextlib.ExitStack() as ending:

@@ -7,6 +7,7 @@ prints each answer with where it came from; then it says good-bye to that addres
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 from pathlib import Path
 
 import attrs
@@ -24,6 +25,7 @@ class Broadcaster:
 
     name: str = "a broadcaster"
     needs: tuple[str, ...] = ()
+    why_not: Mapping[str, str] = attrs.field(factory=dict)
 
     def prove(self, host: Place, guest: Place) -> Proof:
         with contextlib.ExitStack() as ending:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import attrs
@@ -35,6 +36,7 @@ class MiniDLNA:
 
     name: str = "minidlna"
     needs: tuple[str, ...] = ("minidlnad", "gssdp-discover", "convert")
+    why_not: Mapping[str, str] = attrs.field(factory=dict)
 
     def prove(self, host: Place, guest: Place) -> Proof:
         with contextlib.ExitStack() as ending:

@@ -7,9 +7,11 @@ address from which the answer to the broadcast came; the game itself is TCP as w
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 
 import attrs
 
+from tests.lab.programs.capture import capture
 from tests.lab.programs.desktop import Desktop
 from tests.lab.programs.place import Place, Proof, Running
 
@@ -33,7 +35,8 @@ class OpenTTD:
     """A dedicated server, and a client with its windows."""
 
     name: str = "OpenTTD"
-    needs: tuple[str, ...] = ("openttd", "Xvfb", "xdotool")
+    needs: tuple[str, ...] = ("openttd", "Xvfb", "xdotool", "tshark")
+    why_not: Mapping[str, str] = attrs.field(factory=dict)
 
     def prove(self, host: Place, guest: Place) -> Proof:
         with contextlib.ExitStack() as ending:
@@ -48,6 +51,7 @@ class OpenTTD:
             )  # fmt: skip
             ending.callback(client.stop, kill=True)
             client.line("Detected broadcast addresses")
+            seen = ending.enter_context(capture(guest, "udp port 3979"))
 
             def search() -> None:
                 screen.click(*MULTIPLAYER)
@@ -55,13 +59,14 @@ class OpenTTD:
 
             found = client.line("Server response from", meanwhile=search)
             client.line("Connected to")
+            asked = seen.exchange()
 
             def join() -> None:
                 screen.click(*FIRST)
                 screen.click(*JOIN)
 
             used = server.line("joined as guest", meanwhile=join)
-            return Proof(found, used)
+            return Proof(f"{found}; {asked}", used)
 
     def _serve(self, host: Place) -> Running:
         home = host.home("openttd-server")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -67,6 +68,8 @@ class Place:
     namespace: Namespace
     folder: Path
     prefix: tuple[str, ...] = ()
+    root: Namespace | None = None
+    """The same computer as its administrator has it."""
 
     @property
     def inside(self) -> Namespace:
@@ -95,6 +98,20 @@ class Place:
         """The same user outside of ``userlan run``: where the screen is."""
         return attrs.evolve(self, prefix=())
 
+    @contextlib.contextmanager
+    def entered(self) -> Iterator[Namespace]:
+        """The network that its programs see, for the administrator, who may capture there and send frames."""
+        assert self.root is not None
+        if not self.prefix:
+            yield self.root
+            return
+        inside = self.start("entered", "sh", "-c", "echo inside; exec sleep 600")
+        try:
+            inside.line("inside")
+            yield self.root.through("nsenter", "-n", "-t", str(inside.process.pid))
+        finally:
+            inside.stop()
+
     def _environment(self) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if name in ("LANG", "TMPDIR", "PYTHONPATH", "VIRTUAL_ENV")}
         return kept | {"PATH": f"{os.environ.get('PATH', '')}:{FOLDERS}", "HOME": str(self.folder), "LC_ALL": "C.UTF-8"}
@@ -118,6 +135,10 @@ class Program(Protocol):
     @property
     def needs(self) -> tuple[str, ...]:
         """The programs that must be installed."""
+
+    @property
+    def why_not(self) -> Mapping[str, str]:
+        """Ways on which it cannot work, and why."""
 
     def prove(self, host: Place, guest: Place) -> Proof:
         """Serve at ``host``, find and use from ``guest``; AssertionError that says what was missing. Ends what it started."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+from collections.abc import Mapping
 
 import attrs
 
@@ -47,6 +48,7 @@ class Samba:
 
     name: str = "Samba"
     needs: tuple[str, ...] = ("smbd", "nmbd", "nmblookup", "smbclient")
+    why_not: Mapping[str, str] = attrs.field(factory=dict)
 
     def prove(self, host: Place, guest: Place) -> Proof:
         with contextlib.ExitStack() as ending:

@@ -5,10 +5,13 @@ the page "Local". The first server of the list is chosen and joined by two keys;
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
+from collections.abc import Mapping
 
 import attrs
 
+from tests.lab.programs.capture import capture
 from tests.lab.programs.desktop import Desktop
 from tests.lab.programs.place import Place, Proof
 
@@ -24,7 +27,8 @@ class Teeworlds:
     """A dedicated server, and a client with its windows."""
 
     name: str = "Teeworlds"
-    needs: tuple[str, ...] = ("teeworlds", "teeworlds-server", "Xvfb", "xdotool")
+    needs: tuple[str, ...] = ("teeworlds", "teeworlds-server", "Xvfb", "xdotool", "tshark")
+    why_not: Mapping[str, str] = attrs.field(factory=dict)
 
     def prove(self, host: Place, guest: Place) -> Proof:
         with contextlib.ExitStack() as ending:
@@ -45,10 +49,12 @@ class Teeworlds:
                 "gfx_maxfps 20", "cl_cpu_throttle 50", "cl_show_welcome 0", "cl_show_menu_map 0", "cl_skip_start_menu 1",
                 f"ui_browser_page {LOCAL}", f"ui_server_address_lan {NOWHERE}", "dbg_lognetwork 0", "debug 1",
             )  # fmt: skip
+            seen = ending.enter_context(capture(guest, "udp portrange 8303-8310"))
             client = guest.start("teeworlds-client", "teeworlds", *options, environment=screen.environment | {"HOME": str(home)})
             ending.callback(client.stop)
             client.line("broadcasting for servers")
-            used = server.line("player has entered the game", meanwhile=lambda: screen.key("F5", "Down", "Return"))
+            keys = itertools.cycle((*[("Down", "Return")] * 6, ("F5",)))       # to search again empties the list
+            used = server.line("player has entered the game", meanwhile=lambda: screen.key(*next(keys)))
             found = client.line("connecting to")
             assert NOWHERE not in found, found
-            return Proof(found, used)
+            return Proof(f"{found}; {seen.exchange()}", used)

@@ -51,11 +51,11 @@ def plug(lab: Lab, hosts: list[tuple[Namespace, str]]) -> None:
         space.ip("route", "add", "default", "dev", "eth0")
 
 
-def place(space: Namespace, folder: Path, name: str, prefix: tuple[str, ...] = ()) -> Place:
+def place(user: Namespace, root: Namespace, folder: Path, name: str, prefix: tuple[str, ...] = ()) -> Place:
     """An ordinary user's place."""
     own = folder / f"at-{name}"
     own.mkdir(parents=True)
-    return Place(name, space, own, prefix)
+    return Place(name, user, own, prefix, root)
 
 
 @contextlib.contextmanager
@@ -64,7 +64,7 @@ def native(folder: Path) -> Iterator[Pair]:
     with Lab(folder) as lab:
         anna, ben = computer(lab, "anna"), computer(lab, "ben")
         plug(lab, [(anna, HOST), (ben, GUEST)])
-        yield Pair(place(anna.ordinary(), folder, "anna"), place(ben.ordinary(), folder, "ben"))
+        yield Pair(place(anna.ordinary(), anna, folder, "anna"), place(ben.ordinary(), ben, folder, "ben"))
 
 
 @attrs.frozen
@@ -79,7 +79,7 @@ class Nodes:
     def place(self, which: int, prefix: tuple[str, ...] = ()) -> Place:
         """At a computer, outside of ``run`` or with what stands before a program."""
         member = self.members[which]
-        return place(member.namespace, self.folder, member.name, prefix)
+        return place(member.namespace, self.spaces[which], self.folder, member.name, prefix)
 
     def running(self, which: int) -> Place:
         """Behind ``userlan run``."""
@@ -154,9 +154,8 @@ def tap(folder: Path) -> Iterator[Pair]:
         for space, member in zip(made.spaces, made.members, strict=True):
             log = member.folder / "tap.log"
             with log.open("wb") as file:
-                process = space.start(*member._command("tap"), stdout=file, stderr=file)
+                process = space.start(*member._command("tap", "--broadcasts"), stdout=file, stderr=file)
             wait_for_line(log, "attached", process, patience=PATIENCE)
-            space.ip("route", "replace", "255.255.255.255", "dev", "lan0")     # else broadcasts go where the default route does
         yield Pair(made.place(0), made.place(1))
 
 

@@ -1,8 +1,9 @@
-"""A service by python-zeroconf, and who browses for it: ``publish NAME TYPE``, ``browse TYPE``."""
+"""A service by python-zeroconf, and who browses for it: ``publish NAME TYPE``, ``browse TYPE``, and both at once: ``meet NAME TYPE``."""
 
 from __future__ import annotations
 
 import contextlib
+import signal
 import socket
 import sys
 import threading
@@ -21,15 +22,22 @@ def own_addresses() -> list[str]:
 
 
 def publish(name: str, kind: str) -> None:
-    """Say the name to each who connects."""
+    """Offer it, for good."""
     listener = socket.create_server(("0.0.0.0", 0))
+    Zeroconf().register_service(service(name, kind, listener, f"{socket.gethostname()}-lab.local."))
+    print("registered", flush=True)
+    serve(name, listener)
+
+
+def service(name: str, kind: str, listener: socket.socket, host: str) -> ServiceInfo:
+    """At all addresses of this computer."""
     addresses = [socket.inet_aton(address) for address in own_addresses()]
     port = listener.getsockname()[1]
-    info = ServiceInfo(
-        kind, f"{name}.{kind}", port, properties={"paper": "A4"}, server=f"{socket.gethostname()}-lab.local.", addresses=addresses
-    )
-    Zeroconf().register_service(info)
-    print("registered", flush=True)
+    return ServiceInfo(kind, f"{name}.{kind}", port, properties={"paper": "A4"}, server=host, addresses=addresses)
+
+
+def serve(name: str, listener: socket.socket) -> None:
+    """Say the name to each who connects."""
     while True:
         connection, _ = listener.accept()
         with connection:
@@ -65,8 +73,33 @@ def browse(kind: str) -> None:
     print("\n".join(lines))
 
 
+def meet(name: str, kind: str) -> None:
+    """Offer, and tell each thing that a browser is told, as it comes: ``added``, ``updated`` and ``removed`` with a service's name, and
+    ``connected`` with what an added one says. Until SIGTERM, upon which the service is taken back."""
+    ending, querier = threading.Event(), Zeroconf()
+    signal.signal(signal.SIGTERM, lambda *_: ending.set())
+    listener = socket.create_server(("0.0.0.0", 0))
+    threading.Thread(target=serve, args=(name, listener), daemon=True).start()
+
+    def connect(found: str) -> None:
+        info = querier.get_service_info(kind, found, 20_000)
+        for address in info.parsed_addresses() if info is not None else ():
+            with contextlib.suppress(OSError), socket.create_connection((address, info.port), 5) as connection:
+                print(f"connected {found}: {connection.makefile('rb').read().decode()}", flush=True)
+                return
+        print(f"unreachable {found}: {info}", flush=True)
+
+    def heard(service_type: str, name: str, state_change: ServiceStateChange, **more: object) -> None:
+        print(f"{state_change.name.lower()} {name}", flush=True)
+        if state_change is ServiceStateChange.Added:
+            threading.Thread(target=connect, args=(name,), daemon=True).start()
+
+    ServiceBrowser(querier, kind, handlers=[heard])
+    querier.register_service(service(name, kind, listener, f"computer-of-{name}.local."))
+    print("registered", flush=True)
+    ending.wait()
+    querier.close()
+
+
 if __name__ == "__main__":
-    if sys.argv[1] == "publish":
-        publish(*sys.argv[2:])
-    else:
-        browse(*sys.argv[2:])
+    {"publish": publish, "browse": browse, "meet": meet}[sys.argv[1]](*sys.argv[2:])

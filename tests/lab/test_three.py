@@ -1,0 +1,204 @@
+"""Three computers in one network, each in the LAN in another way, and each behind a router of its own.
+
+::
+
+    anna   no interface: bridges               ┐
+    ben    programs behind ``userlan run``     ├ network home         anna, ben and dora: network work
+    carl   attached by ``userlan tap``         ┘
+
+What is said to everybody is heard by everybody, once. The nodes are an ordinary user's, and have their bridges, as they come.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import attrs
+import pytest
+
+from tests.lab import ends_of_groups
+from tests.lab.avahi import Avahi
+from tests.lab.avahi import unavailable as avahi_unavailable
+from tests.lab.network import Lab, Namespace, end, tun_unavailable, unavailable, until
+from tests.lab.programs import bonjour, broadcast
+from tests.lab.programs.place import PATIENCE, Place, Running
+from tests.lab.programs.ways import MEDIATOR, computer, place, plug_apart
+from tests.lab.test_capture import Capture, rows
+from tests.lab.userlan_process import Mediator, Member, wait_for_line
+
+pytestmark = [pytest.mark.lab, pytest.mark.interop]
+
+PORT = broadcast.PORT
+EVERYBODY = Path(broadcast.ENDS).with_name("everybody.py")
+GROUP, GROUP_PORT = "239.3.3.3", "7003"
+ENDS = (sys.executable, str(ends_of_groups.__file__))
+CONFIG = f"discovery: {{{{custom: [{{{{port: {PORT}, name: broadcaster, search: {{}}}}}}]}}}}\n"
+SEARCH = {"anna": "yes", "ben": "no", "carl": "no", "dora": "yes"}
+"""Whose programs are picked up by the bridge: those of ben's and carl's do not need it."""
+
+
+@attrs.define
+class Three:
+    """Them, and dora, who comes later."""
+
+    lab: Lab
+    folder: Path
+    mediator: Mediator
+    spaces: dict[str, Namespace]
+    members: dict[str, Member]
+
+    def place(self, name: str, what: str) -> Place:
+        """Where a computer's programs run, with files of their own (``what`` for)."""
+        member = self.members[name]
+        prefix = member._command("run", "--") if name == "ben" else ()
+        return place(member.namespace, self.spaces[name], self.folder / what, name, prefix)
+
+    def address(self, name: str) -> str:
+        """On the LAN."""
+        return str(self.members[name].call("status")["self"]["ipv4"])
+
+    def seen_from(self, name: str, who: str) -> str:
+        """Under which address one's programs see another one's."""
+        address = self.address(who)
+        return f"127.{address.partition('.')[2]}" if name in ("anna", "dora") else address
+
+    def direct(self, *names: str) -> None:
+        """Each has a direct path to each other one."""
+        for name in names:
+            for other in names:
+                if other != name:
+                    self.members[name].wait_state(other, "direct", PATIENCE)
+
+
+def wait_ready(*members: Member) -> None:
+    for member in members:
+        assert member.process is not None
+        wait_for_line(member.log, "ready", member.process, patience=PATIENCE)
+
+
+@pytest.fixture(scope="module")
+def three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Three]:
+    """Anna, ben and carl, who know each other."""
+    reason = unavailable() or tun_unavailable()
+    if reason:
+        pytest.skip(reason)
+    folder = tmp_path_factory.mktemp("three")
+    with Lab(folder) as lab:
+        middle = lab.namespace("mediator")
+        spaces = {name: computer(lab, name) for name in SEARCH}
+        plug_apart(lab, middle, list(spaces.values()))
+        mediator = Mediator(middle, folder / "mediator", f"{MEDIATOR}:41414")
+        members = {
+            name: Member(space.ordinary(), folder / name, name, CONFIG.format(SEARCH[name])) for name, space in spaces.items()
+        }
+        for member in members.values():
+            member.up("--mediator", mediator.url, wait=False)
+        wait_ready(*members.values())
+        made = Three(lab, folder, mediator, spaces, members)
+        invite = members["anna"].call("create", network="home", password=None)["invite"]
+        for name in ("ben", "carl"):
+            members[name].call("join", invite=invite)
+        made.direct("anna", "ben", "carl")
+        carl = members["carl"]
+        log = carl.folder / "tap.log"
+        with log.open("wb") as file:
+            process = spaces["carl"].start(*carl._command("tap", "--broadcasts"), stdout=file, stderr=file)
+        wait_for_line(log, "attached", process, patience=PATIENCE)
+        yield made
+        for member in members.values():
+            told = member.log.read_text()
+            assert "Traceback" not in told, told
+            assert "Unhandled" not in told, told
+
+
+class Answering:
+    """The same server at each of some computers, and a client of it."""
+
+    def __init__(self, three: Three, what: str, *names: str) -> None:
+        self.three = three
+        self.places = {name: three.place(name, what) for name in names}
+        self.servers = {
+            name: place.start("server", "python3", "-u", str(EVERYBODY), "answer", str(PORT), name) for name, place in self.places.items()
+        }
+        for server in self.servers.values():
+            server.line("ready")
+
+    def ask(self, name: str, token: str, *expected: str) -> list[tuple[str, str]]:
+        """One question to everybody: who answered, and from where, in order."""
+        told = self.places[name].run("python3", "-u", str(EVERYBODY), "ask", str(PORT), token, *expected).stdout
+        print(f"{name} asks:", told.strip())
+        answers = json.loads(told)
+        assert {answered for answered, _, _ in answers} <= {token}
+        return sorted((who, where) for _, who, where in answers)
+
+    def heard(self, token: str) -> dict[str, list[str]]:
+        """Where each server heard a question from."""
+        lines = {name: [line.split() for line in server.said()] for name, server in self.servers.items()}
+        return {name: [line[2] for line in heard if line[:2] == ["heard", token]] for name, heard in lines.items()}
+
+    def __enter__(self) -> Answering:
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        for server in self.servers.values():
+            server.stop()
+
+
+def once(three: Three, asking: str, *others: str) -> list[tuple[str, str]]:
+    """What is right: each of the others has answered once, and one's own computer by itself, as on any LAN."""
+    own = {"anna": "10.97.1.2", "ben": three.address("ben"), "carl": three.address("carl"), "dora": "10.97.4.2"}[asking]
+    return sorted([(asking, own), *((name, three.seen_from(asking, name)) for name in others)])
+
+
+def test_a_question_of_each_is_answered_by_each_once(three: Three) -> None:
+    """Neither twice nor back to who asked."""
+    names = ("anna", "ben", "carl")
+    with Answering(three, "once", *names) as answering:
+        for asking in names:
+            others = [name for name in names if name != asking]
+            right = once(three, asking, *others)
+            assert answering.ask(asking, f"from-{asking}", *names) == right
+            own = dict(right)[asking]
+            sources = {name: [three.seen_from(name, asking)] for name in others} | {asking: [own]}
+            assert answering.heard(f"from-{asking}") == sources
+
+
+def listens(three: Three, name: str, who: str) -> bool:
+    """Whether a member knows that another one listens to the group."""
+    status = three.members[name].call("status")
+    key = next(peer["key"] for peer in status["peers"] if peer["name"] == who)
+    return GROUP in status["groups"]["peers"].get(key, [])
+
+
+def test_a_group_goes_to_whose_programs_have_joined_it(three: Three, tmp_path: Path) -> None:
+    """Ben and carl have; anna's tunnel carries nothing of it; when carl has left, nobody's does."""
+    ben, carl = three.place("ben", "group"), three.place("carl", "group")
+    (tmp_path / "anna").mkdir()
+    (tmp_path / "ben").mkdir()
+    captures = {name: Capture(three.members[name], tmp_path / name, "-w", str(tmp_path / name / "lan.pcapng")) for name in ("anna", "ben")}
+    hearing = [place.start("hear", *ENDS, "hear", GROUP, GROUP_PORT) for place in (ben, carl)]
+    for ear in hearing:
+        ear.line("ready")
+    until(lambda: listens(three, "ben", "carl") and listens(three, "carl", "ben"), PATIENCE, "ben and carl know it of each other")
+    until(lambda: listens(three, "anna", "ben") and listens(three, "anna", "carl"), PATIENCE, "anna knows it of both")
+    assert not listens(three, "ben", "anna")
+    assert ben.run(*ENDS, "say", GROUP, GROUP_PORT, "one", "5").stdout.split() == ["answered:", *sorted(map(three.address, ("ben", "carl")))]
+    assert sorted(line for line in hearing[1].said() if line.startswith("one-")) == [f"one-{n} {three.address('ben')}" for n in range(5)]
+    hearing[1].stop()
+    until(lambda: not listens(three, "ben", "carl"), PATIENCE, "ben knows that carl has left")
+    ben.run(*ENDS, "say", GROUP, GROUP_PORT, "two", "5")
+    hearing[0].stop()
+    carl.run(*ENDS, "say", "255.255.255.255", GROUP_PORT, "end", "1")
+    for name, capture in captures.items():
+        file = tmp_path / name / "lan.pcapng"
+        until(lambda file=file: rows(file, f"udp.dstport == {GROUP_PORT} and ip.dst == 255.255.255.255", "ip.dst"), PATIENCE, "the end", 0.5)
+        capture.end()
+    told = {
+        name: rows(tmp_path / name / "lan.pcapng", f"ip.dst == {GROUP} and udp", "frame.interface_name", "frame.comment") for name in captures
+    }
+    assert told["anna"] == []
+    assert told["ben"] == [("carl", "")] * 5 + [("ben", "dropped: nobody-hears")] * 5

@@ -1,0 +1,95 @@
+"""Who holds which port of this computer: ``/proc/net/{udp,tcp}{,6}`` (proc(5)), and the processes whose files this user may see.
+
+One line of these files::
+
+    sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode …
+    12: 0100007F:14EB 00000000:0000 07 …                                       1000        0 34567
+
+Addresses are words of 32 bits in the byte order of the machine.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from userlan.cli.doctor.finding import Socket
+
+PROC = Path("/proc")
+_UDP_BOUND, _TCP_LISTENS = "07", "0A"
+_INODE = re.compile(r"socket:\[(\d+)\]")
+MAX_LINES = 65_536
+"""Lines of one file: as many as there are ports."""
+
+
+class Entry(NamedTuple):
+    """One line."""
+
+    host: str
+    port: int
+    uid: int
+    inode: int
+
+
+def parse(text: str, protocol: str) -> Iterator[Entry]:
+    """The sockets that wait for anybody: UDP's that are bound and not connected, TCP's that listen."""
+    state = _UDP_BOUND if protocol == "udp" else _TCP_LISTENS
+    for line in text.splitlines()[1:MAX_LINES]:
+        fields = line.split()
+        if len(fields) > 9 and fields[3] == state:
+            host, _, port = fields[1].partition(":")
+            yield Entry(_address(host), int(port, 16), int(fields[7]), int(fields[9]))
+
+
+def _address(written: str) -> str:
+    words = bytes.fromhex(written)
+    packed = b"".join(words[place : place + 4][:: -1 if sys.byteorder == "little" else 1] for place in range(0, len(words), 4))
+    return str(ipaddress.ip_address(packed))
+
+
+def waiting(proc: Path = PROC) -> tuple[Socket, ...]:
+    """All of them, each with its process where this user may see it; nothing where there is no /proc."""
+    found: list[tuple[str, Entry]] = []
+    for protocol in ("udp", "tcp"):
+        for name in (protocol, f"{protocol}6"):
+            with suppress(OSError):
+                found += [(protocol, entry) for entry in parse((proc / "net" / name).read_text(), protocol)]
+    owners = _owners({entry.inode for _, entry in found}, proc)
+    return tuple(Socket(protocol, one.host, one.port, one.uid, *owners.get(one.inode, (0, ""))) for protocol, one in found)
+
+
+def _owners(inodes: set[int], proc: Path) -> dict[int, tuple[int, str]]:
+    found: dict[int, tuple[int, str]] = {}
+    for process in proc.iterdir() if proc.is_dir() else ():
+        if not process.name.isdecimal():
+            continue
+        with suppress(OSError):
+            for descriptor in os.scandir(process / "fd"):
+                with suppress(OSError):
+                    match = _INODE.fullmatch(os.readlink(descriptor.path))
+                    if match is not None and int(match[1]) in inodes:
+                        found[int(match[1])] = (int(process.name), (process / "comm").read_text().strip())
+    return found
+
+
+def only_ipv6(sockets: tuple[Socket, ...]) -> frozenset[tuple[str, int]]:
+    """Where a program has all IPv6 addresses and not those of IPv4: found by trying to have these, which would fail otherwise."""
+    wide = {(one.protocol, one.port) for one in sockets if one.host == "::"}
+    narrow = {(one.protocol, one.port) for one in sockets if ":" not in one.host}
+    return frozenset(one for one in wide - narrow if _free(*one))
+
+
+def _free(protocol: str, port: int) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM if protocol == "udp" else socket.SOCK_STREAM) as probe:
+        try:
+            probe.bind(("", port))
+        except OSError:
+            return False
+        return True
