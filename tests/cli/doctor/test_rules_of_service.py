@@ -121,7 +121,7 @@ def test_what_nobody_announces() -> None:
     assert "ben announces no _ssh._tcp | nothing is announced" in nothing["service-not-announced"][1]
 
 
-@pytest.mark.parametrize("name", ["Office printer'; reboot '", "Office printer`reboot`", "Office printer $(reboot)", "Office printer\n reboot"])
+@pytest.mark.parametrize("name", [f"Office printer{end}" for end in ("'; reboot '", "`reboot`", " $(reboot)", "\n reboot")])
 def test_a_remedy_runs_nothing_of_what_a_member_says(name: str) -> None:
     printer = {"peer": "ben", "name": name, "type": "_ipp._tcp", "error": ""}
     remedy = of("office printer of ours", node(bridges={"mdns": mdns(services=[printer])}))["service-not-announced"][1].rpartition(" | ")[2]
