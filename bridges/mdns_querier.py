@@ -41,6 +41,8 @@ MAX_RESOLVED_OF_ORIGIN = 256
 """Those of them that are about what one origin says: four for each of its services. All members hear what we ask."""
 MAX_SERVICES_OF_ORIGIN = 64
 """Services of one origin that are told of."""
+MAX_INSTANCES_OF_ORIGIN = 2 * MAX_SERVICES_OF_ORIGIN
+"""Instances of one origin that are looked at, whether all of them is known or not: each change of one takes a look at all."""
 
 
 @attrs.frozen
@@ -245,8 +247,8 @@ class Querier:
             if under is not None:
                 subtypes.setdefault(fold(record.data), set()).add(under[0])
             instances.setdefault(fold(record.data), record.data)
-        for key, name in instances.items():
-            if len(services) >= MAX_SERVICES_OF_ORIGIN:
+        for place, (key, name) in enumerate(instances.items()):
+            if len(services) >= MAX_SERVICES_OF_ORIGIN or place >= MAX_INSTANCES_OF_ORIGIN:
                 self.cache.counters["services-full"] += 1
                 break
             service = self._service(origin, name, tuple(sorted(subtypes.get(key, ()))[:MAX_SUBTYPES]), now)
