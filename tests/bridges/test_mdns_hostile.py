@@ -9,7 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridges.mdns_cache import MAX_RECORDS_OF_ORIGIN, MAX_TTL
-from bridges.mdns_querier import MAX_BROWSED, MAX_RESOLVED, MAX_RESOLVED_OF_ORIGIN, MAX_SERVICES_OF_ORIGIN, MAX_TYPES_OF_ORIGIN
+from bridges.mdns_querier import (
+    LOOK_PAUSE,
+    MAX_BROWSED,
+    MAX_RESOLVED,
+    MAX_RESOLVED_OF_ORIGIN,
+    MAX_SERVICES_OF_ORIGIN,
+    MAX_TYPES_OF_ORIGIN,
+)
 from bridges.mdns_records import META, Service, addresses, parse_type, pointers, type_pointer, unique
 from bridges.mdns_responder import MAX_PENDING
 from bridges.mdns_wire import ANY, PTR, SRV, Message, Question, Record, Srv, decode, encode, name_of
@@ -192,6 +199,22 @@ def test_a_service_that_changes_without_end() -> None:
     air.run(3)
     assert not program.found()
     assert not [record for record in program.link.cache.of("127.0.0.1") if record.type == PTR and record.name != META]
+
+
+def test_changes_without_end_are_looked_at_now_and_then() -> None:
+    """And the first one at once, the last one in the end."""
+    air = Air()
+    laptop = air.join(LAPTOP)
+    begin = air.now
+    for port in range(1, 201):
+        one = service(host="eve", address=EVE, port=port)
+        say(air, [*pointers(one), *unique(one), *addresses(one)])
+        air.run(0.02)
+        if port == 1:
+            assert len(laptop.seen()) == 1
+    assert len(laptop.seen()) <= (air.now - begin) / LOOK_PAUSE + 1
+    air.run(5)
+    assert laptop.found()[f"{EVE}: Laser"].port == 200
 
 
 def test_subtypes_asked_for_do_not_pile_up() -> None:
