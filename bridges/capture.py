@@ -10,8 +10,10 @@ are lost then, which costs nothing, is counted, and stands in the capture. While
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from importlib.metadata import version
 from typing import Any, ClassVar
 
@@ -35,6 +37,9 @@ MAX_CAPTURES = 8
 
 MAX_WAITING = 8 << 20
 """Octets that wait for a command that does not read; what comes then is lost."""
+
+SENT_AT_ONCE = 1 << 20
+"""Octets that are handed to the system in one turn of the reactor, in which more than Twisted's own 128 KB may be captured."""
 
 
 class CaptureOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -156,6 +161,9 @@ class Session(Protocol):
 
     def connectionMade(self) -> None:
         self.transport.registerProducer(self, True)
+        self.transport.SEND_LIMIT = SENT_AT_ONCE
+        with suppress(OSError):
+            self.transport.getHandle().setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SENT_AT_ONCE)
         self.transport.write(self._recording.begin(f"userlan {version('userlan')}", self._wanted.filter))
         self._stops = [self._lan.watch(self._saw), self._lan.observe(self._recording.members_changed)]
 

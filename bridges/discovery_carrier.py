@@ -16,6 +16,7 @@ reach whoever listens, and a restricted profile must not be told to the others.)
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -25,9 +26,9 @@ from twisted.internet.error import CannotListenError
 from bridges.discovery_ends import LanEnd, Mirror, to_everybody
 from bridges.discovery_guard import Bucket, Sighting
 from bridges.discovery_local import LOOPBACK, LocalSocket, hear
-from bridges.discovery_translation import FIRST_USER_PORT, Inward, Outward, client_filters, server_filters
+from bridges.discovery_translation import Inward, Outward, client_filters, server_filters
 from bridges.filtered import Filter
-from bridges.on_demand import LINGER, OnDemandError
+from bridges.on_demand import FIRST_USER_PORT, LINGER, OnDemandError
 from bridges.profiles import Channel, Profile
 from bridges.rewrite import CODECS
 from bridges.sharing import Policy
@@ -39,6 +40,10 @@ if TYPE_CHECKING:
 ANSWER_WINDOW = 60.0
 """Seconds after a question to everybody in which what comes back is an answer: a person's browser of servers stands open longer, and
 asks again."""
+
+NO_LOW_PORT = "the system lets this user have no port below 1024" + (
+    ": `sudo sysctl net.ipv4.ip_unprivileged_port_start=137` changes that" if sys.platform == "linux" else ""
+)
 
 OUTWARD_RATE, OUTWARD_BURST = 50.0, 200.0
 """Datagrams to everybody that are carried for one profile a second, and at once: a browser of servers asks eight ports at once, an
@@ -119,7 +124,8 @@ class Carrier:
                 try:
                     self._pickups[address, port] = hear(self.relay.lan.reactor, address, port, surroundings.addresses, received)
                 except PermissionError:
-                    self.problems[f"port {port}"] = "the system lets this user have no port below 1024"
+                    if self.search:         # else it is as the profile's note has it: nobody has asked for it
+                        self.problems[f"port {port}"] = NO_LOW_PORT
                 except OSError as error:
                     self.problems[f"port {port}"] = f"a local program has it for itself ({error.strerror})"
 
@@ -166,7 +172,8 @@ class Carrier:
         if answer:
             self._expose_reached(source[1])
         carried = self._translated(datagram, Outward(self, mirror.peer, exposes=answer), False)
-        assert carried is not None
+        if carried is None:
+            return
         self.relay.use(mirror)
         self.counters["out" if end.write(carried, (mirror.address, mirror.port)) else "unsent"] += 1
 
@@ -225,7 +232,8 @@ class Carrier:
         if relay.now() - end.asked < ANSWER_WINDOW and self._servers_listen:
             self._forward_reached(mirror)
         carried = self._translated(datagram, self._inward(mirror), False)
-        assert carried is not None
+        if carried is None:
+            return
         self.counters["in" if mirror.send(carried, (end.host, end.local_port)) else "undelivered"] += 1
 
     def _inward(self, mirror: Mirror) -> Inward:
@@ -284,13 +292,13 @@ class Carrier:
         Not one that the profile's own programs use, since a local server would not start while it is held, unless they share it; and
         even so not where TCP goes to the port of the same number, which nobody shares. Who has the profile's ports held has chosen to
         search: then it does, since some clients (Teeworlds 0.7) take no answer from another port than they asked. What packets of a
-        codec name can be any.
+        codec name can be any. Nor one of the system's own services: which ports a peer speaks from is its own choice.
         """
         channel = self.profile.channel_of(port)
         if channel is not None:
             tcp = any(not one.port and one.protocol == "tcp" for one in self.profile.reached)
             return bool(self.search) or (channel.reuse and not tcp)
-        return port not in self._numbers or self._codec is None
+        return port >= FIRST_USER_PORT and (port not in self._numbers or self._codec is None)
 
     def client_filters(self, peer: PeerInfo) -> tuple[Filter, Filter]:
         """For streams of local clients."""
@@ -325,11 +333,12 @@ class Carrier:
             self.forwarded(mirror.peer, reached.port or mirror.port, reached.protocol, number)
 
     def _translated(self, datagram: bytes, translation: Any, must: bool) -> bytes | None:
-        """A datagram for the other side. What the codec does not know is dropped only where it ``must`` be the profile's: what goes on
-        between two programs that have found each other may be anything."""
+        """A datagram for the other side. What the codec does not know is dropped only where it ``must`` be the profile's, or nothing else
+        is spoken there: what goes on between two programs that have found each other may be anything."""
         if self._codec is None:
             return datagram
         carried = self._codec.rewrite(datagram, translation)
-        if carried is None and must:
+        if carried is None and (must or self._codec.strict):
             self.counters["not-understood"] += 1
-        return carried if carried is not None or must else datagram
+            return None
+        return datagram if carried is None else carried

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import ClientFactory, DatagramProtocol, Protocol, connectionDone
 from twisted.python.failure import Failure
 
@@ -158,7 +159,7 @@ class _Datagram(_Asking, DatagramProtocol):
             self.reactor.listenUDP(0, self, "::" if ":" in host else "", MAX_ANSWER)
             self.transport.connect(host, port)
             self.transport.write(self.query)
-        except (OSError, ValueError):
+        except (OSError, ValueError, CannotListenError):        # the last: too many open files
             self.later()
 
     def close(self) -> None:

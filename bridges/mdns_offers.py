@@ -44,7 +44,8 @@ TYPES = {
     ("tcp", 6600): "_mpd._tcp", ("tcp", 8000): "_http._tcp", ("tcp", 8080): "_http._tcp", ("tcp", 8443): "_https._tcp",
     ("tcp", 8888): "_http._tcp", ("tcp", 9100): "_pdl-datastream._tcp",
 }
-"""What is behind a port, by the registry of service names (RFC 6335), and where web servers are by custom."""
+"""What is behind a port, by the registry of service names (RFC 6335), and where web servers are by custom: the service's own port,
+else the one that it has on the LAN."""
 OTHER_TYPE = "_userlan-svc"
 """What is exposed at any other port."""
 
@@ -241,7 +242,8 @@ def _addresses(peer: PeerInfo) -> tuple[str, ...]:
 def described(exposed: Exposed, nick: str, addresses: tuple[str, ...], renames: int) -> Service:
     """An exposed service as multicast DNS says it."""
     rule = exposed.rule
-    kind = TYPES.get((rule.protocol, rule.service_port), f"{OTHER_TYPE}._{rule.protocol}")
+    known = (kind for port in (rule.service_port, rule.port) if (kind := TYPES.get((rule.protocol, port))))
+    kind = next(known, f"{OTHER_TYPE}._{rule.protocol}")
     instance = (rule.name or f"{nick}:{rule.port}").encode()[:63].decode("utf-8", "ignore").encode()
     if renames:
         instance = renamed(instance, nick, renames)

@@ -30,10 +30,13 @@ from bridges.expose import aliases_bindable
 from bridges.on_demand_ways import Admit, ExposureWay, ForwardWay, OnDemandError, Rewrite, Way
 from userlan.driver.lan import Lan, PeerInfo
 
-__all__ = ["LINGER", "MAX_EXPOSURES", "MAX_FORWARDS", "MAX_OF_PEER", "OnDemand", "OnDemandError"]
+__all__ = ["FIRST_USER_PORT", "LINGER", "MAX_EXPOSURES", "MAX_FORWARDS", "MAX_OF_PEER", "OnDemand", "OnDemandError"]
 
 LINGER = 600.0
 """Seconds that a forward stays when it is neither held nor used: a person may come back to the program's list."""
+
+FIRST_USER_PORT = 1024
+"""Below are the system's own services."""
 
 MAX_FORWARDS = 512
 """Forwards on demand: each is a listening socket, and a peer's announcement makes one."""
@@ -110,8 +113,10 @@ class OnDemand:
 
         ``protocol``: tcp or udp. ``rewrite``: filters for each stream (tcp only). ``bind``: a numeric address of this computer to listen
         on instead. ``number``: of the port to listen on, where it is not to be the same (0: any): while a listener holds a number, a
-        local server that wants it for all addresses does not start. ``idle``: seconds without use, or another call, after which the
-        holder's hold lapses; None for never. ``why``: for :meth:`listing`. Raises OnDemandError.
+        local server that wants it for all addresses does not start. So ports below ``FIRST_USER_PORT``, which a node of root could have,
+        are held only where they are asked for by this: else a member that offers ssh keeps this computer's from starting.
+        ``idle``: seconds without use, or another call, after which the holder's hold lapses; None for never. ``why``: for
+        :meth:`listing`. Raises OnDemandError.
         """
         key = (peer.key, port, protocol, bind, rewrite)
         way = self._forwards.get(key)
@@ -120,7 +125,8 @@ class OnDemand:
             self._make_room(of_peer, self._forwards, MAX_OF_PEER, f"forwards to {peer.name}")
             self._make_room(list(self._forwards.values()), self._forwards, MAX_FORWARDS, "forwards on demand")
             way = ForwardWay(self.lan, key, peer, port, protocol, rewrite)
-            way.open(bind or (peer.loopback_alias if self.aliases else ""), port if number is None else number)
+            same = port if port >= FIRST_USER_PORT else 0
+            way.open(bind or (peer.loopback_alias if self.aliases else ""), same if number is None else number)
             self._forwards[key] = way
         way.linger = None
         self._hold(way, holder, idle, why)

@@ -209,11 +209,13 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def read_profiles(text: str) -> dict[str, Profile]:
-    """Profiles by name from YAML, a list of them. ValueError, one line that names the profile."""
+    """Profiles by name from YAML, a list of them. ValueError, one line that names the profile.
+
+    libyaml reads them where PyYAML was built with it: in a tenth of the time, which every start of a node would take."""
     import yaml
 
     try:
-        entries = yaml.safe_load(text)
+        entries = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     except yaml.YAMLError as error:
         raise ValueError(f"this is no YAML: {str(error).splitlines()[0]}") from None
     if not isinstance(entries, list):

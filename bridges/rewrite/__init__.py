@@ -33,20 +33,20 @@ from bridges.rewrite.translation import MAX_PLACES, SENDER, Codec, Place, Transl
 __all__ = ["CODECS", "MAX_PLACES", "SENDER", "Codec", "HttpFilter", "Place", "Translation"]
 
 CODECS: dict[str, Codec] = {
-    "artnet": Codec(artnet.rewrite),
+    "artnet": Codec(artnet.rewrite, strict=True),
     "freeciv": Codec(games.freeciv),
-    "llmnr": Codec(llmnr.rewrite),
+    "llmnr": Codec(llmnr.rewrite, strict=True),
     "localsend": Codec(json_port.localsend),
     "luanti": Codec(json_port.luanti),
     "minecraft": Codec(games.minecraft),
-    "netbios": Codec(netbios.rewrite),
-    "quake": Codec(games.quake),
-    "ssdp": Codec(ssdp.rewrite, http=True),
+    "netbios": Codec(netbios.rewrite, strict=True),
+    "quake": Codec(games.quake, strict=True),
+    "ssdp": Codec(ssdp.rewrite, http=True, strict=True),
     "supertuxkart": Codec(games.supertuxkart),
     "syncthing": Codec(syncthing.rewrite),
     "terraria": Codec(games.terraria),
     "unreal": Codec(games.unreal),
     "warcraft3": Codec(games.warcraft3),
-    "wsd": Codec(wsd.rewrite, http=True),
+    "wsd": Codec(wsd.rewrite, http=True, strict=True),
 }
 """Codecs by name."""

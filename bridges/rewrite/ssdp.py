@@ -11,9 +11,10 @@
     TCPPORT.UPNP.ORG                              the searcher's own TCP port for answers: mapped
     HOST                                          rewritten when it names a device and not the group
 
-A byebye names no address and goes through. A message whose LOCATION is a link-local address that is nobody's at the
-other side is dropped: devices announce themselves by each of their addresses. So is one without any of the three start
-lines, with a header line that is none, or of more than ``MAX_LINES``.
+A byebye names no address and goes through. A message whose LOCATION cannot be reached at the other side is dropped: there the same
+address is somebody else's, as a rule (a router, this computer's own loopback), and whoever wrote it may have meant just that. Devices
+announce themselves by each of their addresses. So is one without any of the three start lines, with a header line that is none, or of
+more than ``MAX_LINES``.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import ipaddress
 import re
 
 from bridges.rewrite.translation import Places, Translation
-from bridges.rewrite.urls import authority, host_text, link_local, rewrite_urls
+from bridges.rewrite.urls import authority, host_text, moved, rewrite_urls
 
 MAX_SIZE = 8 * 1024
 """Bytes of a message: it must fit a datagram that is not fragmented; some devices send a little more."""
@@ -36,7 +37,7 @@ _HEADER = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+)[ \t]*:[ \t]*([\t\x20-\x7e\
 _HOST = re.compile(rb"(\[[0-9A-Fa-f:.%\w]{2,66}\]|[A-Za-z0-9._-]{1,253})(?::([0-9]{1,5}))?")
 _PORT = re.compile(rb"[0-9]{1,5}")
 
-_URLS = frozenset((b"location", b"al", b"securelocation.upnp.org"))
+_LOCATIONS = frozenset((b"location", b"securelocation.upnp.org"))
 _PORTS = {b"searchport.upnp.org": "udp", b"tcpport.upnp.org": "tcp"}
 
 
@@ -56,15 +57,17 @@ def rewrite(datagram: bytes, translation: Translation) -> bytes | None:
             return None
         name, value = match[1].lower(), match[2]
         new = _value(name, value, places)
-        if new == value and name == b"location" and link_local(value):
+        if new is None:
             return None
         written.append(line[: len(line) - len(value)] + new)
     return b"\r\n".join(written) + b"\r\n\r\n" + rest
 
 
-def _value(name: bytes, value: bytes, places: Places) -> bytes:
-    """A header's value as the other side must see it."""
-    if name in _URLS:
+def _value(name: bytes, value: bytes, places: Places) -> bytes | None:
+    """A header's value as the other side must see it; None where it leads to nobody there."""
+    if name in _LOCATIONS:
+        return moved(value.rstrip(b" \t"), places)
+    if name == b"al":
         return rewrite_urls(value, places)
     if name in _PORTS:
         port = places.port(int(value), _PORTS[name]) if _PORT.fullmatch(value) else None

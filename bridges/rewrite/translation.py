@@ -43,6 +43,10 @@ class Codec(NamedTuple):
     raises whatever the bytes are."""
     http: bool = False
     """TCP streams to the places that were made carry HTTP, to be filtered by ``bridges.rewrite.http``."""
+    strict: bool = False
+    """Nothing but this protocol is spoken by the programs' sockets: what ``rewrite`` drops goes to nobody, while others' may go on by
+    them with anything (a game) after the protocol's packets. Else whoever writes a packet that the codec cannot read, and a program
+    can, leads it anywhere."""
 
 
 class Places:

@@ -10,7 +10,6 @@ User information (``http://user:password@host``) is left alone, with its URL.
 
 from __future__ import annotations
 
-import ipaddress
 import re
 
 from bridges.rewrite.translation import Places
@@ -28,7 +27,7 @@ _URL = re.compile(
     rb"(?![A-Za-z0-9._@:-])"
 )
 _SCHEME = re.compile(rb"(?:https?|wss?|rtsp)\Z", re.IGNORECASE)
-_LINK_LOCAL = re.compile(rb"https?://\[([0-9A-Fa-f:.]{2,45})(?:%[^\]]{0,32})?\]", re.IGNORECASE)
+_ABSOLUTE = re.compile(rb"(?:https?|wss?|rtsp)(?=://)", re.IGNORECASE)
 _UNFINISHED = re.compile(
     rb"(?:h|ht|htt|https?|w|wss?|r|rt|rts|rtsp)\Z"
     rb"|(?:https?|wss?|rtsp):[\\/]{0,4}(?:\[[0-9A-Fa-f:.%\w-]{0,66}\]?|[A-Za-z0-9._-]{0,253})(?::[0-9]{0,5})?\Z",
@@ -73,12 +72,12 @@ def authority(host: str, port: int, default: int | None) -> bytes:
     return (written if port == default else f"{written}:{port}").encode("ascii", "replace")
 
 
-def link_local(url: bytes) -> bool:
-    """Whether a URL begins with an IPv6 literal that means nothing on another link (RFC 4291, section 2.5.6)."""
-    match = _LINK_LOCAL.match(url)
-    if match is None:
-        return False
-    try:
-        return ipaddress.IPv6Address(match[1].decode("ascii")).is_link_local
-    except ValueError:
-        return False
+def moved(url: bytes, places: Places) -> bytes | None:
+    """One absolute URL, written anew; None where its own host and port are nobody's at the other side, whatever follows them."""
+    start = _ABSOLUTE.match(url)
+    found = _URL.match(url, start.end()) if start else None
+    if start is None or found is None:
+        return None
+    _, host, port = found.groups()
+    place = places.place(host_text(host), int(port[1:]) if port else DEFAULT_PORTS[start[0].lower()], "tcp")
+    return None if place is None else rewrite_urls(url, places)

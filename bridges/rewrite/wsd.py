@@ -4,7 +4,8 @@ A message is one SOAP envelope. Of Hello, ProbeMatches and ResolveMatches the el
 by white space; they are rewritten. What identifies a service, its endpoint reference (mostly ``urn:uuid:…``), its types
 and scopes, the sequence numbers and the addressing headers stay as they are: a receiver compares them.
 
-Link-local IPv6 addresses are taken out of a list that has others: they mean nothing on another link.
+URLs that the other side cannot reach are taken out of the list: there the same address is somebody else's, as a rule (a router, this
+computer's own loopback), and whoever wrote it may have meant just that. A list may be empty: a receiver then asks who has the endpoint.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import re
 
 from bridges.rewrite.translation import Places, Translation
-from bridges.rewrite.urls import link_local, rewrite_urls
+from bridges.rewrite.urls import moved
 
 MAX_SIZE = 32_767
 """Bytes of a message (WS-Discovery 1.1, appendix I: MAX_ENVELOPE_SIZE)."""
@@ -30,8 +31,5 @@ def rewrite(datagram: bytes, translation: Translation) -> bytes | None:
 
 
 def _addresses(written: bytes, places: Places) -> bytes:
-    urls = written.split()
-    near = [url for url in urls if link_local(url)]
-    if len(near) < len(urls):
-        urls = [url for url in urls if url not in near]
-    return b" ".join(rewrite_urls(url, places) for url in urls)
+    urls = (moved(url, places) for url in written.split())
+    return b" ".join(url for url in urls if url is not None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import shutil
 import socket
 import struct
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from twisted.internet.error import CannotListenError
 
 from bridges.dns import PORTS_TRIED, DnsBridge, DnsOptions
 from bridges.dns_server import MAX_ASKED, MAX_CLIENTS, MAX_PENDING
@@ -336,6 +338,22 @@ def test_without_any_answer_it_is_a_failure(start: Callable[..., DnsBridge]) -> 
         port = gone.getsockname()[1]
     heard = Heard(ask_udp(address(start(upstream=f"127.0.0.1:{port}")), wire("example.com")))
     assert (heard.id, heard.code) == (0xBEEF, 2)
+
+
+def test_when_no_socket_can_be_had_it_is_a_failure_and_no_query_waits_for_ever(
+    start: Callable[..., DnsBridge], resolver: Resolver, loop: Loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A program that opens many connections takes the descriptors: names are asked for again afterwards."""
+    bridge = start(upstream=upstream_of(resolver))
+
+    def full(*arguments: object) -> None:
+        raise CannotListenError("", 0, OSError(errno.EMFILE, "too many open files"))  # type: ignore[no-untyped-call]
+
+    with monkeypatch.context() as without:
+        without.setattr(loop.reactor, "listenUDP", full)
+        assert Heard(ask_udp(address(bridge), wire("example.com"))).code == 2
+    assert loop.call(lambda: bridge.server.pending) == 0
+    assert Heard(ask_udp(address(bridge), wire("example.com"))).values == ["192.0.2.7"]
 
 
 def test_no_more_than_so_many_wait(start: Callable[..., DnsBridge], resolver: Resolver, loop: Loop) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Iterator
+from ipaddress import IPv4Interface
 from typing import Any
 
 import pytest
@@ -13,9 +14,11 @@ from bridges.expose import ExposeBridge, ExposeOptions, aliases_bindable
 from bridges.mdns import MdnsBridge
 from bridges.mdns_records import Service, parse_type
 from bridges.mdns_settings import MdnsOptions
+from bridges.mdns_sides import LocalSide
 from tests.bridges.conftest import until
 from tests.bridges.harness import Loop, MemoryStore, dial, read_response, site
 from tests.bridges.stacked import MEMBERS, StackedPair
+from userlan.driver.interfaces import Interface
 
 HTTP = "_http._tcp.local."
 LOOPBACK = "127.0.0.1"
@@ -128,6 +131,11 @@ def test_the_policy_says_what_is_offered_and_what_is_shown(scenes: Callable[...,
     scene.until(lambda: scene.names("nas") == {"Web"})
     assert scene.names("me") == set()
     assert browser.names == {"Web", "Secret"}
+    told: dict[str, Any] = scene.loop.call(scene.bridges["me"].diagnosis, None)
+    assert {"name": "Secret", "type": "_http._tcp"} in told["held_back"]
+    assert "Web" not in [one["name"] for one in told["held_back"]]
+    assert (told["enabled"], told["show"], told["deny"], told["admits"]) == (True, True, ["sec*"], None)
+    assert scene.loop.call(scene.bridges["nas"].diagnosis, None)["show"] is False
 
 
 def test_for_some_alone(scenes: Callable[..., Scene], programs: Zeroconf) -> None:
@@ -146,18 +154,33 @@ def test_exposed_by_hand(scenes: Callable[..., Scene]) -> None:
         {"service": "9/udp"},
         {"service": "22", "name": "Shell", "allow": ["nobody"]},
         {"service": "445", "allow": ["nas"]},
+        {"service": "4999", "port": 8080, "name": "Wiki"},
     ):
         scene.loop.call(expose, given)
-    scene.until(lambda: len(scene.services("nas")) == 3)
+    scene.until(lambda: len(scene.services("nas")) == 4)
     rows = {row["name"]: row for row in scene.services("nas")}
     assert {name: (row["type"], row["source"]) for name, row in rows.items()} == {
         "Site": ("_http._tcp", "exposed"), "me:9": ("_userlan-svc._udp", "exposed"), "me:445": ("_smb._tcp", "exposed"),
+        "Wiki": ("_http._tcp", "exposed"),
     }
     assert rows["Site"]["url"] == f"http://{rows['Site']['where']}/"
     assert rows["me:445"]["url"].startswith("smb://")
     assert rows["me:9"]["url"] == ""
     scene.loop.call(lambda: scene.exposing["me"].commands()["unexpose"]({"service": "8000"}))
-    scene.until(lambda: scene.names("nas") == {"me:9", "me:445"})
+    scene.until(lambda: scene.names("nas") == {"me:9", "me:445", "Wiki"})
+
+
+@pytest.mark.parametrize(("names", "hosts"), [((), ("127.9.0.7", "127.9.0.8")), (("eth1",), ("127.9.0.8",)), (("lo",), (LOOPBACK,))])
+def test_interfaces_by_name(loop: Loop, names: tuple[str, ...], hosts: tuple[str, ...]) -> None:
+    """All addresses are this computer's own, whichever interfaces are spoken on."""
+    found = [Interface(name, 1, (IPv4Interface(f"127.9.0.{last}/24"),)) for name, last in (("eth0", 7), ("eth1", 8))]
+    side = LocalSide(loop.reactor, lambda event: None, False, False, lambda: found, names)
+    loop.call(side.look, ())
+    try:
+        assert (side.hosts, side.error) == (hosts, "")
+        assert {"127.9.0.7", "127.9.0.8"} <= side.own
+    finally:
+        loop.call(side.close)
 
 
 def test_a_member_is_believed_of_itself_alone(scenes: Callable[..., Scene]) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from bridges import on_demand
 from bridges.expose import aliases_bindable
-from bridges.on_demand import OnDemand, OnDemandError
+from bridges.on_demand import FIRST_USER_PORT, OnDemand, OnDemandError
 from tests.bridges.conftest import until
 from tests.bridges.harness import WAIT, Listener, Loop, dial, read_exactly, refused, reset_at_once
 from tests.bridges.stacked import StackedPair
@@ -254,3 +254,16 @@ def test_interfaces_have_no_loopback_address_and_all_others() -> None:
     listed = {str(one) for one in addresses if not one.is_link_local} | {str(one) for one in addresses6 if not one.is_link_local}
     assert listed == set(local_addresses())
     assert all(interface.index > 0 for interface in found)
+
+
+def test_a_member_takes_no_port_of_the_systems_own_services(scene: Scene) -> None:
+    """Also where the node might: a server on all addresses could not start beside it. Who asks for the number has it where it may."""
+    assert scene.forward(22)[1] >= FIRST_USER_PORT
+    asked = scene.forward(23, number=23)[1]
+    with socket.socket() as probe:
+        try:
+            probe.bind((scene.peer.loopback_alias if ALIAS else "0.0.0.0", 24))
+        except PermissionError:
+            assert asked != 23
+        else:
+            assert asked == 23 or not ALIAS

@@ -38,5 +38,19 @@ def test_nothing_yet(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert "userlan expose" in told(monkeypatch, tmp_path, [])
 
 
-def test_as_json(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    assert json.loads(told(monkeypatch, tmp_path, [ROW], "--json")) == [ROW]
+@pytest.mark.parametrize("name", ["Laser", "Küche 打印机", "\x9b2J", "\x7f", "\u202egnp.exe", "\U000e0041", "\ud800", "a\nb"])
+def test_as_json(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str) -> None:
+    """C1 controls are a terminal's commands as well (ECMA-48 5.4), and so it does with what turns the direction of text."""
+    row = ROW | {"name": name}
+    shown = told(monkeypatch, tmp_path, [row], "--json")
+    assert json.loads(shown) == [row]
+    assert shown.replace("\n", "").isprintable()
+    assert name in shown or not name.isprintable()
+
+
+@pytest.mark.parametrize("where", ["peer", "name", "type", "where", "source", "error"])
+def test_nothing_that_a_member_says_moves_the_cursor(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, where: str) -> None:
+    row = ROW | {"url": "", where: "\x1b[2J\x9b2J\n\u202e"}
+    lines = told(monkeypatch, tmp_path, [row]).splitlines()
+    assert len(lines) == 2
+    assert all(line.isprintable() for line in lines)

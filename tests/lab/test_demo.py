@@ -18,6 +18,9 @@ PATIENCE = 150.0
 """Seconds: it takes twelve on an idle computer."""
 GAMES = r"\n +25\.[\d.]+: (anna|carla) plays, come in\n +25\.[\d.]+: (?!\1)(anna|carla) plays, come in\n"
 
+REFUSED = "echo 0 > /proc/sys/user/max_user_namespaces; exec setpriv --bounding-set=-sys_admin --inh-caps=-all \"$@\""
+"""The shell's: a system that allows no namespaces, and a user who may make none."""
+
 
 def sent(space: Namespace, interface: str) -> int:
     """Packets that have left by an interface."""
@@ -46,3 +49,19 @@ def test_the_demo_shows_all_and_stays_on_loopback(lab: Lab, tmp_path: Path) -> N
     assert re.search(r"carla\$ userlan ping ben\n.*bytes from ben ", told), told
     assert list(tmp_path.iterdir()) == [], "something is left behind"
     assert sent(space, "eth0") == before
+
+
+def test_what_a_system_does_not_allow_is_said_and_passed_over(lab: Lab, tmp_path: Path) -> None:
+    """A container: no network, no multicast, no namespaces for programs."""
+    space = lab.namespace("container")
+    space.nft("table ip deaf { chain in { type filter hook input priority 0; ip daddr 224.0.0.0/4 drop; }; }")
+    demo = [sys.executable, "-m", "userlan", "demo", "--once"]
+    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    told = space.run("unshare", "-Ur", "sh", "-c", REFUSED, "sh", *demo, timeout=PATIENCE, env=environment).stdout
+    assert re.search(r'Bonjour cannot be shown, .*\n +anna\$ userlan expose \d+ --as 8080 --name "Holiday pictures"\n', told), told
+    assert re.search(r"anna +Holiday pictures +_http\._tcp +http://127\.[\d.]+:8080/ +exposed\n", told), told
+    assert re.search(r"You have found anna's holiday pictures\.\n", told), told
+    assert re.search(r"by SOCKS5's UDP ASSOCIATE" + GAMES, told), told
+    assert re.search(r"ben\$ userlan run -- game\n +not on this system: .*`sudo sysctl user\.max_user_namespaces=16384`", told), told
+    assert re.search(r"\nIt works: ", told), told
+    assert list(tmp_path.iterdir()) == [], "something is left behind"

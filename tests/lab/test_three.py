@@ -11,8 +11,8 @@ What is said to everybody is heard by everybody, once. The nodes are an ordinary
 
 from __future__ import annotations
 
-import contextlib
 import json
+import subprocess
 import sys
 from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -27,7 +27,7 @@ from tests.lab.avahi import unavailable as avahi_unavailable
 from tests.lab.network import Lab, Namespace, end, tun_unavailable, unavailable, until
 from tests.lab.programs import bonjour, broadcast
 from tests.lab.programs.bonjour_daemon import ALONE
-from tests.lab.programs.place import PATIENCE, Place, Running
+from tests.lab.programs.place import PATIENCE, Place
 from tests.lab.programs.ways import MEDIATOR, computer, place, plug_apart
 from tests.lab.test_capture import Capture, rows
 from tests.lab.userlan_process import Mediator, Member, wait_for_line
@@ -196,7 +196,8 @@ def test_a_group_goes_to_whose_programs_have_joined_it(three: Three, tmp_path: P
     until(lambda: listens(three, "ben", "carl") and listens(three, "carl", "ben"), PATIENCE, "ben and carl know it of each other")
     until(lambda: listens(three, "anna", "ben") and listens(three, "anna", "carl"), PATIENCE, "anna knows it of both")
     assert not listens(three, "ben", "anna")
-    assert ben.run(*ENDS, "say", GROUP, GROUP_PORT, "one", "5").stdout.split() == ["answered:", *sorted(map(three.address, ("ben", "carl")))]
+    answered = ben.run(*ENDS, "say", GROUP, GROUP_PORT, "one", "5").stdout.split()
+    assert answered == ["answered:", *sorted(map(three.address, ("ben", "carl")))]
     for ear in hearing:
         assert sorted(line for line in ear.said() if line.startswith("one-")) == [f"one-{n} {three.address('ben')}" for n in range(5)]
     hearing[1].stop()
@@ -204,13 +205,13 @@ def test_a_group_goes_to_whose_programs_have_joined_it(three: Three, tmp_path: P
     ben.run(*ENDS, "say", GROUP, GROUP_PORT, "two", "5")
     hearing[0].stop()
     carl.run(*ENDS, "say", "255.255.255.255", GROUP_PORT, "end", "1")
+    told = {}
     for name, capture in captures.items():
         file = tmp_path / name / "lan.pcapng"
-        until(lambda file=file: rows(file, f"udp.dstport == {GROUP_PORT} and ip.dst == 255.255.255.255", "ip.dst"), PATIENCE, "the end", 0.5)
+        last = f"udp.dstport == {GROUP_PORT} and ip.dst == 255.255.255.255"
+        until(lambda file=file, last=last: rows(file, last, "ip.dst"), PATIENCE, "the end", 0.5)
         capture.end()
-    told = {
-        name: rows(tmp_path / name / "lan.pcapng", f"ip.dst == {GROUP} and udp", "frame.interface_name", "frame.comment") for name in captures
-    }
+        told[name] = rows(file, f"ip.dst == {GROUP} and udp", "frame.interface_name", "frame.comment")
     assert told["anna"] == []
     assert told["ben"] == [("carl", "")] * 5 + [("ben", "dropped: nobody-hears")] * 5
 
@@ -226,8 +227,9 @@ class Meeting:
         self.what = what
 
     def told(self, name: str) -> list[str]:
-        """What one was told, without what updates said."""
-        return [line for line in self.running[name].said() if line.split()[0] in ("added", "removed", "connected", "unreachable")]
+        """What one was told of these, without what updates said."""
+        words = tuple(f"{word} {self.what} " for word in ("added", "removed", "connected", "unreachable"))
+        return [line for line in self.running[name].said() if line.startswith(words)]
 
     def expected(self, name: str) -> list[str]:
         """Of a service: that it is there, and what it says."""
@@ -267,7 +269,7 @@ def test_services_of_each_are_seen_by_each_once(three: Three) -> None:
     names = ("anna", "ben", "carl")
     with Meeting(three, "tea of", *names) as meeting:
         for name in names:
-            until(lambda name=name: meeting.complete(name, *names), 2 * PATIENCE, f"{name} is told of all: {meeting.running[name].log}", 0.3)
+            until(lambda name=name: meeting.complete(name, *names), 2 * PATIENCE, f"{name} is told of all", 0.3)
         rows = three.members["anna"].call("services")
         assert sorted((row["peer"], row["name"]) for row in rows if row["name"].startswith("tea of")) == [
             ("ben", "tea of ben"), ("carl", "tea of carl"),
@@ -298,31 +300,32 @@ def test_avahi_at_each_shows_each_once(three: Three) -> None:
     if reason:
         pytest.skip(reason)
     names = ("anna", "ben", "carl")
-    with contextlib.ExitStack() as ending:
-        daemons, published = {}, {}
-        for number, name in enumerate(names):
-            at = three.place(name, "avahi")
-            home = at.home("page")
-            (home / "index.html").write_text(f"page of {name}")
-            command = ("python3", "-u", "-m", "http.server", str(8091 + number), "--directory", str(home))
-            server = at.start("page", *command)
-            ending.callback(server.stop)
-            link = {"anna": "eth0"}.get(name, "lan0")
-            daemons[name] = Avahi(at.inside.through(*ALONE), at.home("avahi"), f"{name}-pc", [link])
-            ending.callback(daemons[name].stop)
-            published[name] = daemons[name].publish(f"Web of {name}", WEB, 8091 + number)
-            ending.callback(end, published[name])
-        for name, daemon in daemons.items():
-            all_shown = [f"Web of {one}" for one in names]
-            wait_shown(daemon, all_shown)
-            at = three.place(name, "curl")
-            for found in heard_by_ipv4(daemon):
-                host = f"[{found.address}]" if ":" in found.address else found.address
-                page = at.run("curl", "-gsS", "-m", "20", f"http://{host}:{found.port}/").stdout
-                assert page == found.name.replace("Web", "page")
+    daemons: dict[str, Avahi] = {}
+
+    def publish(name: str) -> subprocess.Popen[bytes]:
+        at, port = three.place(name, "avahi"), 8091 + names.index(name)
+        home = at.home("page")
+        (home / "index.html").write_text(f"page of {name}")
+        at.start("page", "python3", "-u", "-m", "http.server", str(port), "--directory", str(home)).line("Serving HTTP")
+        link = "eth0" if name == "anna" else "lan0"
+        daemons[name] = Avahi(at.inside.through(*ALONE), at.home("avahi"), f"{name}-pc", [link])
+        return daemons[name].publish(f"Web of {name}", WEB, port)
+
+    def look(name: str) -> None:
+        wait_shown(daemons[name], [f"Web of {one}" for one in names])
+        at = three.place(name, "curl")
+        for found in heard_by_ipv4(daemons[name]):
+            host = f"[{found.address}]" if ":" in found.address else found.address
+            assert at.run("curl", "-gsS", "-m", "20", f"http://{host}:{found.port}/").stdout == found.name.replace("Web", "page")
+
+    with ThreadPoolExecutor(len(names)) as threads:
+        published = dict(zip(names, threads.map(publish, names), strict=True))
+        list(threads.map(look, names))
         end(published["ben"])
-        for name in ("anna", "carl"):
-            wait_shown(daemons[name], ["Web of anna", "Web of carl"])
+        list(threads.map(lambda name: wait_shown(daemons[name], ["Web of anna", "Web of carl"]), ("anna", "carl")))
+    for name in names:
+        end(published[name])
+        daemons[name].stop()
 
 
 def wait_shown(daemon: Avahi, names: list[str]) -> None:
@@ -377,8 +380,8 @@ def test_what_is_not_shared_with_one_still_is_with_the_others(work: Three) -> No
 
 def test_services_of_who_goes_away_and_comes_back(three: Three) -> None:
     """Who stops says goodbye for what it showed; who comes back, be it after it was killed, is there once; who leaves is gone."""
-    anna, ben, carl = (three.members[name] for name in ("anna", "ben", "carl"))
     names = ("anna", "ben", "carl")
+    anna, ben, carl = (three.members[name] for name in names)
 
     def all_there(meeting: Meeting) -> bool:
         return all(meeting.present(name) == set(names) for name in names)
@@ -395,5 +398,11 @@ def test_services_of_who_goes_away_and_comes_back(three: Three) -> None:
             member.up()
         three.direct(*names)
         until(lambda: all_there(meeting), 2 * PATIENCE, "all see all once more", 0.3)
-        for name in names:
-            print(name, meeting.told(name))
+        assert not [line for name in names for line in meeting.told(name) if line.startswith("unreachable")]
+        with Meeting(three, "pie of", *names) as later:
+            for name in names:
+                until(lambda name=name: later.complete(name, *names), 2 * PATIENCE, f"{name} connects to all again", 0.3)
+                assert sorted(later.told(name)) == sorted(line for other in names for line in later.expected(other))
+            carl.run("leave", "home")
+            until(lambda: later.present("anna") == meeting.present("anna") == {"anna", "ben"}, PATIENCE, "carl's are gone", 0.3)
+            assert {row["peer"] for row in anna.call("services")} == {"ben"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import time
 
 import pytest
 from hypothesis import given, settings
@@ -262,3 +263,18 @@ def test_any_reports_leave_a_table_that_empties_itself(steps: list[tuple[bytes, 
         if deadline is not None:
             table.tick(deadline)
     assert (len(table), table.deadline()) == (0, None)
+
+
+@pytest.mark.parametrize("before", [RecordType.ALLOW_NEW_SOURCES, RecordType.CHANGE_TO_EXCLUDE_MODE])
+def test_a_report_of_many_records_costs_no_more_than_its_length(before: RecordType) -> None:
+    """However much is known already of the group that they all are about: else a few packets a second stop a node."""
+    sources = tuple(number.to_bytes(4, "big") for number in range(MAX_SOURCES))
+    many = Report((Record(RecordType.BLOCK_OLD_SOURCES, GROUP, sources[-1:]),) * 5_000)
+    spent = {2: 0.0, MAX_SOURCES: 0.0}
+    for known in (2, MAX_SOURCES) * 5:
+        table = Listeners()
+        table.heard(ANNA, report(before, *sources[:known]), NOW)
+        begin = time.process_time()
+        table.heard(ANNA, many, NOW)
+        spent[known] += time.process_time() - begin
+    assert spent[MAX_SOURCES] < 3 * spent[2]

@@ -11,6 +11,7 @@ from tests.node.lan import VirtualLan
 from userlan.lan.addresses import key_text
 from userlan.node.attachment import Attachment
 from userlan.node.events import PeerChanged
+from userlan.node.flooding import UNHEARD
 from userlan.node.intake import Direction
 from userlan.node.memory import Memory
 from userlan.node.node import Node
@@ -131,7 +132,7 @@ def test_a_filter_of_sources_is_kept_by_the_senders(tmp_path: Path) -> None:
     for sender in ("anna", "ben"):
         site.say(sender, GROUP, sender.encode())
     assert site.heard() == {"carl": [b"ben"]}
-    assert watcher.seen == []
+    assert watcher.seen == [("out", b"", GROUP, UNHEARD)]
 
 
 @groups
@@ -266,7 +267,7 @@ def test_a_member_that_is_away_is_not_woken(tmp_path: Path) -> None:
     for group in (LIMITED, GROUP):
         site.say("anna", group)
     assert site.heard() == {"carl": [b"hello"]}
-    assert watcher.seen == [("out", site.nodes["carl"].key, LIMITED, None)]
+    assert watcher.seen == [("out", site.nodes["carl"].key, LIMITED, None), ("out", b"", GROUP, UNHEARD)]
     tunnel = anna.device.peer(ben.key)
     assert tunnel is not None
     assert (tunnel.ways.staged, anna.peers.shown(ben.key)[0]) == (0, "offline")

@@ -9,7 +9,7 @@ import pytest
 from tests.node.lan import VirtualLan
 from tests.tunnel.virtual import Network, Side, connected
 from userlan.lan.addresses import ipv6_of
-from userlan.node.path_echoes import ANSWER_BURST, MAX_PAYLOAD, PATH_IDENTIFIER, PathEchoes
+from userlan.node.path_echoes import ANSWER_BURST, MAX_PAYLOAD, PATH_IDENTIFIER, PROBE_ANSWER, PROBE_IDENTIFIER, PathEchoes
 from userlan.wire import icmpv6
 from userlan.wire.endpoint import UDP, Endpoint
 from userlan.wire.superpacket import SuperPacket
@@ -68,6 +68,22 @@ def test_what_is_no_question_is_left_to_the_stack(scene: Scene, kind: str) -> No
     }[kind]
     assert scene.received(packet) is None
     assert bursts(scene.b, scene.network) == []
+
+
+def test_a_probe_of_the_mtu_is_answered_in_few_octets(scene: Scene) -> None:
+    """RFC 8899 4.1: what acknowledges a probe need not have its size; the answer to one is the stack's business."""
+    probe = icmpv6.Echo(True, PROBE_IDENTIFIER, 9, bytes(60_000))
+    assert scene.received(scene.packet(probe)) == -1
+    (answer,) = scene.b.device.datagrams(scene.network.now)
+    assert (answer.endpoint, len(answer.data) < 120) == (WAY, True)
+    (inbound,) = scene.a.device.receive(bytes(answer.data), 0, WAY, scene.network.now)
+    assert icmpv6.parse(inbound.packets[0]) == icmpv6.Echo(False, PROBE_IDENTIFIER, 9, bytes(PROBE_ANSWER))
+    assert scene.echoes[scene.a].received(scene.b.device.public_key, inbound.packets[0], WAY, scene.network.now) is None
+
+
+def test_a_program_whose_ping_has_the_same_identifier_gets_all_of_it_back(scene: Scene) -> None:
+    """RFC 4443 4.2: it fills its echoes with something."""
+    assert scene.received(scene.packet(icmpv6.Echo(True, PROBE_IDENTIFIER, 9, bytes(range(256))))) is None
 
 
 def test_answers_are_limited(scene: Scene) -> None:

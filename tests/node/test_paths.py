@@ -58,20 +58,21 @@ class Two:
         peer = (self.ben if node is self.anna else self.anna).key
         return node.peers.shown(peer)[1]
 
-    def transfer(self, size: int) -> Transfer:
-        """From anna to ben."""
+    def transfer(self, size: int, back: bool = False) -> Transfer:
+        """From anna to ben; ``back``: from ben to anna."""
         self._port += 1
-        return Transfer(self, size, self._port)
+        return Transfer(self, size, self._port, back)
 
 
 class Transfer:
     """A TCP connection between the nodes that carries ``size`` octets; its content does not repeat."""
 
-    def __init__(self, two: Two, size: int, port: int) -> None:
+    def __init__(self, two: Two, size: int, port: int, back: bool) -> None:
         self.two = two
         self.data = Random(size).randbytes(size)
-        self.sink = Sink(two.lan, two.ben, port)
-        self.source = Source(two.lan, two.anna, two.ben.ipv6, port, self.data)
+        source, sink = (two.ben, two.anna) if back else (two.anna, two.ben)
+        self.sink = Sink(two.lan, sink, port)
+        self.source = Source(two.lan, source, sink.ipv6, port, self.data)
 
     def until(self, condition: Callable[[], bool], seconds: float = 60) -> Transfer:
         self.two.world.run_until(condition, seconds)
@@ -97,6 +98,8 @@ class Transfer:
 def test_the_size_of_a_path_is_found_and_used(tmp_path: Path, outer: int, inner: int) -> None:
     """RFC 8899 5.3, from both sides; a transfer fills datagrams of that size, and none is larger than the path."""
     two = Two(tmp_path, outer)
+    two.transfer(100_000).finish()
+    two.transfer(100_000, back=True).finish()
     two.world.run(60)
     assert {two.mtu(two.anna), two.mtu(two.ben)} <= set(range(inner - 7, inner + 1))
     up = two.lan.attachments["anna"].up
@@ -134,6 +137,8 @@ def test_a_path_that_widens_is_found_wider_later(tmp_path: Path) -> None:
     two.world.run(60)
     two.narrow(9000)
     two.world.run(630)
+    two.transfer(100_000).finish()
+    two.world.run(1)
     assert two.mtu(two.anna) == 8920
 
 

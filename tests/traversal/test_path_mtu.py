@@ -87,6 +87,12 @@ def heard(path: Path, seconds: float) -> Path:
     return path
 
 
+def busy(path: Path, seconds: float) -> Path:
+    """As ``run``, with large packets all the while."""
+    path.bulk = True
+    return path.run(seconds)
+
+
 # --- RFC 8899 5.2, 5.3: the search
 
 
@@ -103,20 +109,30 @@ def test_every_size_up_to_the_lans_is_found(carries: int) -> None:
 def test_the_usual_path_takes_two_round_trips() -> None:
     """RFC 8899 5.2: the base is confirmed, then what is most likely is asked for first."""
     path = Path(LAN).run(0.05)
-    assert [size for _, size in path.probes[:3]] == [BASE, LAN, JUMBO[0]]
+    assert [size for _, size in path.probes] == [BASE, LAN]
     assert path.search.mtu == LAN
     assert path.sizes == [(100.0, BASE), (pytest.approx(100.04), LAN)]
+
+
+def test_more_than_the_lans_is_asked_for_once_large_packets_are_sent() -> None:
+    """An idle pair of a large LAN need not know; whoever sends in bulk knows after two round trips."""
+    path = heard(Path(65_535), 60)
+    assert ([size for _, size in path.probes], path.search.mtu) == ([BASE, LAN], LAN)
+    path.bulk, begun = True, path.now
+    path.run(0.1)
+    assert path.search.mtu == JUMBO[-1]
+    assert [(size, at - begun < 0.05) for at, size in path.probes[2:4]] == [(size, True) for size in JUMBO]
 
 
 @pytest.mark.parametrize(("carries", "found"), [(8919, LAN), (8920, 8920), (9000, 8920), (65_474, 8920), (65_475, 65_475)])
 def test_jumbo_frames_and_the_loopback(carries: int, found: int) -> None:
     """Beyond the LAN's MTU: Ethernet's 9000, and the loopback's 64 KB."""
-    assert heard(Path(carries), 10).search.mtu == found
+    assert busy(Path(carries), 10).search.mtu == found
 
 
 def test_a_lan_with_the_least_mtu_and_a_large_one() -> None:
     assert heard(Path(1280, ceiling=1280), 10).search.mtu == 1280
-    assert heard(Path(9000, ceiling=8000), 10).search.mtu == 8920
+    assert busy(Path(9000, ceiling=8000), 10).search.mtu == 8920
     assert heard(Path(7000, ceiling=8000), 60).search.mtu in range(7000 - STEP, 7001)
     assert PathMtuSearch(100).ceiling == BASE
 
@@ -227,9 +243,8 @@ def test_a_path_that_carries_nothing_large_is_not_confirmed_while_idle() -> None
 
 
 def test_confirmations_come_every_two_seconds_while_bulk_is_sent() -> None:
-    path = heard(Path(LAN), 10)
+    path = busy(Path(LAN), 10)
     before = len(path.probes)
-    path.bulk = True
     path.run(20)
     assert len(path.probes) - before == pytest.approx(20 / CONFIRM_INTERVAL, abs=1)
     assert {size for _, size in path.probes[before:]} == {LAN}
@@ -246,7 +261,8 @@ def test_larger_sizes_are_tried_again_after_ten_minutes(narrow: int) -> None:
     heard(path, RAISE_TIMER - 70)
     assert path.search.mtu <= narrow
     heard(path, 90)
-    assert path.search.mtu == 8920
+    assert path.search.mtu == LAN
+    assert busy(path, 1).search.mtu == 8920
 
 
 def test_a_new_path_begins_at_the_base_and_none_is_searched_without_one() -> None:

@@ -76,6 +76,7 @@ def test_an_answer_to_nothing_that_was_asked_changes_nothing() -> None:
     """A peer cannot raise the size by answers to numbers that are used later, or were used for other sizes."""
     search = PathMtuSearch(LAN)
     search.start(0.0)
+    search.large_sent(0.0)
     assert search.tick(0.0, 0.0) == (BASE, 1)
     assert search.answered(1, 0.0) == (LAN, 2)
     for sequence in (0, 1, 3, 0xFFFF):

@@ -25,6 +25,8 @@ from userlan.cli.demo_processes import START_TIMEOUT, Process, serve, until
 
 LOOPBACK = "127.0.0.1"
 ALBUM, KIND = "Holiday pictures", "_http._tcp"
+WEB_PORT = 8080
+"""Where it is on the LAN when it is not announced: a port at which web servers are known to be."""
 PAGE = "You have found anna's holiday pictures.\n"
 MDNS_GROUP = "224.0.0.251"
 ECHO_PATIENCE = 1.0
@@ -34,9 +36,11 @@ EXIT_NO_PLACE = 1
 
 
 def config_of(name: str) -> str:
-    """The settings of a node that keep what it tells and hears of this computer's programs on loopback."""
-    offer = f"[{KIND}]" if name == "anna" else "[]"
-    return f"discovery: {{enabled: no}}\nmdns: {{interfaces: [lo], offer: {offer}, show: no}}\n"
+    """The settings of a node that keep what it tells and hears of this computer's programs on loopback.
+
+    One node alone looks for services: each would make anna's port at anna's address."""
+    mdns = {"anna": f"interfaces: [lo], offer: [{KIND}], show: no", "ben": "interfaces: [lo], offer: [], show: no"}
+    return f"discovery: {{enabled: no}}\nmdns: {{{mdns.get(name, 'enabled: no')}}}\n"
 
 
 # -- a service
@@ -50,10 +54,10 @@ def announce(folder: Path, nodes: dict[str, Process], stack: ExitStack) -> str:
         _try_multicast()
         _announce_by_bonjour(port, stack)
     except OSError as error:
-        nodes["anna"].call("expose", service=str(port), port=None, name=ALBUM)
+        nodes["anna"].call("expose", service=str(port), port=WEB_PORT, name=ALBUM)
         return (
             f"   Bonjour cannot be shown, there is no multicast here ({error.strerror or error}); by hand instead:\n"
-            f'   anna$ userlan expose {port} --name "{ALBUM}"'
+            f'   anna$ userlan expose {port} --as {WEB_PORT} --name "{ALBUM}"'
         )
     return f'   anna$ avahi-publish -s "{ALBUM}" {KIND} {port}         (or any program that does this by itself)'
 

@@ -60,6 +60,7 @@ class Commands(click.Group):
         "status": "show",
         "ping": "show",
         "netcheck": "netcheck",
+        "doctor": "doctor",
         "proxy": "show",
         "expose": "reach",
         "unexpose": "reach",

@@ -8,12 +8,22 @@ from typing import Any
 
 
 def as_json(value: Any) -> str:
-    """Indented, keys in the order that the contract gives."""
-    return json.dumps(value, indent=2, ensure_ascii=False)
+    """Indented, keys in the order that the contract gives; what is no visible text, and may be a terminal's command, escaped."""
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    return text if text.replace("\n", "").isprintable() else "".join(map(_escaped, text))
+
+
+def _escaped(character: str) -> str:
+    return character if character.isprintable() or character == "\n" else json.dumps(character)[1:-1]
+
+
+def printable(text: str) -> str:
+    """Somebody else's text for a terminal: nothing that moves its cursor, or that cannot be seen."""
+    return "".join(character if character.isprintable() else "�" for character in text)
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
-    """Rows with the same keys as aligned columns, the keys in capitals on top."""
+    """Rows with the same keys as aligned columns, the keys in capitals on top; what members have said is made printable."""
     keys = list(rows[0])
     cells = [[key.upper().replace("_", " ") for key in keys]] + [[_cell(row[key]) for key in keys] for row in rows]
     widths = [max(len(line[column]) for line in cells) for column in range(len(keys))]
@@ -23,7 +33,7 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
 def _cell(value: Any) -> str:
     if value is None:
         return "-"
-    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    return printable(", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value))
 
 
 def byte_count(count: float) -> str:

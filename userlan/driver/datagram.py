@@ -52,6 +52,9 @@ READS_A_WAKEUP = 16
 """Buffers read in one go:
 up to 1 MiB, about a millisecond of work, so that timers and local sockets are not starved."""
 
+READS_WHEN_LATE = 256
+"""Buffers read in one go before timers that are overdue: a handshake of each of a hundred members, and their echoes."""
+
 SHORT = 4096
 LULL = 0.002
 """Bytes and seconds: when nothing came for so long, then a buffer of no more than so many bytes, there is likely nothing else, and if
@@ -211,11 +214,20 @@ class DatagramPort:
             now = self._reactor.seconds()
             least = SHORT if now - self._woke > LULL else 0
             self._woke = now
-            for _ in range(READS_A_WAKEUP):
-                if self._read_one() <= least:
-                    break
+            self._read(READS_A_WAKEUP, least)
         finally:
             self._receiver.pump()
+
+    def catch_up(self) -> None:
+        """Read what waits, since this process was away for long: timers may be about just that. The caller pumps."""
+        self._woke = self._reactor.seconds()
+        self._read(READS_WHEN_LATE, 0)
+
+    def _read(self, buffers: int, least: int) -> None:
+        """Read so many buffers, or up to one of no more than ``least`` octets."""
+        for _ in range(buffers):
+            if self._socket.fileno() < 0 or self._read_one() <= least:
+                break
 
     def _read_one(self) -> int:
         """Read one buffer; its bytes, 0 when there is none (or the socket was closed by what it caused)."""

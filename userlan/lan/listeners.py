@@ -70,12 +70,14 @@ def for_everybody(destination: bytes) -> bool:
 class _State:
     """What one member wants of one group. Times are monotonic seconds."""
 
-    __slots__ = ("exclude_until", "excluded", "included")
+    __slots__ = ("exclude_until", "excluded", "included", "included_until")
 
     def __init__(self) -> None:
         self.exclude_until = -inf
-        self.excluded = _NO_SOURCES
+        self.excluded: set[bytes] | frozenset[bytes] = _NO_SOURCES
         self.included: dict[bytes, float] = {}
+        self.included_until = -inf
+        """When the last of these ends, or a little later: one that was blocked may have been the last."""
 
     @property
     def sources(self) -> int:
@@ -83,8 +85,8 @@ class _State:
 
     @property
     def until(self) -> float:
-        """When nothing is wanted any more."""
-        return max(self.exclude_until, max(self.included.values(), default=-inf))
+        """When nothing is wanted any more, at the latest. At hand: reports have thousands of records, and each asks."""
+        return max(self.exclude_until, self.included_until if self.included else -inf)
 
     def admits(self, source: bytes, now: float) -> bool:
         if now < self.exclude_until:
@@ -92,19 +94,28 @@ class _State:
         return now < self.included.get(source, -inf)
 
     def apply(self, kind: RecordType, sources: Sequence[bytes], until: float) -> None:
-        """See the module's table."""
+        """See the module's table. ``until``: no earlier than at any time before."""
+        if sources and kind is not RecordType.BLOCK_OLD_SOURCES:
+            self.included_until = until
         if kind in (RecordType.MODE_IS_EXCLUDE, RecordType.CHANGE_TO_EXCLUDE_MODE):
-            self.exclude_until, self.excluded, self.included = until, frozenset(sources), {}
+            self.exclude_until, self.excluded, self.included = until, set(sources) or _NO_SOURCES, {}
         elif kind is RecordType.CHANGE_TO_INCLUDE_MODE:
             self.exclude_until, self.excluded, self.included = -inf, _NO_SOURCES, dict.fromkeys(sources, until)
         elif kind is RecordType.BLOCK_OLD_SOURCES:
-            if self.exclude_until > -inf:
-                self.excluded |= frozenset(sources)
+            if self.exclude_until > -inf and sources:
+                self._excluding().update(sources)
             for source in sources:
                 self.included.pop(source, None)
         else:
-            self.excluded -= frozenset(sources)
+            if self.excluded and sources:
+                self._excluding().difference_update(sources)
             self.included.update(dict.fromkeys(sources, until))
+
+    def _excluding(self) -> set[bytes]:
+        """What is excluded, to be changed: most states share one empty set."""
+        if not isinstance(self.excluded, set):
+            self.excluded = set(self.excluded)
+        return self.excluded
 
 
 class Listeners:

@@ -16,7 +16,8 @@ from userlan.control.meeting import Introduce, Measure, RelayOffers, RelayPool, 
 from userlan.control.messages import Meet, Observed, Welcome
 from userlan.lan.roster import Peer
 from userlan.node.events import LinkChanged, MemoryChanged, PeerChanged, Ready, TimestampReserved
-from userlan.node.peer_table import ECHO_IDENTIFIER, PROBE_IDENTIFIER
+from userlan.node.path_echoes import PROBE_IDENTIFIER
+from userlan.node.peer_table import ECHO_IDENTIFIER
 from userlan.node.punching import PunchEnded
 from userlan.relay.client import RelayBound
 from userlan.stack.events import EchoReply, TcpAccepted, TcpEvent, UdpReadable
@@ -72,6 +73,8 @@ class Conductor:
             node.send_to_mediator(mediator, message, now)
         node.introducer.behaves(node.reachability.nat, now)
         self._relay_events(now)
+        for key, ciphers in node.introducer.ciphers().items():
+            node.gossip.ciphers_said(key, ciphers, now)
         if node.gossip.news:
             self._members_said(now)
         for introduced in node.introducer.introduced():
@@ -115,7 +118,7 @@ class Conductor:
                 if link is not None:
                     link.hello = self._node.hello(link.key)
                     link.session_established(now)
-                self._node.peers.session_established(event.public_key, event.endpoint, now)
+                self._node.peers.session_established(event, now)
                 self._node.encounters.tunnel_heard(event.public_key, event.endpoint, now)
                 self._node.flooding.renewed(event.public_key, now)
             elif isinstance(event, Roamed):

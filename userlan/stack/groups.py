@@ -243,8 +243,13 @@ class Groups:
         return self._igmp.current() + self._mld.current()
 
     def deadline(self) -> float | None:
-        times = [self._igmp.deadline(), self._mld.deadline(), None if self._kernel is None else self._kernel.deadline()]
-        return min((time for time in times if time is not None), default=None)
+        first, second = self._igmp.deadline(), self._mld.deadline()
+        if self._kernel is not None:
+            third = self._kernel.deadline()
+            first = third if first is None else min(first, third)
+        if first is None or second is None:
+            return second if first is None else first
+        return min(first, second)
 
     def tick(self, now: float) -> None:
         self._igmp.tick(now)

@@ -2,9 +2,9 @@
 
     python -m tests.bench.programs.chatterers FIRST COUNT TOTAL SEED
 
-Runs the nodes FIRST to FIRST+COUNT-1 of TOTAL, whose keys and network follow from SEED. Node 0 is the one that is weighed: it has a tunnel
-to each other. The others have one to it alone, since all their tunnels together (1,225 of fifty nodes) would be what is weighed; to node 0
-they are members like any others, and what it does is what each of fifty would do.
+Runs the nodes FIRST to FIRST+COUNT-1 of TOTAL, whose keys, network and port follow from SEED. Node 0 is the one that is weighed: it has a
+tunnel to each other. The others have one to it alone, since all their tunnels together (1,225 of fifty nodes) would be what is weighed; to
+node 0 they are members like any others, and what it does is what each of fifty would do.
 
 Prints ``met`` once each of its nodes reaches all that it knows. Then each line on its standard input is a phase::
 
@@ -42,7 +42,8 @@ from userlan.node.memory import Memory
 from userlan.node.node import Node
 from userlan.wire.endpoint import UDP, Endpoint
 
-PORT, TALK_PORT = 41_500, 6_000
+FIRST_PORT, PORTS, TALK_PORT = 20_000, 10_000, 6_000
+"""The nodes' port is one of these, below those that systems give out: two runs on one computer do not meet."""
 GROUP, BROADCAST = "239.7.7.7", "255.255.255.255"
 GROUP_TURN, LISTENER_TURN = 4, 5
 """Every fourth datagram goes to the group, which every fifth member has joined."""
@@ -62,18 +63,18 @@ class Chatterer(DatagramProtocol):
 
     transport: Any
 
-    def __init__(self, reactor: Any, number: int, key: bytes, memory: Memory) -> None:
+    def __init__(self, reactor: Any, number: int, port: int, key: bytes, memory: Memory) -> None:
         self.counts: Counter[str] = Counter()
         self.said = 0
         engine = Engine(reactor)
-        engine.listen(host(number), PORT)
+        engine.listen(host(number), port)
         now = reactor.seconds()
         self.node = Node(
             key, memory, name=memory.name, entropy=os.urandom, now=now, wall_offset=time.time() - now, bulk_over_tcp=False, aes=aes_pays(),
             storms=Storms(0, 0),
         )
         runner = engine.add(self.node, lambda event: None)
-        self.node.set_local_endpoints([Endpoint(UDP, host(number), PORT)], now)
+        self.node.set_local_endpoints([Endpoint(UDP, host(number), port)], now)
         Lan(runner, self.node.lookup).datagram_port(self, TALK_PORT)
         if number % LISTENER_TURN == 0:
             self.transport.joinGroup(GROUP)
@@ -152,12 +153,13 @@ def main() -> None:
 
     first, count, total = (int(word) for word in sys.argv[1:4])
     seed = sys.argv[4].encode()
+    port = FIRST_PORT + int.from_bytes(hashlib.blake2b(seed, digest_size=4).digest(), "big") % PORTS
     use_monotonic_time(reactor)
     clock: Any = reactor
     keys = [hashlib.blake2b(b"%d" % number, key=seed, digest_size=32).digest() for number in range(total)]
     secret = NetworkSecret(hashlib.blake2b(b"secret", key=seed, digest_size=SECRET_SIZE).digest())
-    remembered = memories(keys, [Endpoint(UDP, host(number), PORT) for number in range(total)], secret, star=True)
-    nodes = [Chatterer(clock, number, keys[number], remembered[number]) for number in range(first, first + count)]
+    remembered = memories(keys, [Endpoint(UDP, host(number), port) for number in range(total)], secret, star=True)
+    nodes = [Chatterer(clock, number, port, keys[number], remembered[number]) for number in range(first, first + count)]
     StandardIO(Commands(clock, nodes))  # type: ignore[no-untyped-call]  # Twisted's is untyped
 
     def look() -> None:

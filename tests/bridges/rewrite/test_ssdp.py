@@ -68,6 +68,34 @@ def test_a_search_for_one_device_names_it() -> None:
     assert ssdp.rewrite(unicast, Table({"127.4.5.6": "25.4.5.6"})) == SEARCH.replace(b"239.255.255.250", b"25.4.5.6")
 
 
+@pytest.mark.parametrize("name", [b"LOCATION:", b"location : ", b"SECURELOCATION.UPNP.ORG:"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        b"http://192.168.1.1:80/",
+        b"http://127.0.0.1:631/admin",
+        b"http://localhost:22/",
+        b"http://router.example/",
+        b"http://router.example/?http://25.4.5.6:8200/",
+        b"http://router.example?http://25.4.5.6:8200/",
+        b"http:/router.example/http://25.4.5.6:8200/",
+        b"x:http://25.4.5.6:8200/",
+        b"http://25.4.5.6@192.168.1.1/",
+        b"http://192.168.1.1:000080/",
+        b"http:\\\\192.168.1.1/",
+        b"//192.168.1.1/",
+        b"ftp://192.168.1.1/",
+        b"http://0x7f.1/",
+    ],
+)
+def test_nobody_is_led_elsewhere(name: bytes, url: bytes) -> None:
+    """Neither into the reader's own physical network, nor to the services of its computer alone."""
+    assert ssdp.rewrite(ALIVE.replace(b"LOCATION:http://192.168.77.1:8200/rootDesc.xml", name + url), inward()) is None
+    twice = ALIVE.replace(b"192.168.77.1", b"25.4.5.6").replace(b"NT:", name + url + b"\r\nNT:")
+    assert ssdp.rewrite(twice, inward()) is None, "nor by a second one"
+    assert ssdp.rewrite(ALIVE.replace(b"http://192.168.77.1:8200", b"http://192.168.1.1"), outward()) is None, "nor are others"
+
+
 @pytest.mark.parametrize("host", [b"[fe80::1]", b"[FE80::1%25eth0]"])
 def test_a_location_that_means_nothing_elsewhere_is_not_carried(host: bytes) -> None:
     assert ssdp.rewrite(ALIVE.replace(b"192.168.77.1", host), outward()) is None
@@ -76,7 +104,7 @@ def test_a_location_that_means_nothing_elsewhere_is_not_carried(host: bytes) -> 
 
 
 def test_lines_that_end_by_lf_alone_are_mended() -> None:
-    assert ssdp.rewrite(ALIVE.replace(b"\r\n", b"\n"), Table({})) == ALIVE
+    assert ssdp.rewrite(ALIVE.replace(b"\r\n", b"\n"), outward()) == ssdp.rewrite(ALIVE, outward())
 
 
 @pytest.mark.parametrize(

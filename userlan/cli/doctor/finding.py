@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
@@ -51,6 +52,12 @@ class Socket:
     def everywhere(self) -> bool:
         """Whether it takes what comes to any address."""
         return self.host in ("0.0.0.0", "::")
+
+    @property
+    def of_many(self) -> bool:
+        """Whether it is bound to a broadcast's or a group's own address."""
+        address = ipaddress.ip_address(self.host)
+        return address.is_multicast or self.host.endswith(".255")
 
     @property
     def holder(self) -> str:
@@ -157,6 +164,8 @@ class Scene:
     """The node's answer to ``doctor``; None: none answers."""
     absent: str = ""
     """Why none answers."""
+    mute: str = ""
+    """Why one that is there does not say what it is asked."""
     peer: str = ""
     service: str = ""
     """As they were asked for."""

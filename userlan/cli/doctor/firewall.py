@@ -23,6 +23,7 @@ _HOOK = re.compile(r"hook (input|output)\b.*?policy (\w+);")
 _DROPS = re.compile(r"\b(?:drop|reject)\b")
 _ACCEPTS = re.compile(r"\baccept\b")
 _JUMP = re.compile(r"\b(?:jump|goto) (\S+)")
+_BARE_JUMP = re.compile(r"(?:counter(?: packets \d+ bytes \d+)? )?(?:jump|goto) \S+")
 _UNCONDITIONAL = re.compile(r"(?:counter(?: packets \d+ bytes \d+)? )?(?:drop|reject\b.*)")
 
 
@@ -59,15 +60,18 @@ def _of_chain(hook: str, policy: str, drops: bool, name: str, chains: dict[str, 
 
 
 def _rules(name: str, chains: dict[str, list[str]], seen: set[str]) -> Iterator[str]:
+    """The rules of a chain and of those that it jumps to, each behind the jump where that has a condition, or some come back from it."""
     if name in seen:
         return
     seen.add(name)
     for rule in chains.get(name, ()):
-        if not _HOOK.search(rule):
+        jump = _JUMP.search(rule)
+        if jump is not None:
+            bare = _BARE_JUMP.fullmatch(rule) is not None and not any("return" in one.split() for one in chains.get(jump[1], ()))
+            condition = "" if bare else f"{rule}: "
+            yield from (condition + one for one in _rules(jump[1], chains, seen))
+        elif not _HOOK.search(rule):
             yield rule
-            jump = _JUMP.search(rule)
-            if jump is not None:
-                yield from _rules(jump[1], chains, seen)
 
 
 def from_iptables(text: str) -> tuple[FirewallRule, ...]:
