@@ -7,6 +7,7 @@ import signal
 import socket
 import sys
 import threading
+from collections.abc import Callable
 
 import ifaddr
 from zeroconf import ServiceBrowser, ServiceInfo, ServiceStateChange, Zeroconf
@@ -83,8 +84,9 @@ def meet(name: str, kind: str) -> None:
 
     def connect(found: str) -> None:
         info = querier.get_service_info(kind, found, 20_000)
-        for address in info.parsed_addresses() if info is not None else ():
-            with contextlib.suppress(OSError), socket.create_connection((address, info.port), 5) as connection:
+        for address in [] if info is None else info.parsed_addresses():
+            assert info is not None
+            with contextlib.suppress(OSError), socket.create_connection((address, info.port or 0), 5) as connection:
                 print(f"connected {found}: {connection.makefile('rb').read().decode()}", flush=True)
                 return
         print(f"unreachable {found}: {info}", flush=True)
@@ -102,4 +104,5 @@ def meet(name: str, kind: str) -> None:
 
 
 if __name__ == "__main__":
-    {"publish": publish, "browse": browse, "meet": meet}[sys.argv[1]](*sys.argv[2:])
+    commands: dict[str, Callable[..., None]] = {"publish": publish, "browse": browse, "meet": meet}
+    commands[sys.argv[1]](*sys.argv[2:])
