@@ -211,6 +211,20 @@ def test_members_that_leave_take_theirs_with_them(
     scene.until(lambda: scene.names("nas") == set())
 
 
+def test_a_computer_that_is_being_attached_is_relayed_nothing_from_then_on(scenes: Callable[..., Scene], programs: Zeroconf) -> None:
+    """Before the interface has its address: as soon as it has, its programs speak there, and would have everything twice."""
+    scene = scenes(nas=MdnsOptions(show=False))
+    publish(programs, "Own", 8000)
+    scene.loop.call(scene.exposing["nas"].commands()["expose"], {"service": "8001", "name": "Theirs"})
+    scene.until(lambda: "Theirs" in scene.names("me") and [one["name"] for one in scene.offered("me")] == ["Own"])
+    assert next(row for row in scene.services("me") if row["name"] == "Theirs")["where"].startswith("127.")
+    scene.loop.call(scene.pair.lans["me"].computer_attached, True)
+    assert scene.offered("me") == []
+    assert next(row for row in scene.services("me") if row["name"] == "Theirs")["where"].startswith("25."), "where it is in the LAN"
+    scene.loop.call(scene.pair.lans["me"].computer_attached, False)
+    assert [one["name"] for one in scene.offered("me")] == ["Own"]
+
+
 def test_members_that_are_reached_again_are_told_and_asked(scenes: Callable[..., Scene], programs: Zeroconf) -> None:
     """Neither has heard the other's announcements: the tunnel was not there."""
     scene = scenes(nas=MdnsOptions(offer=()))

@@ -14,7 +14,7 @@ from userlan.cli.client import ApiError, Client, NodeGoneError, NotRunningError,
 from userlan.cli.doctor.finding import Echoes, Finding, Scene
 from userlan.cli.doctor.verdict import Verdict, judge
 from userlan.cli.main import EXIT_FAILED, Settings
-from userlan.cli.output import as_json
+from userlan.cli.output import as_json, printable
 
 ECHOES, ECHO_INTERVAL, ECHO_PATIENCE = 10, 0.1, 2.0
 """Echoes to the peer, seconds between them, and seconds for the last one's answer."""
@@ -130,13 +130,9 @@ def describe(verdict: Verdict, scene: Scene) -> str:
 def line(finding: Finding) -> str:
     """``✗ what — evidence → remedy``; what others wrote is made safe for a terminal."""
     symbol, colour = SYMBOLS[finding.level]
-    evidence = f" — {_printable(finding.evidence)}" if finding.evidence else ""
-    remedy = f" → {click.style(_printable(finding.remedy), bold=True)}" if finding.remedy else ""
-    return f"{click.style(symbol, fg=colour)} {_printable(finding.what)}{evidence}{remedy}"
-
-
-def _printable(text: str) -> str:
-    return "".join(character if character.isprintable() else "�" for character in text)
+    evidence = f" — {printable(finding.evidence)}" if finding.evidence else ""
+    remedy = f" → {click.style(printable(finding.remedy), bold=True)}" if finding.remedy else ""
+    return f"{click.style(symbol, fg=colour)} {printable(finding.what)}{evidence}{remedy}"
 
 
 COMMANDS: dict[str, click.Command] = {"doctor": doctor}

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import difflib
+import shlex
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from typing import Any
@@ -121,8 +122,9 @@ def announced(scene: Scene) -> Iterator[Finding]:
     near = difflib.get_close_matches(scene.service, [*names, *profiles], 1)
     verb = "announces no" if scene.member is not None else "announces"
     evidence = f"announced: {_some(names)}" if names else "nothing is announced by anybody that is seen"
-    again = f"userlan doctor {scene.peer + ' ' if scene.peer else ''}--service '{near[0]}'" if near else ""
-    remedy = again or "there: userlan expose PORT"
+    remedy = "there: userlan expose PORT"
+    if near and near[0].isprintable():      # what a member calls a service is to be typed, and must be no command of its own
+        remedy = shlex.join(("userlan", "doctor", *([scene.peer] if scene.peer else []), "--service", near[0]))
     yield wrong("service-not-announced", f"{who} {verb} {scene.service}", evidence, remedy)
 
 
