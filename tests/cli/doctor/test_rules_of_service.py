@@ -115,7 +115,7 @@ def test_what_is_announced_is_found_by_type_name_and_profile() -> None:
 
 def test_what_nobody_announces() -> None:
     findings = of("lasr")
-    assert findings["service-not-announced"][1] == "nobody announces lasr | announced: Laser | userlan doctor --service 'Laser'"
+    assert findings["service-not-announced"][1] == "nobody announces lasr | announced: Laser | userlan doctor --service Laser"
     nothing = of("_ssh._tcp", node(peer=member(), bridges={"mdns": mdns(services=[])}), "ben")
     assert "ben announces no _ssh._tcp | nothing is announced" in nothing["service-not-announced"][1]
 
