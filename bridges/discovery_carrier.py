@@ -292,13 +292,13 @@ class Carrier:
         Not one that the profile's own programs use, since a local server would not start while it is held, unless they share it; and
         even so not where TCP goes to the port of the same number, which nobody shares. Who has the profile's ports held has chosen to
         search: then it does, since some clients (Teeworlds 0.7) take no answer from another port than they asked. What packets of a
-        codec name can be any.
+        codec name can be any. Nor one of the system's own services: which ports a peer speaks from is its own choice.
         """
         channel = self.profile.channel_of(port)
         if channel is not None:
             tcp = any(not one.port and one.protocol == "tcp" for one in self.profile.reached)
             return bool(self.search) or (channel.reuse and not tcp)
-        return port not in self._numbers or self._codec is None
+        return port >= FIRST_USER_PORT and (port not in self._numbers or self._codec is None)
 
     def client_filters(self, peer: PeerInfo) -> tuple[Filter, Filter]:
         """For streams of local clients."""
