@@ -10,8 +10,8 @@ descriptions, SOAP with DIDL-Lite inside, playlists, GENA's events) and in the h
 rewritten, and to what, the two translations know: one for what clients say, one for what servers say.
 
 Bodies
-    Text of a known length, up to ``MAX_TEXT`` (``MAX_REQUEST_TEXT`` in a request), is held until it is whole, since its length stands before it. Chunked
-    text, and text that ends with its connection, is rewritten as it passes; only a URL that may go on in the next
+    Text of a known length, up to ``MAX_TEXT`` (in a request ``MAX_REQUEST_TEXT``), is held until it is whole, since its length stands
+    before it. Chunked text, and text that ends with its connection, is rewritten as it passes; only a URL that may go on in the next
     piece is held back. A longer text of a known length is sent on in chunks, where client and server speak HTTP/1.1;
     where not, or in a request, it passes. Everything else (media, and text whose coding is not plain) passes untouched, in the units
     that it came in. Clients are made to ask for plain text (``Accept-Encoding: identity``); a server that packs it all
