@@ -213,6 +213,21 @@ def test_a_port_that_a_program_has_for_itself_is_told_and_tried_again(scene: Sce
     until(held, scene.loop)
 
 
+def test_a_port_that_the_system_keeps_for_itself_is_told_to_who_asks_for_it(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nearly every user lacks the ports of NetBIOS: that is no fault as long as nobody wants to search by it."""
+
+    def refuse(*arguments: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(discovery_carrier, "hear", refuse)
+    scene.start("me")
+    row = next(row for row in scene.listing("me")["profiles"] if row["profile"] == "netbios")
+    assert (row["on"], row["picks_up"], row["problems"]) == (True, False, {})
+    told = scene.command("me", "share", profile="netbios", search=True)
+    assert set(told["problems"]) == {"port 137", "port 138"}
+    assert "no port below 1024" in told["problems"]["port 137"]
+
+
 def test_unicasts_to_a_shared_port_are_not_taken_from_the_program(scene: Scene) -> None:
     port = free_port()
     with udp("", port) as server, udp() as client:
@@ -376,6 +391,17 @@ def test_a_computer_in_the_lan_by_an_interface_relays_nothing(scene: Scene) -> N
         assert not any(row["picks_up"] for row in scene.listing("me")["profiles"])
 
 
+def test_a_computer_that_is_being_attached_relays_nothing_from_then_on(scene: Scene) -> None:
+    """Before the interface has its address: as soon as it has, a program may hear a peer by it."""
+    port = free_port()
+    scene.both(CustomProfile(port, "game"))
+    assert any(row["picks_up"] for row in scene.listing("me")["profiles"])
+    for attached in (True, False):
+        scene.loop.call(scene.pair.lans["me"].computer_attached, attached)
+        assert scene.listing("me")["attached"] == attached
+        assert any(row["picks_up"] for row in scene.listing("me")["profiles"]) != attached
+
+
 def test_where_no_alias_can_be_bound_peers_are_seen_at_127_0_0_1(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     """As on macOS. The computer's own address here is another one of its loopback's."""
     monkeypatch.setattr(on_demand, "aliases_bindable", lambda: False)
@@ -418,3 +444,16 @@ class Asking(DatagramProtocol):
 
     def datagramReceived(self, datagram: bytes, addr: Any) -> None:
         self.got.append((datagram, addr))
+
+
+def test_what_the_doctor_is_told(scene: Scene) -> None:
+    port = free_port()
+    bridge = scene.start("me", CustomProfile(port, "game", role="query", search=True), deny=("nas",))
+    nas = next(peer for peer in scene.pair.lans["me"].members() if peer.name == "nas")
+    told = scene.loop.call(bridge.diagnosis, nas)
+    row = next(one for one in told["profiles"] if one["profile"] == "game")
+    assert (row["ports"], row["broadcast"], row["on"], row["picks_up"], row["admits"]) == ([port], True, True, True, False)
+    assert next(one for one in scene.loop.call(bridge.diagnosis, None)["profiles"] if one["profile"] == "game")["admits"] is None
+    ssdp = next(one for one in told["profiles"] if one["profile"] == "ssdp")
+    assert ssdp["groups"] == ["239.255.255.250"]
+    assert (told["attached"], told["addresses"]) == (False, ["127.0.0.1"])

@@ -169,6 +169,34 @@ def test_a_deadline_that_moves_away_costs_no_new_timer(scene: Scene) -> None:
     assert core.calls[-2] == ("tick", 6.0)
 
 
+class Unread:
+    """A socket in which something waits."""
+
+    version, via, owner, full = 4, 0, None, False
+
+    def __init__(self, engine: Engine, *buffers: bytes) -> None:
+        self.engine = engine
+        self.buffers = list(buffers)
+
+    def catch_up(self) -> None:
+        while self.buffers:
+            self.engine.received(memoryview(self.buffers.pop(0)), 3, SOURCE, None)
+
+
+@pytest.mark.parametrize("late", [0.0, 2.0])
+def test_what_waits_is_read_before_a_timer_that_is_late(scene: Scene, late: float) -> None:
+    """The answer that a timer is about may wait in the own socket, if it was this process that was away."""
+    core, socket = scene.cores[0], Unread(scene.engine, b"one", b"two")
+    scene.engine.datagram_ports.append(socket)  # type: ignore[arg-type]  # all that is asked of one here
+    core.due = scene.clock.seconds() + 1.0
+    scene.runners[0].touch()
+    scene.clock.advance(0)
+    core.calls.clear()
+    scene.clock.advance(1.0 + late)
+    names = [call if isinstance(call, str) else call[0] for call in core.calls]
+    assert names == (["receive", "receive", "datagrams", "tick", "datagrams"] if late else ["tick", "datagrams"])
+
+
 def test_a_deadline_in_the_past_does_not_hang_the_reactor(scene: Scene) -> None:
     core = scene.cores[0]
     core.due = -5.0

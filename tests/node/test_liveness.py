@@ -97,6 +97,22 @@ def test_both_sides_notice_a_dead_path_in_time(broken_at: float) -> None:
     assert [state(link) for link in pair.links] == [PeerState.CONNECTING] * 2
 
 
+def test_a_peer_that_is_slow_is_not_gone() -> None:
+    """Both are busy, and their answers take longer and longer: seven seconds in the end, more than three questions a second apart."""
+    pair = Pair()
+    pair.run(10.0)
+    for turn, pair.delay in enumerate((0.5, 1.0, 2.0, 3.5, 3.5, 3.5, 2.0, 0.05)):
+        pair.run(10.0 + 30.0 * (turn + 1))
+        assert [state(link) for link in pair.links] == [PeerState.DIRECT] * 2
+    begun = pair.now
+    pair.asked.clear()
+    pair.run(begun + 300.0)
+    assert len(pair.asked) <= 300 / (ECHO_INTERVAL - ECHO_GRID) + 20, "and once they are quick again they are asked as before"
+    pair.broken = True
+    pair.run(pair.now + SILENCE + 2 * pair.delay)
+    assert [state(link) for link in pair.links] == [PeerState.CONNECTING] * 2
+
+
 def test_a_lost_echo_is_repeated_and_nobody_is_gone() -> None:
     pair = Pair()
     pair.run(10.0)

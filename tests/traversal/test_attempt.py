@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from userlan.traversal.attempt import DURATION, MAX_DELAY, OFFSETS, TCP_FROM, Attempt
 from userlan.wire.endpoint import Endpoint
 
@@ -33,6 +35,19 @@ def test_nothing_leaves_early_and_a_late_look_sends_once() -> None:
     assert attempt.due(100.5) == ()
     assert attempt.due(101.6) == (UDP,)
     assert attempt.due(101.6) == ()
+
+
+def test_patience_stretches_the_intervals_and_gives_time_for_three() -> None:
+    """RFC 6298 5: what is repeated before its answer can be there says nothing; a peer that is slow is asked less often, and for longer."""
+    attempt = Attempt((UDP,), 100.0)
+    attempt.patience = 3.0
+    assert [at for at, _ in course(attempt, 100.0)] == [100.0, 103.0, 106.0]
+    assert attempt.failed_at == 109.0
+    attempt = Attempt((UDP,), 100.0)
+    attempt.patience = 0.3
+    gaps = [at for at, _ in course(attempt, 100.0)]
+    assert min(later - one for one, later in pairwise(gaps)) >= 0.3 - 1e-9
+    assert attempt.failed_at == 100.0 + DURATION
 
 
 def test_tcp_alone_does_not_wait() -> None:

@@ -9,6 +9,7 @@ from msgspec import Meta
 
 from userlan.control.messages import (
     MAX_CANDIDATES,
+    MAX_CIPHERS,
     Candidate,
     CandidateList,
     Code,
@@ -207,8 +208,12 @@ class Reflect(Message, frozen=True, tag="reflect"):
 
 
 class PeerSight(Message, frozen=True, tag="peer-sight"):
-    """To a peer: the endpoint at which the sender sees it, and its own candidates; what a member needs to introduce others."""
+    """To a peer: the endpoint at which the sender sees it, and its own candidates; what a member needs to introduce others.
+
+    ``ciphers``: as ``PeerHello`` says them, which need not come then; None: an older program's, which says nothing of them.
+    """
 
     observed: Candidate
     candidates: CandidateList = ()
     nat: NatBehaviour = NatBehaviour()
+    ciphers: Annotated[tuple[Code, ...], Meta(max_length=MAX_CIPHERS)] | None = None

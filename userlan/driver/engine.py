@@ -365,6 +365,7 @@ class Engine:
         if now - self._timer_at > LATE:
             for port in list(self.datagram_ports):
                 port.catch_up()
+            self.pump()
             now = self.reactor.seconds()
         for runner in self._runners:
             deadline = runner.core.deadline()

@@ -73,6 +73,8 @@ class Conductor:
             node.send_to_mediator(mediator, message, now)
         node.introducer.behaves(node.reachability.nat, now)
         self._relay_events(now)
+        for key, ciphers in node.introducer.ciphers().items():
+            node.gossip.ciphers_said(key, ciphers, now)
         if node.gossip.news:
             self._members_said(now)
         for introduced in node.introducer.introduced():
@@ -116,7 +118,7 @@ class Conductor:
                 if link is not None:
                     link.hello = self._node.hello(link.key)
                     link.session_established(now)
-                self._node.peers.session_established(event.public_key, event.endpoint, now)
+                self._node.peers.session_established(event, now)
                 self._node.encounters.tunnel_heard(event.public_key, event.endpoint, now)
             elif isinstance(event, Roamed):
                 self._node.peers.roamed(event.public_key, event.old, event.new, now)

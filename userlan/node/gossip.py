@@ -1,8 +1,8 @@
 """What members tell each other without a mediator: the owners' evictions, proofs that they know a network's secret, and their ciphers.
 
 One short TCP connection on the virtual LAN, opened by a node that holds an eviction, by a network's owner to whom a member has yet to
-prove itself, or by a node that takes AES and knows not yet whether the member does, to each member that becomes reachable, or is when the
-eviction is new::
+prove itself, or by a node that takes AES and has not heard in two seconds whether the member does, to each member that becomes reachable,
+or is when the eviction is new::
 
     A                                         B
     | PeerHello(serials, proofs, ciphers) --->|
@@ -10,7 +10,9 @@ eviction is new::
     | EvictionNotice, where newer ----------->|      (and the other way round)
     |               both close                |
 
-Ciphers are told inside the tunnel, so that nobody else has a say in them, and remembered across restarts.
+Ciphers are told inside the tunnel, so that nobody else has a say in them, and remembered across restarts. Members that reach each other
+directly tell them with their ``PeerSight`` (``introducer``), one datagram instead of the twelve of a connection: it is for those to whom
+that was not told, or was lost.
 
 A connection that is not done after 10 s is aborted; a peer may hold two at once.
 """
@@ -24,7 +26,7 @@ import attrs
 from userlan.control.frames import ControlError, Framer, Undecodable, encode, peer_framer
 from userlan.control.messages import CONTROL_PORT, PROTOCOL_VERSION, EvictionNotice, PeerHello
 from userlan.control.vocabulary import FromPeer
-from userlan.lan.roster import Roster
+from userlan.lan.roster import Peer, Roster
 from userlan.node.keyring import Keyring
 from userlan.stack.errors import StackError
 from userlan.stack.events import TcpAccepted
@@ -35,6 +37,8 @@ from userlan.tunnel.device import Device
 
 PATIENCE = 10.0
 """Seconds a conversation may take: 1 MiB over a slow mobile link."""
+CURIOUS_AFTER = 2.0
+"""Seconds after a member was reached for which its ciphers may come by themselves."""
 MAX_PER_PEER = 2
 """Conversations with one peer at a time: both may open one at the same moment."""
 MAX_NOTICES = 64
@@ -76,22 +80,38 @@ class Gossip:
         self._notices: list[Notice] = []
         self._proven: list[bytes] = []
         self._learnt: list[bytes] = []
+        self._curious_at: dict[bytes, float] = {}
+        """Members whose ciphers are asked for then, in the order of time; bounded by the roster."""
 
     def tell(self, key: bytes, now: float) -> None:
         """Talk to a peer that can be reached, if there is anything it might not know, or that it has yet to prove to us."""
         peer = self._roster.peers.get(key)
         if peer is None:
             return
-        if not self._curious(key) and not any(self._keyring.serial(network) or self._unproven(network, key) for network in peer.networks):
+        if any(self._keyring.serial(network) or self._unproven(network, key) for network in peer.networks):
+            self._open(peer, now)
+        elif self._curious(key):
+            self._curious_at.setdefault(key, now + CURIOUS_AFTER)
+
+    def ciphers_said(self, key: bytes, ciphers: tuple[str, ...], now: float) -> None:
+        """A member said which ciphers it takes beside ChaCha20-Poly1305."""
+        tunnel = self._device.peer(key)
+        if tunnel is None:
             return
-        if self._talking(key) >= MAX_PER_PEER:
+        known = tunnel.ciphers
+        self._device.ciphers_told(key, ciphers, now)
+        if tunnel.ciphers != known:
+            self._learnt.append(key)
+
+    def _open(self, peer: Peer, now: float) -> None:
+        if self._talking(peer.key) >= MAX_PER_PEER:
             return
         try:
             connection = self._host.tcp_connect((peer.ipv6, CONTROL_PORT), now)
         except StackError:
             return    # no room for one connection more: the next occasion tells
         connection.context = self
-        self._talks[connection] = Talk(key, connection, True, now + PATIENCE)
+        self._talks[connection] = Talk(peer.key, connection, True, now + PATIENCE)
 
     def accepted(self, event: TcpAccepted, now: float) -> bool:
         """Whether a new connection is for this part (then it is taken)."""
@@ -144,11 +164,20 @@ class Gossip:
         return learnt
 
     def deadline(self) -> float | None:
-        """When the first conversation has lasted too long."""
-        return min(talk.give_up for talk in self._talks.values()) if self._talks else None
+        """When the first conversation has lasted too long, or one is due."""
+        times = [talk.give_up for talk in self._talks.values()]
+        return min([*times, *list(self._curious_at.values())[:1]], default=None)
 
     def tick(self, now: float) -> None:
-        """End conversations that last too long."""
+        """End conversations that last too long, begin those that are due."""
+        while self._curious_at:
+            key, at = next(iter(self._curious_at.items()))
+            if at > now:
+                break
+            del self._curious_at[key]
+            peer = self._roster.peers.get(key)
+            if peer is not None and self._curious(key):
+                self._open(peer, now)
         for talk in [talk for talk in self._talks.values() if now >= talk.give_up]:
             self._end(talk, now)
 
@@ -195,11 +224,7 @@ class Gossip:
     def _heard_hello(self, talk: Talk, hello: PeerHello, now: float) -> None:
         if not talk.opener:
             self._say(talk, self._hello(talk.peer), now)
-        tunnel = self._device.peer(talk.peer)
-        known = tunnel.ciphers if tunnel is not None else None
-        self._device.ciphers_told(talk.peer, hello.ciphers, now)
-        if tunnel is not None and tunnel.ciphers != known:
-            self._learnt.append(talk.peer)
+        self.ciphers_said(talk.peer, hello.ciphers, now)
         peer = self._roster.peers.get(talk.peer)
         for network in peer.networks if peer is not None else ():
             if self._keyring.prove(network, talk.peer, hello.proofs.get(network, b"")):

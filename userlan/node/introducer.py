@@ -107,6 +107,7 @@ class Introducer:
         self._give = Buckets(GIVE_RATE, GIVE_BURST, MAX_NAMES)
         self._take = Buckets(TAKE_RATE, TAKE_BURST, MAX_NAMES)
         self._introduced: list[Introduced] = []
+        self._ciphers: dict[bytes, tuple[str, ...]] = {}        # bounded by the roster
 
     def owns(self, socket: UdpSocket) -> bool:
         """Whether a socket of the host is this part's."""
@@ -119,7 +120,7 @@ class Introducer:
         endpoint = self._endpoint(key)
         if endpoint is not None:
             kind = Candidate(endpoint.host, endpoint.port, TCP if endpoint.transport == TCP else UDP, "observed")
-            self._say(key, PeerSight(kind, self.candidates[:MAX_CANDIDATES], self.nat), now)
+            self._say(key, PeerSight(kind, self.candidates[:MAX_CANDIDATES], self.nat, self._device.ciphers), now)
 
     def behaves(self, nat: NatBehaviour, now: float) -> None:
         """What the own NAT does, as far as is known: the others hear of another class, not of more confidence in the same one."""
@@ -169,6 +170,8 @@ class Introducer:
                 continue
             message = decode_datagram(bytes(received.payload))
             if isinstance(message, PeerSight):
+                if message.ciphers is not None:
+                    self._ciphers[key] = message.ciphers
                 self._told[key] = _Told(accepted(message.candidates), message.nat, message.observed.host)
                 self._told.move_to_end(key)
                 if len(self._told) > MAX_SIGHTS:
@@ -179,6 +182,11 @@ class Introducer:
                 self._hear(key, message, now)
             else:
                 self.counters["unread"] += 1
+
+    def ciphers(self) -> dict[bytes, tuple[str, ...]]:
+        """What members said of the ciphers that they take, by key. Drained."""
+        ciphers, self._ciphers = self._ciphers, {}
+        return ciphers
 
     def introduced(self) -> list[Introduced]:
         """Introductions by members, within the limits. Drained."""

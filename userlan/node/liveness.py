@@ -16,7 +16,8 @@ a bulk way, by which much of that comes, UDP is asked as if nothing did. Echoes 
 cost one turn of the reactor instead of one each: with 500 peers 50 to 100 echoes a second, in four turns.
 
 A process that was not run for a while has asked nobody, and what came for it waits in its socket: silence counts only together with
-echoes that nobody answered.
+echoes that nobody answered. Nor is a peer gone that is merely slow, or whose answers this side reads late: echoes wait for their answer
+twice as long as the slowest of late took, and are repeated no sooner, since more questions make nobody quicker.
 """
 
 from __future__ import annotations
@@ -41,6 +42,8 @@ PATIENCE = 7.0
 """Seconds that an echo and those that repeat it may go unanswered; a path is dead after the interval and these."""
 SILENCE = ECHO_INTERVAL + PATIENCE
 """Seconds without an authenticated packet after which a path is dead, by default."""
+SLOW_TIMES, SLOWEST = 2.0, 10.0
+"""Times what the slowest answer of late took that the next may take; and seconds, at most."""
 RTT_GAIN = 0.5
 """Smoothing of the round trip. RFC 6298, 2.3, has an eighth, for several samples a round trip; these are ten or thirty seconds apart, and a
 first one that waited for a handshake, or for another path, should be forgotten within the minute."""
@@ -49,7 +52,8 @@ first one that waited for a handshake, or for another path, should be forgotten 
 class Liveness:
     """Of one peer. ``rtt``: seconds, smoothed, None: not measured. ``heard_at``: monotonic seconds, as all times."""
 
-    __slots__ = ("_doubted_until", "_interval", "_measure_at", "_next", "_sent", "_sequence", "_silence", "_turn", "heard_at", "rtt")
+    __slots__ = ("_doubted_until", "_interval", "_measure_at", "_next", "_sent", "_sequence", "_silence", "_slow", "_turn", "heard_at",
+                 "rtt")  # fmt: skip
 
     def __init__(self, now: float, interval: float, second: bool) -> None:
         """``interval``: seconds of silence after which the peer is asked. ``second``: of the two, the one that leaves its turn."""
@@ -57,6 +61,7 @@ class Liveness:
         self._turn = interval + (YIELDED if second else 0.0)
         self._silence = interval + PATIENCE
         self.rtt: float | None = None
+        self._slow = 0.0
         self.heard_at = now
         self._sequence = 0
         self._sent: dict[int, float] = {}
@@ -109,6 +114,7 @@ class Liveness:
             return
         self._sent = {number: at for number, at in self._sent.items() if at > sent}
         sample = max(0.0, now - sent)
+        self._slow = max(sample, self._slow / 2)
         self.rtt = sample if self.rtt is None else self.rtt + RTT_GAIN * (sample - self.rtt)
         self._next = max(self._next, (floor((now + self._turn) / ECHO_GRID) + 1) * ECHO_GRID)
         self._measure_at = now + max(RTT_INTERVAL, self._interval)
@@ -125,7 +131,7 @@ class Liveness:
     def gone_at(self) -> float:
         """When the peer is gone, unless it is heard before."""
         asked = self._unanswered()
-        return max(self._dead_at(), asked[LEAST_ASKED - 1] + ECHO_RETRY) if len(asked) >= LEAST_ASKED else inf
+        return max(self._dead_at(), asked[LEAST_ASKED - 1] + self._patience()) if len(asked) >= LEAST_ASKED else inf
 
     def due(self, beside: bool, now: float) -> tuple[int, bool] | None:
         """The echo that is to be sent now to a peer that is up: its sequence number, and whether an answer is overdue. ``beside``: packets
@@ -141,11 +147,16 @@ class Liveness:
 
     def send(self, hurried: bool, now: float) -> tuple[int, bool]:
         """An echo leaves whether it is due or not; ``hurried``: the next one in a second, if it is not answered."""
-        self._next = now + (ECHO_RETRY if hurried else min(self._interval / 2, FIRST_RETRY))     # unanswered by then: every second
-        self._sent = {number: at for number, at in self._sent.items() if now - at < self._silence}
+        patience = self._patience()
+        self._next = now + (patience if hurried else max(min(self._interval / 2, FIRST_RETRY), patience))     # then every second
+        self._sent = {number: at for number, at in self._sent.items() if now - at < self._silence + LEAST_ASKED * patience}
         self._sequence = (self._sequence + 1) % 65536
         self._sent[self._sequence] = now
         return self._sequence, hurried
+
+    def _patience(self) -> float:
+        """Seconds that an echo has for its answer."""
+        return min(max(ECHO_RETRY, SLOW_TIMES * self._slow), SLOWEST)
 
     def _unanswered(self) -> list[float]:
         """When echoes were sent since the last sign of life."""

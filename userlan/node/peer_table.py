@@ -13,12 +13,14 @@ from userlan.node.events import NodeEvent, PeerChanged
 from userlan.node.keyring import Keyring
 from userlan.node.liveness import ECHO_INTERVAL
 from userlan.node.memory import Memory
+from userlan.node.pace import Pace
 from userlan.node.path_echoes import PROBE_IDENTIFIER, PathEchoes
 from userlan.node.paths import PathAsked, PathChosen, PathEffect, PathsKnown, RelaysDoubted
 from userlan.node.peers import EchoDue, InitiateDue, MeetDue, PeerEffect, PeerLink, PeerState, ProbeDue, path_of
 from userlan.stack.host import Host
 from userlan.traversal.candidates import TargetBudget, is_private, select
 from userlan.tunnel.device import Device
+from userlan.tunnel.events import SessionEstablished
 from userlan.wire.endpoint import RELAY, TCP, UDP, Endpoint, unmapped
 from userlan.wire.superpacket import SuperPacket
 
@@ -32,6 +34,9 @@ TOTAL_RATE = 2000.0
 TOTAL_BURST = 8000.0
 """Initiations that may leave beyond that rate: 500 members with four addresses each come online at one moment."""
 
+
+ANSWERED = 0.25
+"""Seconds after an initiation of a peer's was answered for which no own one is sent: the session is there once the answer is."""
 
 PEERS_A_TICK = 64
 """Peers whose turn comes in one call: their echoes take some ten milliseconds."""
@@ -47,6 +52,7 @@ class PeerTable:
         self.own_endpoints: frozenset[Endpoint] = frozenset()
         self.budget = TargetBudget()
         self._total = TargetBudget(TOTAL_RATE, TOTAL_BURST)
+        self._pace = Pace()
         self._device = device
         self._host = host
         self._roster = roster
@@ -211,15 +217,18 @@ class PeerTable:
         self._tick(link, now)
         return True
 
-    def session_established(self, key: bytes, endpoint: Endpoint, now: float) -> None:
-        """A session with a peer, made by way of ``endpoint``: an echo proves it."""
-        link = self.links.get(key)
-        if link is not None:
-            peer = self._roster.peers.get(key)
-            link.session_networks = peer.networks if peer is not None else ()
-            link.session_established(now, endpoint)
-            link.paths.established(endpoint, now)
-            self._tick(link, now)
+    def session_established(self, event: SessionEstablished, now: float) -> None:
+        """A session with a peer, made by way of an endpoint: an echo proves it."""
+        link, tunnel = self.links.get(event.public_key), self._device.peer(event.public_key)
+        if link is None:
+            return
+        if event.initiator and tunnel is not None and tunnel.handshake_took is not None:
+            self._pace.took(tunnel.handshake_took, now)
+        peer = self._roster.peers.get(event.public_key)
+        link.session_networks = peer.networks if peer is not None else ()
+        link.session_established(now, event.endpoint)
+        link.paths.established(event.endpoint, now)
+        self._tick(link, now)
 
     def roamed(self, key: bytes, old: Endpoint, new: Endpoint, now: float) -> None:
         """A peer's authenticated endpoint changed."""
@@ -342,6 +351,9 @@ class PeerTable:
         peer = self._device.peer(link.key)
         has_session = peer is not None and peer.has_session(now)
         beside = peer is not None and peer.ways.bulk is not None
+        if link.attempting:
+            patience = self._pace.patience(now)
+            link.wait_for_answers(patience, peer is not None and now - peer.last_initiation_received < max(ANSWERED, patience))
         effects: list[PeerEffect | PathEffect] = [*link.tick(has_session, now, beside)]
         if peer is not None and link.up:
             effects += link.paths.tick(peer.heard_by, now)

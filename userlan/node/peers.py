@@ -41,6 +41,9 @@ UNAIDED = 1.5
 before the peer's own would close a NAT that moves its port to the introduction's punch."""
 MAX_CACHED = 4
 """Endpoints remembered for a peer: where it was reached last."""
+YIELDED = 0.1
+"""Seconds that the second of a pair leaves to the first where both begin by themselves, as those do who were all started by one command:
+what costs each of them most is a handshake, and one is enough."""
 SECOND_DELAY = 0.25
 """Seconds that the second of a pair leaves to the first by a relay: its initiation takes no longer, and one session is enough."""
 
@@ -94,6 +97,7 @@ class PeerLink:
         "_unaided_at",
         "_upgrade_at",
         "_wanted",
+        "_yielding",
         "attempt",
         "cached",
         "candidates",
@@ -103,6 +107,7 @@ class PeerLink:
         "online",
         "path_mtu",
         "paths",
+        "second",
         "session_networks",
         "state",
     )
@@ -111,6 +116,7 @@ class PeerLink:
         """``interval``: seconds of silence after which the peer is asked. ``mtu``: octets, of the LAN. ``second``: of the two, the one
         that leaves its turn to the other."""
         self.key = key
+        self.second = second
         self.liveness = Liveness(now, interval, second)
         self.path_mtu = PathMtuSearch(mtu)
         self.paths = PathSet()
@@ -127,6 +133,12 @@ class PeerLink:
         self._unaided_at: float | None = None
         self.session_networks: tuple[str, ...] = ()     # those in common when the tunnel's keys were agreed
         self._wanted = False
+        self._yielding = False
+
+    @property
+    def attempting(self) -> bool:
+        """Whether initiations are being sent."""
+        return self.attempt is not None or self._relay_attempt is not None
 
     @property
     def up(self) -> bool:
@@ -151,6 +163,14 @@ class PeerLink:
             self.liveness.doubt(DOUBT, now)        # ask the peer itself
         if not online and self.state is PeerState.CONNECTING and self.attempt is None:
             self.state = PeerState.OFFLINE
+
+    def wait_for_answers(self, patience: float, answered: bool) -> None:
+        """For the next ``tick``: seconds that an initiation has for its answer at present, at least; and whether one of the peer's was
+        answered meanwhile, so that an own one would only cross the session that comes of it."""
+        for attempt in (self.attempt, self._relay_attempt):
+            if attempt is not None:
+                attempt.patience = patience
+        self._yielding = answered
 
     def introduce(self, endpoints: Sequence[Endpoint], delay: float, now: float, first: bool = True, punched: bool = False) -> None:
         """The mediator names the peer's candidates and when to send. ``first``: of the two, this side begins by a relay. ``punched``:
@@ -180,7 +200,7 @@ class PeerLink:
     def try_cached(self, now: float) -> None:
         """Try where the peer was last, with no mediator's help (at start, or while it is away)."""
         if not self.up and self.attempt is None and (self.cached or self.candidates):
-            self._start(now, 0.0)
+            self._start(now, YIELDED if self.second else 0.0)
             self.state = PeerState.CONNECTING
 
     def wanted(self, now: float) -> None:
@@ -329,14 +349,14 @@ class PeerLink:
 
     def _start_by_relay(self, effects: list[PeerEffect], attempt: Attempt, now: float) -> None:
         endpoints = attempt.due(now)
-        if endpoints:
+        if endpoints and not self._yielding:
             effects.append(InitiateDue(endpoints))
         if attempt.failed(now):
             self._relay_attempt = None
 
     def _attempt(self, effects: list[PeerEffect], attempt: Attempt, now: float) -> None:
         endpoints = attempt.due(now)
-        if endpoints:
+        if endpoints and not self._yielding:
             effects.append(InitiateDue(endpoints))
         if attempt.failed(now):
             self.attempt = None

@@ -17,10 +17,11 @@ if TYPE_CHECKING:
 
 
 class Outstanding(NamedTuple):
-    """An unanswered initiation: its state, and its mac1, which a cookie reply refers to."""
+    """An unanswered initiation: its state, its mac1, which a cookie reply refers to, and when it was made (monotonic seconds)."""
 
     state: InitiatorState
     mac1: bytes
+    made_at: float
 
 
 class Initiations:
@@ -59,7 +60,7 @@ class Initiations:
             shared.counters["low-order-point"] += 1
             return None
         message = self.cookie.add_macs(body, now)
-        outstanding = Outstanding(state, message[-messages.MACS_SIZE : -messages.MAC_SIZE])
+        outstanding = Outstanding(state, message[-messages.MACS_SIZE : -messages.MAC_SIZE], now)
         self._outstanding.append(outstanding)
         shared.indices.initiations[index] = (self._peer, outstanding)
         while len(self._outstanding) > OUTSTANDING_INITIATIONS:

@@ -36,7 +36,8 @@ class Peer:
     endpoint: where authenticated packets came from last, or what was configured, or where the owner steers; None: unknown.
     endpoint_heard: when one came from just there last (monotonic seconds, -inf: never). last_received: when an
     authenticated packet came last; last_handshake: when the last session was established (monotonic seconds, None:
-    never). rx_bytes, tx_bytes: whole datagrams. stock: the far end is stock WireGuard, so inner checksums are computed
+    never). handshake_took: seconds from the last initiation of ours that was answered to its answer (None: none was).
+    rx_bytes, tx_bytes: whole datagrams. stock: the far end is stock WireGuard, so inner checksums are computed
     and checked, and no suite but its own is used. context: a free slot for the owner.
     """
 
@@ -47,6 +48,7 @@ class Peer:
         "context",
         "endpoint",
         "endpoint_heard",
+        "handshake_took",
         "initiations",
         "initiator",
         "keyring",
@@ -74,6 +76,7 @@ class Peer:
         self.steering = Steering()
         self.last_received: float | None = None
         self.last_handshake: float | None = None
+        self.handshake_took: float | None = None
         self.rx_bytes = 0
         self.tx_bytes = 0
         self.stock = False
@@ -139,8 +142,10 @@ class Peer:
 
     def ciphers_told(self, ciphers: Iterable[str], now: float) -> None:
         """The peer says what it takes beside ChaCha20-Poly1305."""
+        before = self.ciphers
         self.initiator.choice.told(ciphers)
-        self.initiator.upgrade(now)
+        if self.ciphers != before:
+            self.initiator.upgrade(now)
 
     # --- sessions
 
@@ -152,6 +157,7 @@ class Peer:
         keys = self.initiations.complete(outstanding, self.preshared_keys, message)
         if keys is None:
             return
+        self.handshake_took = now - outstanding.made_at
         session = Session(keys, now, suite)
         self._hold(session)
         self._release(self.keyring.complete(session, SESSIONS_PREVIOUS, now))
