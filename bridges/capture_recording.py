@@ -94,7 +94,8 @@ class Recording:
             if known is None or known.name != member.name:
                 self._describe(member)
                 fresh.append(member)
-        self._name(fresh)
+        if fresh:
+            self._name(fresh)
 
     def take(self, seen: Seen, room: bool = True) -> bytes:
         """The blocks of what was seen; none where it is not chosen, or (and that is counted) there is no room for it."""

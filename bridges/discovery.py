@@ -48,6 +48,7 @@ in; forwards and exposures on demand have their own (on_demand.py).
 
 from __future__ import annotations
 
+import difflib
 from typing import Any, ClassVar
 
 import msgspec
@@ -58,6 +59,7 @@ from bridges.discovery_local import Surroundings
 from bridges.discovery_relay import Relay
 from bridges.discovery_settings import ALL, DiscoveryOptions, Setting, Settings
 from bridges.profiles import Profile
+from bridges.sharing import Policy, means
 from userlan.driver.bridge import BridgeStore, CommandError, CommandHandler
 from userlan.driver.lan import Lan, PeerInfo
 from userlan.lan.hostport import join_host_port
@@ -140,8 +142,10 @@ class DiscoveryBridge:
     def _share(self, arguments: dict[str, object]) -> object:
         given = self._given(arguments)
         before = self._settings.get(given.profile)
-        search = before.search if given.search is None else given.search
-        return self._change(given.profile, Setting(True, search, given.networks, given.peers))
+        if given.search is None:
+            return self._change(given.profile, Setting(True, before.search, given.networks, given.peers))
+        named = given if given.networks or given.peers else before      # --search alone shares with nobody more
+        return self._change(given.profile, Setting(True, given.search, named.networks, named.peers, before.deny))
 
     def _unshare(self, arguments: dict[str, object]) -> object:
         given = self._given(arguments)
@@ -160,7 +164,9 @@ class DiscoveryBridge:
             raise CommandError(f"wrong arguments: {error}") from None
         profile = self._settings.profiles.get(given.profile)
         if profile is None and given.profile != ALL:
-            raise CommandError(f"there is no profile {given.profile!r}: `userlan share` lists them; a port by hand is the configuration's")
+            near = difflib.get_close_matches(given.profile, self._settings.profiles, 1)
+            hint = f"did you mean {near[0]!r}?" if near else "`userlan share` lists them; a port by hand is the configuration's"
+            raise CommandError(f"there is no profile {given.profile!r}: {hint}")
         if profile is not None and not profile.channels:
             raise CommandError(f"{profile.name} is found by mDNS ({', '.join(profile.mdns)}): the section mdns says what is shared")
         return given
@@ -173,11 +179,19 @@ class DiscoveryBridge:
             for profile in changed:
                 self._apply(profile)
         if name == ALL:
-            policy = self._settings.policy(next(one for one in changed if one.channels))
-            what = "all profiles that are on are" if setting.on is not False else "no profile is"
-            return {"profile": ALL, "text": f"{what} shared with {policy.describe()}" if setting.on is not False else f"{what} shared"}
+            lines = ["no profile is shared"]
+            if setting.on is not False:
+                whom = Policy(True, setting.networks, setting.peers, setting.deny).describe()
+                lines = [f"all profiles that are on are shared with {whom}, unless they name somebody themselves"]
+            return {"profile": ALL, "text": "\n".join([*lines, *self._unknown(setting)])}
         row = self._row(changed[0])
-        return {**row, "text": self._told(row)}
+        return {**row, "text": "\n".join([self._told(row), *self._unknown(setting)])}
+
+    def _unknown(self, setting: Setting) -> list[str]:
+        """Who is named and is no member, or not yet."""
+        entries = [*(f"*.{network}" for network in setting.networks), *setting.peers, *setting.deny]
+        members = self._lan.members()
+        return [f"there is no member {entry} yet" for entry in entries if not any(means(self._lan, entry, one) for one in members)]
 
     def _told(self, row: dict[str, Any]) -> str:
         lines = [f"{row['profile']} is shared with {row['with']}" if row["on"] else f"{row['profile']} is not shared"]

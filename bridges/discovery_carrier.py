@@ -16,6 +16,7 @@ reach whoever listens, and a restricted profile must not be told to the others.)
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -39,6 +40,10 @@ if TYPE_CHECKING:
 ANSWER_WINDOW = 60.0
 """Seconds after a question to everybody in which what comes back is an answer: a person's browser of servers stands open longer, and
 asks again."""
+
+NO_LOW_PORT = "the system lets this user have no port below 1024" + (
+    ": `sudo sysctl net.ipv4.ip_unprivileged_port_start=137` changes that" if sys.platform == "linux" else ""
+)
 
 OUTWARD_RATE, OUTWARD_BURST = 50.0, 200.0
 """Datagrams to everybody that are carried for one profile a second, and at once: a browser of servers asks eight ports at once, an
@@ -119,7 +124,8 @@ class Carrier:
                 try:
                     self._pickups[address, port] = hear(self.relay.lan.reactor, address, port, surroundings.addresses, received)
                 except PermissionError:
-                    self.problems[f"port {port}"] = "the system lets this user have no port below 1024"
+                    if self.search:         # else it is as the profile's note has it: nobody has asked for it
+                        self.problems[f"port {port}"] = NO_LOW_PORT
                 except OSError as error:
                     self.problems[f"port {port}"] = f"a local program has it for itself ({error.strerror})"
 
@@ -286,13 +292,13 @@ class Carrier:
         Not one that the profile's own programs use, since a local server would not start while it is held, unless they share it; and
         even so not where TCP goes to the port of the same number, which nobody shares. Who has the profile's ports held has chosen to
         search: then it does, since some clients (Teeworlds 0.7) take no answer from another port than they asked. What packets of a
-        codec name can be any.
+        codec name can be any. Nor one of the system's own services: which ports a peer speaks from is its own choice.
         """
         channel = self.profile.channel_of(port)
         if channel is not None:
             tcp = any(not one.port and one.protocol == "tcp" for one in self.profile.reached)
             return bool(self.search) or (channel.reuse and not tcp)
-        return port not in self._numbers or self._codec is None
+        return port >= FIRST_USER_PORT and (port not in self._numbers or self._codec is None)
 
     def client_filters(self, peer: PeerInfo) -> tuple[Filter, Filter]:
         """For streams of local clients."""

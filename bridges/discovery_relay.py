@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 from collections import Counter, OrderedDict
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.task import LoopingCall
@@ -70,6 +71,7 @@ class Relay:
         self._retried = 0.0
         self._look_call = LoopingCall(self._look)
         self._look_call.clock = lan.reactor
+        self._unobserve: Callable[[], object] | None = None
 
     def start(self) -> None:
         """Begin; carriers are added by :meth:`carry`."""
@@ -77,11 +79,14 @@ class Relay:
         self.on_demand.others.append(self._speaking)
         self.surroundings.refresh()
         self._look_call.start(REFRESH)
+        self._unobserve = self.lan.observe(self._lan_changed)
 
     def stop(self) -> Any:
         """A Deferred. Idempotent."""
         if self._speaking in self.on_demand.others:
             self.on_demand.others.remove(self._speaking)
+        if self._unobserve is not None:
+            self._unobserve()
         if self._look_call.running:
             self._look_call.stop()
         for name in list(self.carriers):
@@ -207,6 +212,10 @@ class Relay:
 
     # now and then
 
+    def _lan_changed(self) -> None:
+        if self.lan.attached != self.attached:
+            self._look()
+
     def _look(self) -> None:
         now = self.now()
         for mirror in self._mirrors.expire(now):
@@ -215,7 +224,7 @@ class Relay:
             end.close()
         changed = self.surroundings.refresh()
         own = self.lan.own()
-        attached = bool(own.ipv4) and self.surroundings.is_own(own.ipv4)
+        attached = self.lan.attached or (bool(own.ipv4) and self.surroundings.is_own(own.ipv4))
         if attached != self.attached:
             self.attached, changed = attached, True
         self._mark_own(own.loopback_alias)

@@ -10,7 +10,9 @@
 A peer can name none but itself: nobody is led into this computer's physical network, nor to a third member. And only a local
 program itself can have a service of this computer exposed, in what it tells the LAN. Within a TCP stream the answers of a server are
 no such word: who asks a server for ``/http://192.168.1.5:22/`` finds that in its error page. So responses name what is exposed
-already, and requests of a local client may name ports from ``FIRST_USER_PORT`` on, for the one peer that they go to.
+already, and requests of a local client may name ports from ``FIRST_USER_PORT`` on, for the one peer that they go to: where it is to be
+called back, and in what it says itself those at the addresses of this computer's interfaces. (What a peer's page or playlist makes it
+say, names what is exposed already: see ``HttpFilter``.)
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from bridges.dial import is_loopback
 from bridges.filtered import Filter
 from bridges.leg import Buffer
 from bridges.on_demand import FIRST_USER_PORT
@@ -31,12 +34,14 @@ if TYPE_CHECKING:
 class Outward:
     """What is said from here to one peer, or (None) to all."""
 
-    def __init__(self, carrier: Carrier, peer: PeerInfo | None, exposes: bool = True, first: int = 1) -> None:
-        """``exposes``: whether what is named is exposed when it is not yet, from the port ``first`` on."""
+    def __init__(self, carrier: Carrier, peer: PeerInfo | None, exposes: bool = True, first: int = 1, loopback: bool = True) -> None:
+        """``exposes``: whether what is named is exposed when it is not yet, from the port ``first`` on. ``loopback``: also at addresses
+        that no other computer reaches."""
         self._carrier = carrier
         self._peer = peer
         self._exposes = exposes
         self._first = first
+        self._loopback = loopback
 
     def place(self, host: str, port: int, protocol: str) -> Place | None:
         """As ``Translation.place``."""
@@ -52,7 +57,7 @@ class Outward:
         if protocol == "udp":
             end = self._carrier.end_of(local, port) if self._exposes else None
             return None if end is None else (virtual, end.number)
-        number = self._carrier.exposed(local, port, self._peer if self._first > 1 else None) if self._may(port) else None
+        number = self._carrier.exposed(local, port, self._peer if self._first > 1 else None) if self._may(local, port) else None
         if number is None:
             number = relay.on_demand.exposed_as(local, port, protocol)
         return None if number is None else (virtual, number)
@@ -62,8 +67,9 @@ class Outward:
         own = self._carrier.relay.lan.own()
         return (own.ipv4 or own.ipv6 or None) if self._carrier.own_host(host) else None
 
-    def _may(self, port: int) -> bool:
-        return self._exposes and port >= self._first
+    def _may(self, host: str, port: int) -> bool:
+        reached = self._loopback or not is_loopback(host) or self._carrier.relay.surroundings.is_own(host)
+        return self._exposes and reached and port >= self._first
 
 
 class Inward:
@@ -105,7 +111,8 @@ class _Half:
 
 def client_filters(carrier: Carrier, peer: PeerInfo) -> tuple[Filter, Filter]:
     """For a stream of a local client to a peer's server."""
-    return _halves(HttpFilter(Outward(carrier, peer, first=FIRST_USER_PORT), Inward(carrier, peer)))
+    callbacks, bodies = (Outward(carrier, peer, first=FIRST_USER_PORT, loopback=loopback) for loopback in (True, False))
+    return _halves(HttpFilter(callbacks, Inward(carrier, peer), bodies, Outward(carrier, peer, exposes=False)))
 
 
 def server_filters(carrier: Carrier, peer: PeerInfo) -> tuple[Filter, Filter]:

@@ -200,7 +200,7 @@ class MdnsBridge:
 
     def _refresh(self) -> None:
         own: Any = self.lan.own()
-        attached = bool({own.ipv4, own.ipv6} & self._local_side.own)
+        attached = self.lan.attached or bool({own.ipv4, own.ipv6} & self._local_side.own)
         self._offers.attached = self._remotes.attached = attached
         self._remotes.refresh()
         self._offers.refresh()

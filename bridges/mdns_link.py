@@ -134,7 +134,7 @@ class Link:
 
     def deadline(self) -> float | None:
         """When there is something to send, or to tell."""
-        if self._greetings or self.cache.changed:
+        if self._greetings:
             return float("-inf")
-        times = [one for one in (self.responder.deadline(), self.querier.deadline()) if one is not None]
+        times = [one for one in (self.responder.deadline(), self.querier.deadline(), self.querier.changes_at()) if one is not None]
         return min(times, default=None)

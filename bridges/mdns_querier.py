@@ -41,6 +41,11 @@ MAX_RESOLVED_OF_ORIGIN = 256
 """Those of them that are about what one origin says: four for each of its services. All members hear what we ask."""
 MAX_SERVICES_OF_ORIGIN = 64
 """Services of one origin that are told of."""
+MAX_INSTANCES_OF_ORIGIN = 2 * MAX_SERVICES_OF_ORIGIN
+"""Instances of one origin that are looked at, whether all of them is known or not: each change of one takes a look at all."""
+
+LOOK_PAUSE = 0.1
+"""Seconds between two looks at what an origin offers: one that changes something without end takes milliseconds for each."""
 
 
 @attrs.frozen
@@ -75,6 +80,8 @@ class Querier:
         """How many of these each origin made us ask."""
         self._types: dict[Hashable, set[Name]] = {}
         self._known: dict[Hashable, dict[Name, Service]] = {}
+        self._looked: dict[Hashable, float] = {}
+        """Of whom was told within the last ``LOOK_PAUSE``, and when."""
 
     def browse(self, name: Name, now: float) -> None:
         """Ask for a name's pointers from now on."""
@@ -155,9 +162,11 @@ class Querier:
 
     def changes(self, now: float) -> list[Seen]:
         """What has been found, changed and lost since the last time; what is missing is asked for."""
-        changed, seen = set(self.cache.changed), []
-        self.cache.changed.clear()
+        self._looked = {origin: when for origin, when in self._looked.items() if now < when + LOOK_PAUSE}
+        changed, seen = self.cache.changed - self._looked.keys(), []
+        self.cache.changed -= changed
         for origin in changed:
+            self._looked[origin] = now
             self._browse_types(origin, now)
             services = self._services(origin, now)
             before = self._known.get(origin, {})
@@ -170,6 +179,10 @@ class Querier:
             else:
                 self._known.pop(origin, None)
         return seen
+
+    def changes_at(self) -> float | None:
+        """When :meth:`changes` has something to tell; in the past for at once."""
+        return min((self._looked.get(origin, float("-inf")) + LOOK_PAUSE for origin in self.cache.changed), default=None)
 
     def services(self) -> list[tuple[Hashable, Service]]:
         """All that are known."""
@@ -245,8 +258,8 @@ class Querier:
             if under is not None:
                 subtypes.setdefault(fold(record.data), set()).add(under[0])
             instances.setdefault(fold(record.data), record.data)
-        for key, name in instances.items():
-            if len(services) >= MAX_SERVICES_OF_ORIGIN:
+        for place, (key, name) in enumerate(instances.items()):
+            if len(services) >= MAX_SERVICES_OF_ORIGIN or place >= MAX_INSTANCES_OF_ORIGIN:
                 self.cache.counters["services-full"] += 1
                 break
             service = self._service(origin, name, tuple(sorted(subtypes.get(key, ()))[:MAX_SUBTYPES]), now)

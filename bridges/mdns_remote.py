@@ -124,7 +124,7 @@ class Remotes:
         return {fold(remote.service.type) for remote in self._remotes.values()}
 
     def listing(self) -> list[dict[str, object]]:
-        """One row for each: peer, name, type, where, url, source, text."""
+        """One row for each: peer, name, type, where (on this computer), lan (for who is in the LAN), url, source, text."""
         rows = [self._row(remote) for remote in self._remotes.values()]
         rows += [_discovered(way) for way in self._on_demand.listing() if way["kind"] == "forward" and not _is_ours(way["why"])]
         return sorted(rows, key=lambda row: (str(row["peer"]), str(row["type"]), str(row["name"])))
@@ -181,6 +181,7 @@ class Remotes:
             "name": service.title,
             "type": service.kind,
             "where": where,
+            "lan": join_host_port(remote.peer.ipv4 or remote.peer.ipv6, service.port),
             "url": url if url.isprintable() else "",
             "source": source,
             "text": {name: text for name, text in told.items() if name != key or source != "exposed"},
@@ -196,6 +197,7 @@ def _discovered(way: dict[str, Any]) -> dict[str, object]:
     """A forward that another bridge has made, since a program has found something there."""
     source = ", ".join(f"discovery: {one}" for one in way["why"] if not one.startswith(WHY))
     row: dict[str, object] = {"peer": way["peer"], "name": f"port {way['port']}", "type": f"_{way['protocol']}", "where": way["listen"]}
+    row["lan"] = way["to"]
     return row | {"url": "", "source": source, "text": {}, "error": way["error"]}
 
 

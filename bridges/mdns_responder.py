@@ -50,8 +50,8 @@ SHARED_DELAY = (0.02, 0.12)
 """Seconds before records are sent that others may send as well (RFC 6762 6)."""
 TRUNCATED_DELAY = (0.4, 0.5)
 """Seconds while more known answers may come (RFC 6762 7.2)."""
-SPACING = 1.0
-"""Seconds between two times that a record is sent to the group, but in defence against a probe (RFC 6762 6)."""
+SPACING, PROBE_SPACING = 1.0, 0.25
+"""Seconds between two times that a record is sent to the group; in defence against a probe (RFC 6762 6)."""
 MAX_PENDING = 128
 """Answers that wait for their moment: each is a question of somebody within the last half second."""
 MAX_QUESTIONS = 64
@@ -79,6 +79,8 @@ class Owned:
     """How many were sent; PROBES when it is its name for sure."""
     announcements: int = 0
     records: list[Record] = attrs.field(init=False)
+    told: list[Record] = attrs.field(init=False, factory=list)
+    """The pointers that were announced last: those of them that there are no more are taken back with the next announcement."""
 
     def __attrs_post_init__(self) -> None:
         self.becomes(self.service)
@@ -134,15 +136,10 @@ class Responder:
         if old is not None and (old.service, old.audience) == (service, audience):
             return
         if old is not None and old.service.name == service.name and old.audience == audience:
-            dropped = {record.identity: record for record in pointers(old.service)}
-            for record in pointers(service):
-                dropped.pop(record.identity, None)
-            if dropped:
-                self._goodbyes.append((audience, list(dropped.values())))
             old.becomes(service)
             self._index = None
             old.announcements = 0
-            old.next_at = now if old.established else old.next_at
+            old.next_at = max(now, old.next_at) if old.established else old.next_at     # a second after the last announcement
             return
         self.withdraw(key)
         if any(fold(other.service.name) == fold(service.name) for other in self._owned.values()):
@@ -159,8 +156,8 @@ class Responder:
         """Offer it no more: those who may know of it are told."""
         owned = self._owned.pop(key, None)
         self._index = None
-        if owned is not None and owned.announcements:
-            self._goodbyes.append((owned.audience, [*pointers(owned.service), *unique(owned.service)]))
+        if owned is not None and owned.told:
+            self._goodbyes.append((owned.audience, [*owned.told, *unique(owned.service)]))
 
     def owned(self) -> list[Owned]:
         """What is offered, in whatever state."""
@@ -209,8 +206,8 @@ class Responder:
             alone = all(record.flush for record in group.values())
             low, high = TRUNCATED_DELAY if message.truncated else (0.0, 0.0) if alone or probe else SHARED_DELAY
             due = now + low + (high - low) * self._chance()
-            if not probe:
-                group = {identity: one for identity, one in group.items() if now - self._sent.get(identity, -SPACING) >= SPACING}
+            spacing = PROBE_SPACING if probe else SPACING
+            group = {identity: one for identity, one in group.items() if now - self._sent.get(identity, -SPACING) >= spacing}
             if group:
                 self._pending.append(_Pending(asker, None, due, group, self._additionals(group, None)))
 
@@ -272,7 +269,10 @@ class Responder:
             wishes = [record._replace(flush=False) for owned in probing for record in unique(owned.service)]
             out.append((Message(False, questions, authorities=wishes), None))
         for owned in announcing:
-            out += self._tell(owned.records, owned.audience)
+            there = {record.identity for record in owned.records}
+            gone = [record._replace(ttl=0) for record in owned.told if record.identity not in there]
+            owned.told = pointers(owned.service)
+            out += self._tell([*owned.records, *gone], owned.audience)
         out += self._answers(now)
         for message, to in out:
             if message.response and to is None:

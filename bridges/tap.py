@@ -186,6 +186,7 @@ class TapBridge:
         attached = self._attached = Attached(self, descriptor, mtu, ports, make_uplink(self.lan, False))
         attached.link.addresses_changed = self._follow
         self._error = ""
+        self.lan.computer_attached(True)        # before the interface has an address, and the first program speaks there
         return attached
 
     @inlineCallbacks
@@ -218,6 +219,7 @@ class TapBridge:
         self._setup = None
         if attached is not None:
             attached.close()
+            self.lan.computer_attached(False)
         if reply is not None:
             reply.done({"text": reason, "again": again})
 

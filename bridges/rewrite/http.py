@@ -20,6 +20,11 @@ Bodies
 Heads
     Only the values named above change; order, case and white space of all else stay.
 
+Whose words they are
+    A client says much that a server has made it say: by a page's scripts, a playlist's referrer, a redirection. So CALLBACK and the
+    bodies of programs alone may name what is not known yet. A request of a web browser's (told by ``Origin`` or ``Sec-Fetch-…``,
+    which no script can leave out) and all other headers name what is.
+
 What cannot be read as HTTP/1 (another protocol, an upgrade, CONNECT, framing that could be understood in two ways)
 makes the filter a plain pipe for good, each direction from its next head on: it is no firewall, and what it does not
 understand must still work. A request that waits for permission to send its body (``Expect``) gets its head through at
@@ -65,11 +70,18 @@ _DIGESTS = frozenset((b"content-md5", b"digest", b"content-digest", b"repr-diges
 class HttpFilter:
     """One connection. What each method returns is to be sent on at once; what is held meanwhile is bounded."""
 
-    def __init__(self, requests: Translation, responses: Translation) -> None:
-        """``requests`` translates what the client says for the server, ``responses`` the reverse."""
+    def __init__(
+        self, requests: Translation, responses: Translation, bodies: Translation | None = None, known: Translation | None = None
+    ) -> None:
+        """``requests`` translates what the client says for the server, ``responses`` the reverse. ``bodies``: for the bodies of requests,
+        and ``known``: for what a server may have made the client say, where these are others than ``requests``."""
+        self._callbacks = requests
+        self._bodies = bodies or requests
+        self._known = known or requests
+        self._responses = responses
         self._requests: deque[tuple[bytes, int]] = deque()
         """Method and HTTP/1.minor of those that are not answered."""
-        self._client = _Direction(requests, self._request_head)
+        self._client = _Direction(self._known, self._request_head)
         self._server = _Direction(responses, self._response_head)
 
     @property
@@ -99,27 +111,32 @@ class HttpFilter:
             self._client.plain = self._server.plain = True
         return out
 
-    def _request_head(self, lines: list[bytes], places: Places) -> _Message:
+    def _request_head(self, lines: list[bytes]) -> tuple[_Message, Places]:
         match = _REQUEST_LINE.fullmatch(lines[0])
         if match is None or match[1].upper() == b"CONNECT" or len(self._requests) >= MAX_PIPELINED:
             raise HttpError(400, "not for this filter")
         headers = parse_headers(lines[1:])
         length = request_length(headers, int(match[2]))
         self._requests.append((match[1].upper(), int(match[2])))
-        written = [lines[0], *(_request_header(line, places) for line in lines[1:])]
-        waits = any(name.lower() == b"expect" for name, _ in headers)
-        return _Message(written, length, None if waits else _coding(headers))
+        names = {name.lower() for name, _ in headers}
+        known = Places(self._known, MAX_BODY_PLACES)
+        callbacks, bodies = Places(self._callbacks), Places(self._bodies, MAX_BODY_PLACES)
+        if b"origin" in names or any(name.startswith(b"sec-fetch-") for name in names):
+            callbacks = bodies = known
+        written = [lines[0], *(_request_header(line, callbacks, known) for line in lines[1:])]
+        return _Message(written, length, None if b"expect" in names else _coding(headers)), bodies
 
-    def _response_head(self, lines: list[bytes], places: Places) -> _Message:
+    def _response_head(self, lines: list[bytes]) -> tuple[_Message, Places]:
         head = parse_response(b"\r\n".join(lines))
         if head.status == 101 or not self._requests:
             raise HttpError(502, "not for this filter")
+        places = Places(self._responses, MAX_BODY_PLACES)
         written = [lines[0], *(_header(line, places) for line in lines[1:])]
         if head.status < 200:
-            return _Message(written, 0, None)
+            return _Message(written, 0, None), places
         method, minor = self._requests.popleft()
         length = head.body_length(method)
-        return _Message(written, length, None if head.status == 206 else _coding(head.headers), min(head.minor, minor) == 1)
+        return _Message(written, length, None if head.status == 206 else _coding(head.headers), min(head.minor, minor) == 1), places
 
 
 class _Message:
@@ -162,10 +179,9 @@ class _Message:
 class _Direction:
     """One direction of a connection: head, body, head, body, …"""
 
-    def __init__(self, translation: Translation, read_head: Callable[[list[bytes], Places], _Message]) -> None:
+    def __init__(self, translation: Translation, read_head: Callable[[list[bytes]], tuple[_Message, Places]]) -> None:
         self.plain = False
         """Nothing is read any more from the next head on."""
-        self._translation = translation
         self._read_head = read_head
         self._heads = HeadReader(lenient=True)
         self._raw = bytearray()
@@ -213,8 +229,7 @@ class _Direction:
         if found is None:
             return b"", b""
         head, rest = found
-        self._places = Places(self._translation, MAX_BODY_PLACES)
-        message = self._read_head(re.split(rb"\r?\n", head), self._places)
+        message, self._places = self._read_head(re.split(rb"\r?\n", head))
         self._raw.clear()
         reader = reader_for(message.length)
         if reader.done:
@@ -281,16 +296,16 @@ def _header(line: bytes, places: Places) -> bytes:
     return name + b":" + rewrite_urls(value, places) if name.lower() in _URL_HEADERS else line
 
 
-def _request_header(line: bytes, places: Places) -> bytes:
+def _request_header(line: bytes, callbacks: Places, known: Places) -> bytes:
     name, _, value = line.partition(b":")
     lowered = name.lower()
     if lowered == b"accept-encoding":
         return name + b": identity"
     if lowered == b"host":
         match = _HOST.fullmatch(value.strip(b" \t"))
-        place = match and places.place(host_text(match[1]), int(match[2] or 80), "tcp")
+        place = match and known.place(host_text(match[1]), int(match[2] or 80), "tcp")
         return name + b": " + authority(place[0], place[1], 80) if place else line
-    return _header(line, places)
+    return _header(line, callbacks if lowered == b"callback" else known)
 
 
 def _unpacked(body: bytes) -> bytes | None:

@@ -15,6 +15,7 @@ from twisted.internet.protocol import DatagramProtocol
 from bridges import discovery_carrier, discovery_relay, on_demand
 from bridges.discovery_local import Surroundings
 from bridges.discovery_settings import CustomProfile, Setting
+from bridges.discovery_translation import client_filters
 from bridges.expose import aliases_bindable
 from tests.bridges.conftest import until
 from tests.bridges.discovery_scene import EVERYBODY, GROUP, ME, NAS, Scene, free_port, heard, loopback_only, nothing_from, udp
@@ -96,6 +97,15 @@ def test_a_peer_that_speaks_from_the_games_port_keeps_no_server_from_starting(sc
     scene.command("me", "unshare", profile="game")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as starting:
         starting.bind(("", port))
+
+
+def test_a_peer_that_speaks_from_a_system_port_holds_none(scene: Scene) -> None:
+    """A node of root could have it, and this computer's name server would not start."""
+    port = free_port()
+    scene.start("me", CustomProfile(port, "game"))
+    carrier = scene.bridges["me"]._relay.carriers["game"]
+    assert not any(map(carrier.keeps_number, (53, 123, 1023, port)))
+    assert carrier.keeps_number(1024 if port != 1024 else 1025)
 
 
 def test_an_announcement_to_a_group_names_a_port(scene: Scene) -> None:
@@ -203,6 +213,21 @@ def test_a_port_that_a_program_has_for_itself_is_told_and_tried_again(scene: Sce
     until(held, scene.loop)
 
 
+def test_a_port_that_the_system_keeps_for_itself_is_told_to_who_asks_for_it(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nearly every user lacks the ports of NetBIOS: that is no fault as long as nobody wants to search by it."""
+
+    def refuse(*arguments: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(discovery_carrier, "hear", refuse)
+    scene.start("me")
+    row = next(row for row in scene.listing("me")["profiles"] if row["profile"] == "netbios")
+    assert (row["on"], row["picks_up"], row["problems"]) == (True, False, {})
+    told = scene.command("me", "share", profile="netbios", search=True)
+    assert set(told["problems"]) == {"port 137", "port 138"}
+    assert "no port below 1024" in told["problems"]["port 137"]
+
+
 def test_unicasts_to_a_shared_port_are_not_taken_from_the_program(scene: Scene) -> None:
     port = free_port()
     with udp("", port) as server, udp() as client:
@@ -266,6 +291,29 @@ def test_an_answer_leads_nobody_to_other_computers(scene: Scene) -> None:
         assert scene.counters("me", "upnp")["not-understood"] == 3
         server.sendto(wrong[0], asker)
         until(lambda: scene.counters("nas", "upnp").get("not-understood", 0) == 1, scene.loop)
+
+
+@pytest.mark.parametrize(
+    ("request_of", "exposed"),
+    [
+        ("POST / HTTP/1.1\r\nSOAPACTION: x\r\n{body}http://192.0.2.5:8200/", ["192.0.2.5:8200"]),
+        ("POST / HTTP/1.1\r\nSOAPACTION: x\r\n{body}http://127.0.0.1:9200/ ", []),
+        ("POST / HTTP/1.1\r\nSOAPACTION: x\r\n{body}http://localhost:9200/ ", []),
+        ("POST / HTTP/1.1\r\nSOAPACTION: x\r\n{body}http://192.0.2.5:22/   ", []),
+        ("POST / HTTP/1.1\r\nOrigin: http://127.9.0.2\r\n{body}http://192.0.2.5:8200/", []),
+        ("SUBSCRIBE / HTTP/1.1\r\nCALLBACK: <http://127.0.0.1:49152/>\r\n\r\n", ["127.0.0.1:49152"]),
+        ("SUBSCRIBE / HTTP/1.1\r\nSec-Fetch-Mode: cors\r\nCALLBACK: <http://127.0.0.1:49152/>\r\n\r\n", []),
+        ("GET / HTTP/1.1\r\nReferer: http://192.0.2.5:8200/\r\n\r\n", []),
+    ],
+)
+def test_what_a_stream_to_a_peer_can_have_exposed(scene: Scene, request_of: str, exposed: list[str]) -> None:
+    """Not what its server's pages and playlists make local programs say."""
+    scene.interfaces = lambda: [Interface("eth0", 2, (ipaddress.IPv4Interface("192.0.2.5/24"),))]
+    bridge = scene.start("me", CustomProfile(free_port(), "upnp", codec="ssdp"))
+    peer = next(one for one in scene.pair.lans["me"].members() if one.name == "nas")
+    to_peer, _ = client_filters(bridge._relay.carriers["upnp"], peer)
+    scene.loop.call(to_peer.feed, request_of.format(body="Content-Type: text/xml\r\nContent-Length: 22\r\n\r\n").encode())
+    assert [row["target"] for row in scene.listing("me")["on_demand"] if row["kind"] == "exposed"] == exposed
 
 
 def test_idle_ends_are_let_go(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -343,6 +391,17 @@ def test_a_computer_in_the_lan_by_an_interface_relays_nothing(scene: Scene) -> N
         assert not any(row["picks_up"] for row in scene.listing("me")["profiles"])
 
 
+def test_a_computer_that_is_being_attached_relays_nothing_from_then_on(scene: Scene) -> None:
+    """Before the interface has its address: as soon as it has, a program may hear a peer by it."""
+    port = free_port()
+    scene.both(CustomProfile(port, "game"))
+    assert any(row["picks_up"] for row in scene.listing("me")["profiles"])
+    for attached in (True, False):
+        scene.loop.call(scene.pair.lans["me"].computer_attached, attached)
+        assert scene.listing("me")["attached"] == attached
+        assert any(row["picks_up"] for row in scene.listing("me")["profiles"]) != attached
+
+
 def test_where_no_alias_can_be_bound_peers_are_seen_at_127_0_0_1(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     """As on macOS. The computer's own address here is another one of its loopback's."""
     monkeypatch.setattr(on_demand, "aliases_bindable", lambda: False)
@@ -385,3 +444,16 @@ class Asking(DatagramProtocol):
 
     def datagramReceived(self, datagram: bytes, addr: Any) -> None:
         self.got.append((datagram, addr))
+
+
+def test_what_the_doctor_is_told(scene: Scene) -> None:
+    port = free_port()
+    bridge = scene.start("me", CustomProfile(port, "game", role="query", search=True), deny=("nas",))
+    nas = next(peer for peer in scene.pair.lans["me"].members() if peer.name == "nas")
+    told = scene.loop.call(bridge.diagnosis, nas)
+    row = next(one for one in told["profiles"] if one["profile"] == "game")
+    assert (row["ports"], row["broadcast"], row["on"], row["picks_up"], row["admits"]) == ([port], True, True, True, False)
+    assert next(one for one in scene.loop.call(bridge.diagnosis, None)["profiles"] if one["profile"] == "game")["admits"] is None
+    ssdp = next(one for one in told["profiles"] if one["profile"] == "ssdp")
+    assert ssdp["groups"] == ["239.255.255.250"]
+    assert (told["attached"], told["addresses"]) == (False, ["127.0.0.1"])

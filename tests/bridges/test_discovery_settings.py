@@ -48,9 +48,22 @@ def test_with_whom_a_profile_is_shared(scene: Scene) -> None:
         client.sendto(b"nobody", (EVERYBODY, port))
         assert nothing_from(server, ME)
         assert not any(row["on"] for row in scene.listing("me")["profiles"])
-        scene.command("me", "share", profile="all")
+        scene.command("me", "unshare", profile="ssdp")
+        told = scene.command("me", "share", profile="all")["text"]
+        assert told == "all profiles that are on are shared with everybody, unless they name somebody themselves"
         client.sendto(b"everybody", (EVERYBODY, port))
         assert heard(server, ME)[0] == b"everybody"
+
+
+def test_to_search_is_to_share_with_nobody_more(scene: Scene) -> None:
+    """Nor is a name passed over that nobody has."""
+    scene.start("me")
+    assert scene.command("me", "share", profile="teeworlds", peers=["nas"])["with"] == "nas"
+    scene.command("me", "unshare", profile="teeworlds", networks=["work"])
+    told = scene.command("me", "share", profile="teeworlds", search=True)
+    assert (told["with"], told["picks_up"]) == ("nas but *.work", True)
+    told = scene.command("me", "share", profile="teeworlds", networks=["home"], peers=["nobody"])
+    assert (told["with"], told["text"].splitlines()[-1]) == ("*.home, nobody", "there is no member nobody yet")
 
 
 def test_what_commands_set_holds_after_a_restart(scene: Scene) -> None:
@@ -69,7 +82,8 @@ def test_what_commands_set_holds_after_a_restart(scene: Scene) -> None:
 @pytest.mark.parametrize(
     ("command", "arguments", "text"),
     [
-        ("share", {"profile": "nonsense"}, "no profile 'nonsense'"),
+        ("share", {"profile": "nonsense"}, "no profile 'nonsense': `userlan share` lists them"),
+        ("share", {"profile": "minecrft"}, "no profile 'minecrft': did you mean 'minecraft'?"),
         ("share", {"profile": "chromecast"}, "_googlecast"),
         ("unshare", {"profile": "ssdp", "peers": ["a b"]}, "'a b'"),
         ("share", {"profile": 3}, "wrong arguments"),

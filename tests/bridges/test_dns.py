@@ -347,7 +347,7 @@ def test_when_no_socket_can_be_had_it_is_a_failure_and_no_query_waits_for_ever(
     bridge = start(upstream=upstream_of(resolver))
 
     def full(*arguments: object) -> None:
-        raise CannotListenError("", 0, OSError(errno.EMFILE, "too many open files"))
+        raise CannotListenError("", 0, OSError(errno.EMFILE, "too many open files"))  # type: ignore[no-untyped-call]
 
     with monkeypatch.context() as without:
         without.setattr(loop.reactor, "listenUDP", full)

@@ -165,7 +165,9 @@ def test_strangers_are_turned_away(start: Callable[..., Running], service: Liste
         (("key-of-laptop",), False, True),
     ],
 )
-def test_only_those_allowed(start: Callable[..., Running], service: Listener, allow: tuple[str, ...], nas: bool, laptop: bool) -> None:
+def test_only_those_allowed(
+    start: Callable[..., Running], lan: Any, service: Listener, allow: tuple[str, ...], nas: bool, laptop: bool
+) -> None:
     run = start()
     port = free_port()
     run("expose", service=str(service.port), port=port, allow=allow)
@@ -175,6 +177,8 @@ def test_only_those_allowed(start: Callable[..., Running], service: Listener, al
                 pass
         else:
             assert turned_away(peer, port)
+        told: Any = run.bridge.diagnosis(lan.peer_at(peer))
+        assert (told[0]["admits"], told[0]["service_port"]) == (allowed, service.port)
 
 
 def test_commands_and_what_is_kept(start: Callable[..., Running], service: Listener, store: MemoryStore) -> None:

@@ -131,6 +131,11 @@ def test_the_policy_says_what_is_offered_and_what_is_shown(scenes: Callable[...,
     scene.until(lambda: scene.names("nas") == {"Web"})
     assert scene.names("me") == set()
     assert browser.names == {"Web", "Secret"}
+    told: dict[str, Any] = scene.loop.call(scene.bridges["me"].diagnosis, None)
+    assert {"name": "Secret", "type": "_http._tcp"} in told["held_back"]
+    assert "Web" not in [one["name"] for one in told["held_back"]]
+    assert (told["enabled"], told["show"], told["deny"], told["admits"]) == (True, True, ["sec*"], None)
+    assert scene.loop.call(scene.bridges["nas"].diagnosis, None)["show"] is False
 
 
 def test_for_some_alone(scenes: Callable[..., Scene], programs: Zeroconf) -> None:
@@ -204,6 +209,20 @@ def test_members_that_leave_take_theirs_with_them(
     monkeypatch.delitem(MEMBERS, "me")
     scene.loop.call(scene.pair.lans["nas"].members_changed)
     scene.until(lambda: scene.names("nas") == set())
+
+
+def test_a_computer_that_is_being_attached_is_relayed_nothing_from_then_on(scenes: Callable[..., Scene], programs: Zeroconf) -> None:
+    """Before the interface has its address: as soon as it has, its programs speak there, and would have everything twice."""
+    scene = scenes(nas=MdnsOptions(show=False))
+    publish(programs, "Own", 8000)
+    scene.loop.call(scene.exposing["nas"].commands()["expose"], {"service": "8001", "name": "Theirs"})
+    scene.until(lambda: "Theirs" in scene.names("me") and [one["name"] for one in scene.offered("me")] == ["Own"])
+    assert next(row for row in scene.services("me") if row["name"] == "Theirs")["where"].startswith("127.")
+    scene.loop.call(scene.pair.lans["me"].computer_attached, True)
+    assert scene.offered("me") == []
+    assert next(row for row in scene.services("me") if row["name"] == "Theirs")["where"].startswith("25."), "where it is in the LAN"
+    scene.loop.call(scene.pair.lans["me"].computer_attached, False)
+    assert [one["name"] for one in scene.offered("me")] == ["Own"]
 
 
 def test_members_that_are_reached_again_are_told_and_asked(scenes: Callable[..., Scene], programs: Zeroconf) -> None:

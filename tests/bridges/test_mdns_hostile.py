@@ -9,7 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridges.mdns_cache import MAX_RECORDS_OF_ORIGIN, MAX_TTL
-from bridges.mdns_querier import MAX_BROWSED, MAX_RESOLVED, MAX_RESOLVED_OF_ORIGIN, MAX_SERVICES_OF_ORIGIN, MAX_TYPES_OF_ORIGIN
+from bridges.mdns_querier import (
+    LOOK_PAUSE,
+    MAX_BROWSED,
+    MAX_RESOLVED,
+    MAX_RESOLVED_OF_ORIGIN,
+    MAX_SERVICES_OF_ORIGIN,
+    MAX_TYPES_OF_ORIGIN,
+)
 from bridges.mdns_records import META, Service, addresses, parse_type, pointers, type_pointer, unique
 from bridges.mdns_responder import MAX_PENDING
 from bridges.mdns_wire import ANY, PTR, SRV, Message, Question, Record, Srv, decode, encode, name_of
@@ -155,6 +162,59 @@ def test_questions_without_end() -> None:
     assert time.process_time() - begin < 20, "milliseconds each: seconds would be a way to stop a node"
     assert len(nas.link.responder._pending) <= MAX_PENDING
     assert nas.link.counters["pending-full"] > 0
+
+
+def test_probes_without_end() -> None:
+    """Each is answered to all: no more often than four times a second (RFC 6762 6)."""
+    air = Air()
+    nas = air.join(NAS)
+    nas.offer(service())
+    air.run(10)
+    begin = air.now
+    wish = Record(service().name, SRV, Srv(0, 0, 1, name_of("eve.local")), 120)
+    for _ in range(100):
+        for packet in encode(Message(False, [Question(service().name, ANY)], authorities=[wish])):
+            nas.link.receive(packet, (EVE, 5353), EVE, air.now)
+        air.run(0.02)
+    answers = [message for _, sender, to, message in air.since(begin, True) if sender == NAS and to is None]
+    assert 4 <= len(answers) <= 10
+
+
+def test_a_service_that_changes_without_end() -> None:
+    """What is shown to others is said once a second, however often a member says something else."""
+    air = Air()
+    computer, program = air.join("127.0.0.1", unicast=False), air.join("127.0.0.9", unicast=False)
+    computer.offer(service())
+    air.run(10)
+    begin = air.now
+    for turn in range(200):
+        computer.offer(service(text=b"\x03%03d" % turn, subtypes=(b"_s%d" % turn,)))
+        air.run(0.02)
+    said = [message for _, sender, _, message in air.since(begin, True) if sender == "127.0.0.1"]
+    assert len(said) <= 6
+    air.run(5)
+    [found] = program.found().values()
+    assert (found.text, found.subtypes) == (b"\x03199", (b"_s199",)), "the last word is what is known in the end"
+    computer.link.withdraw("one")
+    air.run(3)
+    assert not program.found()
+    assert not [record for record in program.link.cache.of("127.0.0.1") if record.type == PTR and record.name != META]
+
+
+def test_changes_without_end_are_looked_at_now_and_then() -> None:
+    """And the first one at once, the last one in the end."""
+    air = Air()
+    laptop = air.join(LAPTOP)
+    begin = air.now
+    for port in range(1, 201):
+        one = service(host="eve", address=EVE, port=port)
+        say(air, [*pointers(one), *unique(one), *addresses(one)])
+        air.run(0.02)
+        if port == 1:
+            assert len(laptop.seen()) == 1
+    assert len(laptop.seen()) <= (air.now - begin) / LOOK_PAUSE + 1
+    air.run(5)
+    assert laptop.found()[f"{EVE}: Laser"].port == 200
 
 
 def test_subtypes_asked_for_do_not_pile_up() -> None:

@@ -9,7 +9,7 @@ import attrs
 import pytest
 
 from tests.lab.network import Lab, Namespace, tun_unavailable, unavailable
-from tests.lab.userlan_process import Mediator, Member, wait_for_line
+from tests.lab.userlan_process import Mediator, Member, together, wait_for_line
 
 MEDIATOR, ANNA, BEN = "10.98.0.1", "10.98.0.2", "10.98.0.3"
 
@@ -53,12 +53,7 @@ def computers(lab: Lab, folder: Path) -> Computers:
     lab.switch("switch", [(space, f"{address}/24") for space, address in wires])
     mediator = Mediator(spaces["mediator"], folder / "mediator", f"{MEDIATOR}:41414")
     anna, ben = (Member(spaces[name], folder / name, name) for name in ("anna", "ben"))
-    for member in (anna, ben):
-        member.up("--mediator", mediator.url)
-    invite = anna.run("create", "home").stdout.split()[0]
-    ben.run("join", invite)
-    ben.wait_state("anna", "direct")
-    anna.wait_state("ben", "direct")
+    together((anna, ben), "--mediator", mediator.url)
     return Computers(lab, folder, spaces, anna, ben)
 
 

@@ -9,7 +9,7 @@ import attrs
 import pytest
 
 from tests.lab.network import Lab, Namespace, unavailable
-from tests.lab.userlan_process import Mediator, Member
+from tests.lab.userlan_process import Mediator, Member, together
 
 MEDIATOR, ANNA, BEN = "10.99.0.1", "10.99.0.2", "10.99.0.3"
 
@@ -29,12 +29,7 @@ class Site:
 
     def join(self) -> None:
         """Both are up, in one network, and direct."""
-        self.anna.up("--mediator", self.mediator.url)
-        self.ben.up("--mediator", self.mediator.url)
-        invite = self.anna.run("create", "home").stdout.split()[0]
-        self.ben.run("join", invite)
-        self.ben.wait_state("anna", "direct")
-        self.anna.wait_state("ben", "direct")
+        together((self.anna, self.ben), "--mediator", self.mediator.url)
 
 
 @pytest.fixture

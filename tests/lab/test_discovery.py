@@ -181,7 +181,8 @@ class Two:
             member.config.write_text(f"name: {member.name}\nmediator: {mediator.url}\n{config}\n")
             with member.log.open("ab") as log:
                 member.process = member.namespace.start(*PLAIN, *member._command("up"), stdout=log, stderr=log)
-            wait_for_line(member.log, "ready", member.process)
+        for member in (self.anna, self.ben):
+            member.ready()
         self.ben.run("join", self.anna.run("create", "home").stdout.split()[0])
         self.ben.wait_state("anna", "direct")
         self.anna.wait_state("ben", "direct")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.lab.network import Lab, unavailable, until
-from tests.lab.userlan_process import Mediator, Member
+from tests.lab.userlan_process import Mediator, Member, up_all
 
 pytestmark = pytest.mark.lab
 
@@ -28,8 +28,7 @@ def members(tmp_path: Path) -> Iterator[tuple[Member, Member]]:
         mediator = Mediator(spaces[0], tmp_path / "mediator", f"{MEDIATOR}:41414")
         anna = Member(spaces[1], tmp_path / "anna", "anna")
         ben = Member(spaces[2], tmp_path / "ben", "ben", "dns: {answer: alias}\n")
-        for member in (anna, ben):
-            member.up("--mediator", mediator.url)
+        up_all((anna, ben), "--mediator", mediator.url)
         yield anna, ben
 
 

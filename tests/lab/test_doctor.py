@@ -24,6 +24,16 @@ time.sleep(600)
 """
 """A game's server that does not share its port."""
 
+RULES = """
+table inet filter {
+    chain output {
+        type filter hook output priority 0; policy accept;
+        oif "lo" drop
+    }
+}
+"""
+"""A firewall that keeps the programs of this computer apart."""
+
 
 def ask(member: Member, *arguments: str) -> dict[str, dict[str, Any]]:
     """The findings of ``userlan doctor --json`` by their code; the exit status goes with them."""
@@ -83,7 +93,10 @@ def test_what_is_wrong_is_said(site: Site) -> None:
     assert "userlan share openttd --no-search" in taken["remedy"]
 
     ben.stop()
+    site.anna_space.nft(RULES)
     until(lambda: anna.call("status")["peers"][0]["state"] == "offline", 30, "ben is offline")
-    offline = ask(anna, "ben")["peer-offline"]
+    findings = ask(anna, "ben")
+    assert 'oif "lo"' in findings["firewall-loopback"]["evidence"]
+    offline = findings["peer-offline"]
     assert "last seen" in offline["evidence"]
     assert offline["remedy"] == "on ben: userlan up"

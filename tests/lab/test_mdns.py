@@ -108,7 +108,7 @@ def web(space: Namespace, port: int) -> None:
 
 
 def services(member: Any) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = json.loads(member.run("services", "--json").stdout)
+    rows: list[dict[str, Any]] = member.call("services")
     return rows
 
 
@@ -141,6 +141,7 @@ def test_published_by_avahi_here_browsed_by_avahi_and_zeroconf_there(site: Site,
     assert (row["peer"], row["type"], row["source"]) == ("anna", "_http._tcp", "bonjour")
     assert row["url"] == f"http://{alias}:{found.port}/x"
     assert NAME in site.ben.run("services").stdout
+    assert json.loads(site.ben.run("services", "--json").stdout) == services(site.ben)
     until(lambda: there.browse("_printer._sub._http._tcp"), 30, "the subtype is kept", 0.5)
 
     rows = json.loads(site.ben_space.run(sys.executable, "-W", "ignore", "-c", BROWSE, "_http._tcp.local.", "4").stdout)

@@ -11,12 +11,13 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
 
 from tests.lab.network import Lab, Namespace, end, tun_unavailable, unavailable, until
-from tests.lab.userlan_process import Mediator, Member, wait_for_line
+from tests.lab.userlan_process import Mediator, Member, together, wait_for_line
 
 pytestmark = pytest.mark.lab
 
@@ -76,11 +77,7 @@ def inside(lab: Lab, folder: Path) -> Inside:
     lab.switch("switch", [(space, f"{address}/24") for space, address in wires])
     mediator = Mediator(spaces["mediator"], folder / "mediator", f"{MEDIATOR}:41414")
     anna, ben = (Member(spaces[name], folder / name, name) for name in ("anna", "ben"))
-    for member in (anna, ben):
-        member.up("--mediator", mediator.url)
-    ben.run("join", anna.run("create", "home").stdout.split()[0])
-    ben.wait_state("anna", "direct")
-    anna.wait_state("ben", "direct")
+    together((anna, ben), "--mediator", mediator.url)
     return Inside(lab, folder, anna, ben)
 
 
@@ -114,10 +111,15 @@ def serve(space: Namespace, folder: Path) -> subprocess.Popen[bytes]:
 @pytest.fixture(autouse=True)
 def nothing_remains(two: Inside) -> Iterator[None]:
     """After each test the place is gone: processes, interface, mounts."""
-    mounts = Path("/proc/self/mountinfo").read_text()
+    mounts = mounted()
     yield
     until(lambda: two.gone(two.ben) and two.gone(two.anna), 10, "the place is gone with the last program")
-    assert Path("/proc/self/mountinfo").read_text() == mounts
+    assert mounted() == mounts
+
+
+def mounted() -> list[str]:
+    """Without the named network namespaces (ip-netns(8)) that others on this computer make meanwhile."""
+    return [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if " /run/netns/" not in line]
 
 
 LOOK = """
@@ -184,6 +186,23 @@ def test_curl_to_what_a_node_exposes(two: Inside, version: int) -> None:
     host = two.address(two.anna, version)
     url = f"http://{f'[{host}]' if version == 6 else host}:9000/page"
     assert two.run("curl", "-sS", "-g", "-m", "20", url).stdout == "exposed"
+
+
+def test_services_have_the_addresses_of_who_asks(two: Inside) -> None:
+    """Those of the LAN for a program inside it, for all others the node's forwards."""
+
+    def listed(*command: str) -> dict[str, Any]:
+        def look() -> dict[str, Any] | None:
+            rows = json.loads((two.run(*command) if command else two.ben.run("services", "--json")).stdout)
+            return next((row for row in rows if row["name"] == "anna:9000"), None)
+
+        found: dict[str, Any] = until(look, 30, "the service is known", 0.5)
+        return found
+
+    outside = listed()
+    assert outside["where"].startswith("127.")
+    inside_it = listed(*two.ben._command("services", "--json"))
+    assert inside_it["where"] == inside_it["lan"] == outside["lan"] == f"{two.address(two.anna, 4)}:9000"
 
 
 @pytest.mark.parametrize("version", [4, 6])

@@ -264,6 +264,9 @@ def test_a_node_without_privileges(two: Computers) -> None:
         pytest.skip("the program setpriv is missing")
     ben = two.ben
     ben.stop()
+    alone = ben.namespace.run(*WITHOUT, *ben._command("tap"), check=False)
+    assert (alone.returncode, "sudo userlan tap" in alone.stderr) == (1, True)
+    assert "no node runs" in ben.namespace.run(*ben._command("status"), check=False).stderr, "a node was started in vain, and left"
     with ben.log.open("ab") as log:
         begin = log.tell()
         ben.process = ben.namespace.start(*WITHOUT, *ben._command("up"), stdout=log, stderr=log)
@@ -281,7 +284,7 @@ def test_a_node_without_privileges(two: Computers) -> None:
     ben.config.write_text("name: ben\ntap: {attach: yes}\n")
     started = ben.namespace.run(*WITHOUT, *ben._command("up"), check=False)
     assert started.returncode == 1
-    assert "sudo userlan tap" in started.stderr.splitlines()[-1]
+    assert any(line.startswith("userlan: ") and "sudo userlan tap" in line for line in started.stderr.splitlines()), started.stderr
 
 
 def test_an_interface_follows_its_addresses(lab: Lab) -> None:

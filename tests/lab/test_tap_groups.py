@@ -72,8 +72,9 @@ def say(member: Member, group: str, text: str, count: int = 1) -> str:
 
 def listens(member: Member, group: str, who: str) -> bool:
     """Whether a member knows that another one listens to a group."""
-    key = next(peer["key"] for peer in member.status()["peers"] if peer["name"] == who)
-    return group in member.status()["groups"]["peers"].get(key, [])
+    status = member.call("status")
+    key = next(peer["key"] for peer in status["peers"] if peer["name"] == who)
+    return group in status["groups"]["peers"].get(key, [])
 
 
 def test_ping_by_broadcast(three: tuple[Computers, Member]) -> None:

@@ -21,10 +21,11 @@ import attrs
 import pytest
 
 from tests.lab import ends_of_groups
-from tests.lab.avahi import Avahi
+from tests.lab.avahi import Avahi, Found
 from tests.lab.avahi import unavailable as avahi_unavailable
 from tests.lab.network import Lab, Namespace, end, tun_unavailable, unavailable, until
 from tests.lab.programs import bonjour, broadcast
+from tests.lab.programs.bonjour_daemon import ALONE
 from tests.lab.programs.place import PATIENCE, Place, Running
 from tests.lab.programs.ways import MEDIATOR, computer, place, plug_apart
 from tests.lab.test_capture import Capture, rows
@@ -187,7 +188,8 @@ def test_a_group_goes_to_whose_programs_have_joined_it(three: Three, tmp_path: P
     until(lambda: listens(three, "anna", "ben") and listens(three, "anna", "carl"), PATIENCE, "anna knows it of both")
     assert not listens(three, "ben", "anna")
     assert ben.run(*ENDS, "say", GROUP, GROUP_PORT, "one", "5").stdout.split() == ["answered:", *sorted(map(three.address, ("ben", "carl")))]
-    assert sorted(line for line in hearing[1].said() if line.startswith("one-")) == [f"one-{n} {three.address('ben')}" for n in range(5)]
+    for ear in hearing:
+        assert sorted(line for line in ear.said() if line.startswith("one-")) == [f"one-{n} {three.address('ben')}" for n in range(5)]
     hearing[1].stop()
     until(lambda: not listens(three, "ben", "carl"), PATIENCE, "ben knows that carl has left")
     ben.run(*ENDS, "say", GROUP, GROUP_PORT, "two", "5")
@@ -202,3 +204,164 @@ def test_a_group_goes_to_whose_programs_have_joined_it(three: Three, tmp_path: P
     }
     assert told["anna"] == []
     assert told["ben"] == [("carl", "")] * 5 + [("ben", "dropped: nobody-hears")] * 5
+
+
+class Meeting:
+    """A python-zeroconf at each of some computers, which offers a service and connects to all others."""
+
+    def __init__(self, three: Three, what: str, *names: str) -> None:
+        command = (sys.executable, "-W", "ignore", "-u", str(bonjour.ENDS), "meet")
+        self.running = {
+            name: three.place(name, what).start("meet", *command, f"{what} {name}", bonjour.TYPE) for name in names
+        }
+        self.what = what
+
+    def told(self, name: str) -> list[str]:
+        """What one was told, without what updates said."""
+        return [line for line in self.running[name].said() if line.split()[0] in ("added", "removed", "connected", "unreachable")]
+
+    def expected(self, name: str) -> list[str]:
+        """Of a service: that it is there, and what it says."""
+        full = f"{self.what} {name}.{bonjour.TYPE}"
+        return [f"added {full}", f"connected {full}: this is {self.what} {name}"]
+
+    def gone(self, name: str) -> str:
+        """Of a service: that it is not."""
+        return f"removed {self.what} {name}.{bonjour.TYPE}"
+
+    def complete(self, name: str, *of: str) -> bool:
+        """Whether one has been told of all of these."""
+        return set(self.told(name)) >= {line for other in of for line in self.expected(other)}
+
+    def __enter__(self) -> Meeting:
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        for running in self.running.values():
+            running.stop()
+
+
+def test_services_of_each_are_seen_by_each_once(three: Three) -> None:
+    """Each browser is told of each service once, connects to it, and hears the goodbye; what ``userlan services`` lists is the same."""
+    names = ("anna", "ben", "carl")
+    with Meeting(three, "tea of", *names) as meeting:
+        for name in names:
+            until(lambda name=name: meeting.complete(name, *names), 2 * PATIENCE, f"{name} is told of all: {meeting.running[name].log}", 0.3)
+        rows = three.members["anna"].call("services")
+        assert sorted((row["peer"], row["name"]) for row in rows if row["name"].startswith("tea of")) == [
+            ("ben", "tea of ben"), ("carl", "tea of carl"),
+        ]
+        for name in names:
+            meeting.running[name].stop()
+            others = names[names.index(name) + 1 :]
+            for other in others:
+                until(lambda name=name, other=other: meeting.gone(name) in meeting.told(other), PATIENCE, f"{other} hears {name}'s goodbye")
+        for number, name in enumerate(names):
+            told = sorted(line for other in names for line in meeting.expected(other))
+            assert sorted(line for line in meeting.told(name) if not line.startswith("removed")) == told
+            removed = [line for line in meeting.told(name) if line.startswith("removed") and line != meeting.gone(name)]
+            assert removed == [meeting.gone(other) for other in names[:number]]
+
+
+WEB = "_http._tcp"
+
+
+def heard_by_ipv4(daemon: Avahi) -> list[Found]:
+    """Avahi has a row for each protocol by which it has heard of a service."""
+    return sorted((one for one in daemon.browse(WEB, 10) if one.protocol == "IPv4"), key=lambda one: one.name)
+
+
+def test_avahi_at_each_shows_each_once(three: Three) -> None:
+    """An unchanged daemon in each place: names, addresses that can be clicked at, goodbyes."""
+    reason = avahi_unavailable()
+    if reason:
+        pytest.skip(reason)
+    names = ("anna", "ben", "carl")
+    with contextlib.ExitStack() as ending:
+        daemons, published = {}, {}
+        for number, name in enumerate(names):
+            at = three.place(name, "avahi")
+            home = at.home("page")
+            (home / "index.html").write_text(f"page of {name}")
+            command = ("python3", "-u", "-m", "http.server", str(8091 + number), "--directory", str(home))
+            server = at.start("page", *command)
+            ending.callback(server.stop)
+            link = {"anna": "eth0"}.get(name, "lan0")
+            daemons[name] = Avahi(at.inside.through(*ALONE), at.home("avahi"), f"{name}-pc", [link])
+            ending.callback(daemons[name].stop)
+            published[name] = daemons[name].publish(f"Web of {name}", WEB, 8091 + number)
+            ending.callback(end, published[name])
+        for name, daemon in daemons.items():
+            all_shown = [f"Web of {one}" for one in names]
+            wait_shown(daemon, all_shown)
+            at = three.place(name, "curl")
+            for found in heard_by_ipv4(daemon):
+                host = f"[{found.address}]" if ":" in found.address else found.address
+                page = at.run("curl", "-gsS", "-m", "20", f"http://{host}:{found.port}/").stdout
+                assert page == found.name.replace("Web", "page")
+        end(published["ben"])
+        for name in ("anna", "carl"):
+            wait_shown(daemons[name], ["Web of anna", "Web of carl"])
+
+
+def wait_shown(daemon: Avahi, names: list[str]) -> None:
+    """Until these are what there is, each once."""
+    until(lambda: [one.name for one in heard_by_ipv4(daemon)] == names, PATIENCE, f"{daemon.folder} shows {names}", 0.3)
+
+
+@pytest.fixture(scope="module")
+def work(three: Three) -> Three:
+    """A second network, of anna, ben and dora: anna and ben share both, dora and carl none."""
+    invite = three.members["anna"].call("create", network="work", password=None)["invite"]
+    for name in ("ben", "dora"):
+        three.members[name].call("join", invite=invite)
+    three.direct("anna", "ben", "dora")
+    three.direct("anna", "ben", "carl")
+    return three
+
+
+def test_what_is_said_reaches_whom_a_network_is_shared_with(work: Three) -> None:
+    """And once, however many those are."""
+    reached = {"anna": ("ben", "carl", "dora"), "ben": ("anna", "carl", "dora"), "carl": ("anna", "ben"), "dora": ("anna", "ben")}
+    with Answering(work, "networks", *reached) as answering:
+        for asking, others in reached.items():
+            assert answering.ask(asking, f"from-{asking}", asking, *others) == once(work, asking, *others)
+            heard = answering.heard(f"from-{asking}")
+            assert {name: len(heard[name]) for name in reached} == {name: int(name in (asking, *others)) for name in reached}
+
+
+def test_services_are_seen_by_whom_a_network_is_shared_with(work: Three) -> None:
+    seen = {"anna": {"anna", "ben", "carl", "dora"}, "carl": {"anna", "ben", "carl"}, "dora": {"anna", "ben", "dora"}}
+    with Meeting(work, "coffee of", "anna", "ben", "carl", "dora") as meeting:
+        for name, of in seen.items():
+            until(lambda name=name, of=of: meeting.complete(name, *of), 2 * PATIENCE, f"{name} is told of all: {meeting.told(name)}", 0.3)
+        for name, of in seen.items():
+            assert sorted(meeting.told(name)) == sorted(line for other in of for line in meeting.expected(other))
+
+
+def test_what_is_not_shared_with_one_still_is_with_the_others(work: Three) -> None:
+    """``unshare --peer``, ``unshare --network``, ``share --network``: neither asked nor answered."""
+    anna = work.members["anna"]
+    everybody = ("anna", "ben", "carl", "dora")
+    asks = {"ben": ("ben", "anna", "carl", "dora"), "carl": ("carl", "anna", "ben"), "dora": ("dora", "anna", "ben")}
+    steps: list[tuple[tuple[str, ...], set[str]]] = [
+        (("unshare", "broadcaster", "--peer", "carl"), {"ben", "dora"}),
+        (("share", "broadcaster"), {"ben", "carl", "dora"}),
+        (("unshare", "broadcaster", "--network", "work"), {"carl"}),
+        (("share", "broadcaster", "--network", "home"), {"ben", "carl"}),
+    ]
+    with Answering(work, "unshared", *everybody) as answering:
+        for number, (command, shared) in enumerate(steps):
+            print(*command, "→", anna.run(*command).stdout.strip())
+            token = f"{number}-anna"
+            assert answering.ask("anna", token, "anna", *shared) == once(work, "anna", *shared)
+            assert {name: len(where) for name, where in answering.heard(token).items()} == {
+                name: int(name == "anna" or name in shared) for name in everybody
+            }
+            for asking, reached in asks.items():
+                if command[0] == "unshare":
+                    others = [name for name in reached[1:] if name != "anna" or asking in shared]
+                    token = f"{number}-{asking}"
+                    assert answering.ask(asking, token, asking, *others) == once(work, asking, *others)
+                    assert len(answering.heard(token)["anna"]) == int(asking in shared)
+    anna.run("share", "broadcaster")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ from tests.lab.network import Namespace, end, until
 from userlan.cli.client import call
 
 USERLAN = (sys.executable, "-m", "userlan")
+PATIENCE = 60.0
+"""Seconds for a program to begin, and for two members to meet: the machine may have other work."""
 
 
 class Mediator:
@@ -72,14 +74,20 @@ class Member:
         self.config.write_text(f"name: {name}\n{config}")
         self.log = folder / "output.log"
         self.process: subprocess.Popen[bytes] | None = None
+        self._begin = 0
 
     def up(self, *arguments: str, wait: bool = True) -> None:
         """``userlan up`` in the foreground of a background process; waits for ``ready``."""
         with self.log.open("ab") as log:
-            begin = log.tell()
+            self._begin = log.tell()
             self.process = self.namespace.start(*self._command("up", *arguments), stdout=log, stderr=log)
         if wait:
-            wait_for_line(self.log, "ready", self.process, begin)
+            self.ready()
+
+    def ready(self, patience: float = PATIENCE) -> None:
+        """Until the process that ``up`` has started says so."""
+        assert self.process is not None
+        wait_for_line(self.log, "ready", self.process, self._begin, patience)
 
     def run(self, *arguments: str, check: bool = True, timeout: float = 60) -> subprocess.CompletedProcess[str]:
         """One command to the end."""
@@ -95,17 +103,17 @@ class Member:
         return call(self.folder, command, on_item, **arguments)
 
     def peer(self, name: str) -> dict[str, Any] | None:
-        """One peer of the status."""
-        return next((peer for peer in self.status()["peers"] if peer["name"] == name), None)
+        """One peer of the status; without a process, since it is asked again and again."""
+        return next((peer for peer in self.call("status")["peers"] if peer["name"] == name), None)
 
-    def wait_state(self, name: str, state: str, patience: float = 20) -> dict[str, Any]:
+    def wait_state(self, name: str, state: str, patience: float = PATIENCE) -> dict[str, Any]:
         """Until a peer has this state."""
 
         def reached() -> dict[str, Any] | None:
             peer = self.peer(name)
             return peer if peer is not None and peer["state"] == state else None
 
-        found: dict[str, Any] = until(reached, patience, f"{self.name} sees {name} {state}", 0.2)
+        found: dict[str, Any] = until(reached, patience, f"{self.name} sees {name} {state}", 0.1)
         return found
 
     def kill(self) -> None:
@@ -123,7 +131,27 @@ class Member:
         return (*USERLAN, "--state", str(self.folder), "--config", str(self.config), *arguments)
 
 
-def wait_for_line(log: Path, word: str, process: subprocess.Popen[bytes], begin: int = 0, patience: float = 20) -> str:
+def up_all(members: Sequence[Member], *arguments: str, patience: float = PATIENCE) -> None:
+    """Start several at once, and wait for all."""
+    for member in members:
+        member.up(*arguments, wait=False)
+    for member in members:
+        member.ready(patience)
+
+
+def together(members: Sequence[Member], *arguments: str, patience: float = PATIENCE) -> None:
+    """All are up, in one network of the first one's, and see each other direct."""
+    up_all(members, *arguments, patience=patience)
+    invite = members[0].run("create", "home").stdout.split()[0]
+    for member in members[1:]:
+        member.run("join", invite)
+    for member in members:
+        for other in members:
+            if other is not member:
+                member.wait_state(other.name, "direct", patience)
+
+
+def wait_for_line(log: Path, word: str, process: subprocess.Popen[bytes], begin: int = 0, patience: float = PATIENCE) -> str:
     """The first line of a log that begins with ``word``; AssertionError with the log's end when the process stops first."""
 
     def look() -> str | None:

@@ -57,9 +57,9 @@ def capture(settings: Settings, target: str | None, count: int | None, snaplen: 
     blocks = Blocks()
     show = None if target is not None else _text(blocks)
     client = Client(settings.state)
-    first = client.request("capture", {"filter": " ".join(words), "count": count, "snaplen": snaplen})
     with contextlib.ExitStack() as stack:
         stack.callback(client.close)
+        first = client.request("capture", {"filter": " ".join(words), "count": count, "snaplen": snaplen})
         if show is not None:
             take, flush = show, sys.stdout.flush
         else:

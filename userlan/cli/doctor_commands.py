@@ -10,11 +10,11 @@ from typing import Any
 import attrs
 import click
 
-from userlan.cli.client import ApiError, Client, NotRunningError, call
+from userlan.cli.client import ApiError, Client, NodeGoneError, NotRunningError, call
 from userlan.cli.doctor.finding import Echoes, Finding, Scene
 from userlan.cli.doctor.verdict import Verdict, judge
 from userlan.cli.main import EXIT_FAILED, Settings
-from userlan.cli.output import as_json
+from userlan.cli.output import as_json, printable
 
 ECHOES, ECHO_INTERVAL, ECHO_PATIENCE = 10, 0.1, 2.0
 """Echoes to the peer, seconds between them, and seconds for the last one's answer."""
@@ -47,19 +47,23 @@ def look(settings: Settings, peer: str, service: str) -> Scene:
     """Everything that is to be judged. With a peer that is reached, some echoes; with its port, a connection."""
     from userlan.cli.doctor.computer import look as look_at_computer
 
-    node, absent = None, ""
+    node, absent, mute = None, "", ""
     try:
         node = call(settings.state, "doctor", peer=peer)
     except NotRunningError:
         absent = f"nothing answers for the state folder {settings.state}"
     except ApiError as error:
-        absent = str(error)
-    scene = Scene(look_at_computer(settings), node, absent, peer, service, now=time.time())
+        mute = str(error)
+    scene = Scene(look_at_computer(settings), node, absent, mute, peer, service, now=time.time())
     row = scene.peer_row if node is not None else None
     if row is None or row["state"] not in ("direct", "relayed"):
         return scene
+    echoes = _echo(settings, peer)
+    if echoes is not None and not echoes.answered:      # the node has noticed, too, meanwhile
+        with suppress(ApiError):
+            return attrs.evolve(scene, node=call(settings.state, "doctor", peer=peer), echoes=echoes)
     connects = _connect(settings, peer, int(service)) if service.isdecimal() else None
-    return attrs.evolve(scene, echoes=_echo(settings, peer), connects=connects)
+    return attrs.evolve(scene, echoes=echoes, connects=connects)
 
 
 def _echo(settings: Settings, peer: str) -> Echoes | None:
@@ -82,6 +86,8 @@ def _connect(settings: Settings, peer: str, port: int) -> str:
             return ""
         client.socket.settimeout(1.0)
         return "" if client.socket.recv(1) else "it is exposed there, and the connection was closed at once: does its server run?"
+    except NodeGoneError:
+        return f"no answer within {CONNECT_PATIENCE:.0f} s"
     except ApiError as error:
         return str(error)
     except TimeoutError:
@@ -106,30 +112,27 @@ def told(verdict: Verdict, scene: Scene) -> dict[str, Any]:
 
 
 def describe(verdict: Verdict, scene: Scene) -> str:
-    """One line for each finding, then what was checked."""
+    """One line for each finding; where nothing is wrong, what was looked at."""
     lines = [line(finding) for finding in verdict.findings]
     row = scene.peer_row if scene.node is not None else None
-    if row is not None and row["state"] in ("direct", "relayed"):
+    if row is not None and row["state"] in ("direct", "relayed") and (scene.echoes is None or scene.echoes.answered):
         from userlan.cli.show_commands import path_text
 
         echoes = scene.echoes
         rtt = f", {echoes.rtt_ms:.1f} ms" if echoes is not None and echoes.rtt_ms is not None else ""
         lines.append(f"{click.style('✓', fg='green')} {row['name']} is reached: {path_text(row)}{rtt}")
     if verdict.fine:
-        lines.append(f"{click.style('✓', fg='green')} nothing wrong with: {', '.join(verdict.fine)}")
+        told = f"{len(verdict.fine)} other things were looked at" if verdict.wrong else f"nothing wrong with: {', '.join(verdict.fine)}"
+        lines.append(f"{click.style('✓', fg='green')} {told}")
     return "\n".join(lines)
 
 
 def line(finding: Finding) -> str:
     """``✗ what — evidence → remedy``; what others wrote is made safe for a terminal."""
     symbol, colour = SYMBOLS[finding.level]
-    evidence = f" — {_printable(finding.evidence)}" if finding.evidence else ""
-    remedy = f" → {click.style(_printable(finding.remedy), bold=True)}" if finding.remedy else ""
-    return f"{click.style(symbol, fg=colour)} {_printable(finding.what)}{evidence}{remedy}"
-
-
-def _printable(text: str) -> str:
-    return "".join(character if character.isprintable() else "�" for character in text)
+    evidence = f" — {printable(finding.evidence)}" if finding.evidence else ""
+    remedy = f" → {click.style(printable(finding.remedy), bold=True)}" if finding.remedy else ""
+    return f"{click.style(symbol, fg=colour)} {printable(finding.what)}{evidence}{remedy}"
 
 
 COMMANDS: dict[str, click.Command] = {"doctor": doctor}

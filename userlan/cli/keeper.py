@@ -95,6 +95,13 @@ def keeper_of(state: Path) -> KeptBy | None:
         os.close(descriptor)
 
 
+def is_inside(state: Path) -> bool:
+    """Whether this process is one of the programs of a state folder's node."""
+    with suppress(OSError, IndexError):
+        return (state / KEEPER_NAME).read_text("ascii", "replace").split()[1] == str(os.stat("/proc/self/ns/net").st_ino)
+    return False
+
+
 def start_keeper(state: Path, wanted: Wanted, entrance: int) -> tuple[KeptBy, list[str]]:
     """Make the place, with a keeper; who that is, and warnings. ``entrance``: the lock, which stays the caller's alone.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import click
@@ -19,7 +20,18 @@ NOTHING = "no member offers anything yet: `userlan expose PORT` on their side, o
 def services(settings: Settings, json_output: bool) -> None:
     """What the members offer, each with an address to click."""
     rows = call(settings.state, "services")
+    if _is_inside(settings):
+        rows = [row | {"where": row["lan"], "url": row["url"].replace(row["where"], row["lan"], 1)} for row in rows]
     click.echo(as_json(rows) if json_output else describe(rows))
+
+
+def _is_inside(settings: Settings) -> bool:
+    """Whether this is a program of `userlan run`, for which the members are at their own addresses."""
+    if sys.platform != "linux":
+        return False
+    from userlan.cli.keeper import is_inside
+
+    return is_inside(settings.state)
 
 
 def describe(rows: list[dict[str, Any]]) -> str:

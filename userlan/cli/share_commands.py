@@ -10,6 +10,11 @@ from userlan.cli.client import call
 from userlan.cli.main import Settings
 from userlan.cli.output import ago, as_json, table
 
+LEGEND = (
+    "shared: programs of the others find those of this computer. Picked up here: programs of this computer find those of the others;"
+    "\nwhere that is no, `userlan share PROFILE --search` holds the ports for it (then no server of that kind can start here)"
+)
+
 
 @click.command()
 @click.argument("profile", metavar="[PROFILE|all]", required=False)
@@ -23,6 +28,8 @@ def share(
 ) -> None:
     """Let programs find each other over the LAN; without an argument, list what is shared and what was found."""
     if profile is None:
+        if networks or peers or search is not None:
+            raise click.UsageError("say which PROFILE, or all", click.get_current_context())
         listed = call(settings.state, "shares")
         click.echo(as_json(listed) if json_output else _listing(listed))
         return
@@ -50,7 +57,7 @@ def _listing(listed: dict[str, Any]) -> str:
         }
         for row in listed["profiles"]
     ]
-    parts = [table(rows)]
+    parts = [table(rows), LEGEND]
     problems = [f"{row['profile']}: {what}: {why}" for row in listed["profiles"] for what, why in row["problems"].items()]
     if listed["attached"]:
         problems.append("this computer is in the LAN by an interface: its programs find others by themselves, and nothing is relayed")

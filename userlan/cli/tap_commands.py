@@ -25,7 +25,7 @@ import attrs
 import click
 
 from userlan.cli.background import ensure_running
-from userlan.cli.client import STOP_PATIENCE, ApiError, Client, NodeGoneError, call
+from userlan.cli.client import STOP_PATIENCE, ApiError, Client, NodeGoneError, call, stop_node
 from userlan.cli.main import Settings
 
 NODE_POLL = 0.1
@@ -54,9 +54,15 @@ def tap(settings: Settings, name: str, mtu: int | None, broadcasts: bool, detach
     if detach:
         click.echo(call(whose.state, "tap-detach")["text"])
         return
-    if whose is settings:
-        ensure_running(settings)
-    Attaching(whose, name, mtu, broadcasts).run()
+    fresh = whose is settings and ensure_running(settings).fresh
+    attaching = Attaching(whose, name, mtu, broadcasts)
+    try:
+        attaching.run()
+    except ApiError:
+        if fresh and not attaching.attached:
+            with suppress(ApiError):
+                stop_node(settings.state)
+        raise
 
 
 def _of_the_caller(settings: Settings) -> Settings:
@@ -85,6 +91,8 @@ class Attaching:
         self._mtu = mtu
         self._broadcasts = broadcasts
         self._settings = settings
+        self.attached = False
+        """Whether there has been an interface."""
         self._client = Client(settings.state)
         self._descriptor: int | None = None
         """The TAP that this command has opened. It is kept, so that the interface outlives a node; what ends the interface is
@@ -171,6 +179,7 @@ class Attaching:
 
     def _item(self, told: dict[str, Any]) -> None:
         """The node says what the interface is to be."""
+        self.attached = True
         from userlan.driver.tap.device import TapError
 
         if self._descriptor is not None:

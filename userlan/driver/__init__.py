@@ -91,5 +91,6 @@ that sends again.
 The local side
 --------------
 ``local.py`` is how the command line talks to the running node (JSON lines on a UNIX socket), ``state.py`` what a node
-keeps on disk, and ``bridge.py`` what a bridge between local programs and the LAN has to offer.
+keeps on disk, and ``bridge.py`` what a bridge between local programs and the LAN has to offer. ``watch.py`` shows packets to whoever
+looks, and ``pcapng.py`` is the form in which they leave.
 """

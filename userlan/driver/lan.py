@@ -92,6 +92,9 @@ class Lan:
 
     def __init__(self, runner: CoreRunner, member: Member) -> None:
         self.reactor: Any = runner.reactor
+        self.attached = False
+        """Whether this computer is itself in the LAN, or about to be, by an interface: what would its programs have of a bridge there is
+        theirs already, and would come twice."""
         self._runner = runner
         self._member = member
         self._link: LanLink | None = None
@@ -147,9 +150,14 @@ class Lan:
             self._link.addresses_changed()
         self.members_changed()
 
+    def computer_attached(self, attached: bool) -> None:
+        """This computer gets an interface in the LAN, or has lost it (:attr:`attached`): those who observe are told."""
+        self.attached = attached
+        self.members_changed()
+
     def observe(self, changed: Callable[[], None]) -> Callable[[], None]:
-        """Have ``changed`` called whenever a member, its name or address, or an own one may have changed, until what is returned
-        is called."""
+        """Have ``changed`` called whenever a member, its name or address, or an own one, or :attr:`attached` may have changed, until
+        what is returned is called."""
         self._observers[changed] = None
         return lambda: self._observers.pop(changed, None)
 

@@ -51,7 +51,7 @@ class Seen:
 
     @property
     def path(self) -> str:
-        """How the peer is reached at this moment, for people; empty for no single peer."""
+        """How the peer is reached at this moment, for people; empty for no single peer, and while it is not."""
         return self._watch.path(self.key) if self.key else ""
 
     def wire(self) -> list[bytes]:
@@ -97,7 +97,8 @@ class Watch:
                 self._remove(observer)
 
     def path(self, key: bytes) -> str:
-        """How a peer is reached: ``direct udp HOST:PORT``, ``relay NAME (HOST:PORT)``, and whether bulk has a connection beside it."""
+        """How a peer is reached: ``direct udp HOST:PORT``, ``relay NAME (HOST:PORT)``, and whether bulk has a connection
+        beside it; empty where there is no path."""
         tunnel = self._node.device.peer(key)
         way = (tunnel.endpoint, tunnel.ways.bulk) if tunnel is not None else (None, None)
         said = self._paths.get(key)
@@ -107,7 +108,7 @@ class Watch:
 
     def _told(self, endpoint: Endpoint | None, bulk: Endpoint | None) -> str:
         if endpoint is None:
-            return "none"
+            return ""
         where = host_port(endpoint.host, endpoint.port)
         if endpoint.transport == RELAY:
             return f"relay {self._node.relays.client.name_of(endpoint)} ({where})".replace("  ", " ")

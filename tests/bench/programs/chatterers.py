@@ -2,9 +2,9 @@
 
     python -m tests.bench.programs.chatterers FIRST COUNT TOTAL SEED [mesh]
 
-Runs the nodes FIRST to FIRST+COUNT-1 of TOTAL, whose keys, port and network follow from SEED. Node 0 is the one that is weighed: it has
-a tunnel to each other. The others have one to it alone, since all their tunnels together (1,225 of fifty nodes) would be what is
-weighed; to node 0 they are members like any others, and what it does is what each of fifty would do. ``mesh``: each has a tunnel to each.
+Runs the nodes FIRST to FIRST+COUNT-1 of TOTAL, whose keys, network and port follow from SEED. Node 0 is the one that is weighed: it has a
+tunnel to each other. The others have one to it alone, since all their tunnels together (1,225 of fifty nodes) would be what is weighed; to
+node 0 they are members like any others, and what it does is what each of fifty would do. ``mesh``: each has a tunnel to each.
 
 Prints ``met`` once each of its nodes reaches all that it knows, and the seconds of processor time that this took. Then each line on its
 standard input is a phase::

@@ -253,6 +253,30 @@ def test_a_control_point_tells_a_renderer_what_to_fetch() -> None:
     assert one.client_data(body) == body
 
 
+@pytest.mark.parametrize("browser", [b"Origin: http://127.7.8.9:80", b"Sec-Fetch-Site: same-origin", b"sec-fetch-mode: cors"])
+def test_a_page_has_nothing_made_that_is_not_known(browser: bytes) -> None:
+    """A server's page can have its browser send any request; these headers it cannot leave out (Fetch 3.2, Fetch Metadata 2)."""
+    named = b"http://127.0.0.1:9200/"
+    head = b"POST / HTTP/1.1\r\nHost: 127.7.8.9\r\nCALLBACK: <" + named + b">\r\nContent-Type: text/xml\r\nContent-Length: 22\r\n"
+    for extra, asked in ((b"", 2), (browser + b"\r\n", 0)):
+        requests, bodies, known = Table({"127.0.0.1": VIRTUAL}), Table({"127.0.0.1": VIRTUAL}), Table({"127.7.8.9": "25.7.8.9"})
+        one = HttpFilter(requests, Table({}), bodies, known)
+        sent = bytes(one.client_data(head + extra + b"\r\n" + named))
+        assert len(requests.asked) + len(bodies.asked) == asked
+        assert sent.count(VIRTUAL.encode()) == asked
+        assert b"Host: 25.7.8.9\r\n" in sent
+
+
+@pytest.mark.parametrize("header", [b"Referer", b"Origin", b"Location", b"Content-Location", b"Host"])
+def test_other_headers_name_what_is_known(header: bytes) -> None:
+    """A playlist can say what its player sends as referrer, a redirection where it goes next."""
+    requests, known = Table({"127.0.0.1": VIRTUAL}), Table({"127.0.0.1": VIRTUAL})
+    value = b"127.0.0.1:9200" if header == b"Host" else b"http://127.0.0.1:9200/"
+    HttpFilter(requests, Table({}), None, known).client_data(b"GET / HTTP/1.1\r\n" + header + b": " + value + b"\r\n\r\n")
+    assert not requests.asked
+    assert known.asked == [("127.0.0.1", 9200, "tcp")]
+
+
 def test_a_host_that_is_not_known_stays() -> None:
     for host in (b"nas.example:80", b"[::1]:80", b"", b"a b"):
         request = b"GET / HTTP/1.1\r\nHost: " + host + b"\r\n\r\n"

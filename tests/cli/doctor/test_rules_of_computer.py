@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from attrs import evolve
 
-from tests.cli.doctor.scenes import alone, found, mdns, node, profile, scene
+from tests.cli.doctor.scenes import alone, found, mdns, member, node, profile, row, scene
 from userlan.cli.doctor.computer_rules import collide
 from userlan.cli.doctor.finding import Computer, FirewallRule, Folder, Socket, Wanted
 from userlan.cli.doctor.verdict import judge
@@ -19,7 +19,19 @@ def test_where_all_is_well_nothing_is_found_and_it_is_told_what_was_checked() ->
     verdict = judge(scene())
     assert verdict.findings == ()
     assert not verdict.wrong
-    assert {"the mediator", "the firewall", "networks", "all peers"} <= set(verdict.fine)
+    assert {"the mediator", "the firewall", "networks", "all peers", "multicast DNS"} <= set(verdict.fine)
+
+
+def test_only_what_could_be_looked_at_was_checked() -> None:
+    """Nothing is said of the way to a peer that is not reached, nor of a profile's announcements."""
+    gone = node(peer=member(online=False), status={"peers": [row(state="offline")]})
+    assert "the way to the peer" in judge(scene(node(peer=member()), peer="ben")).checked
+    assert "the way to the peer" not in judge(scene(gone, peer="ben")).checked
+    assert "discovery" in judge(scene(service="ssdp")).checked
+    assert not {"what is announced", "the port"} & set(judge(scene(service="ssdp")).checked)
+    assert not {"discovery", "the port"} & set(judge(scene(service="_ipp._tcp")).checked)
+    assert not {"discovery", "what is announced"} & set(judge(scene(service="80")).checked)
+    assert "the mediator" not in judge(alone(FINE)).checked
 
 
 @pytest.mark.parametrize(
@@ -55,6 +67,12 @@ def test_one_fault_one_finding(computer: Computer, code: str, level: str, part: 
     assert part in findings[code][1]
 
 
+def test_a_port_is_named_once_for_all_its_addresses_and_protocols() -> None:
+    both = (evolve(PROXY, must=False), evolve(PROXY, must=False, host="::"))
+    findings = judge(alone(evolve(FINE, wanted=both, sockets=(BUSY, evolve(BUSY, host="::"))))).findings
+    assert [one.code for one in findings] == ["node-not-running", "port-taken"]
+
+
 def test_ports_are_the_running_nodes_own_matter() -> None:
     assert found(scene(computer=evolve(FINE, wanted=(PROXY,), sockets=(BUSY,)))) == {}
 
@@ -87,6 +105,8 @@ LO_LET_IN = evolve(POLICY, accepts=('iifname "lo" accept', "tcp dport 22 accept"
         (FirewallRule("input", "udp dport 41414 drop"), "firewall-port", "note"),
         (LO_LET_IN, "", ""),
         (evolve(POLICY, accepts=("accept",)), "", ""),
+        (evolve(POLICY, accepts=('iifname { "eth0", "lo" } accept',)), "", ""),
+        (evolve(POLICY, accepts=('iifname != "lo" accept', "! -i lo accept")), "firewall-loopback", "wrong"),
         (FirewallRule("input", 'iifname != "lo" ip saddr 127.0.0.0/8 drop'), "", ""),
         (FirewallRule("input", "tcp dport 414140 drop"), "", ""),
         (FirewallRule("input", "ct state invalid drop"), "", ""),

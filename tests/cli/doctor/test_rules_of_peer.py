@@ -12,7 +12,9 @@ from userlan.cli.doctor.finding import Echoes
 OFFLINE = {"state": "offline", "path": "none", "last_seen": NOW - 7200}
 CONNECTING = {"state": "connecting", "path": "none"}
 AWAY = {"state": "offline", "reason": "silent", "url": "userlan://m"}
-UNKNOWN: dict[str, Any] = {"key": None, "name": "bne", "error": "no member is called bne", "nearest": [], "ambiguous": False, "elsewhere": []}
+UNKNOWN: dict[str, Any] = {
+    "key": None, "name": "bne", "error": "no member is called bne", "nearest": [], "ambiguous": False, "elsewhere": [],
+}  # fmt: skip
 RELAYED = {"state": "relayed", "path": "relay", "relay": "fra1"}
 
 

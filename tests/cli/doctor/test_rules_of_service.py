@@ -115,7 +115,7 @@ def test_what_is_announced_is_found_by_type_name_and_profile() -> None:
 
 def test_what_nobody_announces() -> None:
     findings = of("lasr")
-    assert findings["service-not-announced"][1] == "nobody announces a lasr | announced: Laser | userlan doctor --service 'Laser'"
+    assert findings["service-not-announced"][1] == "nobody announces lasr | announced: Laser | userlan doctor --service Laser"
     nothing = of("_ssh._tcp", node(peer=member(), bridges={"mdns": mdns(services=[])}), "ben")
     assert "ben announces no _ssh._tcp | nothing is announced" in nothing["service-not-announced"][1]
 
@@ -134,6 +134,8 @@ def test_a_port_of_the_peers() -> None:
     told = node(peer=member())
     assert of("8000", told, "ben", connects="") == {}
     findings = of("8000", told, "ben", connects="connection refused: nothing is exposed at that port")
+    nobody: dict[str, Any] = {"key": None, "name": "bne", "error": "?", "nearest": [], "ambiguous": False, "elsewhere": []}
+    assert set(of("8000", node(peer=nobody), "bne")) == {"peer-unknown"}, "whose port?"
     assert findings["port-refused"][1].endswith("nothing is exposed at that port | on ben: userlan expose 8000")
 
 

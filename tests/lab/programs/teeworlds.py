@@ -55,6 +55,7 @@ class Teeworlds:
             client.line("broadcasting for servers")
             keys = itertools.cycle((*[("Down", "Return")] * 6, ("F5",)))       # to search again empties the list
             used = server.line("player has entered the game", meanwhile=lambda: screen.key(*next(keys)))
-            found = client.line("connecting to")
+            client.line("connecting to")
+            found = [line for line in client.said() if "connecting to" in line][-1]      # before the list came, Return was for NOWHERE
             assert NOWHERE not in found, found
             return Proof(f"{found}; {seen.exchange()}", used)

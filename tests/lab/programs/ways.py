@@ -11,7 +11,7 @@ import attrs
 from tests.lab.network import Lab, Namespace
 from tests.lab.programs.broadcast import PORT
 from tests.lab.programs.place import PATIENCE, Place
-from tests.lab.userlan_process import Mediator, Member, wait_for_line
+from tests.lab.userlan_process import Mediator, Member, together, wait_for_line
 
 HOST, GUEST = "10.97.0.2", "10.97.0.3"
 MEDIATOR = "10.97.0.1"
@@ -97,14 +97,7 @@ def nodes(folder: Path, *configs: str) -> Iterator[Nodes]:
         anna, ben = (
             Member(space.ordinary(), folder / space.name, space.name, config) for space, config in zip(spaces, configs, strict=True)
         )
-        for member in (anna, ben):
-            member.up("--mediator", mediator.url, wait=False)
-        for member in (anna, ben):
-            assert member.process is not None
-            wait_for_line(member.log, "ready", member.process, patience=PATIENCE)
-        ben.run("join", anna.run("create", "home").stdout.split()[0])
-        ben.wait_state("anna", "direct", PATIENCE)
-        anna.wait_state("ben", "direct", PATIENCE)
+        together((anna, ben), "--mediator", mediator.url, patience=PATIENCE)
         yield Nodes(lab, folder, spaces, (anna, ben))
 
 

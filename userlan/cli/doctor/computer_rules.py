@@ -15,7 +15,7 @@ MDNS_PORT = 5353
 LIST = "sudo nft -a list ruleset"
 
 _COMMAND = re.compile(r"`([^`]+)`")
-_LOOPBACK = re.compile(r"""\b[io]if(?:name)? (?:"lo"|lo\b)|(?<!! )-[io] lo\b""")
+_LOOPBACK = re.compile(r"""\b[io]if(?:name)? (?:\{[^}]*)?(?:"lo"|\blo\b)|(?<!! )-[io] lo\b""")
 _ALL_LOOPBACK = re.compile(r"""(?:[io]if(?:name)? "?lo"?|-[io] lo) (?:counter(?: packets \d+ bytes \d+)? )?(?:drop|reject\b.*)""")
 _TO_MANY = re.compile(r"pkttype|--pkt-type|\b22[4-9]\.|\b23[0-9]\.|\b255\.255\.255\.255\b|\bff0[0-9a-f]::|\bff00::")
 
@@ -27,7 +27,9 @@ def command_in(text: str) -> str:
 
 
 def not_running(scene: Scene) -> Iterator[Finding]:
-    if scene.node is None:
+    if scene.mute:
+        yield wrong("node-mute", "a node runs, and cannot be asked", scene.mute, "userlan down && userlan up")
+    elif scene.node is None:
         log = scene.computer.folder.log_end
         said = f"; the last line of its log: {log}" if log else ""
         yield wrong("node-not-running", "no node runs: this computer is not in the LAN", f"{scene.absent}{said}", "userlan up")
@@ -43,7 +45,7 @@ def state_folder(scene: Scene) -> Iterator[Finding]:
         yield note("state-open", "others on this computer can look into the state folder", folder.path, f"chmod 700 '{folder.path}'")
     if folder.free < LEAST_FREE:
         yield wrong("disk-full", "the disk of the state folder is full", f"{byte_count(folder.free)} are free", f"df -h '{folder.path}'")
-    if scene.node is None and folder.holder:
+    if scene.node is None and not scene.mute and folder.holder:
         evidence = f"process {folder.holder} holds {folder.path} and does not answer"
         yield wrong("state-held", "a node runs that does not answer", evidence, f"kill {folder.holder}")
     if folder.damaged:
@@ -59,17 +61,19 @@ def configuration(scene: Scene) -> Iterator[Finding]:
 
 def ports(scene: Scene) -> Iterator[Finding]:
     """Before a node starts: with one that runs, its bridges tell what they have not got."""
-    if scene.node is not None or scene.computer.folder.holder:
+    if scene.node is not None or scene.mute or scene.computer.folder.holder:
         return
+    told: set[tuple[str, int]] = set()
     for wanted in scene.computer.wanted:
-        for held in scene.computer.holders(wanted.port, wanted.protocol):
-            if collide(wanted.host, held):
-                what = f"port {wanted.port}/{wanted.protocol} ({wanted.key}) is taken"
-                if wanted.must:
-                    yield wrong("port-taken", f"{what}: the node does not start", f"by {held.holder}", f"set {wanted.key} to another port")
-                else:
-                    yield note("port-taken", f"{what}: another one will be used", f"by {held.holder}")
-                break
+        held = next((one for one in scene.computer.holders(wanted.port, wanted.protocol) if collide(wanted.host, one)), None)
+        if held is None or (wanted.key, wanted.port) in told:
+            continue
+        told.add((wanted.key, wanted.port))
+        what = f"port {wanted.port}/{wanted.protocol} ({wanted.key}) is taken"
+        if wanted.must:
+            yield wrong("port-taken", f"{what}: the node does not start", f"by {held.holder}", f"set {wanted.key} to another port")
+        else:
+            yield note("port-taken", f"{what}: another one will be used", f"by {held.holder}")
 
 
 def collide(host: str, held: Socket) -> bool:

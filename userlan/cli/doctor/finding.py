@@ -164,6 +164,8 @@ class Scene:
     """The node's answer to ``doctor``; None: none answers."""
     absent: str = ""
     """Why none answers."""
+    mute: str = ""
+    """Why one that is there does not say what it is asked."""
     peer: str = ""
     service: str = ""
     """As they were asked for."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from userlan.cli.doctor.finding import Finding, Scene, note, wrong
+from userlan.cli.doctor.finding import Finding, Rule, Scene, note, wrong
 from userlan.cli.output import ago
 
 LOSS_NOTED, LOSS_WRONG = 0.05, 0.2
@@ -90,7 +90,9 @@ def path(scene: Scene) -> Iterator[Finding]:
     if echoes is not None and echoes.sent:
         lost = 1 - echoes.answered / echoes.sent
         evidence = f"{echoes.sent - echoes.answered} of {echoes.sent} echoes were not answered"
-        if lost > LOSS_WRONG:
+        if not echoes.answered:
+            yield wrong("peer-lossy", f"{name} was reached a moment ago, and answers no more", evidence, f"userlan ping {name}")
+        elif lost > LOSS_WRONG:
             yield wrong("peer-lossy", f"{name} hears only part of what is sent", evidence, f"userlan ping {name}")
         elif lost > LOSS_NOTED:
             yield note("peer-lossy", f"something is lost on the way to {name}", evidence, f"userlan ping {name}")
@@ -118,7 +120,7 @@ def why_relayed(scene: Scene, name: str) -> str:
 def hears(scene: Scene) -> Iterator[Finding]:
     """The peer takes part in multicast DNS."""
     member, row = scene.member, scene.peer_row
-    if member is None or row is None or row["state"] not in ("direct", "relayed"):
+    if member is None or row is None or (scene.echoes is not None and not scene.echoes.answered):
         return
     if MDNS_GROUP not in member["groups"]:
         what = f"{row['name']} does not listen to {MDNS_GROUP}: its services are not announced, and it sees none"
@@ -151,5 +153,13 @@ RULES = {
     "groups that the peer listens to": hears,
     "all peers": everybody,
 }
-OF_ONE = (known, there, path, hears)
-"""Those that look at the peer that is asked for."""
+
+
+def idle(scene: Scene) -> set[Rule]:
+    """Those that have nothing to look at."""
+    if not scene.peer:
+        return {known, there, path, hears}
+    row = scene.peer_row
+    if row is None:
+        return {everybody, there, path, hears}
+    return {everybody} if row["state"] in ("direct", "relayed") else {everybody, path, hears}

@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 import difflib
+import shlex
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from typing import Any
 
 from userlan.cli.doctor.computer_rules import bound_elsewhere
-from userlan.cli.doctor.finding import Finding, Scene, note, wrong
+from userlan.cli.doctor.finding import Finding, Rule, Scene, note, wrong
 
 
 def profile(scene: Scene) -> dict[str, Any] | None:
@@ -22,8 +23,6 @@ def profile(scene: Scene) -> dict[str, Any] | None:
 
 def switched_off(scene: Scene) -> Iterator[Finding]:
     """Without a service's name: what somebody has switched off that is on by itself."""
-    if scene.service:
-        return
     rows = [row for row in scene.bridge("discovery").get("profiles", ()) if row["by"] == "discovery"]
     off = [row["profile"] for row in rows if row["default"] and not row["on"]]
     if off and len(off) == sum(1 for row in rows if row["default"]):
@@ -82,7 +81,7 @@ def _peer_listens(scene: Scene, row: dict[str, Any]) -> Iterator[Finding]:
 def mdns(scene: Scene) -> Iterator[Finding]:
     """Multicast DNS is relayed."""
     found, row = scene.bridge("mdns"), profile(scene)
-    if not found or (scene.service and not _announced(scene)):
+    if not found:
         return
     serious = wrong if scene.service else note
     if not found["enabled"]:
@@ -107,7 +106,7 @@ def mdns(scene: Scene) -> Iterator[Finding]:
 def announced(scene: Scene) -> Iterator[Finding]:
     """The service that is asked for is announced by somebody."""
     found, row = scene.bridge("mdns"), profile(scene)
-    if not found or not found["enabled"] or found["attached"] or not scene.service or not _announced(scene):
+    if not found or not found["enabled"] or found["attached"]:
         return
     rows = [one for one in found["services"] if scene.member is None or one["peer"] == scene.member["name"]]
     matching = [one for one in rows if _is(one, scene.service, row)]
@@ -121,17 +120,12 @@ def announced(scene: Scene) -> Iterator[Finding]:
     names = sorted({str(one["name"]) for one in rows})
     profiles = [each["profile"] for each in scene.bridge("discovery").get("profiles", ())]
     near = difflib.get_close_matches(scene.service, [*names, *profiles], 1)
-    verb = "announces no" if scene.member is not None else "announces a"
+    verb = "announces no" if scene.member is not None else "announces"
     evidence = f"announced: {_some(names)}" if names else "nothing is announced by anybody that is seen"
-    again = f"userlan doctor {scene.peer + ' ' if scene.peer else ''}--service '{near[0]}'" if near else ""
-    remedy = again or "there: userlan expose PORT"
+    remedy = "there: userlan expose PORT"
+    if near and near[0].isprintable():      # what a member calls a service is to be typed, and must be no command of its own
+        remedy = shlex.join(("userlan", "doctor", *([scene.peer] if scene.peer else []), "--service", near[0]))
     yield wrong("service-not-announced", f"{who} {verb} {scene.service}", evidence, remedy)
-
-
-def _announced(scene: Scene) -> bool:
-    """Whether the service that is asked for is one that multicast DNS tells of."""
-    row = profile(scene)
-    return not scene.service.isdecimal() and (row is None or row["by"] == "mdns")
 
 
 def _is(one: dict[str, Any], service: str, row: dict[str, Any] | None) -> bool:
@@ -144,8 +138,6 @@ def _is(one: dict[str, Any], service: str, row: dict[str, Any] | None) -> bool:
 
 def port(scene: Scene) -> Iterator[Finding]:
     """The port that is asked for is exposed and served: the peer's, or without a peer this computer's."""
-    if not scene.service.isdecimal():
-        return
     number, member = int(scene.service), scene.member
     if member is not None:
         if scene.connects:
@@ -187,3 +179,19 @@ RULES = {
     "the port": port,
     "who may use what is exposed": allowed,
 }
+
+
+def idle(scene: Scene) -> set[Rule]:
+    """Those that have nothing to look at."""
+    row, found = profile(scene), set[Rule]()
+    if not scene.service:
+        found = {discovery, announced, port}
+    elif scene.service.isdecimal():
+        found = {switched_off, discovery, mdns, announced}
+        if (scene.peer and scene.member is None) or (scene.member is not None and scene.connects is None):
+            found.add(port)     # whose it is, is not known; or it was not tried, since the peer is not reached
+    elif row is not None and row["by"] == "discovery":
+        found = {switched_off, mdns, announced, port}
+    else:
+        found = {switched_off, discovery, port}
+    return found if scene.member is not None else {*found, allowed}

@@ -27,9 +27,9 @@ def rules(scene: Scene) -> dict[str, Rule]:
     chosen: dict[str, Rule] = dict(computer_rules.RULES)
     if scene.node is not None:
         chosen |= node_rules.RULES | peer_rules.RULES | service_rules.RULES
-    idle: set[Rule] = {peer_rules.everybody} if scene.peer else {*peer_rules.OF_ONE, service_rules.allowed}
-    idle |= {service_rules.switched_off} if scene.service else {service_rules.discovery, service_rules.announced, service_rules.port}
-    return {name: rule for name, rule in chosen.items() if rule not in idle}
+        idle = peer_rules.idle(scene) | service_rules.idle(scene)
+        chosen = {name: rule for name, rule in chosen.items() if rule not in idle}
+    return chosen
 
 
 def judge(scene: Scene) -> Verdict:

@@ -111,7 +111,8 @@ def _explained(error: OSError, name: str) -> TapError:
     if error.errno in (errno.EPERM, errno.EACCES):
         return TapError(
             "to attach a TAP takes the right to administer the network: run `sudo userlan tap`"
-            " (the node itself stays without privileges), or give Python that right: `setcap cap_net_admin+ep`",
+            " (the node itself stays without privileges), or give Python that right:"
+            f" `sudo setcap cap_net_admin+ep {os.path.realpath(sys.executable)}`",
             forbidden=True,
         )
     if error.errno == errno.EBUSY:
