@@ -11,10 +11,11 @@ What is said to everybody is heard by everybody, once. The nodes are an ordinary
 
 from __future__ import annotations
 
-import contextlib
 import json
+import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import attrs
@@ -26,7 +27,7 @@ from tests.lab.avahi import unavailable as avahi_unavailable
 from tests.lab.network import Lab, Namespace, end, tun_unavailable, unavailable, until
 from tests.lab.programs import bonjour, broadcast
 from tests.lab.programs.bonjour_daemon import ALONE
-from tests.lab.programs.place import PATIENCE, Place, Running
+from tests.lab.programs.place import PATIENCE, Place
 from tests.lab.programs.ways import MEDIATOR, computer, place, plug_apart
 from tests.lab.test_capture import Capture, rows
 from tests.lab.userlan_process import Mediator, Member, wait_for_line
@@ -136,6 +137,16 @@ class Answering:
         assert {answered for answered, _, _ in answers} <= {token}
         return sorted((who, where) for _, who, where in answers)
 
+    def ask_once(self, prefix: str, questions: Mapping[str, Collection[str]]) -> None:
+        """All at the same time, one from each of these places: it is answered by its own computer and by these others, and heard by
+        these, once each and by nobody else."""
+        with ThreadPoolExecutor(len(questions)) as threads:
+            asked = {name: threads.submit(self.ask, name, prefix + name, name, *others) for name, others in questions.items()}
+        for name, others in questions.items():
+            assert asked[name].result() == once(self.three, name, *others)
+            sources = {other: [self.three.seen_from(other, name)] for other in others} | {name: [own(self.three, name)]}
+            assert {where: heard for where, heard in self.heard(prefix + name).items() if heard} == sources
+
     def heard(self, token: str) -> dict[str, list[str]]:
         """Where each server heard a question from."""
         lines = {name: [line.split() for line in server.said()] for name, server in self.servers.items()}
@@ -151,21 +162,19 @@ class Answering:
 
 def once(three: Three, asking: str, *others: str) -> list[tuple[str, str]]:
     """What is right: each of the others has answered once, and one's own computer by itself, as on any LAN."""
-    own = {"anna": "10.97.1.2", "ben": three.address("ben"), "carl": three.address("carl"), "dora": "10.97.4.2"}[asking]
-    return sorted([(asking, own), *((name, three.seen_from(asking, name)) for name in others)])
+    return sorted([(asking, own(three, asking)), *((name, three.seen_from(asking, name)) for name in others)])
+
+
+def own(three: Three, name: str) -> str:
+    """From where a computer's own programs hear each other."""
+    return {"anna": "10.97.1.2", "dora": "10.97.4.2"}.get(name) or three.address(name)
 
 
 def test_a_question_of_each_is_answered_by_each_once(three: Three) -> None:
     """Neither twice nor back to who asked."""
     names = ("anna", "ben", "carl")
     with Answering(three, "once", *names) as answering:
-        for asking in names:
-            others = [name for name in names if name != asking]
-            right = once(three, asking, *others)
-            assert answering.ask(asking, f"from-{asking}", *names) == right
-            own = dict(right)[asking]
-            sources = {name: [three.seen_from(name, asking)] for name in others} | {asking: [own]}
-            assert answering.heard(f"from-{asking}") == sources
+        answering.ask_once("from-", {name: [other for other in names if other != name] for name in names})
 
 
 def listens(three: Three, name: str, who: str) -> bool:
@@ -187,7 +196,8 @@ def test_a_group_goes_to_whose_programs_have_joined_it(three: Three, tmp_path: P
     until(lambda: listens(three, "ben", "carl") and listens(three, "carl", "ben"), PATIENCE, "ben and carl know it of each other")
     until(lambda: listens(three, "anna", "ben") and listens(three, "anna", "carl"), PATIENCE, "anna knows it of both")
     assert not listens(three, "ben", "anna")
-    assert ben.run(*ENDS, "say", GROUP, GROUP_PORT, "one", "5").stdout.split() == ["answered:", *sorted(map(three.address, ("ben", "carl")))]
+    answered = ben.run(*ENDS, "say", GROUP, GROUP_PORT, "one", "5").stdout.split()
+    assert answered == ["answered:", *sorted(map(three.address, ("ben", "carl")))]
     for ear in hearing:
         assert sorted(line for line in ear.said() if line.startswith("one-")) == [f"one-{n} {three.address('ben')}" for n in range(5)]
     hearing[1].stop()
@@ -195,13 +205,13 @@ def test_a_group_goes_to_whose_programs_have_joined_it(three: Three, tmp_path: P
     ben.run(*ENDS, "say", GROUP, GROUP_PORT, "two", "5")
     hearing[0].stop()
     carl.run(*ENDS, "say", "255.255.255.255", GROUP_PORT, "end", "1")
+    told = {}
     for name, capture in captures.items():
         file = tmp_path / name / "lan.pcapng"
-        until(lambda file=file: rows(file, f"udp.dstport == {GROUP_PORT} and ip.dst == 255.255.255.255", "ip.dst"), PATIENCE, "the end", 0.5)
+        last = f"udp.dstport == {GROUP_PORT} and ip.dst == 255.255.255.255"
+        until(lambda file=file, last=last: rows(file, last, "ip.dst"), PATIENCE, "the end", 0.5)
         capture.end()
-    told = {
-        name: rows(tmp_path / name / "lan.pcapng", f"ip.dst == {GROUP} and udp", "frame.interface_name", "frame.comment") for name in captures
-    }
+        told[name] = rows(file, f"ip.dst == {GROUP} and udp", "frame.interface_name", "frame.comment")
     assert told["anna"] == []
     assert told["ben"] == [("carl", "")] * 5 + [("ben", "dropped: nobody-hears")] * 5
 
@@ -217,8 +227,9 @@ class Meeting:
         self.what = what
 
     def told(self, name: str) -> list[str]:
-        """What one was told, without what updates said."""
-        return [line for line in self.running[name].said() if line.split()[0] in ("added", "removed", "connected", "unreachable")]
+        """What one was told of these, without what updates said."""
+        words = tuple(f"{word} {self.what} " for word in ("added", "removed", "connected", "unreachable"))
+        return [line for line in self.running[name].said() if line.startswith(words)]
 
     def expected(self, name: str) -> list[str]:
         """Of a service: that it is there, and what it says."""
@@ -228,6 +239,18 @@ class Meeting:
     def gone(self, name: str) -> str:
         """Of a service: that it is not."""
         return f"removed {self.what} {name}.{bonjour.TYPE}"
+
+    def present(self, name: str) -> set[str]:
+        """Whose services one has been told of, and not that they were gone."""
+        there: set[str] = set()
+        for line in self.told(name):
+            what, _, full = line.partition(" ")
+            whose = full.removeprefix(f"{self.what} ").partition(".")[0]
+            if what == "added":
+                there.add(whose)
+            elif what == "removed":
+                there.discard(whose)
+        return there
 
     def complete(self, name: str, *of: str) -> bool:
         """Whether one has been told of all of these."""
@@ -246,7 +269,7 @@ def test_services_of_each_are_seen_by_each_once(three: Three) -> None:
     names = ("anna", "ben", "carl")
     with Meeting(three, "tea of", *names) as meeting:
         for name in names:
-            until(lambda name=name: meeting.complete(name, *names), 2 * PATIENCE, f"{name} is told of all: {meeting.running[name].log}", 0.3)
+            until(lambda name=name: meeting.complete(name, *names), 2 * PATIENCE, f"{name} is told of all", 0.3)
         rows = three.members["anna"].call("services")
         assert sorted((row["peer"], row["name"]) for row in rows if row["name"].startswith("tea of")) == [
             ("ben", "tea of ben"), ("carl", "tea of carl"),
@@ -277,31 +300,32 @@ def test_avahi_at_each_shows_each_once(three: Three) -> None:
     if reason:
         pytest.skip(reason)
     names = ("anna", "ben", "carl")
-    with contextlib.ExitStack() as ending:
-        daemons, published = {}, {}
-        for number, name in enumerate(names):
-            at = three.place(name, "avahi")
-            home = at.home("page")
-            (home / "index.html").write_text(f"page of {name}")
-            command = ("python3", "-u", "-m", "http.server", str(8091 + number), "--directory", str(home))
-            server = at.start("page", *command)
-            ending.callback(server.stop)
-            link = {"anna": "eth0"}.get(name, "lan0")
-            daemons[name] = Avahi(at.inside.through(*ALONE), at.home("avahi"), f"{name}-pc", [link])
-            ending.callback(daemons[name].stop)
-            published[name] = daemons[name].publish(f"Web of {name}", WEB, 8091 + number)
-            ending.callback(end, published[name])
-        for name, daemon in daemons.items():
-            all_shown = [f"Web of {one}" for one in names]
-            wait_shown(daemon, all_shown)
-            at = three.place(name, "curl")
-            for found in heard_by_ipv4(daemon):
-                host = f"[{found.address}]" if ":" in found.address else found.address
-                page = at.run("curl", "-gsS", "-m", "20", f"http://{host}:{found.port}/").stdout
-                assert page == found.name.replace("Web", "page")
+    daemons: dict[str, Avahi] = {}
+
+    def publish(name: str) -> subprocess.Popen[bytes]:
+        at, port = three.place(name, "avahi"), 8091 + names.index(name)
+        home = at.home("page")
+        (home / "index.html").write_text(f"page of {name}")
+        at.start("page", "python3", "-u", "-m", "http.server", str(port), "--directory", str(home)).line("Serving HTTP")
+        link = "eth0" if name == "anna" else "lan0"
+        daemons[name] = Avahi(at.inside.through(*ALONE), at.home("avahi"), f"{name}-pc", [link])
+        return daemons[name].publish(f"Web of {name}", WEB, port)
+
+    def look(name: str) -> None:
+        wait_shown(daemons[name], [f"Web of {one}" for one in names])
+        at = three.place(name, "curl")
+        for found in heard_by_ipv4(daemons[name]):
+            host = f"[{found.address}]" if ":" in found.address else found.address
+            assert at.run("curl", "-gsS", "-m", "20", f"http://{host}:{found.port}/").stdout == found.name.replace("Web", "page")
+
+    with ThreadPoolExecutor(len(names)) as threads:
+        published = dict(zip(names, threads.map(publish, names), strict=True))
+        list(threads.map(look, names))
         end(published["ben"])
-        for name in ("anna", "carl"):
-            wait_shown(daemons[name], ["Web of anna", "Web of carl"])
+        list(threads.map(lambda name: wait_shown(daemons[name], ["Web of anna", "Web of carl"]), ("anna", "carl")))
+    for name in names:
+        end(published[name])
+        daemons[name].stop()
 
 
 def wait_shown(daemon: Avahi, names: list[str]) -> None:
@@ -324,10 +348,7 @@ def test_what_is_said_reaches_whom_a_network_is_shared_with(work: Three) -> None
     """And once, however many those are."""
     reached = {"anna": ("ben", "carl", "dora"), "ben": ("anna", "carl", "dora"), "carl": ("anna", "ben"), "dora": ("anna", "ben")}
     with Answering(work, "networks", *reached) as answering:
-        for asking, others in reached.items():
-            assert answering.ask(asking, f"from-{asking}", asking, *others) == once(work, asking, *others)
-            heard = answering.heard(f"from-{asking}")
-            assert {name: len(heard[name]) for name in reached} == {name: int(name in (asking, *others)) for name in reached}
+        answering.ask_once("from-", reached)
 
 
 def test_services_are_seen_by_whom_a_network_is_shared_with(work: Three) -> None:
@@ -342,26 +363,46 @@ def test_services_are_seen_by_whom_a_network_is_shared_with(work: Three) -> None
 def test_what_is_not_shared_with_one_still_is_with_the_others(work: Three) -> None:
     """``unshare --peer``, ``unshare --network``, ``share --network``: neither asked nor answered."""
     anna = work.members["anna"]
-    everybody = ("anna", "ben", "carl", "dora")
-    asks = {"ben": ("ben", "anna", "carl", "dora"), "carl": ("carl", "anna", "ben"), "dora": ("dora", "anna", "ben")}
+    asks = {"ben": ("anna", "carl", "dora"), "carl": ("anna", "ben"), "dora": ("anna", "ben")}
     steps: list[tuple[tuple[str, ...], set[str]]] = [
         (("unshare", "broadcaster", "--peer", "carl"), {"ben", "dora"}),
         (("share", "broadcaster"), {"ben", "carl", "dora"}),
         (("unshare", "broadcaster", "--network", "work"), {"carl"}),
         (("share", "broadcaster", "--network", "home"), {"ben", "carl"}),
     ]
-    with Answering(work, "unshared", *everybody) as answering:
+    with Answering(work, "unshared", "anna", *asks) as answering:
         for number, (command, shared) in enumerate(steps):
             print(*command, "→", anna.run(*command).stdout.strip())
-            token = f"{number}-anna"
-            assert answering.ask("anna", token, "anna", *shared) == once(work, "anna", *shared)
-            assert {name: len(where) for name, where in answering.heard(token).items()} == {
-                name: int(name == "anna" or name in shared) for name in everybody
-            }
-            for asking, reached in asks.items():
-                if command[0] == "unshare":
-                    others = [name for name in reached[1:] if name != "anna" or asking in shared]
-                    token = f"{number}-{asking}"
-                    assert answering.ask(asking, token, asking, *others) == once(work, asking, *others)
-                    assert len(answering.heard(token)["anna"]) == int(asking in shared)
+            others = {asking: [name for name in reached if name != "anna" or asking in shared] for asking, reached in asks.items()}
+            answering.ask_once(f"{number}-", {"anna": shared, **others})
     anna.run("share", "broadcaster")
+
+
+def test_services_of_who_goes_away_and_comes_back(three: Three) -> None:
+    """Who stops says goodbye for what it showed; who comes back, be it after it was killed, is there once; who leaves is gone."""
+    names = ("anna", "ben", "carl")
+    anna, ben, carl = (three.members[name] for name in names)
+
+    def all_there(meeting: Meeting) -> bool:
+        return all(meeting.present(name) == set(names) for name in names)
+
+    with Meeting(three, "cake of", *names) as meeting:
+        until(lambda: all_there(meeting), 2 * PATIENCE, "all see all", 0.3)
+        anna.stop()
+        until(lambda: meeting.present("ben") == meeting.present("carl") == {"ben", "carl"}, PATIENCE, "anna's goodbye", 0.3)
+        until(lambda: meeting.present("anna") == {"anna"}, PATIENCE, "what anna's node has shown is gone with it", 0.3)
+        anna.up()
+        until(lambda: all_there(meeting), 2 * PATIENCE, "all see all again", 0.3)
+        for member in (ben, anna):
+            member.kill()
+            member.up()
+        three.direct(*names)
+        until(lambda: all_there(meeting), 2 * PATIENCE, "all see all once more", 0.3)
+        assert not [line for name in names for line in meeting.told(name) if line.startswith("unreachable")]
+        with Meeting(three, "pie of", *names) as later:
+            for name in names:
+                until(lambda name=name: later.complete(name, *names), 2 * PATIENCE, f"{name} connects to all again", 0.3)
+                assert sorted(later.told(name)) == sorted(line for other in names for line in later.expected(other))
+            carl.run("leave", "home")
+            until(lambda: later.present("anna") == meeting.present("anna") == {"anna", "ben"}, PATIENCE, "carl's are gone", 0.3)
+            assert {row["peer"] for row in anna.call("services")} == {"ben"}

@@ -10,8 +10,10 @@ import pytest
 from tests.node.lan import VirtualLan
 from userlan.lan.addresses import key_text
 from userlan.node.attachment import Attachment
+from userlan.node.events import PeerChanged
 from userlan.node.flooding import UNHEARD
 from userlan.node.intake import Direction
+from userlan.node.memory import Memory
 from userlan.node.node import Node
 from userlan.node.status import snapshot
 from userlan.stack.udp import UdpSocket
@@ -145,6 +147,28 @@ def test_who_comes_later_is_told_what_the_others_listen_to(tmp_path: Path, group
     site.lan.world.run(0.2)
     site.nodes["carl"], site.sockets["carl"] = carl, carl.host.udp_bind(PORT)
     site.say("carl", group)
+    assert site.heard() == {"anna": [b"hello"]}
+
+
+@groups
+def test_who_restarts_before_it_is_missed_is_told_what_the_others_listen_to(tmp_path: Path, group: bytes) -> None:
+    """To them it was never away: a new session is all that they see of it."""
+    site = Site(tmp_path, "anna")
+    lan, anna, key = site.lan, site.nodes["anna"], bytes(range(32))
+    ben = lan.node("ben", lan.internet, "198.51.100.2", key=key)
+    lan.ready(ben)
+    lan.finish(ben, ben.join("home", lan.mediator.public_key, site.secret, lan.world.now))
+    lan.direct(anna, ben)
+    site.join("anna", group)
+    memory = ben.save()
+    lan.kill("ben")
+    lan.world.run(1)
+    again = site.nodes["ben"] = lan.node("ben", lan.internet, "198.51.100.2", memory=Memory.load(memory.dump()), key=key)
+    site.sockets["ben"] = again.host.udp_bind(PORT)
+    lan.direct(again, anna)
+    assert ("ben", "offline") not in [(event.name, event.state) for event in lan.events(anna) if isinstance(event, PeerChanged)]
+    lan.world.run(1.5)
+    site.say("ben", group)
     assert site.heard() == {"anna": [b"hello"]}
 
 

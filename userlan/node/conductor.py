@@ -120,6 +120,7 @@ class Conductor:
                     link.session_established(now)
                 self._node.peers.session_established(event, now)
                 self._node.encounters.tunnel_heard(event.public_key, event.endpoint, now)
+                self._node.flooding.renewed(event.public_key, now)
             elif isinstance(event, Roamed):
                 self._node.peers.roamed(event.public_key, event.old, event.new, now)
                 self._node.encounters.tunnel_heard(event.public_key, event.new, now)

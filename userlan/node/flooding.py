@@ -17,7 +17,8 @@ Every node sends to each member itself and hands on nothing: what comes from a t
 nothing can go in circles within the LAN. A member that is away is not woken by what is meant for many.
 
 **Telling.** A member whose tunnel comes up is told at once which groups this node listens to, and once more a second later, since the
-first may be lost (RFC 3376 8.1: robustness 2); changes are told to all by the stack's ``Reporter``; all is told again every
+first may be lost (RFC 3376 8.1: robustness 2); so is one that is up and has a new session: it may have restarted, and know nothing,
+before anybody missed it; changes are told to all by the stack's ``Reporter``; all is told again every
 ``REFRESH`` seconds, so that no querier is needed. Reports of others end here: a host that heard them would keep its own to itself
 (RFC 4541 2.1.1 (1b)).
 """
@@ -151,6 +152,12 @@ class Flooding:
         self._tell(key, now)
         self._again.pop(key, None)
         self._again[key] = now + AGAIN
+
+    def renewed(self, key: bytes, now: float) -> None:
+        """There is a new session with a member. One that was not away is told: whether it is another node now, nothing else says."""
+        link = self._peers.links.get(key)
+        if link is not None and link.up:
+            self.came_up(key, now)
 
     def forget(self, key: bytes) -> None:
         """Somebody is no member any more."""
