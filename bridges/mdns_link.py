@@ -43,14 +43,14 @@ class Link:
     """See above. ``chance`` gives numbers from 0 to 1.
 
     ``unicast``: single hosts may be answered, and may answer us (a port that is ours alone). Plain resolvers (RFC 6762 6.7) are
-    answered in any case.
+    answered in any case. ``yields``: see :class:`Responder`.
     """
 
-    def __init__(self, chance: Callable[[], float], unicast: bool) -> None:
+    def __init__(self, chance: Callable[[], float], unicast: bool, yields: bool = False) -> None:
         self.counters: Counter[str] = Counter()
         self.cache = Cache(chance)
         self.cache.counters = self.counters
-        self.responder = Responder(chance, unicast)
+        self.responder = Responder(chance, unicast, yields)
         self.responder.counters = self.counters
         self.querier = Querier(self.cache, chance, unicast)
         self.copies = 0

@@ -113,14 +113,16 @@ class _Pending:
 
 
 class Responder:
-    """Sans-IO. ``chance`` gives numbers from 0 to 1; ``unicast``: whether single hosts may be answered."""
+    """Sans-IO. ``chance`` gives numbers from 0 to 1; ``unicast``: whether single hosts may be answered. ``yields``: who probes for one of
+    our names gets it, since it is at home on this link, and what we offer is not."""
 
-    def __init__(self, chance: Callable[[], float], unicast: bool) -> None:
+    def __init__(self, chance: Callable[[], float], unicast: bool, yields: bool = False) -> None:
         self.counters: Counter[str] = Counter()
         self.asked_for: dict[Name, None] = {}
         """Names of pointers that somebody has asked for and that nobody here has; for the reader to clear."""
         self._chance = chance
         self._unicast = unicast
+        self._yields = yields
         self._owned: dict[Hashable, Owned] = {}
         self._index: dict[Name, list[tuple[Owned, Record]]] | None = None
         self._pending: list[_Pending] = []
@@ -181,6 +183,8 @@ class Responder:
     def asked(self, message: Message, asker: Host, now: float) -> None:
         """A query of somebody."""
         self._tie(message, asker, now)
+        if self._yields:
+            self._yield_to(message)
         known = {record.identity: record.ttl for record in message.answers}
         if not message.questions:       # more of what the asker knows (7.2)
             for pending in self._pending:
@@ -372,6 +376,18 @@ class Responder:
             if theirs and theirs > ours:
                 owned.probes, owned.next_at = 0, now + LOST_TIE
                 self.counters["ties-lost"] += 1
+
+    def _yield_to(self, probe: Message) -> None:
+        """Give up what somebody else probes for."""
+        wanted: dict[Name, list[object]] = {}
+        for record in probe.authorities:
+            if record.type in (SRV, TXT):
+                wanted.setdefault(fold(record.name), []).append(record.identity)
+        for owned in self.owned():
+            theirs = wanted.get(fold(owned.service.name), [])
+            if owned.established and not {record.identity for record in unique(owned.service)}.issuperset(theirs):
+                self.withdraw(owned.key)
+                self._conflicts.append(Conflict(owned.key))
 
     def _conflicts_with(self, owned: Owned, deaf: bool, now: float) -> None:
         if not owned.probes and not deaf:

@@ -55,8 +55,8 @@ def chance() -> float:
 class Side:
     """A link and its time: sends what is due, tells what happened, sleeps until there is something again."""
 
-    def __init__(self, reactor: Any, unicast: bool, happened: Callable[[Event], None]) -> None:
-        self.link = Link(chance, unicast)
+    def __init__(self, reactor: Any, unicast: bool, happened: Callable[[Event], None], yields: bool = False) -> None:
+        self.link = Link(chance, unicast, yields)
         self.reactor = reactor
         self._happened = happened
         self._call: Any = None
@@ -174,7 +174,7 @@ class LocalSide(Side):
     ) -> None:
         """``browse``: other computers of the links are believed too. ``advertise``: they hear us. ``names``: the interfaces that are
         spoken on, none: all."""
-        super().__init__(reactor, False, happened)
+        super().__init__(reactor, False, happened, yields=True)
         self.hosts: tuple[str, ...] = ()
         """Own IPv4 addresses that are spoken from."""
         self.own: frozenset[str] = frozenset()

@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
 from twisted.internet.error import CannotListenError
 from twisted.python.failure import Failure
 
-from bridges.acceptor import Acceptor
+from bridges.acceptor import MAX_STREAMS, Acceptor
 from bridges.dial import DIAL_TIMEOUT, Cause, DialError, connect, connect_numeric, is_loopback
 from bridges.expose import SERVICE_TIMEOUT
 from bridges.filtered import Filter, FilteringSplices
@@ -33,6 +33,10 @@ Rewrite = Callable[[PeerInfo], tuple[Filter, Filter]]
 
 FALLBACK = "127.0.0.1"
 """Where a forward listens when a peer has no alias that can be bound."""
+
+
+MAX_FILTERED = 256
+"""Streams of one port at a time whose contents are rewritten: each can make us hold a text."""
 
 
 class OnDemandError(Exception):
@@ -59,7 +63,7 @@ class Way:
         self.listening: Any = None
         self._lan = lan
         self.splices = Splices(lan.reactor) if rewrite is None else FilteringSplices(lan.reactor, self._filters)
-        self.acceptor = Acceptor(self.splices, self._connect)
+        self.acceptor = Acceptor(self.splices, self._connect, MAX_STREAMS if rewrite is None else MAX_FILTERED)
         self.udp: UdpForward | UdpExpose | None = None
         self._rewrite = rewrite
 

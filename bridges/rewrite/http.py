@@ -10,8 +10,8 @@ descriptions, SOAP with DIDL-Lite inside, playlists, GENA's events) and in the h
 rewritten, and to what, the two translations know: one for what clients say, one for what servers say.
 
 Bodies
-    Text of a known length, up to ``MAX_TEXT``, is held until it is whole, since its length stands before it. Chunked
-    text, and text that ends with its connection, is rewritten as it passes; only a URL that may go on in the next
+    Text of a known length, up to ``MAX_TEXT`` (in a request ``MAX_REQUEST_TEXT``), is held until it is whole, since its length stands
+    before it. Chunked text, and text that ends with its connection, is rewritten as it passes; only a URL that may go on in the next
     piece is held back. A longer text of a known length is sent on in chunks, where client and server speak HTTP/1.1;
     where not, or in a request, it passes. Everything else (media, and text whose coding is not plain) passes untouched, in the units
     that it came in. Clients are made to ask for plain text (``Accept-Encoding: identity``); a server that packs it all
@@ -48,6 +48,9 @@ Buffer = bytes | memoryview
 
 MAX_TEXT = 1024 * 1024
 """Bytes of a text body that is held: a media server sends a few hundred entries of a folder at once, 1 KB each."""
+
+MAX_REQUEST_TEXT = 64 * 1024
+"""The same, of a request, which a peer may begin on any number of streams and never end: what a control point says has a few KB."""
 
 MAX_PIPELINED = 64
 """Requests without an answer: the method of each must be known to see where its answer ends."""
@@ -124,7 +127,8 @@ class HttpFilter:
         if b"origin" in names or any(name.startswith(b"sec-fetch-") for name in names):
             callbacks = bodies = known
         written = [lines[0], *(_request_header(line, callbacks, known) for line in lines[1:])]
-        return _Message(written, length, None if b"expect" in names else _coding(headers)), bodies
+        passes = b"expect" in names or (isinstance(length, int) and length > MAX_REQUEST_TEXT)
+        return _Message(written, length, None if passes else _coding(headers)), bodies
 
     def _response_head(self, lines: list[bytes]) -> tuple[_Message, Places]:
         head = parse_response(b"\r\n".join(lines))

@@ -31,7 +31,7 @@ scale    memory of an idle connection (in the stack alone; in a node that forwar
 relay    what one relay held to one core carries of a flood of 1,400 octets, for each second of processor time, and what it loses of a
          steady gigabit, beside coturn (which takes ChannelData off once and puts it on nowhere: the less work) and plain forwarding
 chatty   broadcasts and multicasts among fifty members, each with a socket of its own (:mod:`.programs.chatterers`): packets a second that
-         one of them seals and hears, and its processor time
+         one of them seals and hears, and its processor time; and how long fifty take until each has a tunnel to each
 =======  ==============================================================================================================
 
 Everything on Linux's side uses CUBIC, by route, whatever the host's default is (:meth:`.stage.Stage.use_cubic`): a host that defaults to

@@ -167,6 +167,8 @@ def chatty(samples: Samples) -> str:
         ("lost, %", middle("lost", ".2f", 100)),
         ("its CPU, % of a core", middle("cpu", ".1f")),
         ("µs a packet", middle("cost", ".0f")),
+        ("s until all had met", middle("meet", ".1f")),
+        ("ms of CPU a pair", middle("pair", ".1f")),
     ])
 
 

@@ -60,12 +60,14 @@ def test_a_chatty_lan(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkey
     from tests.bench.sections import chatty
 
     monkeypatch.setattr(chatty, "MEMBERS", 8)
+    monkeypatch.setattr(chatty, "MESH", 6)
     monkeypatch.setattr(chatty, "SETTLE", 0.0)
     monkeypatch.setattr(chatty, "PHASES", chatty.PHASES[2:])
     file = tmp_path / "figures.json"
     assert main([*TINY, "--section", "chatty", "--seconds", "1", "--json", str(file)]) == 0
     assert "µs a packet" in capsys.readouterr().out
     samples = json.loads(file.read_text())["samples"]["chatty"]
+    assert samples.pop("full mesh of 6, nobody says anything")["pair"][0] > 0
     assert all(phase["sent"][0] > 0 for phase in samples.values())
     assert samples["8 members, each says 10 a second"]["heard"][0] > 0
 

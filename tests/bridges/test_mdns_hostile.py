@@ -201,6 +201,23 @@ def test_a_service_that_changes_without_end() -> None:
     assert not [record for record in program.link.cache.of("127.0.0.1") if record.type == PTR and record.name != META]
 
 
+def test_what_a_member_calls_a_service_keeps_no_program_here_from_its_name() -> None:
+    """A member could take the names of this computer's own services before they start."""
+    air = Air()
+    computer, program, browser = air.join("127.0.0.1", unicast=False), air.join("127.0.0.9", unicast=False), air.join("127.0.0.8", False)
+    computer.link.responder._yields = True
+    computer.offer(service(host="eve-userlan", address="127.9.0.66", port=666), "eve")
+    air.run(5)
+    assert [(one.title, one.port) for one in browser.found().values()] == [("Laser", 666)]
+    program.offer(service(host="pc", address="127.0.0.9"))
+    air.run(3)
+    assert [conflict.key for conflict in computer.conflicts()] == ["eve"]
+    assert not program.conflicts()
+    computer.offer(service("Laser on eve", host="eve-userlan", address="127.9.0.66", port=666), "eve")
+    air.run(5)
+    assert sorted((one.title, one.port) for one in browser.found().values()) == [("Laser", 631), ("Laser on eve", 666)]
+
+
 def test_changes_without_end_are_looked_at_now_and_then() -> None:
     """And the first one at once, the last one in the end."""
     air = Air()

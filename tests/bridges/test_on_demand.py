@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bridges import on_demand
+from bridges import on_demand, on_demand_ways
 from bridges.expose import aliases_bindable
 from bridges.on_demand import FIRST_USER_PORT, OnDemand, OnDemandError
 from tests.bridges.conftest import until
@@ -267,3 +267,16 @@ def test_a_member_takes_no_port_of_the_systems_own_services(scene: Scene) -> Non
             assert asked != 23
         else:
             assert asked == 23 or not ALIAS
+
+
+def test_streams_that_are_rewritten_are_fewer(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What can hold a text for each is not had four thousand times by one peer."""
+    monkeypatch.setattr(on_demand_ways, "MAX_FILTERED", 2)
+    with Listener("127.0.0.1") as service:
+        port = scene.expose("127.0.0.1", service.port, rewrite=lambda peer: (Shout(), Shout()))
+        local = scene.forward(port)
+        clients = [dial(local) for _ in range(2)]
+        servers = [service.accept() for _ in range(2)]
+        assert reset_at_once(local)
+        for one in (*clients, *servers):
+            one.close()

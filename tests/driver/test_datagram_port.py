@@ -210,6 +210,17 @@ def test_after_a_short_datagram_the_answer_comes_first(pair: Pair) -> None:
     assert pair.receiver.pumps == [1, 3], "in a stream of them it reads on"
 
 
+def test_who_was_away_reads_all_that_waits_at_once(pair: Pair) -> None:
+    """Short ones too, more than in one wakeup, and without a pump of its own; still within a bound."""
+    pair.port.coalescing = False
+    for number in range(datagram.READS_WHEN_LATE + 10):
+        pair.send(b"%3d" % number, 0)
+    pair.port.catch_up()
+    assert [len(pair.receiver.buffers), *pair.receiver.pumps] == [datagram.READS_WHEN_LATE]
+    pair.port.close()
+    pair.port.catch_up()
+
+
 def test_empty_datagrams_are_counted(pair: Pair) -> None:
     plain = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     plain.sendto(b"", ("127.0.0.1", pair.port.port))

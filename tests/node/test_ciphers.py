@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -100,6 +102,28 @@ def test_a_peer_that_comes_back_on_a_slower_computer_is_believed(lan: VirtualLan
     assert tunnel is not None
     assert tunnel.ciphers in ((), None)
     assert lan.ping(anna, again.ipv6) < 0.1
+
+
+@pytest.mark.parametrize("older", [False, True])
+def test_ciphers_come_with_the_first_datagram_or_are_asked_for(lan: VirtualLan, older: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A member's ``PeerSight`` says them, so that a connection for nothing else is spared; an older program's does not."""
+    anna, *two = node(lan, "anna", 1, aes=True), node(lan, "ben", 2, aes=True), node(lan, "carl", 3, aes=True)
+    connects: set[bytes] = set()
+    for one in two:
+        monkeypatch.setattr(one.host, "tcp_connect", partial(_connected, connects, one.host.tcp_connect))
+        if older:
+            monkeypatch.setattr(one.introducer, "ciphers", dict)
+    lan.ready(anna, *two)
+    lan.network(anna, *two)
+    lan.direct(anna, *two)
+    lan.world.run_until(lambda: cipher(lan, *two) == cipher(lan, *reversed(two)) == AES, 5.0)
+    lan.world.run(5.0)
+    assert bool({one.ipv6 for one in two} & connects) is older
+
+
+def _connected(connects: set[bytes], connect: Callable[..., object], to: tuple[bytes, int], *more: object) -> object:
+    connects.add(to[0])
+    return connect(to, *more)
 
 
 def test_a_memory_of_an_older_program_reads_and_an_older_program_reads_ours() -> None:

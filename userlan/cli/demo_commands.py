@@ -42,19 +42,21 @@ def demo(once: bool) -> None:
         show_transfer(folder, mediator, nodes, stack)
         show_services(nodes, announced)
         show_broadcast(nodes, stack)
-        show_run(nodes)
+        inside = show_run(nodes)
         show_restart(nodes)
         click.echo("\nIt works: a program on one computer reached a service on another by its name, encrypted, without root.")
         if not once:
-            _stay(nodes)
+            _stay(nodes, inside)
 
 
-def _stay(nodes: dict[str, Process]) -> None:
+def _stay(nodes: dict[str, Process], inside: bool) -> None:
+    """Until Ctrl-C. ``inside``: whether programs can run inside the LAN here."""
     click.echo("\nStill running; in another terminal, as any of the three:")
     for node in nodes.values():
         click.echo(f"  userlan --state {node.folder} status")
     click.echo(f"  userlan --state {nodes['ben'].folder} services")
-    click.echo(f"  userlan --state {nodes['ben'].folder} run -- curl http://anna:8000/       (where step 7 was possible)")
+    if inside:
+        click.echo(f"  userlan --state {nodes['ben'].folder} run -- ping anna")
     click.echo("Ctrl-C ends the demo and removes everything.")
     try:
         while all(node.process.poll() is None for node in nodes.values()):

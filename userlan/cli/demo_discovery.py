@@ -173,8 +173,8 @@ class _Associated(contextlib.ExitStack):
 
 # -- inside the LAN
 
-def show_run(nodes: dict[str, Process]) -> None:
-    """A program that has never heard of proxies, inside the LAN; where the system allows that."""
+def show_run(nodes: dict[str, Process]) -> bool:
+    """A program that has never heard of proxies, inside the LAN; whether the system allows that."""
     click.echo("7. And a program that knows nothing of proxies, run inside the LAN: it has an interface with ben's address there")
     click.echo("   ben$ userlan run -- game")
     ben = nodes["ben"]
@@ -193,9 +193,10 @@ def show_run(nodes: dict[str, Process]) -> None:
     reason = complaint.strip().splitlines()[-1] if complaint.strip() else f"exit status {program.returncode}"
     if program.returncode == EXIT_NO_PLACE:
         click.echo(f"   not on this system: {reason.removeprefix('userlan: ')}\n")
-        return
+        return False
     if program.returncode:
         raise ApiError(f"the game inside the LAN did not find the others: {reason}")
     for line in told.splitlines():
         click.echo(f"   {line}")
     click.echo()
+    return True

@@ -99,10 +99,17 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
         self._visitors.add(self.client_address[0])
 
 
+class _Server(http.server.ThreadingHTTPServer):
+    """Says nothing of a visitor who goes away in the middle, as at the end of an interrupted demo."""
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        pass
+
+
 def serve(folder: Path, stack: ExitStack) -> tuple[int, set[str]]:
     """A web server with a folder, on loopback, until the stack is left: its port, and who has asked it for something."""
     visitors: set[str] = set()
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(_Handler, visitors, directory=str(folder)))
+    server = _Server(("127.0.0.1", 0), functools.partial(_Handler, visitors, directory=str(folder)))
     stack.callback(server.server_close)
     stack.callback(server.shutdown)
     threading.Thread(target=server.serve_forever, daemon=True).start()

@@ -17,6 +17,10 @@ A packet's way: ``host`` makes it, ``switch`` names the peer, ``device`` seals i
 inner source is the peer's own, ``host`` takes it. A broadcast or multicast: ``flooding`` names the peers.
 The mediator is a peer with one address, derived from its key.
 
+Many who come at once, all fifty of a full mesh started by one command, cost each other one handshake a pair, two where both take AES: of
+two that know each other's place the second leaves the beginning to the first, whoever has answered an initiation sends none, what is
+repeated is repeated at the pace at which answers come, ciphers are told with the first datagram, and nobody is gone who is merely slow.
+
 Parts
 -----
 ``mediators``   which mediators are used (a link to each: ``userlan.control.mediation``), and which one's address counts
@@ -24,7 +28,7 @@ Parts
 ``conductor``   what happened in one part is carried to the others
 ``peers``       one pair's state: introduction, what its path carries; ``liveness``: whether it is there, by echoes, and how far
 ``paths``       the paths to one peer: asked one by one (``path_echoes``), chosen (``userlan.traversal.path_choice``), left when dead
-``peer_table``  all of them; budget for each target address
+``peer_table``  all of them; budget for each target address; ``pace``: how long handshakes take at present, and so how often they are tried
 ``own_host``    the stack, with the LAN's settings
 ``intake``      what comes from a tunnel, and who watches
 ``attachment``  a kernel beside the stack: where its packets go; ``gateway``: what it finds beyond the members

@@ -46,12 +46,14 @@ relay, then by round trip, with hysteresis.
 Once the tunnel is there, ``path_mtu`` finds how large its datagrams may be, for each peer and direction: by probes that
 nobody may fragment, answered by the peer's stack (RFC 8899), without any word of a router's::
 
-    base (1280) ──▶ LAN's MTU ──▶ 8920 ──▶ 65,475        up as long as probes are answered, by halves below the first that is not
+    base (1280) ──▶ LAN's MTU ──▶ 8920 ──▶ 65,475        up as long as probes are answered, by halves below the first that is not;
+                                                         beyond the LAN's MTU once large packets are sent
          └── lost ──▶ 1024 ──▶ as much below 1280 as is carried, for TCP
     large packets are sent: one confirmation in two seconds; three unanswered while the peer is heard ──▶ base, and search again
 
 Timers: a candidate is probed at 0, 0.03, 0.08, 0.16, 0.3, 0.5, 0.8, 1.2, 1.8, 2.6 and 3.5 s after its turn, a punch gives up after 5 s;
-an attempt without introduction sends at 0, 0.1, 0.25, 0.5, 1, 2 and 3.5 s. Framed TCP joins at 2 s, at once where there is no UDP.
+an attempt without introduction sends at 0, 0.1, 0.25, 0.5, 1, 2 and 3.5 s, no sooner than answers are known to take.
+Framed TCP joins at 2 s, at once where there is no UDP.
 A question is repeated after two round trips (0.25 s before one is known), a half longer each time, five times; where silence is an answer,
 three times. A netcheck takes 3 s at most, on slow lines 12 s. Lifetime: pauses of 25 to 300 s, 180 s between two.
 A probe waits for 1 s, a confirmation for 0.5 s, three of each; larger sizes are tried again after 600 s.

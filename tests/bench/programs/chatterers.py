@@ -1,18 +1,20 @@
 """Real nodes that know each other and talk to all, each with a socket of its own on a loopback address.
 
-    python -m tests.bench.programs.chatterers FIRST COUNT TOTAL SEED
+    python -m tests.bench.programs.chatterers FIRST COUNT TOTAL SEED [mesh]
 
 Runs the nodes FIRST to FIRST+COUNT-1 of TOTAL, whose keys, network and port follow from SEED. Node 0 is the one that is weighed: it has a
 tunnel to each other. The others have one to it alone, since all their tunnels together (1,225 of fifty nodes) would be what is weighed; to
-node 0 they are members like any others, and what it does is what each of fifty would do.
+node 0 they are members like any others, and what it does is what each of fifty would do. ``mesh``: each has a tunnel to each.
 
-Prints ``met`` once each of its nodes reaches all that it knows. Then each line on its standard input is a phase::
+Prints ``met`` once each of its nodes reaches all that it knows, and the seconds of processor time that this took. Then each line on its
+standard input is a phase::
 
     SECONDS RATE SIZE        every node of this process broadcasts RATE datagrams of SIZE octets a second; every fourth goes to a group,
                              which every fifth member has joined, instead
 
 and is answered by a line of JSON: ``sent`` and ``heard`` (datagrams of the programs, by ``broadcast`` and ``group``), ``cpu`` and
-``seconds``. What is under way when a phase ends is waited for.
+``seconds``, and ``gone``, how often a node has lost a member that it reached, since it began. What is under way when a phase ends is
+waited for.
 """
 
 from __future__ import annotations
@@ -38,6 +40,7 @@ from userlan.driver.lan import Lan
 from userlan.driver.reactor import use_monotonic_time
 from userlan.lan.secrets import SECRET_SIZE, NetworkSecret
 from userlan.lan.storm import Storms
+from userlan.node.events import PeerChanged
 from userlan.node.memory import Memory
 from userlan.node.node import Node
 from userlan.wire.endpoint import UDP, Endpoint
@@ -58,6 +61,12 @@ def host(number: int) -> str:
     return f"127.7.{number // 250}.{number % 250 + 1}"
 
 
+def processor_time() -> float:
+    """Of this process, seconds."""
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
 class Chatterer(DatagramProtocol):
     """One node and its talkative program."""
 
@@ -73,7 +82,9 @@ class Chatterer(DatagramProtocol):
             key, memory, name=memory.name, entropy=os.urandom, now=now, wall_offset=time.time() - now, bulk_over_tcp=False, aes=aes_pays(),
             storms=Storms(0, 0),
         )
-        runner = engine.add(self.node, lambda event: None)
+        self.gone = 0
+        self._reached: set[bytes] = set()
+        runner = engine.add(self.node, self._happened)
         self.node.set_local_endpoints([Endpoint(UDP, host(number), port)], now)
         Lan(runner, self.node.lookup).datagram_port(self, TALK_PORT)
         if number % LISTENER_TURN == 0:
@@ -85,6 +96,12 @@ class Chatterer(DatagramProtocol):
     @property
     def met(self) -> bool:
         return all(link.up for link in self.node.peers.links.values())
+
+    def _happened(self, event: object) -> None:
+        if isinstance(event, PeerChanged):
+            reached = event.state in ("direct", "relayed")
+            self.gone += event.key in self._reached and not reached
+            self._reached = self._reached | {event.key} if reached else self._reached - {event.key}
 
     def groupDatagramReceived(self, datagram: bytes, addr: tuple[str, int], group: str) -> None:
         self.counts["heard group" if group == GROUP else "heard broadcast"] += 1
@@ -118,14 +135,12 @@ class Commands(LineReceiver):
             loop.clock = self._reactor
             loops.append(loop)
             self._reactor.callLater(place / len(self._nodes) / rate, loop.start, 1 / rate)
-        usage = resource.getrusage(resource.RUSAGE_SELF)
-        self._reactor.callLater(seconds, self._quiet, loops, self._reactor.seconds(), usage.ru_utime + usage.ru_stime)
+        self._reactor.callLater(seconds, self._quiet, loops, self._reactor.seconds(), processor_time())
 
     def _quiet(self, loops: list[LoopingCall], began: float, cpu: float) -> None:
         for loop in loops:
             loop.stop()
-        usage = resource.getrusage(resource.RUSAGE_SELF)
-        told = {"seconds": self._reactor.seconds() - began, "cpu": usage.ru_utime + usage.ru_stime - cpu}
+        told = {"seconds": self._reactor.seconds() - began, "cpu": processor_time() - cpu}
         self._reactor.callLater(LAST_WORDS, self._answer, told, self._total(), MOST_WORDS)
 
     def _total(self) -> Counter[str]:
@@ -141,6 +156,7 @@ class Commands(LineReceiver):
             return
         for word in ("sent", "heard"):
             told[word] = {to: total[f"{word} {to}"] for to in ("broadcast", "group")}
+        told["gone"] = sum(node.gone for node in self._nodes)
         print(json.dumps(told), flush=True)
 
     def connectionLost(self, reason: Any = None) -> None:
@@ -158,14 +174,15 @@ def main() -> None:
     clock: Any = reactor
     keys = [hashlib.blake2b(b"%d" % number, key=seed, digest_size=32).digest() for number in range(total)]
     secret = NetworkSecret(hashlib.blake2b(b"secret", key=seed, digest_size=SECRET_SIZE).digest())
-    remembered = memories(keys, [Endpoint(UDP, host(number), port) for number in range(total)], secret, star=True)
+    remembered = memories(keys, [Endpoint(UDP, host(number), port) for number in range(total)], secret, star="mesh" not in sys.argv[5:])
+    begun = processor_time()
     nodes = [Chatterer(clock, number, port, keys[number], remembered[number]) for number in range(first, first + count)]
     StandardIO(Commands(clock, nodes))  # type: ignore[no-untyped-call]  # Twisted's is untyped
 
     def look() -> None:
         if all(node.met for node in nodes):
             looking.stop()
-            print("met", flush=True)
+            print(f"met {processor_time() - begun:.3f}", flush=True)
 
     looking = LoopingCall(look)
     looking.clock = clock

@@ -1,4 +1,4 @@
-"""A chatty LAN: what broadcasts and multicasts of fifty members cost each of them, over real sockets."""
+"""A chatty LAN: what broadcasts and multicasts of fifty members cost each of them, over real sockets; and what it costs them to meet."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from tests.bench.programs.chatterers import LISTENER_TURN
 
 SECTION = "chatty"
 MEMBERS = 50
+MESH, MESH_PROCESSES = 50, 3
+"""Members that have a tunnel to each other, 1,225 of fifty, and the processes that they are in."""
 SIZE = 200
 """Octets of a datagram: an announcement of a game or of mDNS."""
 PHASES = (
@@ -34,8 +36,8 @@ PATIENCE = 60.0
 class Chatterers:
     """One process of them."""
 
-    def __init__(self, first: int, count: int, seed: str) -> None:
-        command = [sys.executable, "-m", "tests.bench.programs.chatterers", str(first), str(count), str(MEMBERS), seed]
+    def __init__(self, first: int, count: int, total: int, seed: str, *more: str) -> None:
+        command = [sys.executable, "-m", "tests.bench.programs.chatterers", *map(str, (first, count, total)), seed, *more]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT)
 
     def line(self, patience: float) -> str:
@@ -45,6 +47,12 @@ class Chatterers:
         ready, _, _ = select.select([output], [], [], patience)
         assert ready, f"it did not say anything for {patience:.0f} s"
         return output.readline().decode().strip()
+
+    def met(self) -> float:
+        """Wait until its nodes reach all that they know; the seconds of processor time that this took."""
+        word, _, cpu = self.line(PATIENCE).partition(" ")
+        assert word == "met", "they did not meet"
+        return float(cpu)
 
     def phase(self, seconds: float, rate: float) -> None:
         """Begin one; ``line`` gives what came of it."""
@@ -62,12 +70,12 @@ def measure(plan: Plan, samples: Samples, troubles: Troubles) -> None:
     """Every phase, once."""
     with troubles.watched(f"{MEMBERS} members of a chatty LAN"):
         seed = secrets.token_hex(8)
-        others = Chatterers(1, MEMBERS - 1, seed)
-        one = Chatterers(0, 1, seed)
+        others = Chatterers(1, MEMBERS - 1, MEMBERS, seed)
+        one = Chatterers(0, 1, MEMBERS, seed)
         try:
             begin = time.monotonic()
             for each in (one, others):
-                assert each.line(PATIENCE) == "met", "they did not meet"
+                each.met()
             took = time.monotonic() - begin
             time.sleep(SETTLE)
             for name, own, theirs in PHASES:
@@ -78,6 +86,32 @@ def measure(plan: Plan, samples: Samples, troubles: Troubles) -> None:
         finally:
             for each in (one, others):
                 each.stop()
+    with troubles.watched(f"a full mesh of {MESH} members"):
+        mesh(plan, samples)
+
+
+def mesh(plan: Plan, samples: Samples) -> None:
+    """Members that all know each other, and are started at one moment in a few processes: until each has a tunnel to each, and a while
+    after that, in which nobody may be lost again."""
+    seed, share = secrets.token_hex(8), -(-MESH // MESH_PROCESSES)
+    begin = time.monotonic()
+    parts = [Chatterers(first, min(share, MESH - first), MESH, seed, "mesh") for first in range(0, MESH, share)]
+    try:
+        cpu = sum(part.met() for part in parts)
+        took = time.monotonic() - begin
+        time.sleep(SETTLE)
+        for part in parts:
+            part.phase(plan.seconds, 0.0)
+        told = [json.loads(part.line(plan.seconds + PATIENCE)) for part in parts]
+    finally:
+        for part in parts:
+            part.stop()
+    gone = sum(one["gone"] for one in told)
+    assert not gone, f"{gone} times a member was lost that nothing had happened to"
+    idle = sum(one["cpu"] / one["seconds"] for one in told)
+    samples.add(
+        SECTION, f"full mesh of {MESH}, nobody says anything", cpu=idle / MESH * 100, meet=took, pair=cpu / (MESH * (MESH - 1) / 2) * 1e3,
+    )
 
 
 def figures(one: dict[str, Any], others: dict[str, Any]) -> dict[str, float]:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from bridges.http_body import ChunkedReader, encode_chunk
 from bridges.rewrite import HttpFilter
-from bridges.rewrite.http import MAX_PIPELINED, MAX_TEXT
+from bridges.rewrite.http import MAX_PIPELINED, MAX_REQUEST_TEXT, MAX_TEXT
 from tests.bridges.rewrite.table import LOCAL, VIRTUAL, Table
 
 GET = b"GET /rootDesc.xml HTTP/1.1\r\nHost: 25.4.5.6:8200\r\n\r\n"
@@ -275,6 +275,14 @@ def test_other_headers_name_what_is_known(header: bytes) -> None:
     HttpFilter(requests, Table({}), None, known).client_data(b"GET / HTTP/1.1\r\n" + header + b": " + value + b"\r\n\r\n")
     assert not requests.asked
     assert known.asked == [("127.0.0.1", 9200, "tcp")]
+
+
+def test_a_request_that_never_ends_is_held_to_a_bound() -> None:
+    """A peer may begin as many as there are streams."""
+    head = b"POST /ctl HTTP/1.1\r\nHost: 25.4.5.6\r\nContent-Type: text/xml\r\nContent-Length: %d\r\n\r\n"
+    for length, held in ((MAX_REQUEST_TEXT, True), (MAX_REQUEST_TEXT + 1, False), (MAX_TEXT, False)):
+        sent = bytes(made().client_data(head % length + b"x" * (length - 1)))
+        assert len(sent) == (0 if held else len(head % length) + 1 + length - 1)     # 127.0.0.1 is longer by one
 
 
 def test_a_host_that_is_not_known_stays() -> None:

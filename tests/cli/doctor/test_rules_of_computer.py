@@ -12,6 +12,7 @@ from userlan.cli.doctor.verdict import judge
 
 FINE = Computer()
 BUSY = Socket("tcp", "0.0.0.0", 1055, 0, 77, "squid")
+AVAHI = Socket("udp", "0.0.0.0", 5353, 114, 0, "")
 PROXY = Wanted("proxy.listen", "127.0.0.1", 1055, "tcp", True)
 
 
@@ -55,8 +56,8 @@ def test_only_what_could_be_looked_at_was_checked() -> None:
         (evolve(FINE, aliases=False, linux=False), "no-aliases", "note", "sudo ifconfig lo0 alias"),
         (evolve(FINE, namespaces="forbidden: `sudo sysctl x=0` allows it"), "run-impossible", "note", "| sudo sysctl x=0"),
         (evolve(FINE, tun="/dev/net/tun: no such file"), "no-tun", "note", "modprobe tun"),
-        (evolve(FINE, avahi={"check-response-ttl": "yes"}), "avahi-ttl", "wrong", "check-response-ttl"),
-        (evolve(FINE, avahi={"disallow-other-stacks": "yes"}), "avahi-alone", "wrong", "disallow-other-stacks"),
+        (evolve(FINE, avahi={"check-response-ttl": "yes"}, sockets=(AVAHI,)), "avahi-ttl", "wrong", "check-response-ttl"),
+        (evolve(FINE, avahi={"disallow-other-stacks": "yes"}, sockets=(AVAHI,)), "avahi-alone", "wrong", "disallow-other-stacks"),
         (evolve(FINE, firewall_hidden="nft: not permitted"), "firewall-hidden", "unseen", "cannot look"),
     ],
 )
@@ -65,6 +66,10 @@ def test_one_fault_one_finding(computer: Computer, code: str, level: str, part: 
     assert set(findings) == {"node-not-running", code}
     assert findings[code][0] == level
     assert part in findings[code][1]
+
+
+def test_an_avahi_that_does_not_run_does_no_harm() -> None:
+    assert found(scene(computer=evolve(FINE, avahi={"check-response-ttl": "yes"}))) == {}
 
 
 def test_a_port_is_named_once_for_all_its_addresses_and_protocols() -> None:

@@ -110,7 +110,8 @@ def run_possible(scene: Scene) -> Iterator[Finding]:
 
 
 def avahi(scene: Scene) -> Iterator[Finding]:
-    server = scene.computer.avahi
+    running = any(one.everywhere for one in scene.computer.holders(MDNS_PORT, "udp"))
+    server = scene.computer.avahi if running else {}
     edit = "sudoedit /etc/avahi/avahi-daemon.conf && sudo systemctl restart avahi-daemon"
     if server.get("check-response-ttl") == "yes":
         what = "avahi ignores what members announce, as it is told to this computer alone with a time to live of 0"
