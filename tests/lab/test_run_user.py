@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.network import tun_unavailable, unavailable, until
+from tests.lab.network import ORDINARY, tun_unavailable, unavailable, until
 from tests.lab.test_run import LOOK
 
 pytestmark = pytest.mark.lab
@@ -22,6 +22,8 @@ pytestmark = pytest.mark.lab
 ROOT = Path(__file__).resolve().parents[2]
 USER = 61_234
 """An uid that nobody has."""
+NOBODY = 65_534
+"""The one of ``ORDINARY``."""
 DEVICE = Path("/dev/net/tun")
 
 
@@ -36,13 +38,20 @@ def closed_folders(paths: list[Path]) -> dict[Path, list[Path]]:
     return found
 
 
+def is_root() -> bool:
+    """Whether we can become that user: root, and not of a user namespace that knows nobody else (user_namespaces(7))."""
+    ranges = [tuple(map(int, line.split())) for line in Path("/proc/self/uid_map").read_text().splitlines()]
+    return os.geteuid() == 0 and any(first <= USER < first + count for first, _, count in ranges)
+
+
 def as_user() -> list[str]:
-    """How root becomes that user, who then sees the interpreter, the project and the device; nothing where we are no root.
+    """How root becomes that user, who then sees the interpreter, the project and the device; nothing where we are no root;
+    root of a user namespace of its own becomes ``nobody`` of one more.
 
     In mounts of its own: what lies in a closed folder is shown in an open one of the same name, and the device is one that
     everybody may open, as it is on a desktop."""
-    if os.geteuid() != 0:
-        return []
+    if not is_root():
+        return ["unshare", "-U", *ORDINARY] if os.geteuid() == 0 else []
     lines = ["set -e"]
     places = {Path(sys.prefix), Path(sys.base_prefix), Path(os.path.realpath(sys.executable)).parents[1], ROOT}
     for number, (folder, paths) in enumerate(closed_folders(sorted(places)).items()):
@@ -70,7 +79,7 @@ def home() -> Iterator[Path]:
     (folder / "config.yaml").write_text(
         "name: solo\nlisten: 127.0.0.1:0\nproxy: {listen: none}\ndns: {listen: none}\ntraversal: {port_mapping: no, lan_discovery: no}\n"
     )
-    if os.geteuid() == 0:
+    if is_root():
         for path in (folder, folder / "state", folder / "config.yaml"):
             os.chown(path, USER, USER)
     yield folder
@@ -86,7 +95,8 @@ def test_run(home: Path) -> None:
 
     try:
         found = json.loads((result := userlan("run", "--", sys.executable, "-c", LOOK)).stdout or f'{{"error": {result.stderr!r}}}')
-        uid, gid = (USER, USER) if os.geteuid() == 0 else (os.getuid(), os.getgid())
+        changed = USER if is_root() else NOBODY
+        uid, gid = (changed, changed) if os.geteuid() == 0 else (os.getuid(), os.getgid())
         assert (found["uid"], found["gid"], found["cwd"]) == (uid, gid, os.getcwd())
         assert {int(found[kind], 16) for kind in ("capabilities", "permitted", "ambient")} == {0}
         assert found["interfaces"] == ["lo", "lan0"]
