@@ -48,6 +48,9 @@ LOOK_INTERVAL = 10.0
 """Seconds between two looks at this computer's interfaces."""
 GREET_INTERVAL = 60.0
 """Seconds after which a member that is reached again is greeted again."""
+AGAIN_DELAY, AGAIN_INTERVAL = 2.0, 10.0
+"""Seconds from a member's being reached to the announcements to all, by when it has told which groups it hears: a kernel behind its node
+takes those, and not the greeting, which is its node's. And between two times: one for all who come meanwhile."""
 MAX_SUBTYPES_ASKED = 64
 """Subtypes that are asked for on one side since somebody on the other one asks for them."""
 
@@ -74,6 +77,8 @@ class MdnsBridge:
         self._look.clock = lan.reactor
         self._unobserve: list[Callable[[], object]] = []
         self._greeted: dict[str, float] = {}
+        self._again: Any = None
+        self._again_at = float("-inf")
         self._subtypes: dict[tuple[Side, Name], None] = {}
         self._told = ""
         self._error = ""
@@ -105,6 +110,9 @@ class MdnsBridge:
         for unobserve in self._unobserve:
             unobserve()
         self._unobserve.clear()
+        if self._again is not None:
+            self._again.cancel()
+            self._again = None
         self._offers.close()
         self._remotes.close()
         self._lan_side.close()
@@ -186,6 +194,15 @@ class MdnsBridge:
             self._greeted[peer.key] = now
             self._lan_side.link.greet(address)
             self._lan_side.touch()
+            if self._again is None:
+                delay = max(AGAIN_DELAY, self._again_at + AGAIN_INTERVAL - now)
+                self._again = self.lan.reactor.callLater(delay, self._announce_again)
+
+    def _announce_again(self) -> None:
+        self._again = None
+        self._again_at = self.lan.reactor.seconds()
+        self._lan_side.link.responder.again(self._again_at)
+        self._lan_side.touch()
 
     def _look_around(self) -> None:
         own = self.lan.own()

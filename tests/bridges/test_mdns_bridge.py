@@ -8,6 +8,7 @@ from ipaddress import IPv4Interface
 from typing import Any
 
 import pytest
+from twisted.internet.protocol import DatagramProtocol
 from zeroconf import ServiceBrowser, ServiceInfo, Zeroconf
 
 from bridges.expose import ExposeBridge, ExposeOptions, aliases_bindable
@@ -274,3 +275,31 @@ def test_rules_name_types_and_names() -> None:
     assert not MdnsOptions().offers(Service(b"x", parse_type("_userlan._udp"), (b"x", b"local"), 1)), "how nodes find each other on a link"
 
 
+
+
+class Kernel(DatagramProtocol):
+    """A multicast DNS program beside a node: it hears what is said to all, and not what is said to the node."""
+
+    noisy = False
+
+    def __init__(self) -> None:
+        self.heard = 0
+
+    def startProtocol(self) -> None:
+        transport: Any = self.transport
+        transport.joinGroup("224.0.0.251")
+
+    def groupDatagramReceived(self, datagram: bytes, addr: tuple[str, int], group: str) -> None:
+        self.heard += b"Attic" in datagram
+
+
+def test_who_comes_late_is_told_by_the_group(scenes: Callable[..., Scene]) -> None:
+    scene = scenes(nas=MdnsOptions(enabled=False))
+    kernel, pair = Kernel(), scene.pair
+    scene.loop.call(pair.lans["nas"].datagram_port, kernel, 5353)
+    with site(LOOPBACK) as port:
+        scene.loop.call(lambda: scene.exposing["me"].commands()["expose"]({"service": str(port), "name": "Attic"}))
+        scene.until(lambda: kernel.heard >= 5)     # three probes, two announcements
+        said = kernel.heard
+        scene.loop.call(lambda: pair.lans["me"].member_reached(MEMBERS["nas"].key))
+        scene.until(lambda: kernel.heard >= said + 2)
