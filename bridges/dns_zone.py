@@ -8,7 +8,8 @@
     nas, nas.home                     the same, as ``userlan.lan.names`` has them        the name itself
     internal, home.internal           exists, has no address (RFC 8020)                  internal
     3.2.1.25.in-addr.arpa, ….ip6.arpa PTR of the member with that address                the part that is the LAN's alone
-    everything else                   outside: REFUSED, unless whoever asks this zone has somebody to ask
+    everything else                   outside: REFUSED, unless whoever asks this zone has somebody to ask; NXDOMAIN for a single
+                                      label, which people mistype for a member: programs then say that there is no such host
 
 A name that several members have exists and has no address: no answer could be the one that is meant. Other types of a name
 that exists: no data (RFC 2308 2.2); names that do not: NXDOMAIN; both with the SOA that says how long that may be believed.
@@ -131,7 +132,7 @@ class Zone:
         if found is None or question.cls not in (dns.IN, dns.ANY) or question.type in (_AXFR, _IXFR):
             outside = found is None and question.cls == dns.IN and question.type not in (_AXFR, _IXFR)
             self.counters["outside"] += 1
-            return Reply(respond(question, REFUSED), outside, question)
+            return Reply(respond(question, NAME_ERROR if outside and len(question.labels) == 1 else REFUSED), outside, question)
         return Reply(self._respond(question, found), False, question)
 
     def _respond(self, question: Question, found: _Found) -> bytes:
