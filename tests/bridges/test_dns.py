@@ -208,16 +208,28 @@ def test_who_does_not_read_is_not_read_from(start: Callable[..., DnsBridge], loo
 # ---------------------------------------------------------------------- upstream
 
 
+def one_port() -> tuple[socket.socket, socket.socket]:
+    """Sockets of UDP and TCP with the same number: a port that is free for one may be taken for the other."""
+    for _ in range(100):
+        udp, tcp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM), socket.socket()
+        tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            udp.bind(("127.0.0.1", 0))
+            tcp.bind(udp.getsockname())
+        except OSError:
+            udp.close()
+            tcp.close()
+        else:
+            return udp, tcp
+    raise AssertionError("no port was free for both")
+
+
 class Resolver:
     """A resolver with one answer, by UDP and TCP on one port; ``silent``, ``code`` and ``extra`` change that."""
 
     def __init__(self) -> None:
-        self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.udp.bind(("127.0.0.1", 0))
+        self.udp, self.tcp = one_port()
         self.address: Address = self.udp.getsockname()
-        self.tcp = socket.socket()
-        self.tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.tcp.bind(self.address)
         self.tcp.listen(16)
         self.silent, self.code, self.extra, self.forge = False, 0, b"", False
         self.asked: list[bytes] = []
