@@ -248,3 +248,22 @@ def test_a_member_that_wants_none_has_none(tmp_path: Path) -> None:
     two.world.run(2)
     two.transfer(40_000_000).finish()
     assert (two.way(two.anna), two.way(two.ben)) == (None, None)
+
+
+def test_a_move_that_was_undone_before_it_was_told_is_none(tmp_path: Path) -> None:
+    """The tunnel was moved, and steered back, within one turn: what is thought of the path follows what the tunnel does."""
+    two = Two(tmp_path)
+    peers, key = two.anna.peers, two.ben.key
+    tunnel = two.anna.device.peer(key)
+    assert tunnel is not None
+    used = tunnel.endpoint
+    assert used is not None
+    elsewhere = Endpoint(used.transport, used.host, used.port + 1)
+    peers.links[key].paths.established(elsewhere, two.world.now)
+    assert peers.links[key].paths.current == tunnel.endpoint == used
+    peers.roamed(key, used, elsewhere, two.world.now)
+    assert peers.links[key].paths.current == tunnel.endpoint == used
+    two.world.run(30)
+    assert peers.links[key].paths.current == tunnel.endpoint == used
+    assert peers.shown(key) == ("direct", "udp")
+

@@ -232,12 +232,17 @@ class PeerTable:
 
     def roamed(self, key: bytes, old: Endpoint, new: Endpoint, now: float) -> None:
         """A peer's authenticated endpoint changed."""
-        link = self.links.get(key)
-        if link is not None:
+        link, peer = self.links.get(key), self._device.peer(key)
+        if link is None or peer is None:
+            return
+        if peer.endpoint == new:
             link.reached(new, now)
             link.paths.moved(old, new, now)
-            self._tick(link, now)
-            self._restored(key, now)
+        else:       # steered elsewhere before this was told: a path that was heard, and is not in use
+            link.paths.add(new, now)
+            link.paths.ask(new, now)
+        self._tick(link, now)
+        self._restored(key, now)
 
     def probe_answered(self, source: bytes, sequence: int, now: float) -> None:
         """A probe of the path's MTU was answered."""
