@@ -53,6 +53,13 @@ def test_each_mistake_is_one_clear_line(tmp_path: Path, arguments: tuple[str, ..
         assert len(told.strip().splitlines()) == 1
 
 
+def test_no_configuration_is_no_mistake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    result = userlan("config", "check", state=tmp_path / "state")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "every key has its default" in result.stdout
+
+
 def peer(**changes: Any) -> dict[str, Any]:
     """A peer of the status."""
     base = {

@@ -26,6 +26,9 @@ def check(settings: Settings, file: Path | None, json_output: bool) -> None:
     from userlan.node.config import check_file
 
     path = file or settings.config or default_config()
+    if file is None and settings.config is None and not path.is_file():
+        click.echo("[]" if json_output else f"{path}: there is none, every key has its default")
+        return
     problems = check_file(path, sections())
     if json_output:
         click.echo(as_json([{"file": str(path), "line": problem.line, "text": str(problem)} for problem in problems]))
