@@ -252,6 +252,11 @@ class Meeting:
                 there.discard(whose)
         return there
 
+    def settled(self, name: str) -> bool:
+        """Whether each connection that one has begun has come to its end."""
+        words = [line.partition(" ")[0] for line in self.told(name)]
+        return words.count("added") == words.count("connected") + words.count("unreachable")
+
     def complete(self, name: str, *of: str) -> bool:
         """Whether one has been told of all of these."""
         return set(self.told(name)) >= {line for other in of for line in self.expected(other)}
@@ -384,7 +389,7 @@ def test_services_of_who_goes_away_and_comes_back(three: Three) -> None:
     anna, ben, carl = (three.members[name] for name in names)
 
     def all_there(meeting: Meeting) -> bool:
-        return all(meeting.present(name) == set(names) for name in names)
+        return all(meeting.present(name) == set(names) and meeting.settled(name) for name in names)
 
     with Meeting(three, "cake of", *names) as meeting:
         until(lambda: all_there(meeting), 2 * PATIENCE, "all see all", 0.3)
