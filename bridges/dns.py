@@ -15,7 +15,6 @@ us for everything and is itself this computer's resolver would ask in a circle.
 from __future__ import annotations
 
 import errno
-import ipaddress
 from typing import Any, ClassVar, Literal
 
 import msgspec
@@ -25,7 +24,7 @@ from twisted.internet.error import CannotListenError
 from bridges.dns_server import DnsDatagrams, DnsStreams, Server
 from bridges.dns_upstream import PORT, SystemServers, Upstream, parse_server
 from bridges.dns_zone import Zone
-from bridges.listen import listen_error, listen_udp, parse_listen
+from bridges.listen import check_listen, listen_error, listen_udp, parse_listen
 from userlan.driver.bridge import BridgeStore, CommandError, CommandHandler
 from userlan.driver.lan import Lan, PeerInfo
 from userlan.lan.hostport import join_host_port
@@ -57,14 +56,7 @@ class DnsOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 parse_server(self.upstream)
             except ValueError as error:
                 raise ValueError(f"upstream: {error}") from None
-        if self.listen == "none":
-            return
-        try:
-            host, _ = parse_listen(self.listen)
-        except ValueError as error:
-            raise ValueError(f"listen: {error}") from None
-        if not (self.unprotected or ipaddress.ip_address(host).is_loopback):
-            raise ValueError(f"listen: {host} tells others who is in the LAN: set unprotected: true if that is meant")
+        check_listen(self.listen, self.unprotected, "tells others who is in the LAN: set unprotected: true if that is meant")
 
 
 class DnsBridge:

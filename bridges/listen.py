@@ -25,6 +25,20 @@ def parse_listen(written: str) -> tuple[str, int]:
     return parse_address(host), parse_local_port(port)
 
 
+def check_listen(written: str, beyond: bool, what_if: str) -> None:
+    """The key ``listen`` of a section: ``none``, or ADDRESS:PORT, which is this computer's alone unless ``beyond`` is allowed.
+
+    ValueError, which begins with the key; ``what_if`` says what another address would mean and how it is allowed."""
+    if written == "none":
+        return
+    try:
+        host, _ = parse_listen(written)
+    except ValueError as error:
+        raise ValueError(f"listen: {error}") from None
+    if not (beyond or ipaddress.ip_address(host).is_loopback):
+        raise ValueError(f"listen: {host} {what_if}")
+
+
 def parse_address(host: str) -> str:
     """A numeric address of this computer, or ``localhost``. ValueError, one line."""
     if host.lower() == "localhost":

@@ -15,7 +15,6 @@ that this is meant. A client from elsewhere never reaches services of this compu
 
 from __future__ import annotations
 
-import ipaddress
 from typing import Any, ClassVar, Literal
 from urllib.parse import quote
 
@@ -30,7 +29,7 @@ from bridges.credentials import Credentials
 from bridges.dial import DIAL_TIMEOUT, Dialer
 from bridges.http import HttpSession
 from bridges.leg import Leg
-from bridges.listen import listen_error, parse_listen
+from bridges.listen import check_listen, listen_error, parse_listen
 from bridges.proxy_context import MAX_CLIENTS, REQUEST_TIMEOUT, ProxyContext
 from bridges.socks_session import SocksSession
 from userlan.driver.bridge import BridgeStore, CommandError, CommandHandler
@@ -63,14 +62,7 @@ class ProxyOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 Credentials(self.user, self.password)
             except ValueError as error:
                 raise ValueError(f"user: {error}") from None
-        if self.listen == "none":
-            return
-        try:
-            host, _ = parse_listen(self.listen)
-        except ValueError as error:
-            raise ValueError(f"listen: {error}") from None
-        if not (self.user or self.unprotected or ipaddress.ip_address(host).is_loopback):
-            raise ValueError(f"listen: {host} is open to others: set user and password too, or unprotected: true")
+        check_listen(self.listen, bool(self.user) or self.unprotected, "is open to others: set user and password too, or unprotected: true")
 
 
 class Front:
