@@ -11,6 +11,8 @@ Layers, from the bottom up; a line imports upper lines only, and the siblings of
     mediator    the directory of networks, presence, introductions
     node        one member of the LAN, composed; still no I/O
     driver      everything Twisted: sockets, timers, LAN endpoints
+    web         the local page: commands and status over HTTP and WebSocket
+    app         a running node: all parts put together, and what it can be asked to do
     cli         the commands; the only place that names the global reactor
 
 ``bridges`` (a package of its own) connects local programs with the LAN; it is found by entry points, so that anybody can add one.

@@ -1,6 +1,6 @@
 """Who may import whom.
 
-    wire < (stack, tunnel, traversal, lan) < control < (mediator, relay) < node < driver < web < cli
+    wire < (stack, tunnel, traversal, lan) < control < (mediator, relay) < node < driver < web < app < cli
 
 Lower ones import upper ones only; the parts in one pair of brackets never import each other.
 """
@@ -22,6 +22,7 @@ LAYERS = (
     ("node",),
     ("driver",),
     ("web",),
+    ("app",),
     ("cli",),
 )
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}

@@ -22,7 +22,7 @@ from userlan.cli.client import ApiError, Client, NotRunningError, call, stop_nod
 from userlan.cli.main import Settings
 
 if TYPE_CHECKING:
-    from userlan.cli.program import NodeProgram, Options
+    from userlan.app.program import NodeProgram, Options
 
 BRIDGE = "namespace"
 FOLDER = "members"

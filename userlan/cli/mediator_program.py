@@ -12,8 +12,8 @@ from twisted.internet.defer import inlineCallbacks
 from twisted.internet.error import CannotListenError
 
 from userlan import __version__
-from userlan.cli.foreground import Foreground, StartError
-from userlan.cli.interfaces import local_addresses
+from userlan.app.foreground import Foreground, StartError
+from userlan.app.interfaces import local_addresses
 from userlan.driver.engine import Engine
 from userlan.driver.state import StateFolder
 from userlan.lan.invite import Invite

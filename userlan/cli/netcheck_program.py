@@ -9,8 +9,8 @@ from typing import Any
 from twisted.internet.error import CannotListenError
 
 from userlan import __version__
+from userlan.app.interfaces import local_addresses
 from userlan.cli.client import ApiError
-from userlan.cli.interfaces import local_addresses
 from userlan.cli.main import Settings
 from userlan.driver.engine import Engine
 from userlan.lan.invite import Invite
@@ -107,7 +107,7 @@ class Measurement:
     def _resolve(self, link: Any, host: str) -> None:
         from twisted.internet.threads import deferToThread
 
-        from userlan.cli.interfaces import look_up
+        from userlan.app.interfaces import look_up
 
         def resolved(numbers: tuple[str, ...]) -> None:
             link.resolved(host, numbers, self._reactor.seconds())

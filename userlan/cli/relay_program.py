@@ -16,8 +16,8 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.threads import deferToThread
 
 from userlan import __version__
-from userlan.cli.foreground import Foreground, StartError
-from userlan.cli.interfaces import local_addresses, look_up
+from userlan.app.foreground import Foreground, StartError
+from userlan.app.interfaces import local_addresses, look_up
 from userlan.control.meeting import ServerEndpoint
 from userlan.driver.engine import Engine
 from userlan.driver.heap import keep_freed

@@ -57,8 +57,8 @@ def up(settings: Settings, mediator: str | None, listen: tuple[str, ...], backgr
         raise ApiError(f"--mediator: {error}") from None
     listening = parse_listen(listen)
     reactor = _reactor(LEVELS[min(LEVELS.index(config.log.level) + settings.verbose, 3)])
-    from userlan.cli.foreground import StartError
-    from userlan.cli.program import NodeProgram, Options
+    from userlan.app.foreground import StartError
+    from userlan.app.program import NodeProgram, Options
     from userlan.driver.state import StateError, StateFolder
 
     options = Options(config, path, discover_bridges(), link, listening, background)
@@ -103,7 +103,7 @@ def mediator(
     listening = parse_listen(listen)
     named = parse_listen(public)
     reactor = _reactor(LEVELS[min(LEVELS.index(config.log.level) + settings.verbose, 3)])
-    from userlan.cli.foreground import StartError
+    from userlan.app.foreground import StartError
     from userlan.cli.mediator_program import MediatorProgram
     from userlan.driver.state import StateError, StateFolder
 
@@ -144,7 +144,7 @@ def relay(settings: Settings, mediators: tuple[str, ...], listen: tuple[str, ...
         config = msgspec.structs.replace(config, relay=msgspec.structs.replace(config.relay, region=region))
     listening, named = parse_listen(listen), parse_listen(public)
     reactor = _reactor(LEVELS[min(LEVELS.index(config.log.level) + settings.verbose, 3)])
-    from userlan.cli.foreground import StartError
+    from userlan.app.foreground import StartError
     from userlan.cli.relay_program import RelayProgram
     from userlan.driver.state import StateError, StateFolder
 
@@ -207,7 +207,7 @@ def _run(reactor: Any, program: Any) -> None:
         program.stop().addErrback(program.stop_failed)
 
     def failed(failure: Any) -> None:
-        from userlan.cli.foreground import StartError
+        from userlan.app.foreground import StartError
         from userlan.driver.bridge import CommandError
 
         if not failure.check(StartError, CommandError):

@@ -7,8 +7,8 @@ from typing import Any, cast
 
 from twisted.internet.defer import Deferred
 
-from userlan.cli.api import Api
-from userlan.cli.program import NodeProgram
+from userlan.app.api import Api
+from userlan.app.program import NodeProgram
 from userlan.driver.bridge import CommandError
 
 

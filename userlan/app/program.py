@@ -30,10 +30,10 @@ from twisted.internet.protocol import Factory
 from twisted.internet.threads import deferToThread
 
 from userlan import __version__
-from userlan.cli.api import Api
-from userlan.cli.foreground import Foreground, StartError
-from userlan.cli.interfaces import local_addresses, look_up
-from userlan.cli.surroundings import Surroundings
+from userlan.app.api import Api
+from userlan.app.foreground import Foreground, StartError
+from userlan.app.interfaces import local_addresses, look_up
+from userlan.app.surroundings import Surroundings
 from userlan.driver.bridge import Bridge, BridgeStore, CommandError
 from userlan.driver.ciphers import aes_pays
 from userlan.driver.engine import Engine

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.defer import Deferred, FirstError, gatherResults, inlineCallbacks
 from twisted.internet.threads import deferToThread
 
+from userlan.app.pinging import Pinging
 from userlan.driver.bridge import CommandError
 from userlan.driver.local import LocalServer, Reply
 from userlan.lan.addresses import text
@@ -19,11 +20,9 @@ from userlan.lan.secrets import NetworkSecret
 from userlan.node import diagnosis
 from userlan.node.membership import RefusalError
 from userlan.node.nat_report import report
-from userlan.stack.events import EchoFailed, EchoReply
-from userlan.wire.endpoint import host_port
 
 if TYPE_CHECKING:
-    from userlan.cli.program import NodeProgram
+    from userlan.app.program import NodeProgram
 
 MAX_PINGS = 64
 """Pings that run at once for commands; each holds an identifier and a timer."""
@@ -271,93 +270,6 @@ class Api:
         waiting: Deferred[Any] = Deferred(called_off)
         self.program.waiting[number] = waiting
         return waiting
-
-
-class Pinging:
-    """One ``userlan ping``."""
-
-    def __init__(
-        self,
-        program: NodeProgram,
-        reply: Reply,
-        identifier: int,
-        key: bytes,
-        name: str,
-        address: bytes,
-        count: int | None,
-        interval: float,
-        size: int,
-        timeout: float,
-    ) -> None:
-        self.program, self.reply, self.identifier = program, reply, identifier
-        self.key, self.name, self.address = key, name, address
-        self.count, self.interval, self.size, self.timeout = count, max(0.01, interval), min(size, 65000), timeout
-        self._sequence = 0
-        self._waiting: dict[int, Any] = {}
-        self._next: Any = None
-
-    def start(self) -> None:
-        """The first request."""
-        self.program.echoes[self.identifier] = self._answered
-        self._send()
-
-    def stop(self) -> None:
-        """The command went away."""
-        self.program.echoes.pop(self.identifier, None)
-        for call in (self._next, *self._waiting.values()):
-            if call is not None and call.active():
-                call.cancel()
-        self._waiting.clear()
-
-    def _send(self) -> None:
-        self._sequence += 1
-        sequence = self._sequence % 65536
-        payload = bytes(index & 0xFF for index in range(self.size))
-        self._waiting[sequence] = self.program.reactor.callLater(self.timeout, self._item, sequence, None, "")
-        self.program.node.host.ping(self.address, self.identifier, sequence, payload, self.program.reactor.seconds())
-        self.program.runner.touch()
-        self.program.engine.pump()      # at once: what is measured is the path, not this turn of the reactor
-        last = self.count is not None and self._sequence >= self.count
-        self._next = None if last else self.program.reactor.callLater(self.interval, self._send)
-
-    def _answered(self, event: EchoReply | EchoFailed) -> None:
-        if isinstance(event, EchoReply):
-            self._item(event.sequence, event.rtt * 1000, "")
-        else:
-            self._item(event.sequence, None, f"{self.name} is {event.reason}")
-
-    def _item(self, sequence: int, rtt_ms: float | None, reason: str) -> None:
-        call = self._waiting.pop(sequence, None)
-        if call is None:
-            return
-        if call.active():
-            call.cancel()
-        self.reply.item(
-            {
-                "name": self.name,
-                "address": text(self.address),
-                "sequence": sequence,
-                "size": self.size,
-                "rtt_ms": round(rtt_ms, 3) if rtt_ms is not None else None,
-                "path": self._path(),
-                "reason": reason,
-            }
-        )
-        if self._next is None and not self._waiting:
-            self.stop()
-            self.reply.done({})
-
-    def _path(self) -> str:
-        if self.key == self.program.node.key:
-            return "self"
-        state, path = self.program.node.peers.shown(self.key)
-        tunnel = self.program.node.device.peer(self.key)
-        if state not in ("direct", "relayed") or tunnel is None or tunnel.endpoint is None:
-            return state
-        if state == "relayed":
-            return f"relay {self.program.node.relays.client.name_of(tunnel.endpoint) or tunnel.endpoint.host}"
-        where = host_port(tunnel.endpoint.host, tunnel.endpoint.port)
-        return f"direct {tunnel.endpoint.transport} {where}{' (lan)' if path == 'lan' else ''}"
 
 
 def _text(arguments: dict[str, Any], name: str) -> str:
