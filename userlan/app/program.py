@@ -174,8 +174,17 @@ class NodeProgram(Foreground):
         if self.embedded is not None:
             self._directory.close()
         self.folder.close()
+        self.ended()
+
+    def ended(self) -> None:
+        """All is closed: so ends the process."""
         if self.reactor.running:
             self.reactor.stop()
+
+    def announce(self, lines: list[str]) -> None:
+        """Tell whoever started it that it is ready."""
+        print("\n".join(lines), flush=True)
+        _notify("READY=1")
 
     def save(self) -> None:
         """Write the memory now."""
@@ -406,8 +415,7 @@ class NodeProgram(Foreground):
             lines.append(f"proxy {proxy}")
         if self.embedded is not None:
             lines.append(f"mediator {self._public_link(Invite((('127.0.0.1', self.port),), self.embedded.public_key))}")
-        print("\n".join(lines), flush=True)
-        _notify("READY=1")
+        self.announce(lines)
 
     # --- inside: names and addresses ---------------------------------------------------------------------------------
 
