@@ -174,8 +174,17 @@ class NodeProgram(Foreground):
         if self.embedded is not None:
             self._directory.close()
         self.folder.close()
+        self.ended()
+
+    def ended(self) -> None:
+        """All is closed: so ends the process."""
         if self.reactor.running:
             self.reactor.stop()
+
+    def announce(self, lines: list[str]) -> None:
+        """Tell whoever started it that it is ready."""
+        print("\n".join(lines), flush=True)
+        _notify("READY=1")
 
     def save(self) -> None:
         """Write the memory now."""
@@ -367,6 +376,8 @@ class NodeProgram(Foreground):
                 self.log.info("{name} is {state}{path}", name=event.name, state=event.state, path=path)
                 if event.state in ("direct", "relayed"):
                     self.lan.member_reached(event.key)
+                elif event.state == "offline":
+                    self.lan.member_lost(event.key)
             case NetworkLost():
                 self.log.warn("no member of {network} any more: {reason}", network=event.network, reason=event.reason)
 
@@ -404,8 +415,7 @@ class NodeProgram(Foreground):
             lines.append(f"proxy {proxy}")
         if self.embedded is not None:
             lines.append(f"mediator {self._public_link(Invite((('127.0.0.1', self.port),), self.embedded.public_key))}")
-        print("\n".join(lines), flush=True)
-        _notify("READY=1")
+        self.announce(lines)
 
     # --- inside: names and addresses ---------------------------------------------------------------------------------
 
