@@ -68,6 +68,7 @@ class Commands(click.Group):
         "unforward": "reach",
         "nc": "reach",
         "services": "service",
+        "chat": "chat",
         "share": "share",
         "unshare": "share",
         "run": "run",
