@@ -136,6 +136,9 @@ class Courier:
         """There is a way to this member that there was not, or another one."""
         now = self.reactor.seconds()
         delivery = self._deliveries.get(peer.key)
+        connecting = self._connecting.get(peer.key)
+        if connecting is not None:
+            connecting.cancel()         # what it has sent went nowhere, and TCP would wait before it sends again
         if delivery is not None and delivery.core.stalled(now):
             delivery.abort()
         self._post.reached(peer.key, now)
