@@ -11,7 +11,6 @@ from typing import Any
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, fail, succeed
-from twisted.internet.error import CannotListenError, ConnectionAborted, ConnectionDone, ConnectionRefusedError, TimeoutError
 from twisted.internet.task import Clock
 
 from bridges.chat.commands import Commands
@@ -20,7 +19,7 @@ from bridges.chat.service import DAY, Service
 from bridges.chat.store import Store
 from bridges.notices import Notices
 from userlan.driver.lan import PeerInfo
-from userlan.driver.reasons import failure_of
+from userlan.driver.reasons import error, failure_of
 from userlan.lan.addresses import key_text
 from userlan.lan.names import UnknownName
 
@@ -35,15 +34,15 @@ class DirectWorker:
     """Stands for ``Worker``: no thread."""
 
     def __init__(self, path: Path, history: int = 1000, size: int = 1 << 24) -> None:
-        self._open = lambda: Store(path, history, size, lambda text: None)
+        self._limits = path, history, size
         self.store: Store | None = None
         self.full = False
 
     def start(self) -> Deferred[None]:
         try:
-            self.store = self._open()
-        except StoreError as error:
-            return fail(error)
+            self.store = Store(*self._limits, _unheard)
+        except StoreError as problem:
+            return fail(problem)
         return succeed(None)
 
     def run(self, job: Callable[[Store], Any]) -> Deferred[Any]:
@@ -53,13 +52,17 @@ class DirectWorker:
         try:
             with self.store.transaction():
                 return succeed(job(self.store))
-        except StoreError as error:
-            return fail(error)
+        except StoreError as problem:
+            return fail(problem)
 
     def stop(self) -> Deferred[None]:
         assert self.store is not None
         self.store.close()
         return succeed(None)
+
+
+def _unheard(text: str) -> None:
+    """Mishaps of the store are not what is looked at here."""
 
 
 class End:
@@ -80,7 +83,11 @@ class End:
     def write(self, data: bytes) -> None:
         assert isinstance(data, bytes)
         if not self.closed:
-            self.party.later(self.local, self.remote, lambda: self.other is not None and self.other.arrive(data))
+            self.party.later(self.local, self.remote, lambda: self._there().arrive(data))
+
+    def _there(self) -> End:
+        assert self.other is not None
+        return self.other
 
     def arrive(self, data: bytes) -> None:
         self.received += data
@@ -101,15 +108,15 @@ class End:
             self.close(self.ended)
 
     def loseConnection(self) -> None:
-        self._leave(ConnectionDone())
+        self._leave(error.ConnectionDone())
 
     def abortConnection(self) -> None:
-        self._leave(ConnectionAborted())
+        self._leave(error.ConnectionAborted())
 
     def _leave(self, reason: Exception) -> None:
         if not self.closed:
             self.party.clock.callLater(0, self.close, reason)
-            self.party.later(self.local, self.remote, lambda: self.other is not None and self.other.end(reason))
+            self.party.later(self.local, self.remote, lambda: self._there().end(reason))
 
     def end(self, reason: Exception) -> None:
         self.ended = reason
@@ -167,8 +174,7 @@ class _Listening:
 
     def listen(self, factory: Any) -> Deferred[Any]:
         if self._port in self._lan.listening:
-            refused: Any = CannotListenError
-            return fail(refused("the LAN", self._port, OSError("in use")))
+            return fail(error.CannotListenError("the LAN", self._port, OSError("in use")))
         self._lan.listening[self._port] = factory
         return succeed(self)
 
@@ -195,7 +201,7 @@ class _Dialling:
             ends = End(party, own, peer), End(party, peer, own)
             accepted = None if listening is None else listening.buildProtocol(IPv4Address("TCP", party.address(own), 40_000))
             if accepted is None:
-                done.errback(ConnectionRefusedError())
+                done.errback(error.ConnectionRefusedError())
                 return
             for end, other, protocol in ((ends[0], ends[1], factory.buildProtocol(None)), (ends[1], ends[0], accepted)):
                 end.other, end.protocol = other, protocol
@@ -203,7 +209,7 @@ class _Dialling:
             party.connections.append(ends)
             done.callback(ends[0].protocol)
 
-        timer = party.clock.callLater(self._timeout, lambda: done.errback(TimeoutError()))
+        timer = party.clock.callLater(self._timeout, lambda: done.errback(error.TimeoutError()))
         party.later(own, peer, answered)
         return done
 
@@ -213,16 +219,18 @@ class Person:
 
     def __init__(self, party: Party, name: str, **limits: int) -> None:
         self.party, self.name = party, name
-        self.lan: Any = party.lans[name]
+        lan: Any = party.lans[name]
+        self.lan = lan
         self.worker = DirectWorker(party.folder / f"{name}.sqlite", **limits)
         worker: Any = self.worker
-        self.service = Service(self.lan, worker, 30 * DAY, lambda: WALL + party.clock.seconds() + party.skew.get(name, 0.0))
+        self.service: Any = Service(lan, worker, 30 * DAY, lambda: WALL + party.clock.seconds() + party.skew.get(name, 0.0))
         self.commands = Commands(self.service)
         self.events: list[dict[str, Any]] = []
         started: list[object] = []
         self.service.start().addCallback(started.append)
         assert started == [None]
-        self.service.watchers.tell = self.events.append  # type: ignore[method-assign]
+        watchers: Any = self.service.watchers
+        watchers.tell = self.events.append
 
     def ask(self, command: str, **arguments: object) -> Any:
         answers: list[Any] = []

@@ -158,17 +158,19 @@ def test_not_acknowledged_before_it_is_on_the_disk(party: Party) -> None:
 
 
 def test_waiting_for_a_delivery(party: Party) -> None:
-    anna, answers = party.persons["anna"], []
-    anna.commands.send({"to": "ben", "text": "x", "wait": 5.0}).addCallback(answers.append)
+    anna = party.persons["anna"]
+    answers: list[Any] = []
+    send: Any = anna.commands.send
+    send({"to": "ben", "text": "x", "wait": 5.0}).addCallback(answers.append)
     party.run(1)
     assert answers[0]["message"]["state"] == "delivered"
     party.away.add("ben")
-    anna.commands.send({"to": "home", "text": "y", "wait": 5.0}).addCallback(answers.append)
+    send({"to": "home", "text": "y", "wait": 5.0}).addCallback(answers.append)
     party.run(4.9)
     assert len(answers) == 1
     party.run(0.2)
     assert (answers[1]["message"]["state"], answers[1]["message"]["delivered"]) == ("waiting", 1)
-    anna.commands.send({"to": "ben", "text": "z", "wait": 5.0}).addErrback(lambda failure: None).cancel()
+    send({"to": "ben", "text": "z", "wait": 5.0}).addErrback(lambda failure: None).cancel()
 
 
 def test_who_joins_later_does_not_get_what_was_said(party: Party) -> None:
