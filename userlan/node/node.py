@@ -108,6 +108,7 @@ class Node:
         self.lookup = Lookup(self.roster, self.name)
         self.membership = Membership(self.key, self.roster, self.keyring, entropy)
         self.membership.bind(self)
+        self.membership.applications.restore(memory.applications, self.keyring, self.roster)
         self.peers = PeerTable(self.device, self.host, self.roster, self.keyring, memory, keepalive)
         self.flooding = Flooding(self.host, self.switch, self.peers, self.device, storms or Storms(), entropy, now)
         self.bulk = BulkWays(self.device, self.peers.links, bulk_over_tcp)
@@ -305,30 +306,35 @@ class Node:
 
     # --- what people ask for -----------------------------------------------------------------------------------------
 
-    def create(self, network: str, mediator: bytes, secret: NetworkSecret, now: float) -> int:
+    def create(self, network: str, mediator: bytes, secret: NetworkSecret, now: float, approval: bool = False) -> int:
         """Make a network; its end comes as RequestDone or RequestRefused with the number returned. RefusalError where it cannot be."""
-        return self._asked(self.membership.create(network, mediator, secret, now), mediator, now)
+        return self.asked(self.membership.create(network, mediator, secret, now, approval), now)
 
     def join(self, network: str, mediator: bytes, secret: NetworkSecret, now: float) -> int:
         """Join a network; as ``create``."""
-        return self._asked(self.membership.join(network, mediator, secret, now), mediator, now)
+        return self.asked(self.membership.join(network, mediator, secret, now), now)
 
     def leave(self, network: str, now: float) -> int:
         """Leave a network; as ``create``."""
-        number = self.membership.leave(network, now)
-        held = self.keyring.get(network)
-        return self._asked(number, held.mediator if held is not None else b"", now)
+        return self.asked(self.membership.leave(network, now), now)
 
     def evict(self, network: str, key: bytes, now: float) -> int:
         """Put a member out; as ``create``."""
-        number = self.membership.evict(network, key, now)
-        held = self.keyring.get(network)
-        return self._asked(number, held.mediator if held is not None else b"", now)
+        return self.asked(self.membership.evict(network, key, now), now)
+
+    def asked(self, number: int, now: float) -> int:
+        """What ``membership`` was asked for goes to its mediator, where that is reached; the same number, as of ``create``."""
+        self.stir()
+        pending = self.membership.requests.get(number)
+        link = self.links.get(pending.mediator) if pending is not None else None
+        if link is not None and link.state is LinkState.READY:
+            self.membership.link_ready(link.key, self, now)
+        return number
 
     def nick(self, name: str, now: float) -> list[int]:
         """Change the nickname, at every mediator; one number for each that is reached now (the others hear it in the next greeting)."""
         numbers = [
-            self._asked(self.membership.nick(name, key, now), key, now)
+            self.asked(self.membership.nick(name, key, now), now)
             for key, link in self.links.items()
             if link.state is LinkState.READY
         ]
@@ -376,6 +382,7 @@ class Node:
         memory.name = self.name
         memory.ipv4 = self.roster.own_ipv4
         memory.networks = self.keyring.save()
+        memory.applications = self.membership.applications.save(self.keyring)
         memory.roster = self.roster.snapshot()
         memory.endpoints = self.peers.save_endpoints()
         memory.ciphers = self.peers.save_ciphers()
@@ -433,13 +440,6 @@ class Node:
     def hello(self, mediator: bytes) -> Hello:
         """The greeting for one mediator, which hears of its own networks only."""
         return Hello(PROTOCOL_VERSION, self.name, self._agent, self.whereabouts.offered, evictions=self.keyring.serials(mediator))
-
-    def _asked(self, number: int, mediator: bytes, now: float) -> int:
-        self.stir()
-        link = self.links.get(mediator)
-        if link is not None and link.state is LinkState.READY:
-            self.membership.link_ready(mediator, self, now)
-        return number
 
     def _route(self, packet: SuperPacket, now: float) -> None:
         destination = packet.destination
