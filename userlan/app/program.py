@@ -380,6 +380,8 @@ class NodeProgram(Foreground):
                     self.lan.member_lost(event.key)
             case NetworkLost():
                 self.log.warn("no member of {network} any more: {reason}", network=event.network, reason=event.reason)
+            case _:
+                self.api.membership.happened(event)
 
     def _save_now(self) -> None:
         self._save_call = None
