@@ -16,6 +16,7 @@ from twisted.logger import Logger
 
 from userlan.driver.datagrams import LanDatagramPort
 from userlan.driver.endpoints import LanClientEndpoint, LanServerEndpoint
+from userlan.driver.guest import GuestLink, GuestSeat
 from userlan.driver.link import LanLink, LinkReceiver
 from userlan.driver.runner import CoreRunner
 from userlan.driver.uplink import Uplink
@@ -145,6 +146,13 @@ class Lan:
         """
         self._link = LanLink(self._runner, receiver, ports, uplink)
         return self._link
+
+    def attach_guest(self, seat: GuestSeat, uplink: Uplink | None = None) -> GuestLink:
+        """Share the own addresses with the kernel at the end of a stock WireGuard tunnel, until the link is detached. Raises
+        AttachedError as above, and ValueError for keys that cannot be a guest's."""
+        guest = GuestLink(self._runner, seat, uplink)
+        self._link = guest.link
+        return guest
 
     def addresses_changed(self) -> None:
         """The node was given another address: whoever shares it must follow."""
