@@ -33,7 +33,9 @@ from userlan import __version__
 from userlan.app.api import Api
 from userlan.app.foreground import Foreground, StartError
 from userlan.app.interfaces import local_addresses, look_up
+from userlan.app.narrator import Narrator
 from userlan.app.surroundings import Surroundings
+from userlan.control.mediation import LinkState
 from userlan.driver.bridge import Bridge, BridgeStore, CommandError
 from userlan.driver.ciphers import aes_pays
 from userlan.driver.engine import Engine
@@ -129,6 +131,7 @@ class NodeProgram(Foreground):
         )
         if options.config.name is not None:
             self.node.renamed(options.config.name)
+        self._narrator = Narrator(self.node)
 
     # --- start and stop ----------------------------------------------------------------------------------------------
 
@@ -156,6 +159,7 @@ class NodeProgram(Foreground):
         if self._stopping:
             return
         self._stopping = True
+        self.manager.stopping()
         self.exit_status = max(self.exit_status, status)
         for bridge in self.bridges.values():
             yield bridge.stop()
@@ -184,7 +188,6 @@ class NodeProgram(Foreground):
     def announce(self, lines: list[str]) -> None:
         """Tell whoever started it that it is ready."""
         print("\n".join(lines), flush=True)
-        _notify("READY=1")
 
     def save(self) -> None:
         """Write the memory now."""
@@ -193,25 +196,23 @@ class NodeProgram(Foreground):
         self._save_call = None
         self.folder.save("memory", self.node.save().dump())
 
-    def reload(self) -> None:
-        """Read the configuration again (SIGHUP): the nickname is taken over; what needs new sockets waits for a restart."""
-        path = self.options.config_path
-        if path is None:
-            self.log.info("there is no configuration file to reload")
-            return
-        from userlan.node.config import load_file
+    def standing(self) -> str:
+        """``nas 25.0.0.1, 3 of 5 members reached, mediator connected``."""
+        own = self.node.lookup.own_info()
+        states = [self.node.peers.shown(key)[0] for key in self.node.roster.peers]
+        reached = sum(state in ("direct", "relayed") for state in states)
+        connected = any(link.state is LinkState.READY for link in self.node.links.values())
+        where = text(own.ipv4) if own.ipv4 else "without an address"
+        return f"{own.name} {where}, {reached} of {len(states)} members reached, mediator {'' if connected else 'not '}connected"
 
-        try:
-            config = load_file(path, {name: kind.Options for name, kind in self.options.bridges.items()})
-        except ValueError as error:
-            self.log.error("the configuration was not reloaded: {error}", error=error)
-            return
+    def configured(self, config: Config) -> None:
+        """The nickname is taken over; what needs new sockets waits for a restart."""
         if config.name is not None and config.name != self.node.name:
             self.node.nick(config.name, self.reactor.seconds())
             self.node.renamed(config.name)
             self.runner.touch()
         if config != self.config:
-            self.log.info("the configuration was read again; what is not the name takes effect at the next start")
+            self.log.info("the configuration was read again; what is not the name or the log takes effect at the next start")
         self.config = config
 
     def resolve(self, mediator: bytes) -> None:
@@ -347,6 +348,7 @@ class NodeProgram(Foreground):
     # --- inside: what happens ----------------------------------------------------------------------------------------
 
     def _observe(self, event: Any) -> None:
+        self._narrator.tell(event, self.reactor.seconds())
         match event:
             case RequestDone() | RequestRefused():
                 waiting = self.waiting.pop(event.number, None)
@@ -456,6 +458,7 @@ class NodeProgram(Foreground):
         self.node.set_local_endpoints(endpoints, self.reactor.seconds())
         if self._surroundings is not None:
             self._surroundings.look(hosts)
+        self._narrator.look(self.reactor.seconds())
         self.runner.touch()
         self.reactor.callLater(ADDRESS_POLL, self._look_at_addresses)
 
@@ -468,12 +471,3 @@ class NodeProgram(Foreground):
             if host in listened or wildcard in listened:
                 chosen.append(host)
         return chosen or sorted(listened - {"0.0.0.0", "::"}) or ["127.0.0.1"]
-
-
-def _notify(message: str) -> None:
-    """Tell systemd (``Type=notify``), where it listens."""
-    path = os.environ.get("NOTIFY_SOCKET")
-    if not path or not hasattr(socket, "AF_UNIX"):
-        return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
-        notify.sendto(message.encode(), "\0" + path[1:] if path.startswith("@") else path)
