@@ -363,6 +363,8 @@ class NodeProgram(Foreground):
                 self.log.info("{name} is {state}{path}", name=event.name, state=event.state, path=path)
                 if event.state in ("direct", "relayed"):
                     self.lan.member_reached(event.key)
+                elif event.state == "offline":
+                    self.lan.member_lost(event.key)
             case NetworkLost():
                 self.log.warn("no member of {network} any more: {reason}", network=event.network, reason=event.reason)
 
