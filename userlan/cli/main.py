@@ -65,6 +65,7 @@ class Commands(click.Group):
         "block": "manage",
         "unblock": "manage",
         "nick": "manage",
+        "open": "page",
         "status": "show",
         "ping": "show",
         "netcheck": "netcheck",
