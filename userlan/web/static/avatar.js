@@ -15,7 +15,7 @@ export function avatar(key, kind) {
 /** Brings a face to a key and a name. */
 export function showAvatar(element, key, name, kind) {
   const number = hash(String(key));
-  const wanted = `avatar ${kind} hue-${number % HUES} blob-${(number >> 8) % OUTLINES}`;
+  const wanted = `avatar ${kind} hue-${number % HUES} blob-${(number >>> 8) % OUTLINES}`;
   if (element.className !== wanted) element.className = wanted;
   text(element, [...String(name).trim()][0]?.toLocaleUpperCase() ?? "");
 }

@@ -104,8 +104,12 @@ function heading(context, selection) {
     h("div", { class: "who" }, back, face, h("div", { class: "about" }, name, h("p", null, kind === "peer" ? signal : null, state, where)), kind === "self" ? null : more), tabs.element);
   const items = () => (kind === "peer" ? peerMenu(context, id) : networkMenu(context, id));
 
+  let known = false; // whether it was there since this heading is: what was made just now comes with the next telling
+
   function update() {
     const row = kind === "peer" ? store.peer(id) : kind === "network" ? store.network(id) : store.get("self");
+    known ||= row !== undefined && row !== null;
+    const gone = known ? t("gone.title") : t("app.loading");
     const called = kind === "network" ? id : row?.name ?? store.nameOf(id);
     text(name.firstChild, called);
     showAvatar(face, kind === "network" ? id : row?.key ?? id ?? "", called, kind);
@@ -118,9 +122,9 @@ function heading(context, selection) {
     attribute(where, "aria-label", t("copy.address", { address: place }));
     if (kind === "peer") {
       showPresence(signal, row ? shownState(row) : "offline");
-      text(state, row ? presenceWords(row) : t("gone.title"));
+      text(state, row ? presenceWords(row) : gone);
     } else if (kind === "network") {
-      text(state, row ? membersLine(store, row) : t("gone.title"));
+      text(state, row ? membersLine(store, row) : gone);
     } else {
       text(state, t("app.this-computer"));
     }

@@ -11,7 +11,7 @@ let container = null;
 
 /** Shows `words`; `problem`: something went wrong; `action`: `{label, run}`, a button beside them. */
 export function toast(words, { problem = false, action = null } = {}) {
-  container ??= document.body.appendChild(h("div", { class: "toasts", role: "status", "aria-live": "polite" }));
+  container ??= document.body.appendChild(h("div", { class: "toasts", role: "status", "aria-live": "polite", popover: "manual" }));
   const element = h("div", { class: problem ? "toast problem" : "toast" },
     icon(problem ? "warning" : "check"), bdi(words, "words"),
     action && button(action.label, () => (leave(), action.run())),
@@ -21,11 +21,14 @@ export function toast(words, { problem = false, action = null } = {}) {
   function leave() {
     clearTimeout(timer);
     element.remove();
+    if (container.childElementCount === 0 && container.matches(":popover-open")) container.hidePopover();
   }
   element.addEventListener("pointerenter", () => clearTimeout(timer));
   element.addEventListener("pointerleave", start);
   element.addEventListener("focusin", () => clearTimeout(timer));
   container.append(element);
+  if (container.matches(":popover-open")) container.hidePopover();
+  container.showPopover(); // above a dialog that was opened since
   while (container.childElementCount > MOST) container.firstElementChild.remove();
   start();
   return leave;
