@@ -77,6 +77,8 @@ class Commands(click.Group):
         "unforward": "reach",
         "nc": "reach",
         "services": "service",
+        "send": "file",
+        "inbox": "file",
         "share": "share",
         "unshare": "share",
         "run": "run",
