@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.defer import Deferred, FirstError, gatherResults, inlineCallbacks
 from twisted.internet.threads import deferToThread
 
+from userlan.app.local_services import local_services
 from userlan.app.pinging import Pinging
 from userlan.driver.bridge import CommandError
 from userlan.driver.local import LocalServer, Reply
@@ -47,6 +48,9 @@ class Api:
         server.register("connections", lambda arguments: self.program.connections())
         server.register("netcheck", self.netcheck)
         server.register("doctor", self.doctor)
+        server.register("path", self.program.ways.path)
+        server.register("advice", self.program.advice.advice)
+        server.register("local-services", lambda arguments: local_services(self.program))
         server.register("down", self.down)
         server.register("create", self.create)
         server.register("join", self.join)

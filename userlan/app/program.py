@@ -30,10 +30,12 @@ from twisted.internet.protocol import Factory
 from twisted.internet.threads import deferToThread
 
 from userlan import __version__
+from userlan.app.advice import Advice
 from userlan.app.api import Api
 from userlan.app.foreground import Foreground, StartError
 from userlan.app.interfaces import local_addresses, look_up
 from userlan.app.surroundings import Surroundings
+from userlan.app.ways import Ways
 from userlan.driver.bridge import Bridge, BridgeStore, CommandError
 from userlan.driver.ciphers import aes_pays
 from userlan.driver.engine import Engine
@@ -127,6 +129,7 @@ class NodeProgram(Foreground):
             aes=options.config.tunnel.cipher == "auto" and aes_pays(),
             storms=Storms(options.config.lan.broadcast_rate, options.config.lan.group_rate),
         )
+        self.ways, self.advice = Ways(self), Advice(self)
         if options.config.name is not None:
             self.node.renamed(options.config.name)
 
@@ -147,6 +150,7 @@ class NodeProgram(Foreground):
         yield self.local.start()
         yield self._start_bridges()
         self.node.start(self.reactor.seconds())
+        self.ways.start()
         self.runner.touch()
         self._maybe_ready()
 
@@ -157,6 +161,8 @@ class NodeProgram(Foreground):
             return
         self._stopping = True
         self.exit_status = max(self.exit_status, status)
+        self.ways.stop()
+        self.advice.stop()
         for bridge in self.bridges.values():
             yield bridge.stop()
         if self.runner is not None:
