@@ -13,7 +13,7 @@ from twisted.internet.threads import deferToThread
 from userlan.app.local_services import local_services
 from userlan.app.pinging import Pinging
 from userlan.driver.bridge import CommandError
-from userlan.driver.local import LocalServer, Reply
+from userlan.driver.commands import Commands, Reply
 from userlan.lan.addresses import text
 from userlan.lan.invite import Invite
 from userlan.lan.names import UnknownName, check_network, check_nick
@@ -41,7 +41,7 @@ class Api:
         self.node = program.node
         self._identifiers = itertools.cycle(range(FIRST_IDENTIFIER, FIRST_IDENTIFIER + 0x4000))
 
-    def register(self, server: LocalServer) -> None:
+    def register(self, server: Commands) -> None:
         """Offer all of them."""
         server.register("hello", lambda arguments: {"key": text(self.node.ipv6)})
         server.register("status", lambda arguments: self.program.status())
@@ -58,6 +58,9 @@ class Api:
         server.register("invite", self.invite)
         server.register("evict", self.evict)
         server.register("nick", self.nick)
+        server.register("page", self.page)
+        server.register("invite-qr", self.invite_qr)
+        server.register_streaming("watch", self.program.watching.watch)
         server.register_streaming("ping", self.ping)
         server.register_streaming("nc", self.nc)
 
@@ -126,6 +129,21 @@ class Api:
     def invite(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """The invite of a network that this node is in."""
         return self._invite(_text(arguments, "network").lower())
+
+    def invite_qr(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """The invite as a QR code (ISO/IEC 18004): ``size`` modules a side, without the quiet zone, ``rows`` of ``0`` and ``1`` (dark)."""
+        import segno
+
+        found = self.invite(arguments)
+        rows = ["".join("1" if module else "0" for module in row) for row in segno.make(found["invite"], error="m", micro=False).matrix]
+        return {"size": len(rows), "rows": rows, **found}
+
+    def page(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Where the local page is, with a token that lets a browser in, once."""
+        page = self.program.page
+        if page is None:
+            raise CommandError("this node has no page: see page.listen in the configuration")
+        return {"url": page.url(), "listen": page.listen}
 
     @inlineCallbacks
     def evict(self, arguments: dict[str, Any]) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from userlan.driver.local import Reply
+from userlan.driver.commands import Reply
 from userlan.lan.addresses import text
 from userlan.stack.events import EchoFailed, EchoReply
 from userlan.wire.endpoint import host_port

@@ -57,6 +57,7 @@ class Commands(click.Group):
         "invite": "manage",
         "evict": "manage",
         "nick": "manage",
+        "open": "page",
         "status": "show",
         "ping": "show",
         "netcheck": "netcheck",
