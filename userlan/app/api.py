@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, inlineCallbacks
 
+from userlan.app.local_services import local_services
 from userlan.app.membership_api import MembershipApi, checked, text_of
 from userlan.app.pinging import Pinging
 from userlan.driver.bridge import CommandError
@@ -43,6 +44,9 @@ class Api:
         server.register("connections", lambda arguments: self.program.connections())
         server.register("netcheck", self.netcheck)
         server.register("doctor", self.doctor)
+        server.register("path", self.program.ways.path)
+        server.register("advice", self.program.advice.advice)
+        server.register("local-services", lambda arguments: local_services(self.program))
         server.register("down", self.down)
         self.membership.register(server)
         server.register("page", self.page)

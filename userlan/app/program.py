@@ -29,6 +29,7 @@ from twisted.internet.protocol import Factory
 from twisted.internet.threads import deferToThread
 
 from userlan import __version__
+from userlan.app.advice import Advice
 from userlan.app.api import Api
 from userlan.app.embedded_mediator import EmbeddedMediator
 from userlan.app.foreground import Foreground, StartError
@@ -36,6 +37,7 @@ from userlan.app.interfaces import local_addresses, look_up
 from userlan.app.narrator import Narrator
 from userlan.app.surroundings import Surroundings
 from userlan.app.watching import Watching
+from userlan.app.ways import Ways
 from userlan.control.mediation import LinkState
 from userlan.driver.bridge import Bridge, BridgeStore, CommandError
 from userlan.driver.ciphers import aes_pays
@@ -135,6 +137,7 @@ class NodeProgram(Foreground):
             aes=options.config.tunnel.cipher == "auto" and aes_pays(),
             storms=Storms(options.config.lan.broadcast_rate, options.config.lan.group_rate),
         )
+        self.ways, self.advice = Ways(self), Advice(self)
         if options.config.name is not None:
             self.node.renamed(options.config.name)
         self._narrator = Narrator(self.node)
@@ -158,6 +161,7 @@ class NodeProgram(Foreground):
         yield self._start_bridges()
         self._start_page()
         self.node.start(self.reactor.seconds())
+        self.ways.start()
         self.runner.touch()
         self._maybe_ready()
 
@@ -169,6 +173,8 @@ class NodeProgram(Foreground):
         self._stopping = True
         self.manager.stopping()
         self.exit_status = max(self.exit_status, status)
+        self.ways.stop()
+        self.advice.stop()
         if self.page is not None:
             yield self.page.stop()
         for bridge in self.bridges.values():
