@@ -70,6 +70,7 @@ class Commands(click.Group):
         "services": "service",
         "share": "share",
         "unshare": "share",
+        "guest": "guest",
         "run": "run",
         "tap": "tap",
         "dns": "dns",
