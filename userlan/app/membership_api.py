@@ -130,6 +130,11 @@ class MembershipApi:
 
     # --- the owner's words -------------------------------------------------------------------------------------------
 
+    def invites(self) -> dict[str, str]:
+        """Those of all networks that have admitted this node, by name."""
+        held = {network: self.node.keyring.get(network) for network in self.node.keyring}
+        return {network: self._invite(network)["invite"] for network, one in held.items() if one is not None and one.confirmed}
+
     @inlineCallbacks
     def evict(self, arguments: dict[str, Any]) -> Any:
         """Put a member out."""

@@ -92,6 +92,8 @@ class Options:
     mediator: Invite | None
     listen: tuple[tuple[str, int], ...] | None
     background: bool = False
+    port: int = 0
+    """Where alone it listens, on all addresses; 0: as the configuration says."""
 
 
 class NodeProgram(Foreground):
@@ -155,6 +157,10 @@ class NodeProgram(Foreground):
         self._look_at_addresses()
         self.api = Api(self)
         self.watching = Watching(self.reactor, self.status)
+        if not self.options.port:
+            from userlan.app.companions import Companions
+
+            self.lan.companions = Companions(self)
         self.local = LocalServer(self.reactor, self.folder.path, self.commands)
         self.api.register(self.commands)
         yield self.local.start()
@@ -277,6 +283,9 @@ class NodeProgram(Foreground):
         wanted = self.options.listen
         default = Config().listen
         try:
+            if self.options.port:
+                self.port = self.engine.listen_dual(self.options.port)
+                return
             if wanted is None and self.config.listen == default:
                 self.port = self._listen_anywhere()
                 return

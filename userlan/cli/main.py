@@ -81,6 +81,7 @@ class Commands(click.Group):
         "inbox": "file",
         "share": "share",
         "unshare": "share",
+        "guest": "guest",
         "run": "run",
         "tap": "tap",
         "dns": "dns",

@@ -210,8 +210,7 @@ class Ways:
         return True
 
     def _limit(self, endpoint: Endpoint | None) -> int:
-        """Octets of the largest inner packet on the way to ``endpoint``; 0: as it was made.
-        What a stock peer takes is its owner's to know."""
+        """Octets of the largest inner packet on the way to ``endpoint``; 0: as it was made. A stock peer's is its owner's to say."""
         if self._peer.stock:
             return self.mtu
         if endpoint is not None and endpoint.transport == TCP:
