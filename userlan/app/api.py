@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, inlineCallbacks
 
+from userlan.app.local_services import local_services
 from userlan.app.membership_api import MembershipApi, checked, text_of
 from userlan.app.pinging import Pinging
 from userlan.driver.bridge import CommandError
-from userlan.driver.local import LocalServer, Reply
+from userlan.driver.commands import Commands, Reply
 from userlan.lan.addresses import text
 from userlan.node import diagnosis
 from userlan.node.nat_report import report
@@ -36,15 +37,21 @@ class Api:
         self.membership = MembershipApi(program)
         self._identifiers = itertools.cycle(range(FIRST_IDENTIFIER, FIRST_IDENTIFIER + 0x4000))
 
-    def register(self, server: LocalServer) -> None:
+    def register(self, server: Commands) -> None:
         """Offer all of them."""
         server.register("hello", lambda arguments: {"key": text(self.node.ipv6)})
         server.register("status", lambda arguments: self.program.status())
         server.register("connections", lambda arguments: self.program.connections())
         server.register("netcheck", self.netcheck)
         server.register("doctor", self.doctor)
+        server.register("path", self.program.ways.path)
+        server.register("advice", self.program.advice.advice)
+        server.register("local-services", lambda arguments: local_services(self.program))
         server.register("down", self.down)
         self.membership.register(server)
+        server.register("page", self.page)
+        server.register("invite-qr", self.invite_qr)
+        server.register_streaming("watch", self.program.watching.watch)
         server.register_streaming("ping", self.ping)
         server.register_streaming("nc", self.nc)
 
@@ -54,6 +61,21 @@ class Api:
         """Stop, after the answer has left."""
         self.program.reactor.callLater(0.05, self.program.stop)
         return {}
+
+    def invite_qr(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """The invite as a QR code (ISO/IEC 18004): ``size`` modules a side, without the quiet zone, ``rows`` of ``0`` and ``1`` (dark)."""
+        import segno
+
+        found = self.membership.invite(arguments)
+        rows = ["".join("1" if module else "0" for module in row) for row in segno.make(found["invite"], error="m", micro=False).matrix]
+        return {"size": len(rows), "rows": rows, **found}
+
+    def page(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Where the local page is, with a token that lets a browser in, once."""
+        page = self.program.page
+        if page is None:
+            raise CommandError("this node has no page: see page.listen in the configuration")
+        return {"url": page.url(), "listen": page.listen}
 
     def netcheck(self, arguments: dict[str, Any]) -> Deferred[dict[str, Any]]:
         """Measure the NAT anew, and tell."""

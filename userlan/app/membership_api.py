@@ -11,7 +11,7 @@ from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 
 from userlan.driver.bridge import CommandError
-from userlan.driver.local import LocalServer
+from userlan.driver.commands import Commands
 from userlan.lan.addresses import key_bytes, key_text, text
 from userlan.lan.invite import Invite
 from userlan.lan.names import UnknownName, check_network, check_nick
@@ -33,7 +33,7 @@ class MembershipApi:
         self.program = program
         self.node = program.node
 
-    def register(self, server: LocalServer) -> None:
+    def register(self, server: Commands) -> None:
         """Offer all of them."""
         server.register("create", self.create)
         server.register("join", self.join)
@@ -129,6 +129,11 @@ class MembershipApi:
         return self._invite(text_of(arguments, "network").lower())
 
     # --- the owner's words -------------------------------------------------------------------------------------------
+
+    def invites(self) -> dict[str, str]:
+        """Those of all networks that have admitted this node, by name."""
+        held = {network: self.node.keyring.get(network) for network in self.node.keyring}
+        return {network: self._invite(network)["invite"] for network, one in held.items() if one is not None and one.confirmed}
 
     @inlineCallbacks
     def evict(self, arguments: dict[str, Any]) -> Any:

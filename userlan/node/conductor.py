@@ -230,7 +230,7 @@ class Conductor:
         if not message.candidates and not message.plan.steps and not message.plan.give_up:
             return          # only the relays are named; without candidates it may still be the peer who comes, and its probes are answered
         if message.peer in self._node.peers.links and self._node.punching.introduce(message, usable, now):
-            self._node.encounters.introduced(message, mediator)
+            self._node.encounters.introduced(message, mediator, now)
 
     def _way_heard(self, key: bytes, endpoint: Endpoint, now: float) -> None:
         """A peer is heard by another way than the one in use: a path, unless it is a bulk way and this node wants none."""

@@ -397,6 +397,7 @@ class Node:
         for key in changes.removed:
             self.bulk.forget(key)
             self.introducer.forget(key)
+            self.encounters.forget(key)
             self.flooding.forget(key)
             self.relays.client.forget(key)
         for address in self.roster.own_addresses:

@@ -58,7 +58,7 @@ class PeerTable:
         self._roster = roster
         self._keyring = keyring
         self._memory = memory
-        self._echoes = PathEchoes(device)
+        self.echoes = PathEchoes(device)
         self._keepalive = keepalive
         self._meets: list[bytes] = []
         self._doubted: list[bytes] = []
@@ -206,7 +206,7 @@ class PeerTable:
     def path_echo(self, key: bytes, packet: SuperPacket, source: Endpoint, now: float) -> bool:
         """Whether a packet of a peer's, by ``source``, was a path's question or the answer to one, and is dealt with by this."""
         link = self.links.get(key)
-        answer = self._echoes.received(key, packet, source, now) if link is not None else None
+        answer = self.echoes.received(key, packet, source, now) if link is not None else None
         if link is None or answer is None:
             return False
         if answer >= 0:
@@ -429,7 +429,7 @@ class PeerTable:
     def _ask(self, key: bytes, asked: PathAsked, now: float) -> None:
         """Where the peer never was, somebody says that it may be: the budget counts."""
         if asked.proved or asked.endpoint.transport == RELAY or self._allowed(asked.endpoint, now):
-            self._echoes.ask(key, asked.sequence, asked.endpoint, now)
+            self.echoes.ask(key, asked.sequence, asked.endpoint, now)
 
     def _allowed(self, endpoint: Endpoint, now: float) -> bool:
         return self.budget.allow(endpoint.host, now) and self._total.allow("", now)
