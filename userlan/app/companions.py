@@ -147,13 +147,13 @@ class Companion:
         if not self._wanted and not self._leaving:
             return          # nothing was said yet
         for network in sorted(held - wanted.keys()):
-            yield from self._try(network, self._program.api.leave, {"network": network})
+            yield from self._try(network, self._program.api.membership.leave, {"network": network})
             if network not in self._held():
                 self._forget(network)
         for network in sorted(self._joined - wanted.keys() - held):
             self._forget(network)
         for network in sorted(wanted.keys() - held - self._joined):
-            yield from self._try(network, self._program.api.join, {"invite": wanted[network]})
+            yield from self._try(network, self._program.api.membership.join, {"invite": wanted[network]})
             if network in self._held():
                 self._trouble.pop(network, None)
                 self._joined.add(network)
