@@ -17,7 +17,7 @@ from userlan.lan.invite import Invite
 from userlan.lan.names import UnknownName, check_network, check_nick
 from userlan.lan.secrets import NetworkSecret
 from userlan.node.events import Admitted, ApplicantCame, ApplicationRefused
-from userlan.node.membership import RefusalError
+from userlan.node.requests import RefusalError
 from userlan.node.status import applicants
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ class MembershipApi:
     def lock(self, arguments: dict[str, Any], locked: bool) -> Any:
         """Close a network to new members, or open it."""
         network = text_of(arguments, "network").lower()
-        yield self._request(lambda now: self.node.asked(self.node.membership.lock(network, locked, now), now))
+        yield self._request(lambda now: self.node.asked(self.node.membership.owner.lock(network, locked, now), now))
         return {"network": network, "locked": locked}
 
     @inlineCallbacks
@@ -166,7 +166,7 @@ class MembershipApi:
         if held is None:
             raise CommandError(f"this node is in no network {network!r}")
         secret = yield self._secret(password, network, held.mediator)
-        yield self._request(lambda now: self.node.asked(self.node.membership.password(network, secret, now), now))
+        yield self._request(lambda now: self.node.asked(self.node.membership.owner.password(network, secret, now), now))
         return self._invite(network)
 
     def applicants(self, arguments: dict[str, Any]) -> list[dict[str, Any]]:
@@ -192,7 +192,7 @@ class MembershipApi:
         if len(rows) > 1:
             raise CommandError(f"{written} waits for {' and '.join(row['network'] for row in rows)}: say which")
         name, key = rows[0]["network"], key_bytes(rows[0]["key"])
-        yield self._request(lambda now: self.node.asked(self.node.membership.judge(name, key, approved, now), now))
+        yield self._request(lambda now: self.node.asked(self.node.membership.owner.judge(name, key, approved, now), now))
         return {"network": name, "name": rows[0]["name"], "key": rows[0]["key"]}
 
     # --- this node alone ---------------------------------------------------------------------------------------------

@@ -81,7 +81,7 @@ def approve(settings: Settings, member: str, network: str | None) -> None:
 @click.argument("network", required=False)
 @click.pass_obj
 def deny(settings: Settings, member: str, network: str | None) -> None:
-    """Do not let MEMBER in. It is told so, and can ask again in an hour."""
+    """Do not let MEMBER in. It is told so, and can ask again after ten minutes."""
     result = call(settings.state, "deny", member=member, network=network)
     click.echo(f"{result['name']} is not let into {result['network']}")
 

@@ -24,7 +24,7 @@ repeated is repeated at the pace at which answers come, ciphers are told with th
 Parts
 -----
 ``mediators``   which mediators are used (a link to each: ``userlan.control.mediation``), and which one's address counts
-``membership``  requests, the roster's changes, evictions
+``membership``  requests, the roster's changes, evictions; ``ownership``: what the owner of a network asks for
 ``applications`` networks whose owner approves: for which this node waits, and who waits for its word
 ``blocking``    members with whom this node wants nothing to do
 ``conductor``   what happened in one part is carried to the others

@@ -87,7 +87,7 @@ class Conductor:
         for notice in node.gossip.notices():
             node.membership.eviction_notice(notice.message, node, now)
         for key in node.gossip.proven():
-            node.membership.reseal(key, now)
+            node.membership.owner.reseal(key, now)
             node.pending.append(MemoryChanged())
         if node.gossip.learnt():
             node.pending.append(MemoryChanged())
@@ -288,7 +288,7 @@ class Conductor:
             held = self._node.keyring.get(peer.networks[0])
             if held is not None:
                 held.proven.add(key)
-            self._node.membership.reseal(key, now)
+            self._node.membership.owner.reseal(key, now)
 
     def _meet(self, key: bytes, now: float) -> None:
         """Ask the mediators of the common networks for an introduction, or members where none of those is there."""

@@ -8,7 +8,6 @@ brings it. A network that the mediator lost (its directory is gone) is joined, o
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Protocol
 
 from userlan.control import refusals
@@ -28,7 +27,6 @@ from userlan.control.messages import (
     EvictionNotice,
     Join,
     Leave,
-    Lock,
     MemberChanged,
     MemberGone,
     Message,
@@ -42,18 +40,15 @@ from userlan.control.messages import (
     Welcome,
 )
 from userlan.control.vocabulary import FromMediator
-from userlan.lan.eviction import NOBODY, Eviction
-from userlan.lan.roster import Changes, Network, Roster
+from userlan.lan.eviction import Eviction
+from userlan.lan.roster import Changes, Roster
 from userlan.lan.secrets import NetworkSecret
 from userlan.node.applications import ENDING, Applications
 from userlan.node.events import Admitted, ApplicationRefused, MemoryChanged, NetworkLost, NodeEvent, RequestDone, RequestRefused
-from userlan.node.keyring import Held, Keyring
-from userlan.node.requests import PATIENCE, Asked, Pending, Requests
+from userlan.node.keyring import Keyring
+from userlan.node.ownership import Ownership
+from userlan.node.requests import PATIENCE, Asked, Pending, RefusalError, Requests
 from userlan.wire.endpoint import unmapped
-
-
-class RefusalError(ValueError):
-    """What was asked for cannot be done; ``str()`` is one line for people."""
 
 
 class Effects(Protocol):
@@ -79,6 +74,7 @@ class Membership:
         self._keyring = keyring
         self._entropy = entropy
         self._events: list[NodeEvent] = []
+        self.owner = Ownership(public_key, roster, keyring, entropy, self)
 
     # --- what people ask for -----------------------------------------------------------------------------------------
 
@@ -88,84 +84,23 @@ class Membership:
         if network in self.applications.waiting:
             raise RefusalError(f"this node waits to join {network!r}: `userlan leave {network}` ends that")
         self._new(network, mediator, secret)
-        return self._ask(self._create_message(network, secret, approval), mediator, secret, now)
+        return self.ask(self._create_message(network, secret, approval), mediator, secret, now)
 
     def join(self, network: str, mediator: bytes, secret: NetworkSecret, now: float) -> int:
         """Become a member by proof of the secret. RefusalError where this node is in one of that name at another mediator."""
         self._new(network, mediator, secret)
-        return self._ask(Join(self.requests.next_number(), network), mediator, secret, now)
+        return self.ask(Join(self.requests.next_number(), network), mediator, secret, now)
 
     def leave(self, network: str, now: float) -> int:
         """End this node's membership, or its application."""
         held = self._keyring.get(network)
         if held is None:
-            raise RefusalError(f"this node is in no network {network!r}{self._known()}")
-        return self._ask(Leave(self.requests.next_number(), network), held.mediator, None, now)
+            raise RefusalError(f"this node is in no network {network!r}{self.known()}")
+        return self.ask(Leave(self.requests.next_number(), network), held.mediator, None, now)
 
     def nick(self, name: str, mediator: bytes, now: float) -> int:
         """Change this node's nickname."""
-        return self._ask(Nick(self.requests.next_number(), name), mediator, None, now)
-
-    def evict(self, network: str, key: bytes, now: float) -> int:
-        """Put a member out of a network that this node owns: obeyed here at once, told to everybody.
-
-        The new secret is sealed to proven members only, those who showed that they know the old one: a mediator can list keys of its
-        own. The others get it when they prove themselves (``reseal``).
-        """
-        held, known = self._owned(network, "evict")
-        if key == self._public_key:
-            raise RefusalError(f"you own {network!r}: to end your membership, use `userlan leave {network}`")
-        if key not in known.members:
-            raise RefusalError(f"no such member in {network!r}")
-        secret = NetworkSecret.generate(self._entropy)
-        return self._rotate(network, {*self._roster.evicted(network), key}, secret, held.mediator, now, internal=False)
-
-    def password(self, network: str, secret: NetworkSecret, now: float) -> int:
-        """Give a network that this node owns another secret, as an eviction does, without anybody going: earlier invites are void."""
-        held, _ = self._owned(network, "change the password")
-        if secret in held.secrets:
-            raise RefusalError(f"{network!r} has, or had, this password: choose another one")
-        evicted = set(self._roster.evicted(network)) or {NOBODY}
-        return self._rotate(network, evicted, secret, held.mediator, now, internal=False)
-
-    def lock(self, network: str, locked: bool, now: float) -> int:
-        """Close a network that this node owns to new members, or open it."""
-        held, _ = self._owned(network, "lock and unlock it")
-        return self._ask(Lock(self.requests.next_number(), network, locked), held.mediator, None, now)
-
-    def judge(self, network: str, key: bytes, approved: bool, now: float) -> int:
-        """Take an applicant in, or deny it."""
-        held, _ = self._owned(network, "approve and deny")
-        if key not in self.applications.applicants.get(network, {}):
-            raise RefusalError(f"nobody with that key waits to join {network!r}: see `userlan applicants`")
-        kind = Approve if approved else Deny
-        return self._ask(kind(self.requests.next_number(), network, key), held.mediator, None, now)
-
-    def reseal(self, key: bytes, now: float) -> None:
-        """A member proved itself: where this node owns a network whose newest secret was not sealed to that member, it is now."""
-        for network in self._keyring:
-            held, known = self._keyring.get(network), self._roster.networks.get(network)
-            if held is None or known is None or held.eviction is None or known.owner != self._public_key:
-                continue
-            if key in held.proven and key in known.members and key not in held.eviction.sealed and key not in held.eviction.evicted:
-                self._rotate(network, set(held.eviction.evicted), held.secrets[0], held.mediator, now, internal=True)
-
-    def _rotate(
-        self,
-        network: str,
-        evicted: set[bytes],
-        secret: NetworkSecret,
-        mediator: bytes,
-        now: float,
-        *,
-        internal: bool,
-    ) -> int:
-        members, held = self._roster.networks[network].members, self._keyring.get(network)
-        proven = held.proven if held is not None else set()
-        sealed = [key for key in members if key not in evicted and (key in proven or key == self._public_key)]
-        document = self._keyring.make_eviction(network, evicted, sealed, secret, self._entropy)
-        self._apply_eviction(document, now)
-        return self._ask(Evict(self.requests.next_number(), network, document.to_bytes()), mediator, None, now, internal)
+        return self.ask(Nick(self.requests.next_number(), name), mediator, None, now)
 
     def give_up(self, mediator: bytes, code: str, text: str, now: float) -> None:
         """The mediator cannot be reached: what people wait for is refused (what is the node's own waits on)."""
@@ -207,7 +142,8 @@ class Membership:
             case ApplicationEnded() if self.applications.at(mediator, message.network):
                 self._application_ended(message.network, printable(message.text) or message.code, now)
             case Applicants() if self._of(mediator, message.network) and self._owns(message.network):
-                self._applicants(mediator, message, now)
+                self._events += self.owner.applicants(mediator, message, now)
+                self.link_ready(mediator, effects, now)
             case NetworkGone() if self._of(mediator, message.network):
                 self._network_gone(message, now)
             case EvictionNotice() if self._of(mediator, message.network):
@@ -227,7 +163,7 @@ class Membership:
         except ValueError:
             self._roster.counters["eviction-malformed"] += 1
             return False
-        return eviction.network == message.network and self._apply_eviction(eviction, now)
+        return eviction.network == message.network and self.apply_eviction(eviction, now)
 
     def introduces(self, mediator: bytes, key: bytes) -> bool:
         """Whether a mediator has a say in the pair with a peer: it keeps a network that both are in."""
@@ -243,7 +179,8 @@ class Membership:
 
     _effects: Effects
 
-    def _ask(self, message: Asked, mediator: bytes, secret: NetworkSecret | None, now: float, internal: bool = False) -> int:
+    def ask(self, message: Asked, mediator: bytes, secret: NetworkSecret | None, now: float, internal: bool = False) -> int:
+        """A request to a mediator; its number. ``internal``: nobody waits for it, and only the newest of a kind counts."""
         pending = Pending(message, mediator, now + (1e9 if internal else PATIENCE), secret, internal=internal)
         if internal:
             self._replace(pending)
@@ -280,16 +217,6 @@ class Membership:
         kind = CreateWithApproval if approval else Create
         return kind(self.requests.next_number(), network, secret.admission_public, public, attestation)
 
-    def _owned(self, network: str, what: str) -> tuple[Held, Network]:
-        """A network in which this node has the say; RefusalError where it has not, and who may do ``what``."""
-        held, known = self._keyring.get(network), self._roster.networks.get(network)
-        if held is None or known is None:
-            raise RefusalError(f"this node is in no network {network!r}{self._known()}")
-        if known.owner != self._public_key:
-            owner = self._roster.name_of(known.owner) or "somebody unknown"
-            raise RefusalError(f"only the owner of {network!r} can {what}: that is {owner}")
-        return held, known
-
     def _owns(self, network: str) -> bool:
         known = self._roster.networks.get(network)
         return known is not None and known.owner == self._public_key
@@ -298,7 +225,8 @@ class Membership:
         pending = (self.requests.get(number) for number in self.requests.of(mediator))
         return any(one is not None and one.kind == (Join, network) for one in pending)
 
-    def _known(self) -> str:
+    def known(self) -> str:
+        """In which networks this node is, for people."""
         names = ", ".join(sorted(self._keyring))
         return f" (it is in: {names})" if names else " (it is in none)"
 
@@ -331,9 +259,9 @@ class Membership:
                 continue
             known = self._roster.networks.get(network)
             if held.eviction is not None and known is not None and known.owner == self._public_key:
-                self._ask(Evict(self.requests.next_number(), network, held.eviction.to_bytes()), mediator, None, now, internal=True)
+                self.ask(Evict(self.requests.next_number(), network, held.eviction.to_bytes()), mediator, None, now, internal=True)
             if network not in message.networks:
-                self._ask(Join(self.requests.next_number(), network), mediator, held.secrets[0], now, internal=True)
+                self.ask(Join(self.requests.next_number(), network), mediator, held.secrets[0], now, internal=True)
 
     def _network_state(self, mediator: bytes, message: NetworkState, now: float) -> None:
         if not self._of(mediator, message.network):
@@ -370,16 +298,6 @@ class Membership:
             self._events.append(RequestDone(pending.message.request, network, waiting.owner, waiting=True))
         if news:
             self._changed()
-
-    def _applicants(self, mediator: bytes, message: Applicants, now: float) -> None:
-        """Who waits for this node's word. Those whom it has given before, and the mediator has lost, it is given without asking anybody."""
-        network, former = message.network, self.applications.former.get(message.network, frozenset())
-        self._events += self.applications.are(network, tuple(one for one in message.applicants if one.key not in former))
-        for one in message.applicants:
-            if one.key in former and one.key not in self._roster.evicted(network):
-                with suppress(ValueError):      # too many requests at once: the next message names it again
-                    self._ask(Approve(self.requests.next_number(), network, one.key), mediator, None, now)
-        self.link_ready(mediator, self._effects, now)
 
     def _application_ended(self, network: str, reason: str, now: float) -> None:
         """The owner does not want this node, or what it proved holds no more."""
@@ -431,7 +349,7 @@ class Membership:
             if secret is not None and known is not None:
                 self.applications.former[pending.network] = frozenset(known.members)
                 create = self._create_message(pending.network, secret, known.approval)
-                self._ask(create, mediator, secret, now, internal=True)
+                self.ask(create, mediator, secret, now, internal=True)
                 self.link_ready(mediator, self._effects, now)
             return
         if isinstance(pending.message, Leave) and message.code in (refusals.NOT_A_MEMBER, refusals.NO_SUCH_NETWORK):
@@ -459,7 +377,8 @@ class Membership:
         if not pending.internal:
             self._events.append(RequestRefused(number, code, text))
 
-    def _apply_eviction(self, eviction: Eviction, now: float) -> bool:
+    def apply_eviction(self, eviction: Eviction, now: float) -> bool:
+        """Obey an owner's document; whether it was news."""
         network = eviction.network
         known = self._roster.networks.get(network)
         if known is None or not self._keyring.accept_eviction(eviction, known.owner_signing_public, tuple(known.members)):

@@ -328,7 +328,7 @@ class Node:
 
     def evict(self, network: str, key: bytes, now: float) -> int:
         """Put a member out; as ``create``."""
-        return self.asked(self.membership.evict(network, key, now), now)
+        return self.asked(self.membership.owner.evict(network, key, now), now)
 
     def asked(self, number: int, now: float) -> int:
         """What ``membership`` was asked for goes to its mediator, where that is reached; the same number, as of ``create``."""

@@ -11,6 +11,11 @@ import attrs
 from userlan.control.messages import Approve, Create, Deny, Evict, Join, Leave, Lock, Message, Nick
 from userlan.lan.secrets import NetworkSecret
 
+
+class RefusalError(ValueError):
+    """What was asked for cannot be done; ``str()`` is one line for people."""
+
+
 PATIENCE = 20.0
 """Seconds in which a mediator must be reached and answer: two rounds of a link's attempts and their back-off."""
 MAX_PENDING = 256
