@@ -94,10 +94,14 @@ class FilesBridge:
         if not self._service.running:
             return None
         transfers = self._service.exchange.table.shown()
+        folder = self._service.inbox.folder
+        offers = sum(one.direction == "in" and one.state == "offered" for one in transfers)
+        active = sum(one.state == "active" for one in transfers)
         return {
-            "inbox": str(self._service.inbox.folder),
-            "offers": sum(one.direction == "in" and one.state == "offered" for one in transfers),
-            "active": sum(one.state == "active" for one in transfers),
+            "text": f"{offers} offered, {active} under way, into {folder}",
+            "inbox": str(folder),
+            "offers": offers,
+            "active": active,
             "dropped": dict(self._service.answers.counters),
         }
 
