@@ -23,12 +23,12 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.protocols.basic import LineReceiver
 
-from userlan.app.program import NodeProgram, Options
 from userlan.driver.bridge import CommandError
 from userlan.lan.addresses import IPV6_PREFIX, key_text, text
 from userlan.node.guest_ends import end_of, measured
 
 if TYPE_CHECKING:
+    from userlan.app.program import NodeProgram, Options
     from userlan.node.config import Config
 
 TELL_INTERVAL = 1.0

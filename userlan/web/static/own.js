@@ -74,7 +74,7 @@ export function own(context) {
 
   store.on("self", update);
   update();
-  return h("header", { class: "own" },
+  return h("header", { class: "own-card" },
     h("div", { class: "brand" }, logo(), h("span", null, t("app.title")), theme(), more),
     h("div", { class: "me" }, self, h("div", { class: "about" }, naming, where)));
 }
