@@ -234,7 +234,7 @@ class Exchange:
             return
         for transfer in transfers:
             transfer.name = name
-            if transfer.direction == "out" and not transfer.ended:
+            if transfer.direction == "out" and not transfer.ended and transfer.state != "active":
                 transfer.told = False
         self.correspondent(key, now).succeeded(now)
         self._schedule(now)

@@ -18,7 +18,7 @@ from bridges.files.answers import Answers
 from bridges.files.arriving import Arriving, Result
 from bridges.files.effects import Announce, Answered, Changed, Discard, Drop, Effect, Gone, Unspool, Visit
 from bridges.files.exchange import Exchange
-from bridges.files.frames import Message, News, Request
+from bridges.files.frames import Message, News, Offer, Request
 from bridges.files.hashing import Hashing
 from bridges.files.inbox import Inbox
 from bridges.files.source import SourceError
@@ -42,8 +42,8 @@ MAX_HASHINGS: Final = 64
 """Transfers whose hashes are remembered while they pause; others are hashed from their beginning again."""
 SAVE_DELAY: Final = 0.2
 """Seconds from a change to its being on disk: a burst is written once. What is lost in them the other member says again."""
-FRESH: Final = 3.0
-"""Seconds within which something must have come over a fetch for it to be left alone when its sender turns up anew."""
+DOUBT: Final = 2.0
+"""Seconds in which something must come over a fetch whose sender has turned up anew: else it hangs on a connection that is no more."""
 
 
 class Service:
@@ -89,6 +89,9 @@ class Service:
                 self.exchange.load(kept, self.now())
             except ValueError as error:
                 self._log.warn("what was kept of files is not understood ({error}); it is begun anew", error=error)
+        for transfer in self.exchange.table:
+            if transfer.direction == "in" and not transfer.ended:
+                transfer.done = self.inbox.length(transfer.id)
         self.threads.run(self.inbox.sweep, {one.id for one in self.exchange.table}).addErrback(self._unexpected)
         self.threads.run(self.spool.sweep, {one.path for one in self.exchange.table if one.spooled}).addErrback(self._unexpected)
         self._observed = self.lan.observe_reached(self._reached)
@@ -254,8 +257,14 @@ class Service:
     def _renew(self, key: str) -> None:
         """A member has turned up anew: what hangs on a connection to it as it was before, begins again."""
         for visit in list(self._visits):
-            if visit.key == key and isinstance(visit, Fetching) and self.now() - visit.heard_at > FRESH:
-                visit.abort()
+            if visit.key == key and isinstance(visit, Fetching) and not visit.doubted:
+                visit.doubted = True
+                self.reactor.callLater(DOUBT, self._still_silent, visit, visit.heard_at)
+
+    def _still_silent(self, visit: Fetching, heard_at: float) -> None:
+        visit.doubted = False
+        if visit.heard_at == heard_at and visit.waits:
+            visit.abort()
 
     def _visit(self, key: str, fetching: bool) -> None:
         telling = next((one for one in self._visits if one.key == key and isinstance(one, Telling)), None)
@@ -345,6 +354,7 @@ class Service:
     def arrives(self, visited: Visited) -> None:
         """A member has come."""
         self._visited[visited] = None
+        self._renew(visited.key)
 
     def left(self, visited: Visited) -> None:
         """A member has gone; what it had fetched and not said to have waits until it says so."""
@@ -359,7 +369,8 @@ class Service:
 
     def heard(self, key: str, name: str, request: Request) -> Message | Transfer:
         """The answer to a member's request."""
-        self._renew(key)
+        if isinstance(request, Offer):
+            self._renew(key)
         answer = self.answers.heard(key, name, request, self.now())
         self.carry_out()
         return answer
@@ -379,6 +390,7 @@ class Service:
             if other is not visited and other.sending is not None and other.sending.transfer is transfer:
                 other.fetched.discard(transfer.id)
                 other.abort()
+        transfer.done = offset
         self.exchange.move(transfer, "active", told=True)
         self.exchange.progress(transfer, offset, self.now())
         self.carry_out()

@@ -164,11 +164,18 @@ class Fetching(Visit):
         self.arriving: Arriving | None = None
         self.heard_at = traveller.reactor.seconds()
         """When something came last."""
+        self.doubted = False
+        """Whether it is being looked whether something still comes."""
         self._begun = False
         self._paused = False
         self._asked = False
         """Whether the answer to a ``Fetch`` has not come to its end."""
         self._offset = 0
+
+    @property
+    def waits(self) -> bool:
+        """Whether something is to come from the member now."""
+        return self._asked and not self._paused
 
     def go_on(self) -> None:
         transfer = self.traveller.next_fetch(self.key)
