@@ -40,7 +40,7 @@ MAX_CONNECTIONS: Final = 256
 """Of all members."""
 MAX_HASHINGS: Final = 64
 """Transfers whose hashes are remembered while they pause; others are hashed from their beginning again."""
-SAVE_DELAY: Final = 0.2
+SAVE_DELAY: Final = 0.5
 """Seconds from a change to its being on disk: a burst is written once. What is lost in them the other member says again."""
 DOUBT: Final = 2.0
 """Seconds in which something must come over a fetch whose sender has turned up anew: else it hangs on a connection that is no more."""
@@ -71,6 +71,7 @@ class Service:
         self._arrivals: dict[Arriving, Fetching] = {}
         self._hashings: dict[str, Hashing] = {}
         self._timer: Any = None
+        self._deadline: float | None = None
         self._save_timer: Any = None
         self._saving: Deferred[None] | None = None
         self._port: Any = None
@@ -125,6 +126,8 @@ class Service:
             visit.abort()
         for visited in list(self._visited):
             visited.abort()
+        for arriving in list(self._arrivals):
+            arriving.stop()
         idle: Deferred[None] = Deferred()
         self._idle.append(idle)
         self._look_idle()
@@ -154,7 +157,10 @@ class Service:
                 self._do(effect)
         if not self.running:
             return
-        deadline = self.exchange.deadline()
+        deadline = self.exchange.deadline
+        if deadline == self._deadline and self._timer is not None:
+            return
+        self._deadline = deadline
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
         self._timer = None
@@ -294,9 +300,11 @@ class Service:
         self.exchange.answered(key, said, answer, self.now())
         self.carry_out()
 
-    def next_fetch(self, key: str) -> Transfer | None:
+    def next_fetch(self, key: str, first: bool) -> Transfer | None:
         """The next file to fetch from a member."""
-        transfer = self.exchange.next_fetch(key, self.now()) if self.running else None
+        if not self.running:
+            return None
+        transfer = self.exchange.next_fetch(key, first, self.now())
         self.carry_out()
         return transfer
 
@@ -336,7 +344,8 @@ class Service:
         """A visit has ended."""
         if visit in self._visits:
             del self._visits[visit]
-            self.exchange.visit_ended(visit.key, visit.fetching, failed, self.now())
+            asked = isinstance(visit, Fetching) and visit.asked
+            self.exchange.visit_ended(visit.key, visit.fetching, failed, self.now(), asked)
             self.carry_out()
             self._look_idle()
 
@@ -363,7 +372,9 @@ class Service:
             transfer = self.exchange.table.get(identifier)
             elsewhere = any(identifier in other.fetched for other in self._visited)
             if transfer is not None and transfer.state == "active" and not elsewhere:
-                self.exchange.move(transfer, "paused", f"{transfer.name} broke off; it goes on by itself", told=transfer.told)
+                whole = transfer.done >= transfer.size
+                text = f"{transfer.name} has all of it, and checks it" if whole else f"{transfer.name} broke off: it goes on by itself"
+                self.exchange.move(transfer, "paused", text, told=transfer.told)
         self.carry_out()
         self._look_idle()
 
