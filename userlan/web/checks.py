@@ -66,7 +66,7 @@ def check_source(headers: Headers, needs_origin: bool) -> Refusal | None:
 def cookies(headers: Headers, name: bytes, most: int = 8) -> list[bytes]:
     """The values of a cookie (RFC 6265 section 5.4), at most so many: pages on other ports of this host can set some of the same name, so
     that the first need not be ours."""
-    found = []
+    found: list[bytes] = []
     for line in headers.getRawHeaders(b"cookie") or []:
         for pair in line.split(b";"):
             key, _, value = pair.strip(b" \t").partition(b"=")

@@ -91,7 +91,8 @@ class Connection(Protocol):
         self.known = False
         """Whether it has shown a session: one that has not makes room for others."""
         self.draining = False
-        self._channel: Any = PageChannel(self)
+        channel: Any = PageChannel(self)
+        self._channel = channel
         self._channel.timeOut = IDLE_PATIENCE
         self._channel.callLater = page.reactor.callLater
         self._guard: FrameGuard | None = None

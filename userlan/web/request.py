@@ -69,7 +69,7 @@ class PageRequest(Request):
         """All headers are there: is it to be answered, and is its body, of so many octets (None: as many as come), to be read?"""
         self.method, self.uri, self.clientproto = self.line.split()
         self.path, _, query = self.uri.partition(b"?")
-        self.query: dict[bytes, list[bytes]] = parse_qs(query)
+        self.query: dict[bytes, list[bytes]] = parse_qs(query)  # type: ignore[no-untyped-call]
         headers, upload = self.requestHeaders, self.path == UPLOAD
         self.refusal = (
             self._check_line(upload)

@@ -48,7 +48,7 @@ class Page(Factory):
         self.metrics = metrics
         self.assets = Assets()
         self.uploads = Uploads(folder / "uploads", commands)
-        self.sockets: Any = WebSocketResource(self._sockets())  # type: ignore[arg-type]  # its request is ours
+        self.sockets: Any = WebSocketResource(self._sockets())
         self.connections: set[Connection] = set()
         self.authorities: frozenset[bytes] = frozenset()
         self.host = ""
