@@ -9,7 +9,7 @@ import msgspec
 from twisted.internet.defer import Deferred, succeed
 
 from bridges.chat.commands import Commands
-from bridges.chat.service import Service
+from bridges.chat.service import DAY, Service
 from userlan.driver.bridge import BridgeStore, CommandHandler
 from userlan.driver.lan import Lan
 from userlan.driver.local import StreamingHandler
@@ -38,7 +38,7 @@ class ChatBridge:
 
     def __init__(self, lan: Lan, options: ChatOptions, store: BridgeStore) -> None:
         self.options = options
-        self._service = Service(lan, store.path.with_suffix(".sqlite"), options.history, options.size * MEBIBYTE)
+        self._service = Service(lan, store.path.with_suffix(".sqlite"), options.history, options.size * MEBIBYTE, options.keep * DAY)
         self._commands = Commands(self._service)
 
     def start(self) -> Deferred[None]:
@@ -54,7 +54,7 @@ class ChatBridge:
 
     def status(self) -> object:
         """What is wrong, where something is."""
-        return self._service.problem or None
+        return self._service.status()
 
     def commands(self) -> Mapping[str, CommandHandler]:
         """``chat-send`` and others."""

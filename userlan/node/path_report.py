@@ -41,8 +41,7 @@ from userlan.lan.addresses import key_text
 from userlan.node.encounters import Tried
 from userlan.node.nat_report import behaviour, seen
 from userlan.node.node import Node
-from userlan.node.peer_table import is_loopback
-from userlan.traversal.candidates import is_private
+from userlan.traversal.candidates import is_loopback, is_private
 from userlan.traversal.ends import reduce
 from userlan.traversal.nat import UNKNOWN, NatBehaviour
 from userlan.wire.endpoint import RELAY, TCP, Endpoint, host_port
