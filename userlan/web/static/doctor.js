@@ -3,7 +3,7 @@
 import { announce, bdi, button, fill, h } from "./dom.js";
 import { ago, milliseconds } from "./format.js";
 import { icon } from "./icons.js";
-import { chances, factList } from "./natwords.js";
+import { factList } from "./natwords.js";
 import { chip, typed } from "./parts.js";
 import { t } from "./strings.js";
 
@@ -84,7 +84,7 @@ function sentence(words) {
 function networkOf(told) {
   const seen = [told.seen.ipv4, told.seen.ipv6].filter(Boolean);
   return [
-    h("p", { class: told.direct === "yes" ? "verdict fine" : "verdict" }, icon(told.direct === "yes" ? "check" : "help"), h("strong", null, chances(told))),
+    h("p", { class: told.direct === "yes" ? "verdict fine" : "verdict" }, icon(told.direct === "yes" ? "check" : "help"), h("strong", null, t(`doctor.direct.${["yes", "most", "hardly"].includes(told.direct) ? told.direct : "unknown"}`))),
     h("p", { class: "quiet" }, [told.translated === true ? t("doctor.translated") : told.translated === false ? t("doctor.untranslated") : "", seen.length ? t("doctor.seen", { where: seen.join(", ") }) : "",
       told.measured ? t("doctor.measured", { when: ago(told.measured) }) : ""].filter(Boolean).join(" ")),
     factList(told),

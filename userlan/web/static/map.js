@@ -84,7 +84,7 @@ export function distance(milliseconds_) {
 
 function draw(element, rows, store, context, network, width) {
   const crowd = rows.length > CROWD;
-  const side = Math.min(width, crowd ? 860 : 640);
+  const side = Math.min(width, crowd ? 860 : 400 + 14 * rows.length);
   const names = crowd ? (side < 500 ? 58 : 92) : side < 500 ? 46 : 76;
   const radius = side / 2 - names;
   const centre = [side / 2, side / 2];

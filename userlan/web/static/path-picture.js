@@ -41,7 +41,7 @@ function places(path, width, narrow) {
     return { height: 470, x, me: [x, 40], ours: [x, 145], middle: [x, 235], theirs: [x, 325], peer: [x, 428], relay: [Math.min(width - 64, x + 150), 235] };
   }
   const y = 172;
-  return { height: 268, me: [72, y], ours: [width * 0.28, y], middle: [width / 2, y], theirs: [width * 0.72, y], peer: [width - 72, y], relay: [width / 2, 46] };
+  return { height: 276, me: [72, y], ours: [width * 0.28, y], middle: [width / 2, y], theirs: [width * 0.72, y], peer: [width - 72, y], relay: [width / 2, 46] };
 }
 
 // --- what stands there -------------------------------------------------------------------------------------------------
@@ -57,7 +57,7 @@ function drawing(strokes, [x, y], size, className) {
 }
 
 function words([x, y], lines, narrow, side = 1) {
-  const from = narrow ? [x + side * 38, y - (lines.length - 1) * 8 + 4] : [x, y + 40];
+  const from = narrow ? [x + side * 38, y - (lines.length - 1) * 8 + 4] : [x, y + 47];
   return lines.filter(([line]) => line).map(([line, className], index) => svg("text", { x: from[0], y: from[1] + index * 17, class: className, "text-anchor": narrow ? "start" : "middle" }, line));
 }
 
@@ -100,7 +100,7 @@ function relay(path, place, narrow) {
 function house(path, place, narrow) {
   const words = t(path.why.includes("same-computer") ? "path.house.computer" : "path.house.network");
   const [x, y] = place.middle;
-  if (narrow) return svg("text", { class: "place", x: x + 30, y: y + 5 }, words);
+  if (narrow) return svg("text", { class: "place", x: x + 58, y: y + 5 }, words);
   const [left, right, top] = [place.me[0] - 54, place.peer[0] + 54, 74];
   return svg("g", { class: "house" }, svg("path", { d: `M${left} 100L${x} ${top - 50}L${right} 100M${left + 8} 104C${left + 4} 150 ${left + 6} 200 ${left + 8} 250C${x - 80} 254 ${x + 90} 248 ${right - 8} 251C${right - 5} 200 ${right - 6} 150 ${right - 8} 102` }), svg("text", { class: "place", x, y: 92, "text-anchor": "middle" }, words), svg("text", { class: "small", x, y: y + 60 }, ""));
 }

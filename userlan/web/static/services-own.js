@@ -1,6 +1,6 @@
 // What this computer offers: a row for each program that serves a port, with a switch that lets peers reach it.
 
-import { bdi, button, h, sync, text } from "./dom.js";
+import { bdi, button, fill, h, sync, text } from "./dom.js";
 import { ask } from "./dialog.js";
 import { icon } from "./icons.js";
 import { chip, section, toggle } from "./parts.js";
@@ -61,7 +61,7 @@ function update(context, element, row, polling) {
   const who = row.exposed ? (row.allow.length ? t("services.own.for", { who: row.allow.join(", ") }) : t("services.own.for.all")) : "";
   const as = row.exposed && row.exposed_as !== row.port ? t("services.own.as", { port: String(row.exposed_as) }) : "";
   const control = toggle(t("services.own.switch", { name, port: String(row.port) }), row.exposed, (wanted) => change(context, row, wanted, polling), { disabled: row.configured });
-  element.replaceChildren(
+  fill(element,
     h("span", { class: "token", "aria-hidden": "true" }, icon(row.protocol === "udp" ? "ping" : "plug")),
     h("div", { class: "about" },
       h("strong", null, bdi(name), row.exposed && row.program && row.program !== name ? h("span", { class: "quiet" }, " ", bdi(row.program)) : null),

@@ -9,7 +9,7 @@ export function svg(name, attributes = {}, ...children) {
     if (key === "on") for (const [event, listener] of Object.entries(value)) element.addEventListener(event, listener);
     else if (value !== null && value !== undefined) element.setAttribute(key, typeof value === "number" ? round(value) : value);
   }
-  element.append(...children.flat().filter((child) => child !== null && child !== false));
+  element.append(...children.flat(Infinity).filter((child) => child !== null && child !== false));
   return element;
 }
 
