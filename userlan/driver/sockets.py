@@ -117,8 +117,8 @@ def _program(process: Path) -> str:
         return name
     words = (process / "cmdline").read_bytes().decode("utf-8", "replace").split("\0")[1:]
     for place, word in enumerate(words):
-        if word == "-m" and words[place + 1 : place + 2]:
-            return words[place + 1]
+        if word == "-m":
+            return words[place + 1] or name
         if word and not word.startswith("-"):
             return Path(word).stem or name
         if word in ("-c", "-e"):
