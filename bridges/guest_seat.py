@@ -21,7 +21,7 @@ from userlan.driver.bridge import BridgeStore, CommandError, CommandHandler
 from userlan.driver.guest import GuestLink, GuestSeat
 from userlan.driver.lan import Lan
 
-LOOK_INTERVAL = 5.0
+LOOK_INTERVAL = 1.0
 """Seconds between two looks where the guest is, which is remembered: a companion that was started anew calls it there."""
 
 

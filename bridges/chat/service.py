@@ -6,7 +6,6 @@ import secrets
 import time
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred, fail, inlineCallbacks, succeed
@@ -52,16 +51,14 @@ class Service:
 
     _log = Logger()
 
-    def __init__(
-        self, lan: Lan, path: Path, history: int, size: int, keep: float, wall: Callable[[], float] = time.time
-    ) -> None:
+    def __init__(self, lan: Lan, worker: Worker, keep: float, wall: Callable[[], float] = time.time) -> None:
         self.lan = lan
         self.roll = Roll(lan)
         self.watchers = Watchers(lan.reactor)
         self.problem = "chat is off: the node has not started it"
         """Why nothing can be said or read; empty where it can."""
         self._wall, self._keep = wall, keep
-        self._worker = Worker(lan.reactor, lambda: Store(path, history, size, self._report))
+        self._worker = worker
         self._reception = Reception(self.roll, self._arrived)
         self._courier = Courier(self.roll, self.run, wall, self.watchers.told)
         self._bell = Bell(Notices.of(lan), lan.reactor, self._ring)
@@ -194,8 +191,7 @@ class Service:
         if one is None:
             return None
         where = f" in {one.title}" if kind_of(conversation) == "network" else ""
-        count = f" ({one.unread})" if one.unread > 1 else ""
-        return f"{one.last.name}{where}{count}", one.last.text[:MAX_PREVIEW]
+        return f"{one.last.name}{where}", one.last.text[:MAX_PREVIEW]
 
     @inlineCallbacks
     def _look(self) -> Any:
@@ -230,10 +226,6 @@ class Service:
         if not network:
             return "not in any of your networks any more"
         return f"not in {network} any more" if network in self.lan.own().networks else f"this node has left {network}"
-
-    def _report(self, text: str) -> None:
-        """Called in the store's thread."""
-        self.lan.reactor.callFromThread(self._log.warn, "{text}", text=text)
 
 
 def _as_command_error(failure: Any) -> Any:

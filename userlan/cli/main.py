@@ -79,6 +79,7 @@ class Commands(click.Group):
         "services": "service",
         "send": "file",
         "inbox": "file",
+        "chat": "chat",
         "share": "share",
         "unshare": "share",
         "guest": "guest",
