@@ -23,12 +23,12 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.protocols.basic import LineReceiver
 
-from userlan.app.program import NodeProgram, Options
 from userlan.driver.bridge import CommandError
 from userlan.lan.addresses import IPV6_PREFIX, key_text, text
 from userlan.node.guest_ends import end_of, measured
 
 if TYPE_CHECKING:
+    from userlan.app.program import NodeProgram, Options
     from userlan.node.config import Config
 
 TELL_INTERVAL = 1.0
@@ -53,7 +53,7 @@ class Companions:
 
     def invites(self) -> dict[str, str]:
         """Of the networks that this node is in, by name."""
-        return self._program.api.invites()
+        return self._program.api.membership.invites()
 
 
 def as_companion(options: Options, name: str, port: int) -> Options:
@@ -147,13 +147,13 @@ class Companion:
         if not self._wanted and not self._leaving:
             return          # nothing was said yet
         for network in sorted(held - wanted.keys()):
-            yield from self._try(network, self._program.api.leave, {"network": network})
+            yield from self._try(network, self._program.api.membership.leave, {"network": network})
             if network not in self._held():
                 self._forget(network)
         for network in sorted(self._joined - wanted.keys() - held):
             self._forget(network)
         for network in sorted(wanted.keys() - held - self._joined):
-            yield from self._try(network, self._program.api.join, {"invite": wanted[network]})
+            yield from self._try(network, self._program.api.membership.join, {"invite": wanted[network]})
             if network in self._held():
                 self._trouble.pop(network, None)
                 self._joined.add(network)

@@ -115,6 +115,8 @@ class Lan:
         self._observers: dict[Callable[[], None], None] = {}
         self._watch: Watch | None = None
         self._reached: dict[Callable[[PeerInfo], None], None] = {}
+        self._lost: dict[Callable[[PeerInfo], None], None] = {}
+        self._news: dict[Callable[[str, str, str, str], None], None] = {}
 
     @property
     def mtu(self) -> int:
@@ -200,24 +202,44 @@ class Lan:
         self._reached[reached] = None
         return lambda: self._reached.pop(reached, None)
 
+    def observe_lost(self, lost: Callable[[PeerInfo], None]) -> Callable[[], None]:
+        """Have ``lost`` called whenever a member has gone offline, until what is returned is called."""
+        self._lost[lost] = None
+        return lambda: self._lost.pop(lost, None)
+
+    def observe_news(self, told: Callable[[str, str, str, str], None]) -> Callable[[], None]:
+        """Have ``told`` called with what :meth:`tell_news` is given, until what is returned is called."""
+        self._news[told] = None
+        return lambda: self._news.pop(told, None)
+
+    def tell_news(self, kind: str, title: str, text: str, subject: str) -> None:
+        """What the person in front of this computer may want to know, and no bridge knows (``bridges.notices`` shows it): its kind, such as
+        ``member``, plain texts, and what it is about."""
+        self._tell(self._news, kind, title, text, subject)
+
     def member_reached(self, key: bytes) -> None:
-        """Tell those who observe that there is a way to the member of this public key. What one of them raises is logged."""
+        """Tell those who observe that there is a way to the member of this public key."""
         peer = next((_peer_info(one) for one in self._member.members() if one.key == key), None)
-        if peer is None:
-            return
-        for reached in list(self._reached):
+        if peer is not None:
+            self._tell(self._reached, peer)
+
+    def member_lost(self, key: bytes) -> None:
+        """Tell those who observe that the member of this public key has gone offline."""
+        peer = next((_peer_info(one) for one in self._member.members() if one.key == key), None)
+        if peer is not None:
+            self._tell(self._lost, peer)
+
+    def _tell(self, observers: Iterable[Callable[..., None]], *what: object) -> None:
+        """Call each. What one of them raises is logged and hinders no other."""
+        for observer in list(observers):
             try:
-                reached(peer)
+                observer(*what)
             except Exception:
                 self._log.failure("an observer of the members failed")
 
     def members_changed(self) -> None:
-        """Tell those who observe. What one of them raises is logged and hinders no other."""
-        for changed in list(self._observers):
-            try:
-                changed()
-            except Exception:
-                self._log.failure("an observer of the members failed")
+        """Tell those who observe."""
+        self._tell(self._observers)
 
     def peer_at(self, address: str) -> PeerInfo | None:
         """Who has this numeric address; None when nobody does (or it is no address)."""
