@@ -1,5 +1,5 @@
 """Invites that are clicked on: ``userlan://`` links open with ``userlan open LINK``, where the desktop follows the freedesktop.org
-specifications (Desktop Entry 1.5, Icon Theme, MIME applications associations)."""
+specifications (Desktop Entry, Icon Theme, MIME applications associations)."""
 
 from __future__ import annotations
 
@@ -46,7 +46,6 @@ def desktop_entry(command: Sequence[str]) -> str:
     """The entry: in menus it opens the page; with a link, the page asks whether to join."""
     return f"""[Desktop Entry]
 Type=Application
-Version=1.5
 Name=userlan
 GenericName=LAN over the Internet
 Comment=Chat, files, games and services with the computers of your LAN, wherever they are
