@@ -50,8 +50,11 @@ listen_option = click.option(
 @listen_option
 @click.option("--background", is_flag=True, hidden=True)
 @click.option("--member", metavar="NAME", hidden=True)
+@click.option("--companion", metavar="PORT", type=click.IntRange(1, 65535), hidden=True)
 @click.pass_obj
-def up(settings: Settings, mediator: str | None, listen: tuple[str, ...], background: bool, member: str | None) -> None:
+def up(
+    settings: Settings, mediator: str | None, listen: tuple[str, ...], background: bool, member: str | None, companion: int | None
+) -> None:
     """Run the node in the foreground. Without a mediator anywhere it runs one itself."""
     from userlan.lan.invite import Invite
 
@@ -72,6 +75,10 @@ def up(settings: Settings, mediator: str | None, listen: tuple[str, ...], backgr
         from userlan.cli.companion import as_companion
 
         options = as_companion(options, member)
+    if companion is not None:
+        from userlan.app import companions
+
+        options = companions.as_companion(options, settings.state.name, companion)
     try:
         folder = StateFolder(settings.state, lambda text: print(f"userlan: {text}", file=sys.stderr, flush=True))
         program = NodeProgram(process.reactor, folder, options)
@@ -81,6 +88,8 @@ def up(settings: Settings, mediator: str | None, listen: tuple[str, ...], backgr
         from userlan.cli.companion import end_when_left
 
         end_when_left(process.reactor, program)
+    if companion is not None:
+        companions.Companion(process.reactor, program)
     process.run(program)
 
 

@@ -40,6 +40,8 @@ DEFAULT_KEEPALIVE = 5.0
 #: Least and greatest, seconds: every second for each peer is plenty; beyond five minutes no mapping lives.
 LEAST_KEEPALIVE = 1
 GREATEST_KEEPALIVE = 300
+#: TCP port of the local page, on loopback.
+PAGE_PORT = 4141
 #: Most packets a second that a limit may name: more than a node can take; whoever wants more wants no limit.
 GREATEST_RATE = 1_000_000
 
@@ -94,6 +96,20 @@ Level = Literal["debug", "info", "warn", "error"]
 PARTS = ("app", "bridges", "control", "driver", "mediator", "node", "relay", "traversal", "tunnel", "web")
 
 
+class PageSection(msgspec.Struct, frozen=True):
+    """Section ``page``: the local page."""
+
+    #: ADDRESS:PORT of loopback, or ``none``. Where the default port is taken, the next free one is used.
+    listen: Annotated[str, Meta(extra={"form": "loopback"})] = f"127.0.0.1:{PAGE_PORT}"
+    #: Whether ``/metrics`` tells Prometheus about this node.
+    metrics: bool = False
+
+    @property
+    def address(self) -> ListenAddress | None:
+        """``listen`` as an address; None: no page."""
+        return None if self.listen == "none" else ListenAddress.parse(self.listen)
+
+
 class Log(msgspec.Struct, frozen=True):
     """Section ``log``."""
 
@@ -123,6 +139,7 @@ class Keys(msgspec.Struct, frozen=True):
     traversal: Traversal = Traversal()
     lan: LanSection = LanSection()
     relay: RelaySection = RelaySection()
+    page: PageSection = PageSection()
     log: Log = Log()
 
 

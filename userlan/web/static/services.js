@@ -1,0 +1,3 @@
+export function mount(container, context) {
+  return () => {};
+}

@@ -1,0 +1,4 @@
+// What services, paths, map, plot, doctor and sharing say.
+
+export const VIEWS = {
+};
