@@ -7,9 +7,12 @@ from typing import Annotated, ClassVar
 
 import msgspec
 from twisted.internet.defer import Deferred, succeed
+from twisted.logger import Logger
 
 from bridges.chat.commands import Commands
-from bridges.chat.service import Service
+from bridges.chat.service import DAY, Service
+from bridges.chat.store import Store
+from bridges.chat.worker import Worker
 from userlan.driver.bridge import BridgeStore, CommandHandler
 from userlan.driver.lan import Lan
 from userlan.driver.local import StreamingHandler
@@ -35,10 +38,18 @@ class ChatBridge:
 
     name: ClassVar[str] = "chat"
     Options: ClassVar[type[msgspec.Struct]] = ChatOptions
+    _log = Logger()
 
     def __init__(self, lan: Lan, options: ChatOptions, store: BridgeStore) -> None:
         self.options = options
-        self._service = Service(lan, store.path.with_suffix(".sqlite"), options.history, options.size * MEBIBYTE)
+        path, log = store.path.with_suffix(".sqlite"), self._log
+
+        def report(text: str) -> None:
+            """Called in the store's thread."""
+            lan.reactor.callFromThread(log.warn, "{text}", text=text)
+
+        worker = Worker(lan.reactor, lambda: Store(path, options.history, options.size * MEBIBYTE, report))
+        self._service = Service(lan, worker, options.keep * DAY)
         self._commands = Commands(self._service)
 
     def start(self) -> Deferred[None]:
@@ -54,7 +65,7 @@ class ChatBridge:
 
     def status(self) -> object:
         """What is wrong, where something is."""
-        return self._service.problem or None
+        return self._service.status()
 
     def commands(self) -> Mapping[str, CommandHandler]:
         """``chat-send`` and others."""

@@ -107,8 +107,8 @@ def kind_of(conversation: str) -> str:
 
 def clean(text: str) -> str:
     """A text as it is kept: lines end with LF; no control characters (C0 and C1 of ISO/IEC 6429, U+007F) beside that and the tabulator,
-    no lone surrogates; NFC; nothing empty around it. What turns the direction of writing stays: it is part of some languages' text, and
+    no lone surrogates; nothing empty around it. What turns the direction of writing stays: it is part of some languages' text, and
     to be shown apart from what is around it is the business of whoever shows it."""
     lines = text.replace("\r\n", "\n").replace("\r", "\n")
     kept = "".join(one for one in lines if one in _KEPT_CONTROLS or unicodedata.category(one) not in ("Cc", "Cs"))
-    return unicodedata.normalize("NFC", kept).strip("\n").rstrip()
+    return kept.strip("\n").rstrip()

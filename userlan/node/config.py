@@ -10,7 +10,7 @@ was expected and the nearest right word, all of them at once (``userlan.node.con
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -90,6 +90,12 @@ class RelaySection(msgspec.Struct, frozen=True):
     client_rate: Annotated[int, Meta(ge=0, le=1_000_000)] = 200
 
 
+Level = Literal["debug", "info", "warn", "error"]
+
+#: The parts of the program that have something to say; beside them each bridge, ``bridges.NAME``.
+PARTS = ("app", "bridges", "control", "driver", "mediator", "node", "relay", "traversal", "tunnel", "web")
+
+
 class PageSection(msgspec.Struct, frozen=True):
     """Section ``page``: the local page."""
 
@@ -108,7 +114,11 @@ class Log(msgspec.Struct, frozen=True):
     """Section ``log``."""
 
     #: The least important messages that are written.
-    level: Literal["debug", "info", "warn", "error"] = "info"
+    level: Level = "info"
+    #: Lines for people, or one JSON object a line.
+    format: Literal["text", "json"] = "text"
+    #: Parts with a level of their own.
+    parts: Mapping[str, Level] = {}
 
 
 class Keys(msgspec.Struct, frozen=True):
@@ -186,11 +196,33 @@ def _read(text: str, name: str, sections: Mapping[str, type[msgspec.Struct]]) ->
     if clash:
         raise TypeError(f"a bridge is called {clash[0]!r}, which is a key of the node's own")
     reader = Reader(text, name)
+    keys["log"] = _log(sections)
     values = reader.read(keys | {section: _section(options) for section, options in sections.items()})
     if reader.problems:
         return None, sorted(reader.problems, key=lambda problem: problem.line)
+    log = values["log"]
+    parts = msgspec.to_builtins(log.parts)
+    values["log"] = Log(log.level, log.format, {part: level for part, level in parts.items() if level is not None})
     bridges = {section: values.pop(section) for section in sections}
     return Config(**values, bridges=bridges), []
+
+
+def _log(sections: Iterable[str]) -> Field:
+    """The key ``log`` as it is read: its parts are keys like all others, so that a wrong one is met with the nearest right one."""
+    from msgspec import inspect
+
+    from userlan.node.config_reader import Field
+
+    names = [*PARTS, *(f"bridges.{section}" for section in sections)]
+    fields = {name.replace(".", "__"): name for name in names}
+    parts = msgspec.defstruct("Parts", [(field, Level | None, None) for field in fields], rename=fields, frozen=True)
+    read = msgspec.defstruct("LogKeys", [("parts", parts, parts())], bases=(_LogKeys,), frozen=True)
+    return Field(inspect.type_info(read), read)
+
+
+class _LogKeys(msgspec.Struct, frozen=True):
+    level: Level = "info"
+    format: Literal["text", "json"] = "text"
 
 
 def _section(options: type[msgspec.Struct]) -> Field:

@@ -15,7 +15,7 @@ ALLOWED = frozenset(
         "create", "join", "leave", "invite", "invite-qr", "evict", "lock", "unlock", "approve", "deny", "applicants",
         "password", "block", "unblock",
         # what is reachable
-        "expose", "unexpose", "forward", "unforward", "share", "unshare",
+        "expose", "unexpose", "forward", "unforward", "forwards", "share", "unshare", "shares",
         # chat
         "chat-send", "chat-conversations", "chat-history", "chat-read", "chat-clear", "chat-search", "chat-watch",
         # files

@@ -1,4 +1,4 @@
-"""The commands of the local API, with a program around them that answers as a test wants."""
+"""The commands of who is in which network, with a program around them that answers as a test wants."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from typing import Any, cast
 
 from twisted.internet.defer import Deferred
 
-from userlan.app.api import Api
+from userlan.app.membership_api import MembershipApi
 from userlan.app.program import NodeProgram
 from userlan.driver.bridge import CommandError
 
 
-def api_of(numbers: list[int]) -> tuple[Api, dict[int, Deferred[Any]]]:
+def api_of(numbers: list[int]) -> tuple[MembershipApi, dict[int, Deferred[Any]]]:
     """An API whose node asks ``numbers`` of its mediators, and the answers that are waited for."""
     node = SimpleNamespace(nick=lambda name, now: numbers, renamed=lambda name: None)
     program = SimpleNamespace(
         node=node, waiting={}, reactor=SimpleNamespace(seconds=lambda: 0.0), runner=SimpleNamespace(touch=lambda: None)
     )
-    return Api(cast(NodeProgram, program)), program.waiting
+    return MembershipApi(cast(NodeProgram, program)), program.waiting
 
 
 def test_two_mediators_may_answer_in_any_order() -> None:

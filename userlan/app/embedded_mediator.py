@@ -18,7 +18,7 @@ from userlan.driver.state import StateFolder
 LAST_PORT = 65535
 
 
-class Embedding:
+class EmbeddedMediator:
     """It runs in the node's engine, at the node's sockets, and keeps its directory in the node's state folder."""
 
     def __init__(self, engine: Engine, folder: StateFolder, address_range: str, now: float) -> None:
