@@ -122,18 +122,16 @@ SOURCES: dict[str, Callable[[Path], Offers]] = {
 class Completed(click.ParamType[Any]):
     """A parameter's own type, with the node's names to complete by."""
 
-    def __init__(self, own: click.ParamType[Any], source: Callable[[Path], Offers]) -> None:
+    def __init__(self, own: click.ParamType[Any], source: Callable[[Path], Offers], default: Callable[[], Path]) -> None:
         self.name = own.name
-        self._own, self._source = own, source
+        self._own, self._source, self._default = own, source, default
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         return self._own.convert(value, param, ctx)
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
         """What begins so, but for what the line holds already."""
-        from userlan.cli.main import default_state
-
-        state = ctx.find_root().params.get("state") or default_state()
+        state = ctx.find_root().params.get("state") or self._default()
         given = ctx.params.get(param.name or "")
         arguments = [one for one in ctx.command.params if isinstance(one, click.Argument)]
         if isinstance(self._own, click.Path) and not any(ctx.params.get(one.name or "") for one in arguments):
@@ -149,15 +147,15 @@ class Completed(click.ParamType[Any]):
         return items or self._own.shell_complete(ctx, param, incomplete)
 
 
-def prepare(command: click.Command, name: str) -> click.Command:
-    """Have the parameters of a command, and of those in it, completed."""
+def prepare(command: click.Command, name: str, default: Callable[[], Path]) -> click.Command:
+    """Have the parameters of a command, and of those in it, completed; ``default``: the state folder where the line names none."""
     for parameter in command.params:
         source = SOURCES.get(f"{name} {parameter.name}") or SOURCES.get(parameter.name or "")
         if source is not None and not isinstance(parameter.type, Completed):
-            parameter.type = Completed(parameter.type, source)
+            parameter.type = Completed(parameter.type, source, default)
     if isinstance(command, click.Group):
         for inner, one in command.commands.items():
-            prepare(one, inner)
+            prepare(one, inner, default)
     return command
 
 

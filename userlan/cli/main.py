@@ -123,7 +123,7 @@ class Commands(click.Group):
         if VARIABLE in os.environ:
             from userlan.cli.completing import prepare
 
-            return prepare(commands[cmd_name], cmd_name)
+            return prepare(commands[cmd_name], cmd_name, default_state)
         return commands[cmd_name]
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[str]]:
