@@ -89,6 +89,7 @@ class Commands(click.Group):
         "capture": "capture",
         "mediator": "up",
         "relay": "up",
+        "service": "service_install",
         "config": "configuration",
     }
 
