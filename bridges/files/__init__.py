@@ -1,43 +1,5 @@
 """Files from member to member."""
 
-from __future__ import annotations
+from bridges.files.bridge import FilesBridge, FilesOptions
 
-from collections.abc import Mapping
-from typing import ClassVar
-
-import msgspec
-from twisted.internet.defer import Deferred, succeed
-
-from userlan.driver.bridge import BridgeStore, CommandHandler
-from userlan.driver.lan import Lan
-
-
-class FilesOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The section ``files``."""
-
-
-class FilesBridge:
-    """The bridge ``files``."""
-
-    name: ClassVar[str] = "files"
-    Options: ClassVar[type[msgspec.Struct]] = FilesOptions
-
-    def __init__(self, lan: Lan, options: FilesOptions, store: BridgeStore) -> None:
-        self.options = options
-        self._lan, self._store = lan, store
-
-    def start(self) -> Deferred[None]:
-        """Begin to serve."""
-        return succeed(None)
-
-    def stop(self) -> Deferred[None]:
-        """Stop serving. Idempotent."""
-        return succeed(None)
-
-    def status(self) -> object:
-        """Nothing to tell."""
-        return None
-
-    def commands(self) -> Mapping[str, CommandHandler]:
-        """None yet."""
-        return {}
+__all__ = ["FilesBridge", "FilesOptions"]

@@ -238,9 +238,7 @@ class _Program(NodeProgram):
 
     def ask(self, command: str, arguments: dict[str, Any]) -> Deferred[Any]:
         """One command of the local API, in this process."""
-        from twisted.internet.defer import maybeDeferred
-
-        return maybeDeferred(self.local.commands[command], arguments)
+        return self.commands.call(command, arguments)
 
     def announce(self, lines: list[str]) -> None:
         """Ready: whoever waits is told."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Callable, Iterable
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, Protocol
 
 import attrs
@@ -16,6 +17,7 @@ from twisted.logger import Logger
 
 from userlan.driver.datagrams import LanDatagramPort
 from userlan.driver.endpoints import LanClientEndpoint, LanServerEndpoint
+from userlan.driver.guest import GuestLink, GuestSeat
 from userlan.driver.link import LanLink, LinkReceiver
 from userlan.driver.runner import CoreRunner
 from userlan.driver.uplink import Uplink
@@ -85,6 +87,16 @@ class PeerInfo:
     """The networks that it shares with this node, sorted; of this node: all of its."""
 
 
+class Companions(Protocol):
+    """Further members of the LAN beside this node, each a process of its own (``userlan.app.companions``)."""
+
+    def command(self, state: Path, port: int) -> list[str]:
+        """The command line of one: ``state``, its folder, whose name is its own; ``port``: where it listens."""
+
+    def invites(self) -> dict[str, str]:
+        """Of the networks that this node is in, by name."""
+
+
 class Lan:
     """The virtual LAN, for local programs. Everything must be called in the reactor's thread."""
 
@@ -95,6 +107,8 @@ class Lan:
         self.attached = False
         """Whether this computer is itself in the LAN, or about to be, by an interface: what would its programs have of a bridge there is
         theirs already, and would come twice."""
+        self.companions: Companions | None = None
+        """How to have further members beside this node; None: not here."""
         self._runner = runner
         self._member = member
         self._link: LanLink | None = None
@@ -103,6 +117,11 @@ class Lan:
         self._reached: dict[Callable[[PeerInfo], None], None] = {}
         self._lost: dict[Callable[[PeerInfo], None], None] = {}
         self._news: dict[Callable[[str, str, str, str], None], None] = {}
+
+    @property
+    def mtu(self) -> int:
+        """Octets of the largest packet that the LAN is meant to carry."""
+        return self._runner.host.mtu
 
     def is_lan(self, host: str) -> bool:
         """Whether ``host`` is a name of the LAN or a numeric address inside its ranges."""
@@ -145,6 +164,13 @@ class Lan:
         """
         self._link = LanLink(self._runner, receiver, ports, uplink)
         return self._link
+
+    def attach_guest(self, seat: GuestSeat, uplink: Uplink | None = None) -> GuestLink:
+        """Share the own addresses with the kernel at the end of a stock WireGuard tunnel, until the link is detached. Raises
+        AttachedError as above, and ValueError for keys that cannot be a guest's."""
+        guest = GuestLink(self._runner, seat, uplink)
+        self._link = guest.link
+        return guest
 
     def addresses_changed(self) -> None:
         """The node was given another address: whoever shares it must follow."""

@@ -49,7 +49,7 @@ class Limits(NamedTuple):
     apply_rate: float = 1 / 60
     apply_burst: float = 8.0
     #: Seconds for which a denied key is told so and cannot apply again.
-    denied: float = 3600.0
+    denied: float = 600.0
     #: Networks made from one source address a second and at once: keys cost nothing, addresses do.
     create_rate: float = 1 / 60
     create_burst: float = 32.0
