@@ -145,9 +145,9 @@ class Courier:
         self._turn()
 
     def members_changed(self) -> None:
-        """Who is a member no more is sent nothing."""
+        """Who is a member no more, or was blocked, is sent nothing."""
         for key, delivery in list(self._deliveries.items()):
-            if key not in self._roll.peers:
+            if self._roll.reachable(key) is None:
                 delivery.abort()
 
     def stop(self) -> None:
@@ -211,7 +211,7 @@ class Courier:
         self._alarm.set(self._post.deadline())
 
     def _connect(self, key: str) -> None:
-        peer = self._roll.peers.get(key)
+        peer = self._roll.reachable(key)
         if peer is None:
             self._post.lost(key, self.reactor.seconds())
             return

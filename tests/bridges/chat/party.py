@@ -269,6 +269,8 @@ class Party:
         self.lans = {name: PartyLan(self, name) for name in names}
         self.away: set[str] = set()
         self.skew: dict[str, float] = {}
+        self.blocked: set[tuple[str, str]] = set()
+        """Who has blocked whom."""
         self.connections: list[tuple[End, End]] = []
         self.attempts: list[tuple[float, str]] = []
         self.notices: list[tuple[str, ...]] = []
@@ -319,7 +321,7 @@ class Party:
     def info(self, name: str, seen_by: str) -> PeerInfo:
         shared = tuple(sorted(one for one, members in self.networks.items() if {name, seen_by} <= members))
         nick = self.nicks.get(name, name)
-        return PeerInfo(nick, self.key(name), self.address(name), "", "", shared)
+        return PeerInfo(nick, self.key(name), self.address(name), "", "", shared, (seen_by, name) in self.blocked)
 
     def key(self, name: str) -> str:
         return key_text(name.encode().ljust(32, b"."))

@@ -243,6 +243,31 @@ def test_a_network_that_was_left(party: Party) -> None:
         anna.send("network:home", "y")
 
 
+def test_who_is_blocked_is_sent_nothing_and_heard_no_more(party: Party) -> None:
+    anna, ben, eve = (party.persons[name] for name in ("anna", "ben", "eve"))
+    eve.send("anna", "before")
+    party.run(1)
+    party.away.add("eve")
+    anna.send("eve", "kept")
+    party.blocked.add(("anna", "eve"))
+    party.away.clear()
+    party.changed()
+    eve.send("anna", "unheard")
+    anna.send("home", "to the others")
+    party.run(3600)
+    assert anna.texts("eve") == ["before", "kept"]
+    assert (ben.texts("network:home"), eve.texts("network:home")) == (["to the others"], [])
+    assert anna.history("home")[0]["state"] == "delivered"
+    with pytest.raises(CommandError, match="userlan unblock eve"):
+        anna.send("eve", "x")
+    party.blocked.clear()
+    party.changed()
+    party.reach("anna", "eve")
+    party.run(60)
+    assert anna.texts("eve") == ["before", "kept", "unheard"]
+    assert eve.texts("anna") == ["before", "unheard", "kept"]
+
+
 def test_a_roster_in_motion_loses_nothing(party: Party) -> None:
     party.away.add("ben")
     anna = party.persons["anna"]
