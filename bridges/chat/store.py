@@ -228,10 +228,11 @@ class Store:
         """A recipient will not get it; as ``delivered``."""
         return self._settled(recipient, seq, "failed = failed + 1, reason = ?", reason)
 
-    def failed_all(self, recipient: str, conversation: str, reason: str) -> list[Message]:
-        """A recipient will get nothing that waits for it of a conversation."""
+    def failed_all(self, recipient: str, conversation: str | None, reason: str) -> list[Message]:
+        """A recipient will get nothing that waits for it, of a conversation or at all."""
         rows = self._database.execute(
-            "SELECT o.seq FROM outbox o JOIN messages m ON m.seq = o.seq WHERE o.recipient = ? AND m.conversation = ? ORDER BY o.seq",
+            "SELECT o.seq FROM outbox o JOIN messages m ON m.seq = o.seq"
+            " WHERE o.recipient = ?1 AND (?2 IS NULL OR m.conversation = ?2) ORDER BY o.seq",
             (recipient, conversation),
         ).fetchall()
         return [message for (seq,) in rows if (message := self.failed(recipient, seq, reason)) is not None]

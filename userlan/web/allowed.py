@@ -17,7 +17,7 @@ ALLOWED = frozenset(
         # what is reachable
         "expose", "unexpose", "forward", "unforward", "forwards", "share", "unshare", "shares",
         # chat
-        "chat-send", "chat-conversations", "chat-history", "chat-read", "chat-clear", "chat-search", "chat-watch",
+        "chat-send", "chat-conversations", "chat-history", "chat-read", "chat-mute", "chat-clear", "chat-search", "chat-watch",
         # files
         "files-list", "files-accept", "files-decline", "files-cancel", "files-forget", "files-watch", "files-open",
         # how peers are reached, and what runs here

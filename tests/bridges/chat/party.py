@@ -278,12 +278,14 @@ class Party:
 
     def open(self, name: str, **limits: int) -> Person:
         """Its node starts (again)."""
+        self.away.discard(name)
         person = self.persons[name] = Person(self, name, **limits)
         return person
 
     def close(self, name: str) -> None:
         """Its node ends."""
         self.persons.pop(name).stop()
+        self.away.add(name)
 
     def run(self, seconds: float) -> None:
         """Time passes; every timer goes off at its own time."""
@@ -301,7 +303,8 @@ class Party:
         """Something travels; it is lost where one of them is away when it arrives."""
 
         def arrive() -> None:
-            if not {sender, receiver} & self.away and receiver in self.lans:
+            parted = {(sender, receiver), (receiver, sender)} & self.blocked
+            if not {sender, receiver} & self.away and not parted and receiver in self.lans:
                 action()
 
         self.clock.callLater(DELAY, arrive)

@@ -27,15 +27,14 @@ def texts(node: Node, conversation: str) -> list[str]:
 
 
 def state(node: Node, conversation: str) -> str:
-    value: str = node.call("chat-history", conversation=conversation, limit=1)["messages"][0]["state"]
-    return value
+    return str(node.call("chat-history", conversation=conversation, limit=1)["messages"][0]["state"])
 
 
 def userlan(node: Node, *arguments: str, stdin: str | None = None) -> str:
     """The command as a person gives it."""
     command = [sys.executable, "-m", "userlan", "--state", str(node.folder), *arguments]
     given: dict[str, Any] = {"stdin": subprocess.DEVNULL} if stdin is None else {"input": stdin}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True, **given)
+    done: subprocess.CompletedProcess[str] = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True, **given)
     return done.stdout
 
 

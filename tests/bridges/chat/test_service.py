@@ -10,6 +10,7 @@ import pytest
 
 from bridges.chat.absences import GRACE
 from bridges.chat.bell import DELAY as BELL
+from bridges.chat.courier import NO_CHAT, REFUSED_FOR
 from bridges.chat.frames import PORT
 from bridges.chat.records import MAX_TEXT
 from bridges.chat.service import DAY
@@ -266,6 +267,28 @@ def test_who_is_blocked_is_sent_nothing_and_heard_no_more(party: Party) -> None:
     party.run(60)
     assert anna.texts("eve") == ["before", "kept", "unheard"]
     assert eve.texts("anna") == ["before", "unheard", "kept"]
+
+
+def test_who_is_there_and_has_no_chat(party: Party) -> None:
+    """A guest, or a node with an old userlan, leaves no message to a network waiting for ever."""
+    party.close("eve")
+    party.away.clear()
+    anna = party.persons["anna"]
+    anna.send("home", "x")
+    anna.send("eve", "y")
+    party.run(REFUSED_FOR / 2)
+    assert anna.history("home")[0]["state"] == "waiting", "it may be just starting"
+    party.run(2 * REFUSED_FOR)
+    message = anna.history("home")[0]
+    assert (message["state"], message["delivered"], message["reason"]) == ("delivered", 1, NO_CHAT)
+    assert anna.history("eve")[0]["state"] == "failed"
+    attempts = len(party.attempts)
+    party.run(DAY)
+    assert len(party.attempts) == attempts
+    party.open("eve")
+    anna.send("eve", "z")
+    party.run(1)
+    assert party.persons["eve"].texts("anna") == ["z"]
 
 
 def test_a_roster_in_motion_loses_nothing(party: Party) -> None:
