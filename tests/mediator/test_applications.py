@@ -207,6 +207,17 @@ def test_another_secret_ends_the_applications_of_the_one_before(lab: Lab) -> Non
     assert waits(bob.join("home", OTHER))
 
 
+def test_the_same_secret_sealed_to_more_members_ends_nothing(lab: Lab) -> None:
+    ann, bob, cat = home(lab, "ann", "bob", "cat")
+    assert isinstance(ann.request(ann.evict("home", 1, [NOBODY], OTHER, [ann.key])), Done)
+    assert waits(bob.join("home", OTHER))
+    assert waits(cat.join("home", OTHER))
+    assert isinstance(ann.request(ann.evict("home", 2, [NOBODY, cat.key], OTHER, [ann.key, b"k" * 32])), Done)
+    assert bob.all(ApplicationEnded) == []
+    assert code(ann.request(Approve(89, "home", cat.key))) == refusals.NO_SUCH_APPLICANT
+    assert ann.request(Approve(90, "home", bob.key)) == Done(90)
+
+
 def test_an_owner_that_logs_in_is_told_who_waits(lab: Lab) -> None:
     ann, bob = home(lab, "ann", "bob")
     ann.bye()

@@ -272,7 +272,7 @@ class Requests:
                 refusals.STALE_EVICTION,
                 f"{record.name} has eviction {record.serial} already; make one with a higher serial",
             )
-        superseded = self._applications.superseded(record)
+        superseded = self._applications.superseded(record) if eviction.admission_public != record.admission_public else []
         removed = self._directory.evict(
             record.identifier,
             eviction.serial,
