@@ -178,11 +178,10 @@ class Directory:
         with self._transaction() as connection:
             return [ApplicantRecord._make(row) for row in connection.execute(statement)]
 
-    def applications(self, key: bytes) -> int:
-        """For how many networks a node waits."""
-        chosen = (applicants.c.key == key) & ~applicants.c.denied
-        with self._transaction() as connection:
-            return int(connection.execute(select(func.count()).select_from(applicants).where(chosen)).scalar_one())
+    def applied(self, key: bytes) -> list[NetworkRecord]:
+        """The networks for which a node waits, by name."""
+        joined = select(*_NETWORK).select_from(networks.join(applicants, applicants.c.network == networks.c.id))
+        return self._networks(joined.where(applicants.c.key == key, ~applicants.c.denied).order_by(networks.c.name))
 
     def apply(self, network: int, applicant: ApplicantRecord) -> None:
         """Writes an application, or what became of it, in the place of an older one."""

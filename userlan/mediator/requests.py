@@ -234,7 +234,7 @@ class Requests:
         told = [
             effect._replace(besides=b"") for effect in self._accounts.announce(account) if isinstance(effect, Publish)
         ]
-        return [*told, Tell(account.key, Done(request.request, name))]
+        return [*told, *self._applications.renamed(account), Tell(account.key, Done(request.request, name))]
 
     def _lock(self, account: Account, request: Lock) -> list[Effect]:
         record = self._owned_network(account, request.network)
