@@ -232,6 +232,7 @@ class MembershipApi:
         except ValueError as error:
             raise CommandError(f"{name}: {error}") from None
         self.program.runner.touch()
+        self.program.lan.members_changed()
         return {"name": name, "key": key_text(key)}
 
     def _peer(self, written: str) -> bytes:

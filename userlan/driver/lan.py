@@ -41,6 +41,8 @@ class Description(Protocol):
     def ipv6(self) -> bytes: ...
     @property
     def networks(self) -> tuple[str, ...]: ...
+    @property
+    def blocked(self) -> bool: ...
 
 
 class NameResolver(Protocol):
@@ -85,6 +87,8 @@ class PeerInfo:
     """An address out of 127.0.0.0/8 that is this member's alone, on every member's computer."""
     networks: tuple[str, ...] = ()
     """The networks that it shares with this node, sorted; of this node: all of its."""
+    blocked: bool = False
+    """Whether this node wants nothing to do with it: there is no tunnel to it."""
 
 
 class Companions(Protocol):
@@ -278,4 +282,5 @@ def _peer_info(description: Description) -> PeerInfo:
         ipv6=text(description.ipv6) if description.ipv6 else "",
         loopback_alias=loopback_alias(ipv4) if ipv4 else "",
         networks=tuple(description.networks),
+        blocked=description.blocked,
     )
