@@ -339,6 +339,8 @@ class Service:
             self._hashings[transfer.id] = arriving.hashing
         self.exchange.fetched(transfer, result.outcome, result.text, self.now())
         self.carry_out()
+        if result.outcome == "done":
+            self.save().addCallback(lambda _: self.threads.run(self.inbox.discard, transfer.id)).addErrback(self._unexpected)
 
     def over(self, visit: Visiting, failed: bool) -> None:
         """A visit has ended."""
