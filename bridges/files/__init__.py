@@ -54,7 +54,8 @@ Breaks
 * Power fails: what has its name is on the disk (``fsync``, then the name). Part and file are one until it is noted that it is done.
 
 Speed: blocks of 1 MiB are read, written and hashed in threads, some ahead of the connection; the reactor hands buffers on and copies
-nothing. The connection is slowed down where the disk is (``arriving.HOLD``), and the disk is read as the connection takes (``sending.AHEAD``).
+nothing. The connection is slowed down where the disk is (``arriving.HOLD``), and the disk is read as the connection takes
+(``sending.AHEAD``).
 
 What a hostile member gets
 --------------------------

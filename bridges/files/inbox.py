@@ -33,6 +33,8 @@ RESERVE: Final = 64 << 20
 """Octets that stay free on the disk: a full one breaks what else runs there."""
 MAX_NUMBER: Final = 1000
 """Files of one name that are told apart by a number."""
+TRIES: Final = 8
+"""How often the folder of parts is made anew: whoever removes the last part removes it."""
 ORPHAN_AGE: Final = 30 * 86400.0
 """Seconds after which a part of which nobody knows is removed; younger ones may be those of another node with the same inbox."""
 
@@ -55,8 +57,7 @@ class Inbox:
         ``hashing``: what was hashed of it already. InboxError."""
         with self._plain_words():
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._make_parts()
-            part = Part(self, identifier, size, hashing)
+            part = self._made_part(identifier, size, hashing)
         try:
             self._check_space(size - part.size, promised)
         except BaseException:
@@ -120,6 +121,13 @@ class Inbox:
             yield
         except OSError as error:
             raise self.problem(error) from None
+
+    def _made_part(self, identifier: str, size: int, hashing: Hashing | None) -> Part:
+        for _ in range(TRIES):
+            self._make_parts()
+            with contextlib.suppress(FileNotFoundError):      # another thread has removed the folder as it was empty
+                return Part(self, identifier, size, hashing)
+        raise InboxError(f"{self.folder / PARTS} is removed again and again")
 
     def _make_parts(self) -> None:
         parts = self.folder / PARTS
