@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+from typing import Any
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -49,9 +52,10 @@ MESSAGES: st.SearchStrategy[Message] = st.one_of(
 
 def read(data: bytes, cuts: list[int], blocks: bool = True) -> list[object]:
     """What comes out; octets of blocks that lie next to each other joined."""
-    reader, heard = Reader(blocks), []
+    reader = Reader(blocks)
+    heard: list[Any] = []
     places = sorted({0, len(data), *(cut % (len(data) + 1) for cut in cuts)})
-    for begin, end in zip(places, places[1:], strict=False):
+    for begin, end in itertools.pairwise(places):
         for one in reader.feed(data[begin:end]):
             if isinstance(one, Octets) and heard and isinstance(heard[-1], bytes):
                 heard[-1] += bytes(one.data)

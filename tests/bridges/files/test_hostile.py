@@ -165,7 +165,7 @@ def test_what_differs_is_fetched_twice(scene: Scene, nas: Hostile) -> None:
 
 @pytest.mark.parametrize(
     "noise",
-    [b"GET / HTTP/1.1\r\n\r\n", block(DATA), encode(Trailer(TOKEN, RIGHT)), encode(Noted(TOKEN)), b"\0\0\0\1\xc1", encode(Begin(TOKEN, 0, 1))],
+    [b"GET / HTTP/1.1\r\n\r\n", block(DATA), b"\0\0\0\1\xc1", *map(encode, (Trailer(TOKEN, RIGHT), Noted(TOKEN), Begin(TOKEN, 0, 1)))],
 )
 def test_noise_in_place_of_an_answer_is_a_break_and_no_more(scene: Scene, nas: Hostile, noise: bytes) -> None:
     nas.listen(sends(noise))
@@ -220,7 +220,8 @@ def test_foreign_tokens_are_answered_as_unknown_ones(scene: Scene, nas: Hostile)
 
 
 @pytest.mark.parametrize(
-    "noise", [b"\xff" * 100, encode(Noted(TOKEN)), encode(Fetch(TOKEN)), encode(Hello()) + encode(Trailer(TOKEN, RIGHT)), encode(Hello()) + block(DATA)]
+    "noise",
+    [b"\xff" * 100, encode(Noted(TOKEN)), encode(Fetch(TOKEN)), encode(Hello()) + encode(Noted(TOKEN)), encode(Hello()) + block(DATA)],
 )
 def test_noise_from_a_visitor_ends_its_connection(scene: Scene, nas: Hostile, noise: bytes) -> None:
     eve = nas.connect()

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from bridges.files import inbox as module
 from bridges.files.hashing import CATCH_UP, Hashing
 from bridges.files.inbox import ORPHAN_AGE, PARTS, Inbox, InboxError
 from bridges.files.source import Reader, SourceError, look
@@ -143,7 +142,7 @@ def test_a_part_that_is_too_long_is_begun_anew(inbox: Inbox) -> None:
 
 
 def test_room_on_the_disk(inbox: Inbox) -> None:
-    with pytest.raises(InboxError, match="has room for .* are to come: make room, it goes on by itself"):
+    with pytest.raises(InboxError, match=r"has room for .* are to come: make room, it goes on by itself"):
         inbox.open_part("id", 1 << 52, 0, None)
     with pytest.raises(InboxError, match="has room for 0 B"):
         inbox.open_part("id", 10, 1 << 52, None)
@@ -158,7 +157,7 @@ def test_a_disk_that_fills_up_is_one_clear_line_and_keeps_what_came(inbox: Inbox
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr(module.os, "write", full)
+        patched.setattr(os, "write", full)
         with pytest.raises(InboxError, match="is full: make room, it goes on by itself"):
             part.append([bytes(10)])
     part.close()
@@ -242,7 +241,7 @@ def test_another_file_is_not_sent_in_its_place(tmp_path: Path, change: str, when
         if change == "replaced":
             path.write_bytes(bytes(10_000))
     if when == "before":
-        with pytest.raises(SourceError, match="changed since|not there any more"):
+        with pytest.raises(SourceError, match=r"changed since|not there any more"):
             Reader(ready.path, ready.source, 0, Hashing())
     elif change in ("replaced", "gone"):
         assert len(read_all(reader)) == 10_000, "what is open is still what was offered"

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from bridges.files.names import FALLBACK, MAX_OCTETS, numbered, safe_name, split_extension
 
-NASTY = st.text(alphabet=st.one_of(st.sampled_from('./\\:*?"<>|~- \0\n\x1b\u202e\u200bCONnul1².txtgzé\u0301'), st.characters()), max_size=300)
+ODD = './\\:*?"<>|~- \0\n\x1b\u202e\u200bCONnul1².txtgzé\u0301'
+NASTY = st.text(alphabet=st.one_of(st.sampled_from(ODD), st.characters()), max_size=300)
 
 
 @pytest.mark.parametrize(
