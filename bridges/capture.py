@@ -26,8 +26,8 @@ from zope.interface import implementer  # type: ignore[import-untyped]  # zope s
 from bridges.capture_filter import FilterError, Predicate, compile_filter
 from bridges.capture_recording import MEDIATOR, SECOND, SNAPLEN, Recording
 from userlan.driver.bridge import BridgeStore, CommandError, CommandHandler
+from userlan.driver.commands import Reply, StreamingHandler
 from userlan.driver.lan import Lan, PeerInfo
-from userlan.driver.local import Reply, StreamingHandler
 from userlan.driver.watch import Seen
 from userlan.lan.addresses import key_bytes, packed
 from userlan.lan.names import UnknownName

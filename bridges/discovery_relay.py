@@ -253,7 +253,8 @@ class Relay:
             if one.protocol == "udp":
                 listen, to = join_host_port(one.host, one.port), join_host_port(one.peer, one.peer_port)
                 held = self._mirrors.peek((one.profile, one.address, one.peer_port)) is not None
-                row = {"kind": "forward", "listen": listen, "peer": one.peer, "port": one.peer_port, "to": to, "protocol": one.protocol}
+                row = {"kind": "forward", "listen": listen, "peer": one.peer, "key": one.key, "port": one.peer_port, "to": to}
+                row["protocol"] = one.protocol
                 rows.append(row | {"streams": int(held), "held": held, "why": [one.profile], "error": ""})
         return rows
 

@@ -14,7 +14,6 @@ us for everything and is itself this computer's resolver would ask in a circle.
 
 from __future__ import annotations
 
-import errno
 from typing import Any, ClassVar, Literal
 
 import msgspec
@@ -24,16 +23,13 @@ from twisted.internet.error import CannotListenError
 from bridges.dns_server import DnsDatagrams, DnsStreams, Server
 from bridges.dns_upstream import PORT, SystemServers, Upstream, parse_server
 from bridges.dns_zone import Zone
-from bridges.listen import check_listen, listen_error, listen_udp, parse_listen
+from bridges.listen import PORTS_TRIED, check_listen, is_taken, listen_error, listen_udp, ports_to_try
 from userlan.driver.bridge import BridgeStore, CommandError, CommandHandler
 from userlan.driver.lan import Lan, PeerInfo
 from userlan.lan.hostport import join_host_port
 
 DEFAULT_LISTEN = "127.0.0.1:5354"
 """5353 is multicast DNS's."""
-
-PORTS_TRIED = 16
-"""Ports from the default one on that are tried, for as many nodes on one computer; then any free one."""
 
 BACKLOG = 64
 
@@ -92,19 +88,16 @@ class DnsBridge:
         return maybeDeferred(self._listen)
 
     def _listen(self) -> None:
-        host, port = parse_listen(self.options.listen)
-        tried = [port]
-        if self.options.listen == DEFAULT_LISTEN:
-            tried = [*range(port, port + PORTS_TRIED), 0]
-        elif port == 0:
-            tried = [0] * PORTS_TRIED       # free for UDP is not free for TCP
+        host, tried = ports_to_try(self.options.listen, DEFAULT_LISTEN)
+        if tried[-1] == 0:
+            tried = [*tried[:-1], *[0] * PORTS_TRIED]       # free for UDP is not free for TCP
         for attempt in tried:
             try:
                 self._open(host, attempt)
                 return
             except CannotListenError as error:
                 last = error
-                if getattr(error.socketError, "errno", None) != errno.EADDRINUSE:
+                if not is_taken(error):
                     break
         raise CommandError(f"dns: {listen_error(last)}; set dns.listen to another address, or to none") from last
 

@@ -54,9 +54,10 @@ _REFUSALS = {
 }
 
 
-def make_uplink(lan: Lan, internet: bool) -> Uplink:
-    """What to give :meth:`userlan.driver.lan.Lan.attach_link`: the LAN's names always, the Internet where that is wanted."""
-    return Uplink(Internet(lan, internet), internet)
+def make_uplink(lan: Lan, internet: bool, names: bool = False) -> Uplink:
+    """What to give :meth:`userlan.driver.lan.Lan.attach_link`: the LAN's names always, the Internet where that is wanted, or of it the
+    names alone (``names``: for a kernel that asks nobody else)."""
+    return Uplink(Internet(lan, internet, names=names), internet)
 
 
 class Internet:
@@ -64,11 +65,12 @@ class Internet:
 
     _log = Logger()
 
-    def __init__(self, lan: Lan, internet: bool, timeout: float = DIAL_TIMEOUT) -> None:
-        """``timeout``: seconds in which somebody outside must accept a connection."""
+    def __init__(self, lan: Lan, internet: bool, timeout: float = DIAL_TIMEOUT, names: bool = False) -> None:
+        """``timeout``: seconds in which somebody outside must accept a connection; ``names``: other names are asked of this computer's
+        resolvers, with the Internet or without."""
         self.counters: Counter[str] = Counter()
         """Connections by outcome; datagrams and pings that were dropped or refused, by reason."""
-        upstream = Upstream(lan.reactor, SystemServers(lan.is_lan)) if internet else None
+        upstream = Upstream(lan.reactor, SystemServers(lan.is_lan)) if internet or names else None
         self.server = Server(Zone(lan), upstream)
         self.splices = Splices(lan.reactor, ESTABLISHED_IDLE)
         self._reactor = lan.reactor

@@ -12,6 +12,8 @@ from twisted.internet.protocol import DatagramProtocol
 
 from userlan.lan.hostport import check_port, cut_host_port, join_host_port
 
+PORTS_TRIED = 16
+"""Ports from a default one on that are tried, for as many nodes on one computer; then any free one."""
 MAX_DATAGRAM = 65535
 """Bytes of a UDP datagram (RFC 768)."""
 
@@ -23,6 +25,18 @@ def parse_listen(written: str) -> tuple[str, int]:
     if port is None:
         raise ValueError(f"{written!r} names no port: write ADDRESS:PORT")
     return parse_address(host), parse_local_port(port)
+
+
+def ports_to_try(written: str, default: str) -> tuple[str, list[int]]:
+    """The numeric address, and the ports that serve, best first: the one that is written; where that is nobody's choice but the default,
+    the next ones too, since another node of this computer may have it, and then any free one."""
+    host, port = parse_listen(written)
+    return host, [*range(port, port + PORTS_TRIED), 0] if written == default else [port]
+
+
+def is_taken(error: CannotListenError) -> bool:
+    """Whether the port is another program's, so that the next one may be free."""
+    return getattr(error.socketError, "errno", None) == errno.EADDRINUSE
 
 
 def check_listen(written: str, beyond: bool, what_if: str) -> None:
@@ -75,7 +89,7 @@ def listen_error(error: CannotListenError) -> str:
     """Why a port cannot be had, in one line."""
     where = join_host_port(error.interface or "0.0.0.0", error.port)
     number = getattr(error.socketError, "errno", None)
-    if number == errno.EADDRINUSE:
+    if is_taken(error):
         return f"{where} is in use by another program"
     if number == errno.EACCES:
         return f"{where} needs more rights (ports below 1024 belong to root)"

@@ -124,7 +124,7 @@ class Remotes:
         return {fold(remote.service.type) for remote in self._remotes.values()}
 
     def listing(self) -> list[dict[str, object]]:
-        """One row for each: peer, name, type, where (on this computer), lan (for who is in the LAN), url, source, text."""
+        """One row for each: peer, key, name, type, where (on this computer), lan (for who is in the LAN), url, source, text."""
         rows = [self._row(remote) for remote in self._remotes.values()]
         rows += [_discovered(way) for way in self._on_demand.listing() if way["kind"] == "forward" and not _is_ours(way["why"])]
         return sorted(rows, key=lambda row: (str(row["peer"]), str(row["type"]), str(row["name"])))
@@ -178,6 +178,7 @@ class Remotes:
         source = "exposed" if told.get(key) == value else "bonjour"
         return {
             "peer": remote.peer.name,
+            "key": remote.peer.key,
             "name": service.title,
             "type": service.kind,
             "where": where,
@@ -196,8 +197,8 @@ def _is_ours(why: Any) -> bool:
 def _discovered(way: dict[str, Any]) -> dict[str, object]:
     """A forward that another bridge has made, since a program has found something there."""
     source = ", ".join(f"discovery: {one}" for one in way["why"] if not one.startswith(WHY))
-    row: dict[str, object] = {"peer": way["peer"], "name": f"port {way['port']}", "type": f"_{way['protocol']}", "where": way["listen"]}
-    row["lan"] = way["to"]
+    row: dict[str, object] = {"peer": way["peer"], "key": way["key"], "name": f"port {way['port']}", "type": f"_{way['protocol']}"}
+    row |= {"where": way["listen"], "lan": way["to"]}
     return row | {"url": "", "source": source, "text": {}, "error": way["error"]}
 
 

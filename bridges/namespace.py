@@ -24,8 +24,8 @@ from twisted.logger import Logger
 from bridges.internet import make_uplink
 from bridges.tap import Attached, TapOptions
 from userlan.driver.bridge import BridgeStore, CommandError, CommandHandler
+from userlan.driver.commands import Reply, StreamingHandler
 from userlan.driver.lan import Lan
-from userlan.driver.local import Reply, StreamingHandler
 
 IN_THE_WAY = "programs of `userlan run` hold this node's link: end them first, or give one its own member with `userlan run --as NAME`"
 

@@ -163,7 +163,8 @@ class ForwardWay(Way):
     def describe(self) -> dict[str, object]:
         """As ``Way.describe``, with both ends."""
         local, far = join_host_port(*self.local), join_host_port(self.peer.name, self.peer_port)
-        return {"kind": "forward", "listen": local, "peer": self.peer.name, "port": self.peer_port, "to": far, **super().describe()}
+        ends = {"listen": local, "peer": self.peer.name, "key": self.peer.key, "port": self.peer_port, "to": far}
+        return {"kind": "forward", **ends, **super().describe()}
 
     def _listen(self, host: str, port: int) -> Any:
         if self.protocol == "tcp":

@@ -29,13 +29,15 @@ from bridges.credentials import Credentials
 from bridges.dial import DIAL_TIMEOUT, Dialer
 from bridges.http import HttpSession
 from bridges.leg import Leg
-from bridges.listen import check_listen, listen_error, parse_listen
+from bridges.listen import check_listen, is_taken, listen_error, ports_to_try
 from bridges.proxy_context import MAX_CLIENTS, REQUEST_TIMEOUT, ProxyContext
 from bridges.socks_session import SocksSession
 from userlan.driver.bridge import BridgeStore, CommandError, CommandHandler
 from userlan.driver.lan import Lan
 from userlan.lan.hostport import join_host_port
 
+DEFAULT_LISTEN = "127.0.0.1:1055"
+"""SOCKS's customary port where 1080 would be another program's; where another node of this computer has it, the next free one."""
 BACKLOG = 1024
 """Connections that the kernel may hold for us: a browser opens hundreds at once."""
 
@@ -43,7 +45,7 @@ BACKLOG = 1024
 class ProxyOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The section ``proxy``."""
 
-    listen: str = "127.0.0.1:1055"
+    listen: str = DEFAULT_LISTEN
     """HOST:PORT; port 0 for a free one, ``none`` for no proxy."""
     user: str = ""
     password: str = ""
@@ -174,11 +176,17 @@ class ProxyBridge:
         return maybeDeferred(self._listen)
 
     def _listen(self) -> None:
-        host, port = parse_listen(self.options.listen)
-        try:
-            self._port = self._reactor.listenTCP(port, self._clients, BACKLOG, host)
-        except CannotListenError as error:
-            raise CommandError(f"proxy: {listen_error(error)}; set proxy.listen to another address") from error
+        host, tried = ports_to_try(self.options.listen, DEFAULT_LISTEN)
+        for port in tried:
+            try:
+                self._port = self._reactor.listenTCP(port, self._clients, BACKLOG, host)
+                break
+            except CannotListenError as error:
+                last = error
+                if not is_taken(error):
+                    break
+        if self._port is None:
+            raise CommandError(f"proxy: {listen_error(last)}; set proxy.listen to another address") from last
         bound = self._port.getHost()
         self.context.dialer.own_addresses = {(bound.host, bound.port)}
 

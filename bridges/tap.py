@@ -28,9 +28,9 @@ from twisted.logger import Logger
 
 from bridges.internet import make_uplink
 from userlan.driver.bridge import BridgeStore, CommandError, CommandHandler
+from userlan.driver.commands import Reply, StreamingHandler
 from userlan.driver.lan import Lan
 from userlan.driver.link import AttachedError
-from userlan.driver.local import Reply, StreamingHandler
 from userlan.driver.tap.device import MAX_NAME, TapError, name_of, open_tap, stack_ports
 from userlan.driver.tap.names import point
 from userlan.driver.tap.port import TapPort

@@ -15,7 +15,36 @@ Layers, from the bottom up; a line imports upper lines only, and the siblings of
     app         a running node: all parts put together, and what it can be asked to do
     cli         the commands; the only place that names the global reactor
 
+``from userlan import Member`` puts a node into another Twisted program (``userlan.app.embedding``).
+
 ``bridges`` (a package of its own) connects local programs with the LAN; it is found by entry points, so that anybody can add one.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from userlan.app.embedding import EmbeddingError, Member
+    from userlan.driver.lan import Lan, PeerInfo
+
 __version__ = "0.1.0"
+__all__ = ["EmbeddingError", "Lan", "Member", "PeerInfo", "__version__"]
+
+_HOMES = {
+    "EmbeddingError": "userlan.app.embedding",
+    "Member": "userlan.app.embedding",
+    "Lan": "userlan.driver.lan",
+    "PeerInfo": "userlan.driver.lan",
+}
+"""Where the public names live. They are fetched when they are asked for: the command line begins without Twisted."""
+
+
+def __getattr__(name: str) -> Any:
+    """A public name of the package (PEP 562)."""
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(home), name)

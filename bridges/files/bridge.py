@@ -95,10 +95,14 @@ class FilesBridge:
         if not self.service.running:
             return None
         transfers = self.service.exchange.table.shown()
+        folder = self.service.inbox.folder
+        offers = sum(one.direction == "in" and one.state == "offered" for one in transfers)
+        active = sum(one.state == "active" for one in transfers)
         return {
-            "inbox": str(self.service.inbox.folder),
-            "offers": sum(one.direction == "in" and one.state == "offered" for one in transfers),
-            "active": sum(one.state == "active" for one in transfers),
+            "text": f"{offers} offered, {active} under way, into {folder}",
+            "inbox": str(folder),
+            "offers": offers,
+            "active": active,
             "dropped": dict(self.service.answers.counters),
         }
 

@@ -137,6 +137,12 @@ class FakeLan:
     def observe_reached(self, reached: Callable[[PeerInfo], None]) -> Callable[[], None]:
         return lambda: None
 
+    def observe_lost(self, lost: Callable[[PeerInfo], None]) -> Callable[[], None]:
+        return lambda: None
+
+    def observe_news(self, told: Callable[[str, str, str, str], None]) -> Callable[[], None]:
+        return lambda: None
+
     def own(self) -> PeerInfo:
         found = self.peer_at(OWN)
         assert found is not None

@@ -16,9 +16,10 @@ from typing import Any
 import pytest
 from twisted.internet.error import CannotListenError
 
-from bridges.dns import PORTS_TRIED, DnsBridge, DnsOptions
+from bridges.dns import DnsBridge, DnsOptions
 from bridges.dns_server import MAX_ASKED, MAX_CLIENTS, MAX_PENDING
 from bridges.dns_upstream import NoAnswerError, SystemServers, Upstream, parse_server
+from bridges.listen import PORTS_TRIED
 from tests.bridges.conftest import until
 from tests.bridges.harness import WAIT, Loop, MemoryStore, dial, read_exactly
 from tests.bridges.names import named_lan

@@ -33,6 +33,11 @@ def userlan(*arguments: str, state: Path) -> subprocess.CompletedProcess[str]:
         (("status",), 1, "userlan up"),
         (("join", "userlan://x"), 1, "cut short"),
         (("join", "home"), 2, "--password-file"),
+        (("password", "home"), 2, "--password-file"),
+        (("password", "home", "--password-file", "/nowhere"), 1, "/nowhere"),
+        (("approve",), 2, "MEMBER"),
+        (("block",), 2, "PEER"),
+        (("lock", "home"), 1, "userlan up"),
         (("config", "check", "/nowhere"), 1, "/nowhere"),
         (("create", "home", "--password-file", "/nowhere"), 1, "/nowhere"),
         (("up", "--listen", "nonsense"), 2, "nonsense"),
@@ -65,7 +70,7 @@ def peer(**changes: Any) -> dict[str, Any]:
     base = {
         "name": "ben", "key": "k", "ipv4": "25.1.2.3", "ipv6": "fd75::1", "networks": ["home"], "state": "direct", "path": "udp",
         "endpoint": "203.0.113.9:41414", "rtt_ms": 12.345, "rx_bytes": 2048, "tx_bytes": 10, "last_seen": None,
-        "cipher": "aes-256-gcm",
+        "cipher": "aes-256-gcm", "blocked": False,
     }
     return base | changes
 
@@ -76,15 +81,23 @@ def test_paths_in_words() -> None:
     assert path_text(peer(path="tcp")) == "direct tcp 203.0.113.9:41414"
     assert path_text(peer(state="relayed", path="relay", relay="fra1")) == "relay fra1"
     assert path_text(peer(state="connecting")) == "connecting"
+    assert path_text(peer(state="offline", blocked=True, last_seen=1.0)) == "blocked"
     assert path_text(peer(state="offline")) == "offline"
     assert path_text(peer(state="offline", last_seen=time.time() - 180)) == "offline, last seen 3 min ago"
+
+
+def network(**changes: Any) -> dict[str, Any]:
+    """A network of the status."""
+    base = {"name": "home", "owner": "mine", "locked": False, "approval": False, "applicants": [], "members": []}
+    return base | changes
 
 
 def test_the_status_in_columns() -> None:
     snapshot = {
         "self": {"name": "anna", "ipv4": "25.9.9.9", "ipv6": "fd75::9", "key": "mine", "nat": {}},
         "mediator": {"url": "userlan://h:1/k", "state": "offline", "reason": "silent"},
-        "networks": [{"name": "home", "owner": "mine", "locked": False, "members": []}],
+        "networks": [network()],
+        "waiting": [], "denied": [],
         "peers": [peer()],
         "bridges": {"proxy": "127.0.0.1:1055", "forward": []},
     }
@@ -96,6 +109,34 @@ def test_the_status_in_columns() -> None:
     assert "aes-256-gcm" not in told
     assert "aes-256-gcm" in describe(snapshot, verbose=True)
     assert "create NAME" in describe(snapshot | {"networks": [], "peers": []})
+
+
+def test_the_status_tells_who_waits_for_whom() -> None:
+    applicants = [{"key": "k", "name": name, "since": 1.0} for name in ("ben", "carla", "dora", "emil")]
+    snapshot: dict[str, Any] = {
+        "self": {"name": "anna", "ipv4": "25.9.9.9", "ipv6": "fd75::9", "key": "mine", "nat": {}},
+        "mediator": {"url": "userlan://h:1/k", "state": "connected", "reason": ""},
+        "networks": [
+            network(),
+            network(name="club", owner="other", locked=True),
+            network(name="den", approval=True, applicants=applicants[:1]),
+            network(name="fort", approval=True, locked=True, applicants=applicants),
+        ],
+        "waiting": [
+            {"network": "games", "since": time.time() - 180, "owner": "gina"}, {"network": "work", "since": 0.0, "owner": ""},
+        ],
+        "denied": [{"network": "choir", "reason": "the owner of choir, otto, has denied this"}],
+        "peers": [],
+        "bridges": {},
+    }  # fmt: skip
+    told = describe(snapshot).splitlines()
+    assert "waiting to join games: its owner gina has to approve, asked 3 min ago" in told
+    assert "waiting to join work: its owner has to approve" in told
+    assert "not in choir: the owner of choir, otto, has denied this" in told
+    assert "home (yours)" in told
+    assert "club, locked" in told
+    assert "den (yours), joined with approval; ben waits: userlan approve" in told
+    assert "fort (yours), locked, joined with approval; ben, carla, dora and 1 more wait: userlan approve" in told
 
 
 def connection(**changes: Any) -> dict[str, Any]:

@@ -17,7 +17,8 @@ from tests.driver.loop import Loop
 from tests.driver.protocols import HalfNotes, Notes
 from userlan.driver import local
 from userlan.driver.bridge import CommandError
-from userlan.driver.local import LocalServer, Reply
+from userlan.driver.commands import Commands, Reply
+from userlan.driver.local import LocalServer
 
 
 class Client:
@@ -54,7 +55,8 @@ class Client:
 class Scene:
     def __init__(self, loop: Loop, folder: Path) -> None:
         self.loop = loop
-        self.server = LocalServer(loop.reactor, folder)
+        self.commands = Commands()
+        self.server = LocalServer(loop.reactor, folder, self.commands)
         self.clients: list[Client] = []
         loop.result(self.server.start())
 
@@ -81,8 +83,8 @@ def scene(loop: Loop, tmp_path: Path) -> Iterator[Scene]:
 
 def test_a_value_and_a_deferred(scene: Scene) -> None:
     later: Deferred[object] = Deferred()
-    scene.server.register("now", lambda arguments: {"got": arguments})
-    scene.server.register("later", lambda arguments: later)
+    scene.commands.register("now", lambda arguments: {"got": arguments})
+    scene.commands.register("later", lambda arguments: later)
     assert scene.ask("now", peer="nas", port=22) == [{"done": {"got": {"peer": "nas", "port": 22}}}]
     client = scene.client()
     client.ask("later")
@@ -103,9 +105,9 @@ def test_errors_are_one_line(scene: Scene, logged_failures: list[Any]) -> None:
     def fail(arguments: object) -> None:
         raise ZeroDivisionError("bug")
 
-    scene.server.register("refuse", refuse)
-    scene.server.register("fail", fail)
-    scene.server.register("unserialisable", lambda arguments: object())
+    scene.commands.register("refuse", refuse)
+    scene.commands.register("fail", fail)
+    scene.commands.register("unserialisable", lambda arguments: object())
     assert scene.ask("refuse") == [{"error": "port 80 is in use: choose another one"}]
     assert scene.ask("fail") == [{"error": "the node failed: bug"}]
     assert "failed" in scene.ask("unserialisable")[0]["error"]
@@ -118,7 +120,7 @@ def test_errors_are_one_line(scene: Scene, logged_failures: list[Any]) -> None:
     "line", [b"", b"hello", b"[]", b"{}", b'{"command": 7}', b'{"command": "now", "arguments": []}', b"[" * 100_000]
 )
 def test_what_is_no_request(scene: Scene, line: bytes) -> None:
-    scene.server.register("now", lambda arguments: None)
+    scene.commands.register("now", lambda arguments: None)
     client = scene.client()
     client.socket.sendall(line + b"\n")
     (answer,) = client.answers()
@@ -150,7 +152,7 @@ def test_items_then_the_result(scene: Scene) -> None:
             reply.item(number)
         reply.done("counted")
 
-    scene.server.register_streaming("count", count)
+    scene.commands.register_streaming("count", count)
     assert scene.ask("count", to=3) == [{"item": 0}, {"item": 1}, {"item": 2}, {"done": "counted"}]
 
 
@@ -164,8 +166,8 @@ def test_a_client_that_goes_away_calls_its_command_off(scene: Scene, streaming: 
         replies.append(reply)
         reply.item("pong")
 
-    scene.server.register_streaming("ping", ping)
-    scene.server.register("wait", lambda arguments: Deferred(lambda _: cancelled.append("wait")))
+    scene.commands.register_streaming("ping", ping)
+    scene.commands.register("wait", lambda arguments: Deferred(lambda _: cancelled.append("wait")))
     client = scene.client()
     client.ask("ping" if streaming else "wait")
     scene.loop.run(0.05)
@@ -186,7 +188,7 @@ def test_a_client_that_does_not_read_is_cut_off(scene: Scene) -> None:
         reply.on_cancel(lambda: cancelled.append(True))
         replies.append(reply)
 
-    scene.server.register_streaming("flood", flood)
+    scene.commands.register_streaming("flood", flood)
     scene.client().ask("flood")
     scene.loop.until(lambda: replies)
     for _ in range(100):
@@ -204,7 +206,7 @@ def test_a_raw_stream_with_halves_of_its_own(scene: Scene) -> None:
         streams.append(HalfNotes())
         reply.upgrade(streams[0])
 
-    scene.server.register_streaming("nc", nc)
+    scene.commands.register_streaming("nc", nc)
     client = scene.client()
     client.ask("nc")
     assert client.answers(1) == [{"stream": True}]
@@ -223,7 +225,7 @@ def test_a_raw_stream_with_halves_of_its_own(scene: Scene) -> None:
 
 def test_what_was_sent_before_the_stream_began_is_not_lost(scene: Scene) -> None:
     replies: list[Reply] = []
-    scene.server.register_streaming("nc", lambda arguments, reply: replies.append(reply))
+    scene.commands.register_streaming("nc", lambda arguments, reply: replies.append(reply))
     client = scene.client()
     client.ask("nc")
     client.socket.sendall(b"early " * 20_000)
@@ -240,7 +242,7 @@ def test_what_was_sent_before_the_stream_began_is_not_lost(scene: Scene) -> None
 
 def test_a_stream_for_a_client_that_is_gone(scene: Scene) -> None:
     replies: list[Reply] = []
-    scene.server.register_streaming("nc", lambda arguments, reply: replies.append(reply))
+    scene.commands.register_streaming("nc", lambda arguments, reply: replies.append(reply))
     client = scene.client()
     client.ask("nc")
     scene.loop.until(lambda: replies)
@@ -260,7 +262,7 @@ def test_clients_are_capped(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> No
     assert fourth.data == b""
     first[0].socket.close()
     scene.loop.until(lambda: len(scene.server.clients) == 2)
-    scene.server.register("now", lambda arguments: True)
+    scene.commands.register("now", lambda arguments: True)
     assert scene.ask("now") == [{"done": True}]
 
 
@@ -269,7 +271,7 @@ def test_a_socket_that_a_killed_node_left_is_replaced(loop: Loop, tmp_path: Path
     left.bind(str(tmp_path / "control.sock"))
     left.close()
     scene = Scene(loop, tmp_path)
-    scene.server.register("now", lambda arguments: True)
+    scene.commands.register("now", lambda arguments: True)
     assert scene.ask("now") == [{"done": True}]
     loop.result(scene.server.stop())
     loop.result(scene.server.stop())
@@ -283,7 +285,7 @@ def test_a_deep_folder(loop: Loop, tmp_path: Path) -> None:
     deep.mkdir(parents=True)
     assert len(str(deep)) > 200
     scene = Scene(loop, deep)
-    scene.server.register("now", lambda arguments: True)
+    scene.commands.register("now", lambda arguments: True)
     assert scene.ask("now") == [{"done": True}]
     loop.result(scene.server.stop())
     assert list(deep.iterdir()) == []
@@ -291,15 +293,15 @@ def test_a_deep_folder(loop: Loop, tmp_path: Path) -> None:
 
 
 def test_a_folder_that_takes_no_socket(loop: Loop, tmp_path: Path) -> None:
-    server = LocalServer(loop.reactor, tmp_path / "missing")
+    server = LocalServer(loop.reactor, tmp_path / "missing", Commands())
     with pytest.raises(CommandError, match="cannot be made"):
         loop.result(server.start())
 
 
 def test_a_loopback_port_with_a_token(loop: Loop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(socket, "AF_UNIX")
-    server = LocalServer(loop.reactor, tmp_path)
-    server.register("now", lambda arguments: True)
+    server = LocalServer(loop.reactor, tmp_path, Commands())
+    server.commands.register("now", lambda arguments: True)
     loop.result(server.start())
     place = json.loads((tmp_path / "control.json").read_text())
     assert (tmp_path / "control.json").stat().st_mode & 0o777 == 0o600
@@ -336,8 +338,8 @@ def test_a_descriptor_comes_with_a_request(scene: Scene) -> None:
         replies.append(reply)
         assert reply.descriptor() is None
 
-    scene.server.register_streaming("take", take)
-    scene.server.register("leave", lambda arguments: None)
+    scene.commands.register_streaming("take", take)
+    scene.commands.register("leave", lambda arguments: None)
     reading, writing = os.pipe()
     client = scene.client()
     socket.send_fds(client.socket, [b'{"command": "take"}\n'], [writing, writing])

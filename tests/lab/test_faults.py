@@ -65,9 +65,14 @@ def test_a_port_in_use(site: Site) -> None:
     assert result.returncode == 1
     assert "5000" in one_line(result.stderr)
     third = Member(site.anna_space, site.folder / "third", "third")
-    result = third.run("up", "--mediator", site.mediator.url, check=False)
+    third.up("--mediator", site.mediator.url)
+    taken: str = third.status()["bridges"]["proxy"]
+    assert taken == "127.0.0.1:1056", "the default port is another node's: the next one"
+    third.stop()
+    fourth = Member(site.anna_space, site.folder / "fourth", "fourth", "proxy:\n  listen: localhost:1055\n")
+    result = fourth.run("up", "--mediator", site.mediator.url, check=False)
     assert result.returncode == 1
-    assert "1055" in one_line(result.stderr)
+    assert "1055" in one_line(result.stderr), "but what was asked for by hand is had or refused"
 
 
 def test_a_state_folder_in_use(site: Site) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.lan.keys import public
 from tests.lan.test_roster import ANNA, BEN, CARL, OWN, filled, member, state
 from userlan.lan import names
-from userlan.lan.addresses import ipv6_of, packed, text
+from userlan.lan.addresses import ipv6_of, key_text, packed, text
 from userlan.lan.hostport import check_host, split_host_port
 from userlan.lan.names import AmbiguousName, Resolver, UnknownName, check_network, check_nick, suggest_nick
 from userlan.lan.roster import Member, Roster
@@ -114,6 +114,14 @@ def test_ways_to_name_a_member(name: str) -> None:
     assert resolver.is_lan(name)
     literal = ipv6_of(ANNA) if ":" in name else packed("25.1.0.2")
     assert resolver.resolve(name) == literal
+
+
+def test_a_key_means_its_member_whoever_has_the_name() -> None:
+    resolver = Resolver(filled())
+    for key in (BEN, OWN):
+        assert resolver.find(key_text(key)).key == key
+    with pytest.raises(UnknownName):
+        resolver.find(key_text(b"\x01" * 32))
 
 
 def test_an_ipv6_literal_may_stand_in_brackets() -> None:

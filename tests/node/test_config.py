@@ -169,7 +169,7 @@ def test_a_byte_order_mark_does_not_matter() -> None:
         ("\n\ntunnel:\n  mut: 1400", "c.yaml:4: tunnel.mut: unknown key: did you mean 'mtu'?"),
         ("mtu: 1400", "c.yaml:1: mtu: unknown key: did you mean 'tunnel.mtu'?"),
         ("log: {keepalive: 3}", "c.yaml:1: log.keepalive: unknown key: did you mean 'tunnel.keepalive'?"),
-        ("log: {zzz: 3}", "c.yaml:1: log.zzz: unknown key: the keys here are level"),
+        ("log: {zzz: 3}", "c.yaml:1: log.zzz: unknown key: the keys here are level, format, parts"),
         ("Embedded-Mediator: auto", "c.yaml:1: Embedded-Mediator: unknown key: did you mean 'embedded_mediator'?"),
         ("proxy:\n  pasword: x", "c.yaml:2: proxy.pasword: unknown key: did you mean 'password'?"),
         ("name: a\nname: b", "c.yaml:2: name: given twice: first in line 1"),

@@ -1,24 +1,20 @@
-"""The node's own commands for the local API (those of the bridges are the bridges')."""
+"""The node's own commands for the local API (those of the bridges are the bridges'; who is in which network: ``membership_api``)."""
 
 from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import Deferred, FirstError, gatherResults, inlineCallbacks
-from twisted.internet.threads import deferToThread
+from twisted.internet.defer import Deferred, inlineCallbacks
 
+from userlan.app.local_services import local_services
+from userlan.app.membership_api import MembershipApi, checked, text_of
 from userlan.app.pinging import Pinging
 from userlan.driver.bridge import CommandError
-from userlan.driver.local import LocalServer, Reply
+from userlan.driver.commands import Commands, Reply
 from userlan.lan.addresses import text
-from userlan.lan.invite import Invite
-from userlan.lan.names import UnknownName, check_network, check_nick
-from userlan.lan.secrets import NetworkSecret
 from userlan.node import diagnosis
-from userlan.node.membership import RefusalError
 from userlan.node.nat_report import report
 
 if TYPE_CHECKING:
@@ -38,121 +34,48 @@ class Api:
     def __init__(self, program: NodeProgram) -> None:
         self.program = program
         self.node = program.node
+        self.membership = MembershipApi(program)
         self._identifiers = itertools.cycle(range(FIRST_IDENTIFIER, FIRST_IDENTIFIER + 0x4000))
 
-    def register(self, server: LocalServer) -> None:
+    def register(self, server: Commands) -> None:
         """Offer all of them."""
         server.register("hello", lambda arguments: {"key": text(self.node.ipv6)})
         server.register("status", lambda arguments: self.program.status())
         server.register("connections", lambda arguments: self.program.connections())
         server.register("netcheck", self.netcheck)
         server.register("doctor", self.doctor)
+        server.register("path", self.program.ways.path)
+        server.register("advice", self.program.advice.advice)
+        server.register("local-services", lambda arguments: local_services(self.program))
         server.register("down", self.down)
-        server.register("create", self.create)
-        server.register("join", self.join)
-        server.register("leave", self.leave)
-        server.register("invite", self.invite)
-        server.register("evict", self.evict)
-        server.register("nick", self.nick)
+        self.membership.register(server)
+        server.register("page", self.page)
+        server.register("invite-qr", self.invite_qr)
+        server.register_streaming("watch", self.program.watching.watch)
         server.register_streaming("ping", self.ping)
         server.register_streaming("nc", self.nc)
 
-    # --- networks ----------------------------------------------------------------------------------------------------
+    # --- the node ----------------------------------------------------------------------------------------------------
 
     def down(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """Stop, after the answer has left."""
         self.program.reactor.callLater(0.05, self.program.stop)
         return {}
 
-    @inlineCallbacks
-    def create(self, arguments: dict[str, Any]) -> Any:
-        """Make a network; its invite."""
-        network = _checked(check_network, _text(arguments, "network"))
-        mediator = self._mediator()
-        secret = yield self._secret(arguments.get("password"), network, mediator)
-        yield self._request(lambda now: self.node.create(network, mediator, secret, now))
-        return self._invite(network)
+    def invite_qr(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """The invite as a QR code (ISO/IEC 18004): ``size`` modules a side, without the quiet zone, ``rows`` of ``0`` and ``1`` (dark)."""
+        import segno
 
-    @inlineCallbacks
-    def join(self, arguments: dict[str, Any]) -> Any:
-        """Join by invite, or by name and password."""
-        now = self.program.reactor.seconds()
-        fresh = None
-        if arguments.get("invite"):
-            invite = _checked(Invite.parse, _text(arguments, "invite"))
-            if invite.network is None:
-                raise CommandError("this link names no network: it is a mediator's address, not an invite")
-            network, mediator = invite.network, invite.mediator_key
-            if mediator not in self.node.links:
-                fresh = mediator
-            try:
-                self.node.mediators.add(invite.mediator, now, self._is_embedded(mediator))
-            except RefusalError as error:
-                raise CommandError(str(error)) from None
-            self.program.resolve(mediator)
-            given = invite.secret
-        else:
-            network, mediator, given = _checked(check_network, _text(arguments, "network")), self._mediator(), None
-        try:
-            if given is not None:
-                secret = NetworkSecret(given)
-            else:
-                secret = yield self._secret(arguments.get("password"), network, mediator)
-            done = yield self._request(lambda now: self.node.join(network, mediator, secret, now))
-        except CommandError:
-            if fresh is not None:
-                self.node.mediators.remove(fresh, self.program.reactor.seconds())
-            raise
-        own = self.node.lookup.own_info()
-        known = self.node.roster.networks.get(network)
-        return {
-            "network": network,
-            "name": done.name or own.name,
-            "ipv4": text(own.ipv4) if own.ipv4 else None,
-            "members": len(known.members) if known is not None else 1,
-        }
+        found = self.membership.invite(arguments)
+        rows = ["".join("1" if module else "0" for module in row) for row in segno.make(found["invite"], error="m", micro=False).matrix]
+        return {"size": len(rows), "rows": rows, **found}
 
-    @inlineCallbacks
-    def leave(self, arguments: dict[str, Any]) -> Any:
-        """Leave a network."""
-        network = _text(arguments, "network").lower()
-        yield self._request(lambda now: self.node.leave(network, now))
-        return {"network": network}
-
-    def invite(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        """The invite of a network that this node is in."""
-        return self._invite(_text(arguments, "network").lower())
-
-    @inlineCallbacks
-    def evict(self, arguments: dict[str, Any]) -> Any:
-        """Put a member out."""
-        member = _text(arguments, "member")
-        network = arguments.get("network")
-        answer = _checked(self.node.lookup.resolver.find, member)
-        owned = [name for name, known in self.node.roster.networks.items() if known.owner == self.node.key]
-        if network is None:
-            shared = [name for name in owned if answer.key in self.node.roster.networks[name].members]
-            if len(shared) != 1:
-                which = "none of your networks has that member" if not shared else f"say from which: {', '.join(shared)}"
-                raise CommandError(f"{member} cannot be evicted: {which}")
-            network = shared[0]
-        yield self._request(lambda now: self.node.evict(str(network), answer.key, now))
-        return {"name": member, "network": network}
-
-    @inlineCallbacks
-    def nick(self, arguments: dict[str, Any]) -> Any:
-        """Rename this node."""
-        name = _checked(check_nick, _text(arguments, "name"))
-        try:
-            numbers = self.node.nick(name, self.program.reactor.seconds())
-        except ValueError as error:
-            raise CommandError(str(error)) from None
-        self.program.runner.touch()
-        # All are waited for from now on: mediators answer in any order.
-        yield gatherResults([self._wait(number) for number in numbers], consumeErrors=True).addErrback(_first_error)
-        self.node.renamed(name)
-        self.program.runner.touch()
-        return {"name": name}
+    def page(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Where the local page is, with a token that lets a browser in, once."""
+        page = self.program.page
+        if page is None:
+            raise CommandError("this node has no page: see page.listen in the configuration")
+        return {"url": page.url(), "listen": page.listen}
 
     def netcheck(self, arguments: dict[str, Any]) -> Deferred[dict[str, Any]]:
         """Measure the NAT anew, and tell."""
@@ -196,7 +119,7 @@ class Api:
         """Echo requests; each answer is an item."""
         if len(self.program.echoes) >= MAX_PINGS:
             raise CommandError(f"{MAX_PINGS} pings run already")
-        answer = _checked(self.node.lookup.resolver.find, _text(arguments, "peer"))
+        answer = checked(self.node.lookup.resolver.find, text_of(arguments, "peer"))
         count = arguments.get("count")
         pinging = Pinging(
             self.program,
@@ -216,85 +139,14 @@ class Api:
     @inlineCallbacks
     def nc(self, arguments: dict[str, Any], reply: Reply) -> Any:
         """Connect to a peer's port and hand the bytes through."""
-        peer, port = _text(arguments, "peer"), int(arguments.get("port", 0))
-        _checked(self.node.lookup.resolver.find, peer)
+        peer, port = text_of(arguments, "peer"), int(arguments.get("port", 0))
+        checked(self.node.lookup.resolver.find, peer)
         try:
             yield self.program.splice(self.program.lan.client_endpoint(peer, port), reply)
         except CommandError:
             raise
         except Exception as error:
             raise CommandError(f"{peer}:{port} cannot be reached: {_reason(error)}") from None
-
-    # --- inside ------------------------------------------------------------------------------------------------------
-
-    def _mediator(self) -> bytes:
-        key = self.node.mediators.primary()
-        if key is None:
-            raise CommandError("this node knows no mediator: `userlan up --mediator URL`, or join by a whole invite")
-        return key
-
-    def _is_embedded(self, key: bytes) -> bool:
-        return self.program.embedded is not None and self.program.embedded.public_key == key
-
-    def _invite(self, network: str) -> dict[str, Any]:
-        held = self.node.keyring.get(network)
-        if held is None:
-            known = ", ".join(sorted(self.node.keyring)) or "none"
-            raise CommandError(f"this node is in no network {network!r} (it is in: {known})")
-        link = self.program.mediator_links(held.mediator)
-        return {"invite": str(Invite(link.endpoints, link.mediator_key, network, held.secrets[0].value)), "network": network}
-
-    def _secret(self, password: Any, network: str, mediator: bytes) -> Deferred[NetworkSecret]:
-        """From the password (half a second of Argon2id, in a thread), or a fresh one."""
-        if password:
-            found: Deferred[NetworkSecret] = deferToThread(NetworkSecret.from_password, str(password), network, mediator)
-            return found.addErrback(_as_command_error)
-        import os
-
-        fresh: Deferred[NetworkSecret] = Deferred()
-        fresh.callback(NetworkSecret.generate(os.urandom))
-        return fresh
-
-    def _request(self, ask: Callable[[float], int]) -> Deferred[Any]:
-        try:
-            number = ask(self.program.reactor.seconds())
-        except ValueError as error:
-            raise CommandError(str(error)) from None
-        self.program.runner.touch()
-        return self._wait(number)
-
-    def _wait(self, number: int) -> Deferred[Any]:
-        def called_off(_: Deferred[Any]) -> None:
-            self.program.waiting.pop(number, None)
-
-        waiting: Deferred[Any] = Deferred(called_off)
-        self.program.waiting[number] = waiting
-        return waiting
-
-
-def _text(arguments: dict[str, Any], name: str) -> str:
-    value = arguments.get(name)
-    if not isinstance(value, str) or not value:
-        raise CommandError(f"the argument {name!r} is missing")
-    return value
-
-
-def _checked(parse: Callable[[str], Any], written: str) -> Any:
-    """A parser's value; its ValueError (one line) as a command's."""
-    try:
-        return parse(written)
-    except (ValueError, UnknownName) as error:
-        raise CommandError(str(error)) from None
-
-
-def _as_command_error(failure: Any) -> Any:
-    failure.trap(ValueError)
-    raise CommandError(failure.getErrorMessage())
-
-
-def _first_error(failure: Any) -> Any:
-    failure.trap(FirstError)
-    return failure.value.subFailure
 
 
 def _reason(error: Exception) -> str:

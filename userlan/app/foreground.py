@@ -1,12 +1,16 @@
-"""What the programs that run in the foreground have in common: how they end."""
+"""What the programs that run in the foreground have in common: how they stand, read their configuration again, and end."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
+
+from userlan.app.notify import Manager
+from userlan.node.config import Config
 
 
 class StartError(Exception):
@@ -21,15 +25,40 @@ class Foreground:
     def __init__(self, reactor: Any) -> None:
         self.reactor = reactor
         self.exit_status = 0
+        self.manager = Manager(reactor, {})
+        """Who started the process and wants to know how it stands; nobody, until somebody says who."""
+        self.read_config: Callable[[], Config] | None = None
+        """Reads the configuration again, and takes over what is not this program's own (the log's); None: there is no file."""
         self._stopping = False
 
     def stop(self, status: int = 0) -> Deferred[Any]:
         """End in order, with this exit status."""
         raise TypeError(f"{type(self).__name__} does not say how it ends")
 
+    def standing(self) -> str:
+        """How it stands, in one line."""
+        return ""
+
+    def reload(self) -> None:
+        """Read the configuration again (SIGHUP)."""
+        if self.read_config is None:
+            self.log.info("there is no configuration file to reload")
+            return
+        try:
+            config = self.read_config()
+        except ValueError as error:
+            self.log.error("the configuration was not reloaded: {error}", error=error)
+            return
+        self.configured(config)
+
+    def configured(self, config: Config) -> None:
+        """The configuration was read again: take over what can be while it runs."""
+        self.log.info("the configuration was read again: of the log it holds at once, of all else at the next start")
+
     def fail(self, reason: str) -> None:
         """End with one line on standard error and exit status 1."""
         if not self._stopping:
+            self.manager.stopping(reason)
             print(f"userlan: {reason}", file=sys.stderr, flush=True)
             self.stop(1).addErrback(self.stop_failed)
 

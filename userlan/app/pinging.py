@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from userlan.driver.local import Reply
+from userlan.driver.commands import Reply
 from userlan.lan.addresses import text
 from userlan.stack.events import EchoFailed, EchoReply
 from userlan.wire.endpoint import host_port
 
 if TYPE_CHECKING:
     from userlan.app.program import NodeProgram
+
+SMALL = 512
+"""Octets of an echo whose time is the path's, not its own length's."""
 
 
 class Pinging:
@@ -62,6 +65,8 @@ class Pinging:
 
     def _answered(self, event: EchoReply | EchoFailed) -> None:
         if isinstance(event, EchoReply):
+            if self.size <= SMALL:
+                self.program.ways.measured(self.key, event.rtt)
             self._item(event.sequence, event.rtt * 1000, "")
         else:
             self._item(event.sequence, None, f"{self.name} is {event.reason}")

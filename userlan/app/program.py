@@ -19,9 +19,8 @@ import secrets
 import socket
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 from twisted.internet.defer import Deferred, inlineCallbacks
@@ -30,15 +29,22 @@ from twisted.internet.protocol import Factory
 from twisted.internet.threads import deferToThread
 
 from userlan import __version__
+from userlan.app.advice import Advice
 from userlan.app.api import Api
+from userlan.app.embedded_mediator import EmbeddedMediator
 from userlan.app.foreground import Foreground, StartError
 from userlan.app.interfaces import local_addresses, look_up
+from userlan.app.narrator import Narrator
 from userlan.app.surroundings import Surroundings
+from userlan.app.watching import Watching
+from userlan.app.ways import Ways
+from userlan.control.mediation import LinkState
 from userlan.driver.bridge import Bridge, BridgeStore, CommandError
 from userlan.driver.ciphers import aes_pays
+from userlan.driver.commands import Commands, Reply
 from userlan.driver.engine import Engine
 from userlan.driver.lan import Lan
-from userlan.driver.local import LocalServer, Reply
+from userlan.driver.local import LocalServer
 from userlan.driver.relayed import Outward
 from userlan.driver.state import StateFolder
 from userlan.lan.addresses import text
@@ -63,6 +69,9 @@ from userlan.node.status import connections, snapshot
 from userlan.stack.events import EchoFailed, EchoReply
 from userlan.wire.endpoint import TCP, UDP, Endpoint
 
+if TYPE_CHECKING:
+    from userlan.web.server import Page
+
 SAVE_DELAY = 0.5
 """Seconds from a change of the memory to its saving: a burst of changes is written once."""
 ADDRESS_POLL = 3.0
@@ -71,8 +80,6 @@ FIRST_TRIES = 2
 """Failures to reach the first mediator of a new node after which it ends: one may be a mediator that is just starting."""
 RESOLVE_INTERVAL = 30.0
 """Seconds between resolutions of mediators' host names while their link is down."""
-
-LAST_PORT = 65535
 
 
 @attrs.define
@@ -85,6 +92,8 @@ class Options:
     mediator: Invite | None
     listen: tuple[tuple[str, int], ...] | None
     background: bool = False
+    port: int = 0
+    """Where alone it listens, on all addresses; 0: as the configuration says."""
 
 
 class NodeProgram(Foreground):
@@ -100,6 +109,9 @@ class NodeProgram(Foreground):
         self.bridges: dict[str, Bridge] = {}
         self.port = 0
         self.embedded: Any = None
+        self.commands = Commands()
+        self.page: Page | None = None
+        self._embedding: EmbeddedMediator | None = None
         self.runner: Any = None
         self.local: Any = None
         self._surroundings: Surroundings | None = None
@@ -127,8 +139,10 @@ class NodeProgram(Foreground):
             aes=options.config.tunnel.cipher == "auto" and aes_pays(),
             storms=Storms(options.config.lan.broadcast_rate, options.config.lan.group_rate),
         )
+        self.ways, self.advice = Ways(self), Advice(self)
         if options.config.name is not None:
             self.node.renamed(options.config.name)
+        self._narrator = Narrator(self.node)
 
     # --- start and stop ----------------------------------------------------------------------------------------------
 
@@ -142,11 +156,18 @@ class NodeProgram(Foreground):
         self._surroundings = Surroundings(self.reactor, self.runner, self.node, self.port, self.config.traversal)
         self._look_at_addresses()
         self.api = Api(self)
-        self.local = LocalServer(self.reactor, self.folder.path)
-        self.api.register(self.local)
+        self.watching = Watching(self.reactor, self.status)
+        if not self.options.port:
+            from userlan.app.companions import Companions
+
+            self.lan.companions = Companions(self)
+        self.local = LocalServer(self.reactor, self.folder.path, self.commands)
+        self.api.register(self.commands)
         yield self.local.start()
         yield self._start_bridges()
+        self._start_page()
         self.node.start(self.reactor.seconds())
+        self.ways.start()
         self.runner.touch()
         self._maybe_ready()
 
@@ -156,26 +177,38 @@ class NodeProgram(Foreground):
         if self._stopping:
             return
         self._stopping = True
+        self.manager.stopping()
         self.exit_status = max(self.exit_status, status)
+        self.ways.stop()
+        self.advice.stop()
+        if self.page is not None:
+            yield self.page.stop()
         for bridge in self.bridges.values():
             yield bridge.stop()
         if self.runner is not None:
             self.node.stop(self.reactor.seconds())
             self.runner.touch()
-        if self.embedded is not None:
-            self.embedded.stop(self.reactor.seconds())
-            self._embedded_runner.touch()
+        if self._embedding is not None:
+            self._embedding.stop(self.reactor.seconds())
         if self._surroundings is not None:
             yield self._surroundings.stop()
         yield self.engine.stop()
         self.save()
         if self.local is not None:
             yield self.local.stop()
-        if self.embedded is not None:
-            self._directory.close()
+        if self._embedding is not None:
+            self._embedding.close()
         self.folder.close()
+        self.ended()
+
+    def ended(self) -> None:
+        """All is closed: so ends the process."""
         if self.reactor.running:
             self.reactor.stop()
+
+    def announce(self, lines: list[str]) -> None:
+        """Tell whoever started it that it is ready."""
+        print("\n".join(lines), flush=True)
 
     def save(self) -> None:
         """Write the memory now."""
@@ -184,25 +217,23 @@ class NodeProgram(Foreground):
         self._save_call = None
         self.folder.save("memory", self.node.save().dump())
 
-    def reload(self) -> None:
-        """Read the configuration again (SIGHUP): the nickname is taken over; what needs new sockets waits for a restart."""
-        path = self.options.config_path
-        if path is None:
-            self.log.info("there is no configuration file to reload")
-            return
-        from userlan.node.config import load_file
+    def standing(self) -> str:
+        """``nas 25.0.0.1, 3 of 5 members reached, mediator connected``."""
+        own = self.node.lookup.own_info()
+        states = [self.node.peers.shown(key)[0] for key in self.node.roster.peers]
+        reached = sum(state in ("direct", "relayed") for state in states)
+        connected = any(link.state is LinkState.READY for link in self.node.links.values())
+        where = text(own.ipv4) if own.ipv4 else "without an address"
+        return f"{own.name} {where}, {reached} of {len(states)} members reached, mediator {'' if connected else 'not '}connected"
 
-        try:
-            config = load_file(path, {name: kind.Options for name, kind in self.options.bridges.items()})
-        except ValueError as error:
-            self.log.error("the configuration was not reloaded: {error}", error=error)
-            return
+    def configured(self, config: Config) -> None:
+        """The nickname is taken over; what needs new sockets waits for a restart."""
         if config.name is not None and config.name != self.node.name:
             self.node.nick(config.name, self.reactor.seconds())
             self.node.renamed(config.name)
             self.runner.touch()
         if config != self.config:
-            self.log.info("the configuration was read again; what is not the name takes effect at the next start")
+            self.log.info("the configuration was read again; what is not the name or the log takes effect at the next start")
         self.config = config
 
     def resolve(self, mediator: bytes) -> None:
@@ -221,6 +252,7 @@ class NodeProgram(Foreground):
         """``userlan status --json``."""
         told = snapshot(self.node, self.reactor.seconds())
         told["bridges"] = {name: bridge.status() for name, bridge in self.bridges.items()}
+        told["page"] = self.page.address if self.page is not None else None
         return told
 
     def connections(self) -> dict[str, Any]:
@@ -251,6 +283,9 @@ class NodeProgram(Foreground):
         wanted = self.options.listen
         default = Config().listen
         try:
+            if self.options.port:
+                self.port = self.engine.listen_dual(self.options.port)
+                return
             if wanted is None and self.config.listen == default:
                 self.port = self._listen_anywhere()
                 return
@@ -279,46 +314,9 @@ class NodeProgram(Foreground):
             self._resolve(link)
 
     def _embed(self, now: float) -> None:
-        from userlan.mediator.directory import Directory
-        from userlan.mediator.records import DirectoryError
-        from userlan.mediator.service import Mediator
-
-        key = self.folder.private_key("mediator", lambda: secrets.token_bytes(32))
-        try:
-            self._directory = Directory(self.folder.path / "directory.sqlite")
-        except DirectoryError as error:
-            raise StartError(str(error)) from None
-        try:
-            self.embedded = Mediator(
-                key,
-                self._directory,
-                entropy=os.urandom,
-                now=now,
-                wall_offset=time.time() - now,
-                address_range=str(self.config.lan.range),
-                own_hosts=local_addresses(),
-                agent=f"userlan {__version__}",
-            )
-        except DirectoryError as error:
-            raise StartError(str(error)) from None
-        self._embedded_runner = self.engine.add(self.embedded, lambda event: None)
-        self._embedded_listens()
-        host = "127.0.0.1"
-        for port in self.engine.datagram_ports:
-            if port.version == 4 and port.host not in ("0.0.0.0", "127.0.0.1"):
-                host = port.host
-        self.node.mediators.add(Invite(((host, self.port),), self.embedded.public_key), now, embedded=True)
-
-    def _embedded_listens(self) -> None:
-        """The embedded mediator hears of its sockets, and has a port of its own beside the node's where it is free."""
-        for version in (4, 6):
-            main = next((port for port in self.engine.datagram_ports if port.version == version), None)
-            if main is None:
-                continue
-            self.embedded.listening(0, main.host, main.port)
-            if main.port < LAST_PORT:
-                with suppress(CannotListenError):
-                    self.embedded.listening(1, main.host, self.engine.listen(main.host, main.port + 1, 1, self._embedded_runner))
+        self._embedding = EmbeddedMediator(self.engine, self.folder, str(self.config.lan.range), now)
+        self.embedded = self._embedding.mediator
+        self.node.mediators.add(Invite(((self._embedding.host, self.port),), self.embedded.public_key), now, embedded=True)
 
     @inlineCallbacks
     def _start_bridges(self) -> Any:
@@ -331,13 +329,28 @@ class NodeProgram(Foreground):
                 raise StartError(str(error)) from None
             self.bridges[name] = bridge
             for command, handler in bridge.commands().items():
-                self.local.register(command, handler)
+                self.commands.register(command, handler)
             for command, streaming in getattr(bridge, "streaming_commands", dict)().items():
-                self.local.register_streaming(command, streaming)
+                self.commands.register_streaming(command, streaming)
+
+    def _start_page(self) -> None:
+        section = self.config.page
+        address = section.address
+        if address is None:
+            return
+        from userlan.web.server import Page
+
+        page = Page(self.reactor, self.commands, self.folder.path)
+        try:
+            page.start(address.host, address.port, others=section.listen == Config().page.listen)
+        except CommandError as error:
+            raise StartError(str(error)) from None
+        self.page = page
 
     # --- inside: what happens ----------------------------------------------------------------------------------------
 
     def _observe(self, event: Any) -> None:
+        self._narrator.tell(event, self.reactor.seconds())
         match event:
             case RequestDone() | RequestRefused():
                 waiting = self.waiting.pop(event.number, None)
@@ -367,8 +380,12 @@ class NodeProgram(Foreground):
                 self.log.info("{name} is {state}{path}", name=event.name, state=event.state, path=path)
                 if event.state in ("direct", "relayed"):
                     self.lan.member_reached(event.key)
+                elif event.state == "offline":
+                    self.lan.member_lost(event.key)
             case NetworkLost():
                 self.log.warn("no member of {network} any more: {reason}", network=event.network, reason=event.reason)
+            case _:
+                self.api.membership.happened(event)
 
     def _save_now(self) -> None:
         self._save_call = None
@@ -404,8 +421,7 @@ class NodeProgram(Foreground):
             lines.append(f"proxy {proxy}")
         if self.embedded is not None:
             lines.append(f"mediator {self._public_link(Invite((('127.0.0.1', self.port),), self.embedded.public_key))}")
-        print("\n".join(lines), flush=True)
-        _notify("READY=1")
+        self.announce(lines)
 
     # --- inside: names and addresses ---------------------------------------------------------------------------------
 
@@ -444,6 +460,7 @@ class NodeProgram(Foreground):
         self.node.set_local_endpoints(endpoints, self.reactor.seconds())
         if self._surroundings is not None:
             self._surroundings.look(hosts)
+        self._narrator.look(self.reactor.seconds())
         self.runner.touch()
         self.reactor.callLater(ADDRESS_POLL, self._look_at_addresses)
 
@@ -456,12 +473,3 @@ class NodeProgram(Foreground):
             if host in listened or wildcard in listened:
                 chosen.append(host)
         return chosen or sorted(listened - {"0.0.0.0", "::"}) or ["127.0.0.1"]
-
-
-def _notify(message: str) -> None:
-    """Tell systemd (``Type=notify``), where it listens."""
-    path = os.environ.get("NOTIFY_SOCKET")
-    if not path or not hasattr(socket, "AF_UNIX"):
-        return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
-        notify.sendto(message.encode(), "\0" + path[1:] if path.startswith("@") else path)

@@ -24,7 +24,7 @@ from userlan.wire.endpoint import Endpoint
 class Surroundings:
     """Of one node that listens on ``port``."""
 
-    _log = Logger()
+    _log = Logger(namespace="userlan.traversal")
 
     def __init__(self, reactor: Any, runner: CoreRunner, node: Node, port: int, options: Traversal) -> None:
         self._reactor = reactor

@@ -86,9 +86,11 @@ def as_companion(options: Options, name: str) -> Options:
     """What such a node is told on its command line."""
     import msgspec
 
-    from userlan.node.config import Config
+    from userlan.node.config import Config, PageSection
 
-    config = msgspec.structs.replace(options.config, name=name, mediator=None, embedded_mediator="never", listen=Config().listen)
+    config = msgspec.structs.replace(
+        options.config, name=name, mediator=None, embedded_mediator="never", listen=Config().listen, page=PageSection("none")
+    )
     bridges = {found: kind for found, kind in options.bridges.items() if found == BRIDGE}
     return attrs.evolve(options, config=config, bridges=bridges)
 

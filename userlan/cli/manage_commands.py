@@ -1,4 +1,4 @@
-"""Commands that change membership: create, join, leave, invite, evict, nick, down."""
+"""Commands that change membership: create, join, leave, invite, evict, block, unblock, nick, down."""
 
 from __future__ import annotations
 
@@ -40,13 +40,14 @@ password_option = click.option(
 @click.command()
 @click.argument("network")
 @password_option
+@click.option("--approve", is_flag=True, help="Whoever wants to join waits until you say `userlan approve`.")
 @click.pass_obj
-def create(settings: Settings, network: str, password_file: Path | None) -> None:
+def create(settings: Settings, network: str, password_file: Path | None, approve: bool) -> None:
     """Make a network and print its invite. Starts the node if none runs."""
     password = read_password(password_file) if password_file else None
     started = ensure_running(settings)
     with started.undone_on_failure():
-        result = call(settings.state, "create", network=network, password=password)
+        result = call(settings.state, "create", network=network, password=password, approval=approve)
     print_invite(result["invite"])
 
 
@@ -78,6 +79,10 @@ def join(settings: Settings, invite_or_network: str, password_file: Path | None)
     started = ensure_running(settings, mediator)
     with started.undone_on_failure():
         result = call(settings.state, "join", **arguments)
+    if result.get("waiting"):
+        owner = f" ({result['owner']})" if result["owner"] else ""
+        click.echo(f"asked to join {result['network']}; its owner{owner} has to approve")
+        return
     click.echo(f"joined {result['network']} as {result['name']} ({result['ipv4']}), {_members(result['members'])}")
 
 
@@ -89,7 +94,7 @@ def _members(count: int) -> str:
 @click.argument("network")
 @click.pass_obj
 def leave(settings: Settings, network: str) -> None:
-    """Leave a network."""
+    """Leave a network, or ask no more to be let in."""
     call(settings.state, "leave", network=network)
     click.echo(f"left {network}")
 
@@ -111,6 +116,22 @@ def evict(settings: Settings, member: str, network: str | None) -> None:
     result = call(settings.state, "evict", member=member, network=network)
     where = result["network"]
     click.echo(f"evicted {result['name']} from {where}; earlier invites are void, `userlan invite {where}` prints the new one")
+
+
+@click.command()
+@click.argument("peer")
+@click.pass_obj
+def block(settings: Settings, peer: str) -> None:
+    """Have nothing to do with PEER: no packet to it or from it, until `userlan unblock`. The others are not concerned."""
+    click.echo(f"blocked {call(settings.state, 'block', peer=peer)['name']}")
+
+
+@click.command()
+@click.argument("peer")
+@click.pass_obj
+def unblock(settings: Settings, peer: str) -> None:
+    """Take a blocked PEER back."""
+    click.echo(f"unblocked {call(settings.state, 'unblock', peer=peer)['name']}")
 
 
 @click.command()
@@ -147,6 +168,8 @@ COMMANDS: dict[str, click.Command] = {
     "leave": leave,
     "invite": invite,
     "evict": evict,
+    "block": block,
+    "unblock": unblock,
     "nick": nick,
     "down": down,
 }

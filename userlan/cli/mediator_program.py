@@ -10,6 +10,7 @@ from typing import Any
 
 from twisted.internet.defer import inlineCallbacks
 from twisted.internet.error import CannotListenError
+from twisted.logger import Logger
 
 from userlan import __version__
 from userlan.app.foreground import Foreground, StartError
@@ -30,6 +31,8 @@ MAX_PUBLIC = 8
 
 class MediatorProgram(Foreground):
     """``userlan mediator``."""
+
+    log = Logger(namespace="userlan.mediator")
 
     def __init__(
         self,
@@ -122,6 +125,7 @@ class MediatorProgram(Foreground):
         if self._stopping:
             return
         self._stopping = True
+        self.manager.stopping()
         self.exit_status = max(self.exit_status, status)
         if self.runner is not None:
             self.core.stop(self.reactor.seconds())
@@ -132,6 +136,6 @@ class MediatorProgram(Foreground):
         if self.reactor.running:
             self.reactor.stop()
 
-    def reload(self) -> None:
-        """Nothing of a mediator's can change while it runs."""
-        self.log.info("a mediator has nothing to reload")
+    def standing(self) -> str:
+        """``12 nodes online``."""
+        return f"{self.core.status()['online']} nodes online"

@@ -14,6 +14,7 @@ from typing import Any
 from twisted.internet.defer import inlineCallbacks
 from twisted.internet.error import CannotListenError
 from twisted.internet.threads import deferToThread
+from twisted.logger import Logger
 
 from userlan import __version__
 from userlan.app.foreground import Foreground, StartError
@@ -49,6 +50,8 @@ MEGABIT = 125_000.0
 
 class RelayProgram(Foreground):
     """``userlan relay``."""
+
+    log = Logger(namespace="userlan.relay")
 
     def __init__(
         self,
@@ -112,6 +115,7 @@ class RelayProgram(Foreground):
         if self._stopping:
             return
         self._stopping = True
+        self.manager.stopping()
         self.exit_status = max(self.exit_status, status)
         if self.runner is not None:
             self.core.stop(self.reactor.seconds())
@@ -122,9 +126,10 @@ class RelayProgram(Foreground):
         if self.reactor.running:
             self.reactor.stop()
 
-    def reload(self) -> None:
-        """Nothing of a relay's can change while it runs."""
-        self.log.info("a relay has nothing to reload")
+    def standing(self) -> str:
+        """``in 1 of 1 pools, 4 clients, load 2 %``."""
+        told: dict[str, Any] = self.core.status()
+        return f"in {told['pools']} of {len(self.core.links)} pools, {told['clients']} clients, load {100 * told['load']:.0f} %"
 
     # --- inside ------------------------------------------------------------------------------------------------------
 

@@ -29,7 +29,7 @@ def status(settings: Settings, connections: bool, json_output: bool) -> None:
 
 
 def describe(snapshot: dict[str, Any], verbose: bool = False) -> str:
-    """The snapshot in words and columns; ``verbose``: with what few ask for."""
+    """The snapshot in words and columns; ``verbose``: with what few ask for. A node of an older version has fewer keys."""
     me, mediator = snapshot["self"], snapshot["mediator"]
     lines = [f"{me['name']}  {me['ipv4'] or '(no address yet)'}  {me['ipv6']}"]
     told = mediator["state"] + (f": {mediator['reason']}" if mediator["reason"] else "")
@@ -37,14 +37,31 @@ def describe(snapshot: dict[str, Any], verbose: bool = False) -> str:
     for name, where in snapshot["bridges"].items():
         if where:
             lines.append(f"{name}  {_bridge(where)}")
+    lines += [_waiting(one) for one in snapshot.get("waiting", ())]
+    lines += [f"not in {one['network']}: {one['reason']}" for one in snapshot.get("denied", ())]
     if not snapshot["networks"]:
         lines += ["", "in no network: `userlan create NAME` makes one, `userlan join INVITE` joins one"]
     for network in snapshot["networks"]:
-        mine = " (yours)" if network["owner"] == me["key"] else ""
-        lines += ["", f"{network['name']}{mine}{', locked' if network['locked'] else ''}"]
+        lines += ["", _heading(network, network["owner"] == me["key"])]
         rows = [_row(peer, verbose) for peer in snapshot["peers"] if network["name"] in peer["networks"]]
         lines += [f"  {line}" for line in table(rows).splitlines()] if rows else ["  nobody else yet"]
     return "\n".join(lines)
+
+
+def _heading(network: dict[str, Any], mine: bool) -> str:
+    """``home (yours), locked, joined with approval; ben and carla wait for it``."""
+    marks = [mark for mark, is_so in (("locked", network["locked"]), ("joined with approval", network.get("approval"))) if is_so]
+    waiting = [one["name"] for one in network.get("applicants", ())]
+    line = ", ".join([network["name"] + (" (yours)" if mine else ""), *marks])
+    if not waiting:
+        return line
+    names = ", ".join(waiting[:3]) + (f" and {len(waiting) - 3} more" if len(waiting) > 3 else "")
+    return f"{line}; {names} wait{'s' if len(waiting) == 1 else ''}: userlan approve"
+
+
+def _waiting(one: dict[str, Any]) -> str:
+    since = f", asked {ago(time.time() - one['since'])}" if one["since"] else ""
+    return f"waiting to join {one['network']}: its owner{' ' + one['owner'] if one['owner'] else ''} has to approve{since}"
 
 
 def describe_connections(snapshot: dict[str, Any]) -> str:
@@ -84,7 +101,9 @@ def _bridge(where: Any) -> str:
 
 
 def path_text(peer: dict[str, Any]) -> str:
-    """``direct udp 192.0.2.1:41414``, ``connecting``, ``offline, last seen 3 min ago``."""
+    """``direct udp 192.0.2.1:41414``, ``connecting``, ``offline, last seen 3 min ago``, ``blocked``."""
+    if peer.get("blocked"):
+        return "blocked"
     if peer["state"] == "direct":
         transport = "tcp" if peer["path"] == "tcp" else "udp"
         return f"direct {transport} {peer['endpoint']}{' (lan)' if peer['path'] == 'lan' else ''}"

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import gc
+import os
 import signal
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -14,11 +17,13 @@ from userlan.cli.client import ApiError
 from userlan.cli.configuration import discover_bridges, load_configuration
 from userlan.cli.main import Settings
 
+if TYPE_CHECKING:
+    from userlan.node.config import Config
+
 MAX_FILES = 65_536
 """Open files asked for: 16,384 connections of the stack, each with a local socket, and room for as many again."""
 MAX_REGION = 40
 """Characters of a region's name (``control.meeting.Serve``)."""
-LEVELS = ("error", "warn", "info", "debug")
 
 
 def parse_listen(written: tuple[str, ...]) -> tuple[tuple[str, int], ...] | None:
@@ -45,8 +50,11 @@ listen_option = click.option(
 @listen_option
 @click.option("--background", is_flag=True, hidden=True)
 @click.option("--member", metavar="NAME", hidden=True)
+@click.option("--companion", metavar="PORT", type=click.IntRange(1, 65535), hidden=True)
 @click.pass_obj
-def up(settings: Settings, mediator: str | None, listen: tuple[str, ...], background: bool, member: str | None) -> None:
+def up(
+    settings: Settings, mediator: str | None, listen: tuple[str, ...], background: bool, member: str | None, companion: int | None
+) -> None:
     """Run the node in the foreground. Without a mediator anywhere it runs one itself."""
     from userlan.lan.invite import Invite
 
@@ -56,27 +64,33 @@ def up(settings: Settings, mediator: str | None, listen: tuple[str, ...], backgr
     except ValueError as error:
         raise ApiError(f"--mediator: {error}") from None
     listening = parse_listen(listen)
-    reactor = _reactor(LEVELS[min(LEVELS.index(config.log.level) + settings.verbose, 3)])
+    bridges = discover_bridges()
+    process = _Process(settings, config, path, bridges)
     from userlan.app.foreground import StartError
     from userlan.app.program import NodeProgram, Options
     from userlan.driver.state import StateError, StateFolder
 
-    options = Options(config, path, discover_bridges(), link, listening, background)
+    options = Options(config, path, bridges, link, listening, background)
     if member is not None:
         from userlan.cli.companion import as_companion
 
         options = as_companion(options, member)
+    if companion is not None:
+        from userlan.app import companions
+
+        options = companions.as_companion(options, settings.state.name, companion)
     try:
         folder = StateFolder(settings.state, lambda text: print(f"userlan: {text}", file=sys.stderr, flush=True))
-        program = NodeProgram(reactor, folder, options)
+        program = NodeProgram(process.reactor, folder, options)
     except (StateError, StartError) as error:
         raise ApiError(str(error)) from None
     if member is not None:
         from userlan.cli.companion import end_when_left
 
-        end_when_left(reactor, program)
-    _run(reactor, program)
-    sys.exit(program.exit_status)
+        end_when_left(process.reactor, program)
+    if companion is not None:
+        companions.Companion(process.reactor, program)
+    process.run(program)
 
 
 @click.command()
@@ -95,25 +109,24 @@ def mediator(
     """
     from userlan.lan.addresses import key_bytes
 
-    config, _ = load_configuration(settings)
+    config, path = load_configuration(settings)
     try:
         relays = tuple(key_bytes(one) for one in relay_keys)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--relay-key") from None
     listening = parse_listen(listen)
     named = parse_listen(public)
-    reactor = _reactor(LEVELS[min(LEVELS.index(config.log.level) + settings.verbose, 3)])
+    process = _Process(settings, config, path, discover_bridges())
     from userlan.app.foreground import StartError
     from userlan.cli.mediator_program import MediatorProgram
     from userlan.driver.state import StateError, StateFolder
 
     try:
         folder = StateFolder(settings.state, lambda text: print(f"userlan: {text}", file=sys.stderr, flush=True))
-        program = MediatorProgram(reactor, folder, config, listening, store, named, relays)
+        program = MediatorProgram(process.reactor, folder, config, listening, store, named, relays)
     except (StateError, StartError) as error:
         raise ApiError(str(error)) from None
-    _run(reactor, program)
-    sys.exit(program.exit_status)
+    process.run(program)
 
 
 @click.command()
@@ -133,7 +146,7 @@ def relay(settings: Settings, mediators: tuple[str, ...], listen: tuple[str, ...
 
     from userlan.lan.invite import Invite
 
-    config, _ = load_configuration(settings)
+    config, path = load_configuration(settings)
     try:
         links = tuple(Invite.parse(one).mediator for one in mediators)
     except ValueError as error:
@@ -143,7 +156,7 @@ def relay(settings: Settings, mediators: tuple[str, ...], listen: tuple[str, ...
             raise click.BadParameter(f"a region has at most {MAX_REGION} printable characters", param_hint="--region")
         config = msgspec.structs.replace(config, relay=msgspec.structs.replace(config.relay, region=region))
     listening, named = parse_listen(listen), parse_listen(public)
-    reactor = _reactor(LEVELS[min(LEVELS.index(config.log.level) + settings.verbose, 3)])
+    process = _Process(settings, config, path, discover_bridges())
     from userlan.app.foreground import StartError
     from userlan.cli.relay_program import RelayProgram
     from userlan.driver.state import StateError, StateFolder
@@ -151,32 +164,49 @@ def relay(settings: Settings, mediators: tuple[str, ...], listen: tuple[str, ...
     try:
         state = settings.state if settings.state_named else settings.state / "relay"    # a node or a mediator may hold the other one
         folder = StateFolder(state, lambda text: print(f"userlan: {text}", file=sys.stderr, flush=True))
-        program = RelayProgram(reactor, folder, config, links, listening, named)
+        program = RelayProgram(process.reactor, folder, config, links, listening, named)
     except (StateError, StartError) as error:
         raise ApiError(str(error)) from None
-    _run(reactor, program)
-    sys.exit(program.exit_status)
+    process.run(program)
 
 
-def _reactor(level: str) -> Any:
-    """The global reactor with a monotonic clock, and the log on standard error: Twisted's own notices only at ``debug``."""
-    from twisted.internet import reactor
-    from twisted.logger import FilteringLogObserver, LogLevel, PredicateResult, globalLogBeginner, textFileLogObserver
+class _Process:
+    """What the programs of this module have of their process: the global reactor with a monotonic clock, the log on standard error."""
 
-    from userlan.driver.reactor import use_monotonic_time
+    def __init__(self, settings: Settings, config: Config, path: Path | None, bridges: Mapping[str, Any]) -> None:
+        """``path``: the file that the configuration is from."""
+        from twisted.internet import reactor
+        from twisted.logger import globalLogBeginner
 
-    use_monotonic_time(reactor)
-    least: Any = LogLevel.lookupByName(level)
+        from userlan.app.log import Logs
+        from userlan.driver.reactor import use_monotonic_time
 
-    def predicate(event: Any) -> Any:
-        own = str(event.get("log_namespace", "")).startswith(("userlan", "bridges"))
-        needed = least if own or level == "debug" else max(least, LogLevel.warn)
-        return PredicateResult.maybe if event.get("log_level", LogLevel.info) >= needed else PredicateResult.no
+        use_monotonic_time(reactor)
+        self.reactor: Any = reactor
+        self._path = path
+        self._sections = {name: kind.Options for name, kind in bridges.items()}
+        self._logs = Logs(sys.stderr, {name: kind.__module__ for name, kind in bridges.items()}, settings.verbose)
+        self._logs.set(config.log)
+        observer: Any = self._logs
+        globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False, discardBuffer=True)
 
-    text_observer: Any = textFileLogObserver(sys.stderr)
-    observer: Any = FilteringLogObserver(text_observer, [predicate])  # type: ignore[list-item]  # zope's interfaces are not seen
-    globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False, discardBuffer=True)
-    return reactor
+    def _read_config(self) -> Config:
+        from userlan.node.config import load_file
+
+        assert self._path is not None
+        config = load_file(self._path, self._sections)
+        self._logs.set(config.log)
+        return config
+
+    def run(self, program: Any) -> NoReturn:
+        """Run a program to its end, and exit with its status; systemd, where it started the process, is told how it stands."""
+        from userlan.app.notify import Manager
+
+        program.manager = Manager(self.reactor, os.environ)
+        if self._path is not None:
+            program.read_config = self._read_config
+        _run(self.reactor, program)
+        sys.exit(program.exit_status)
 
 
 def _raise_file_limit() -> None:
@@ -200,8 +230,8 @@ def _run(reactor: Any, program: Any) -> None:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: reactor.callFromThread(stop))
         if hasattr(signal, "SIGHUP"):
-            signal.signal(signal.SIGHUP, lambda *_: reactor.callFromThread(program.reload))
-        program.start().addErrback(failed)
+            signal.signal(signal.SIGHUP, lambda *_: reactor.callFromThread(program.manager.reloading, program.reload))
+        program.start().addCallbacks(lambda _: program.manager.ready(program.standing), failed)
 
     def stop() -> None:
         program.stop().addErrback(program.stop_failed)

@@ -24,7 +24,7 @@ Conversations::
      |   NetworkState  (one a network)   |              | EvictionNotice(document)  |
      |<----------------------------------|              |-------------------------->|  (to the side that
      | Create / Join / Leave / Nick /    |                                              knew an older serial)
-     | Lock / Evict   (request number)   |
+     | Lock / Evict / Approve / Deny     |   (each with a request number)
      |---------------------------------->|
      |   Done(request) | Refused(…)      |
      |<----------------------------------|
@@ -32,6 +32,9 @@ Conversations::
      |<----------------------------------|
      |   Prove(signature)                |
      |---------------------------------->|
+     |   where the owner approves:       |
+     |   Applied, Refused(waiting)       |   … later NetworkState, or ApplicationEnded
+     |<----------------------------------|   (its owner: Applicants)
      |   MemberChanged, MemberGone, NetworkGone, NetworkLocked, EvictionNotice, Introduce, Observed:
      |   pushed at any time
      |<----------------------------------|
@@ -59,7 +62,8 @@ Versioning
 ``Hello.version`` is the newest protocol that the node speaks and ``Hello.oldest`` the oldest; the mediator answers
 with the one that both speak or refuses with ``protocol-version``.  Within one version, fields and messages may be
 added: an unknown field is ignored, an unknown message is reported as :class:`~userlan.control.frames.Undecodable` and
-the connection goes on.
+the connection goes on. Where an older reader must not pass over what is asked (a network that is not to be open to all), it is a message,
+which is refused, and no field.
 
 Limits
 ------

@@ -22,6 +22,8 @@ MAX_NETWORKS = 64
 MAX_CANDIDATES = 16
 #: Ciphers that one node may name; there are two.
 MAX_CIPHERS = 8
+#: Applicants of one network that wait for its owner's word: more than anybody looks through. Bounds one ``Applicants`` to about 8 KiB.
+MAX_APPLICANTS = 64
 #: Bytes of an eviction document: 1024 members with a sealed secret of about 110 bytes each, and the evicted keys.
 MAX_DOCUMENT = 256 * 1024
 
@@ -82,6 +84,14 @@ class MemberState(msgspec.Struct, frozen=True, omit_defaults=True):
     online: bool = False
     last_seen: float = 0.0
     kind: Annotated[str, Meta(max_length=16)] = "node"
+
+
+class ApplicantState(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Somebody who proved the secret of a network and waits for its owner's word; ``since``: wall-clock seconds."""
+
+    key: Key
+    name: Name
+    since: float = 0.0
 
 
 # --- both ways --------------------------------------------------------------------------------------------------------
@@ -152,6 +162,14 @@ class Create(Message, frozen=True, tag="create"):
     attestation: Attestation
 
 
+class CreateWithApproval(Create, frozen=True, tag="create-approval"):
+    """As ``Create``, of a network whose new members the owner approves one by one.
+
+    Why a message of its own and no field of ``Create``: a mediator of before passes over a field that it does not know, and would make a
+    network that is open to all who have the secret. A message that it does not know it refuses, with the request's number.
+    """
+
+
 class Join(Message, frozen=True, tag="join"):
     """Asks to become a member; answered by ``Challenge`` (or ``Done`` at once when it is one already)."""
 
@@ -160,14 +178,18 @@ class Join(Message, frozen=True, tag="join"):
 
 
 class Prove(Message, frozen=True, tag="prove"):
-    """Answers ``Challenge``: the admission key's signature over it (``NetworkSecret.sign_admission``)."""
+    """Answers ``Challenge``: the admission key's signature over it (``NetworkSecret.sign_admission``).
+
+    Where the owner approves new members it is refused with ``waiting``, and ``Applied`` before it: the application stands. A node that
+    does not know that code shows its user the text, and is a member at its next ``Join`` after the owner's word.
+    """
 
     request: Request
     signature: Signature
 
 
 class Leave(Message, frozen=True, tag="leave"):
-    """Ends the sender's membership. A network without members ceases to exist."""
+    """Ends the sender's membership, or its application. A network without members ceases to exist."""
 
     request: Request
     network: Name
@@ -186,6 +208,22 @@ class Lock(Message, frozen=True, tag="lock"):
     request: Request
     network: Name
     locked: bool
+
+
+class Approve(Message, frozen=True, tag="approve"):
+    """The owner takes an applicant in."""
+
+    request: Request
+    network: Name
+    key: Key
+
+
+class Deny(Message, frozen=True, tag="deny"):
+    """The owner does not."""
+
+    request: Request
+    network: Name
+    key: Key
 
 
 class Evict(Message, frozen=True, tag="evict"):
@@ -226,7 +264,8 @@ class Welcome(Message, frozen=True, tag="welcome"):
 
 
 class NetworkState(Message, frozen=True, tag="network"):
-    """A network as a whole: replaces all that the node knew of it. ``serial`` is that of its newest eviction."""
+    """A network as a whole: replaces all that the node knew of it. ``serial`` is that of its newest eviction; ``approval``: its owner
+    approves new members."""
 
     network: Name
     owner: Key
@@ -235,6 +274,7 @@ class NetworkState(Message, frozen=True, tag="network"):
     members: Annotated[tuple[MemberState, ...], Meta(max_length=MAX_MEMBERS)] = ()
     locked: bool = False
     serial: Serial = 0
+    approval: bool = False
 
 
 class NetworkLocked(Message, frozen=True, tag="locked"):
@@ -242,6 +282,30 @@ class NetworkLocked(Message, frozen=True, tag="locked"):
 
     network: Name
     locked: bool
+
+
+class Applied(Message, frozen=True, tag="applied"):
+    """The receiver's application stands, since when, and for whose word it waits. The ``Refused`` of its ``Prove`` follows."""
+
+    network: Name
+    owner: Key
+    owner_name: Annotated[str, Meta(max_length=63)] = ""
+    since: float = 0.0
+
+
+class ApplicationEnded(Message, frozen=True, tag="application-ended"):
+    """The receiver's application is no more and was not approved. ``code``: ``denied`` or ``wrong-secret`` (the secret was replaced)."""
+
+    network: Name
+    code: Code
+    text: Text = ""
+
+
+class Applicants(Message, frozen=True, tag="applicants"):
+    """All that wait for the receiver's word, who owns the network; at login, and whenever it is another list."""
+
+    network: Name
+    applicants: Annotated[tuple[ApplicantState, ...], Meta(max_length=MAX_APPLICANTS)] = ()
 
 
 class Observed(Message, frozen=True, tag="observed"):

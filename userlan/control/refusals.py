@@ -26,6 +26,12 @@ WRONG_SECRET: Final = "wrong-secret"
 CHALLENGE_EXPIRED: Final = "challenge-expired"
 #: The owner closed the network to new members.
 LOCKED: Final = "locked"
+#: The secret is right, and the owner was asked: its word makes the node a member, whenever it comes.
+WAITING: Final = "waiting"
+#: The owner has denied the application.
+DENIED: Final = "denied"
+#: Nobody with this key waits for the owner's word.
+NO_SUCH_APPLICANT: Final = "no-such-applicant"
 #: The owner evicted this node from the network.
 EVICTED: Final = "evicted"
 #: The network has as many members, or the node as many networks, or the mediator as many of either, as allowed.

@@ -18,10 +18,16 @@ from userlan.control.meeting import (
     Vantages,
 )
 from userlan.control.messages import (
+    Applicants,
+    ApplicationEnded,
+    Applied,
+    Approve,
     Bye,
     Candidates,
     Challenge,
     Create,
+    CreateWithApproval,
+    Deny,
     Done,
     Evict,
     EvictionNotice,
@@ -49,11 +55,14 @@ FromNode = (
     Hello
     | Candidates
     | Create
+    | CreateWithApproval
     | Join
     | Prove
     | Leave
     | Nick
     | Lock
+    | Approve
+    | Deny
     | Evict
     | Meet
     | Reachability
@@ -74,6 +83,9 @@ FromMediator = (
     | MemberGone
     | NetworkGone
     | EvictionNotice
+    | Applied
+    | ApplicationEnded
+    | Applicants
     | Challenge
     | Introduce
     | Measure

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Callable, Iterable
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, Protocol
 
 import attrs
@@ -16,6 +17,7 @@ from twisted.logger import Logger
 
 from userlan.driver.datagrams import LanDatagramPort
 from userlan.driver.endpoints import LanClientEndpoint, LanServerEndpoint
+from userlan.driver.guest import GuestLink, GuestSeat
 from userlan.driver.link import LanLink, LinkReceiver
 from userlan.driver.runner import CoreRunner
 from userlan.driver.uplink import Uplink
@@ -85,6 +87,16 @@ class PeerInfo:
     """The networks that it shares with this node, sorted; of this node: all of its."""
 
 
+class Companions(Protocol):
+    """Further members of the LAN beside this node, each a process of its own (``userlan.app.companions``)."""
+
+    def command(self, state: Path, port: int) -> list[str]:
+        """The command line of one: ``state``, its folder, whose name is its own; ``port``: where it listens."""
+
+    def invites(self) -> dict[str, str]:
+        """Of the networks that this node is in, by name."""
+
+
 class Lan:
     """The virtual LAN, for local programs. Everything must be called in the reactor's thread."""
 
@@ -95,12 +107,21 @@ class Lan:
         self.attached = False
         """Whether this computer is itself in the LAN, or about to be, by an interface: what would its programs have of a bridge there is
         theirs already, and would come twice."""
+        self.companions: Companions | None = None
+        """How to have further members beside this node; None: not here."""
         self._runner = runner
         self._member = member
         self._link: LanLink | None = None
         self._observers: dict[Callable[[], None], None] = {}
         self._watch: Watch | None = None
         self._reached: dict[Callable[[PeerInfo], None], None] = {}
+        self._lost: dict[Callable[[PeerInfo], None], None] = {}
+        self._news: dict[Callable[[str, str, str, str], None], None] = {}
+
+    @property
+    def mtu(self) -> int:
+        """Octets of the largest packet that the LAN is meant to carry."""
+        return self._runner.host.mtu
 
     def is_lan(self, host: str) -> bool:
         """Whether ``host`` is a name of the LAN or a numeric address inside its ranges."""
@@ -144,6 +165,13 @@ class Lan:
         self._link = LanLink(self._runner, receiver, ports, uplink)
         return self._link
 
+    def attach_guest(self, seat: GuestSeat, uplink: Uplink | None = None) -> GuestLink:
+        """Share the own addresses with the kernel at the end of a stock WireGuard tunnel, until the link is detached. Raises
+        AttachedError as above, and ValueError for keys that cannot be a guest's."""
+        guest = GuestLink(self._runner, seat, uplink)
+        self._link = guest.link
+        return guest
+
     def addresses_changed(self) -> None:
         """The node was given another address: whoever shares it must follow."""
         if self._link is not None:
@@ -174,24 +202,44 @@ class Lan:
         self._reached[reached] = None
         return lambda: self._reached.pop(reached, None)
 
+    def observe_lost(self, lost: Callable[[PeerInfo], None]) -> Callable[[], None]:
+        """Have ``lost`` called whenever a member has gone offline, until what is returned is called."""
+        self._lost[lost] = None
+        return lambda: self._lost.pop(lost, None)
+
+    def observe_news(self, told: Callable[[str, str, str, str], None]) -> Callable[[], None]:
+        """Have ``told`` called with what :meth:`tell_news` is given, until what is returned is called."""
+        self._news[told] = None
+        return lambda: self._news.pop(told, None)
+
+    def tell_news(self, kind: str, title: str, text: str, subject: str) -> None:
+        """What the person in front of this computer may want to know, and no bridge knows (``bridges.notices`` shows it): its kind, such as
+        ``member``, plain texts, and what it is about."""
+        self._tell(self._news, kind, title, text, subject)
+
     def member_reached(self, key: bytes) -> None:
-        """Tell those who observe that there is a way to the member of this public key. What one of them raises is logged."""
+        """Tell those who observe that there is a way to the member of this public key."""
         peer = next((_peer_info(one) for one in self._member.members() if one.key == key), None)
-        if peer is None:
-            return
-        for reached in list(self._reached):
+        if peer is not None:
+            self._tell(self._reached, peer)
+
+    def member_lost(self, key: bytes) -> None:
+        """Tell those who observe that the member of this public key has gone offline."""
+        peer = next((_peer_info(one) for one in self._member.members() if one.key == key), None)
+        if peer is not None:
+            self._tell(self._lost, peer)
+
+    def _tell(self, observers: Iterable[Callable[..., None]], *what: object) -> None:
+        """Call each. What one of them raises is logged and hinders no other."""
+        for observer in list(observers):
             try:
-                reached(peer)
+                observer(*what)
             except Exception:
                 self._log.failure("an observer of the members failed")
 
     def members_changed(self) -> None:
-        """Tell those who observe. What one of them raises is logged and hinders no other."""
-        for changed in list(self._observers):
-            try:
-                changed()
-            except Exception:
-                self._log.failure("an observer of the members failed")
+        """Tell those who observe."""
+        self._tell(self._observers)
 
     def peer_at(self, address: str) -> PeerInfo | None:
         """Who has this numeric address; None when nobody does (or it is no address)."""

@@ -13,7 +13,7 @@ While it is attached, kernel and stack have the node's addresses together; ``use
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 from twisted.logger import Logger
@@ -22,6 +22,7 @@ from userlan.driver.runner import CoreRunner
 from userlan.driver.uplink import Uplink
 from userlan.lan.addresses import ETHERIP_GROUP, text
 from userlan.node.attachment import Attaching, Attachment
+from userlan.stack.sharing import Distant
 from userlan.wire.superpacket import SuperPacket
 
 
@@ -42,8 +43,14 @@ class LanLink:
     _log = Logger()
 
     def __init__(
-        self, runner: CoreRunner, receiver: LinkReceiver, ports: tuple[int, int], uplink: Uplink | None = None
+        self,
+        runner: CoreRunner,
+        receiver: LinkReceiver,
+        ports: tuple[int, int],
+        uplink: Uplink | None = None,
+        distant: Distant | None = None,
     ) -> None:
+        """``distant``: the kernel is one of another computer, which takes nothing but IP."""
         if runner.link is not None:
             raise AttachedError(runner.link.in_the_way)
         core: Any = runner.core
@@ -57,7 +64,7 @@ class LanLink:
         self.addresses_changed: Callable[[], None] = _nothing
         """Called when :attr:`addresses` may have changed."""
         runner.link = self
-        self._host.share(*ports, (ETHERIP_GROUP,))
+        self._host.share(*ports, (ETHERIP_GROUP,) if distant is None else (), distant)
         self._uplink = uplink
         if uplink is not None:
             self._attachment.beyond = uplink.attach(runner, receiver.deliver, self._attachment.is_lan)
@@ -96,6 +103,10 @@ class LanLink:
         self.flush()
         self._runner.touch()
         self._runner.pump()
+
+    def carry(self, packets: Iterable[SuperPacket], now: float) -> None:
+        """As :meth:`send`, for packets that come while the core receives: what follows from them is carried out with all else."""
+        self._attachment.send(packets, now)
 
     def flush(self) -> None:
         """Hand over what the stack did not claim."""

@@ -28,14 +28,15 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from twisted.internet.defer import CancelledError, Deferred, maybeDeferred, succeed
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.error import CannotListenError, ConnectionDone
 from twisted.internet.interfaces import IFileDescriptorReceiver, IHalfCloseableProtocol, IPushProducer
 from twisted.internet.protocol import Factory, Protocol
 from twisted.logger import Logger
 from zope.interface import implementer  # type: ignore[import-untyped]  # zope ships no types
 
-from userlan.driver.bridge import CommandError, CommandHandler
+from userlan.driver.bridge import CommandError
+from userlan.driver.commands import Commands, Reply, StreamingHandler
 from userlan.driver.reasons import failure_of
 from userlan.driver.state import write_atomically
 
@@ -54,34 +55,32 @@ REQUEST_TIMEOUT = 30.0
 MAX_SOCKET_PATH = 100
 """Octets of a path that surely fits ``sun_path`` (108 on Linux, 104 on BSD, the zero included)."""
 
-StreamingHandler = Callable[[dict[str, Any], "Reply"], object]
+__all__ = ["LocalClient", "LocalServer", "Reply", "SocketReply", "StreamingHandler"]
 
 
-class Reply:
-    """What a streaming command answers with."""
+class SocketReply(Reply):
+    """What a command answers with on its connection of the local socket."""
 
     def __init__(self, client: LocalClient) -> None:
         self._client = client
 
     def descriptor(self) -> int | None:
-        """The descriptor that came with the request; whoever takes it has to close it."""
         return self._client.take_descriptor()
 
     def item(self, value: object) -> None:
-        """One item of the answer."""
         self._client.answer({"item": value})
 
     def done(self, value: object) -> None:
-        """The result; ends the request."""
         self._client.finish({"done": value})
 
+    def refuse(self, text: str) -> None:
+        self._client.finish({"error": text})
+
     def on_cancel(self, action: Callable[[], object]) -> None:
-        """``action`` runs when the client goes away before the request has ended."""
         self._client.cancelled = action
 
     def upgrade(self, protocol: Any) -> None:
-        """The connection becomes a raw stream: ``protocol`` gets its transport, then all that the client has sent
-        behind its request and will send; a client that has ended its half already is told to it as such."""
+        """A client that has ended its half already is told to the protocol as such."""
         self._client.upgrade(protocol)
 
 
@@ -207,7 +206,7 @@ class LocalClient(Protocol):
         except (msgspec.MsgspecError, KeyError, RecursionError):
             self._refuse('a request is one line {"command": …, "arguments": {…}}')
             return
-        self._serve(command, arguments)
+        self._server.commands.serve(command, arguments, SocketReply(self))
 
     def _check_token(self, line: bytes) -> None:
         token = self._server.token
@@ -216,25 +215,6 @@ class LocalClient(Protocol):
             return
         self._authentic = True
         self.dataReceived(b"")
-
-    def _serve(self, command: str, arguments: dict[str, Any]) -> None:
-        streaming = self._server.streaming.get(command)
-        handler = self._server.commands.get(command)
-        if streaming is not None:
-            maybeDeferred(streaming, arguments, Reply(self)).addErrback(self._failed)
-        elif handler is not None:
-            answer = maybeDeferred(handler, arguments)
-            self.cancelled = answer.cancel
-            answer.addCallback(lambda value: self.finish({"done": value})).addErrback(self._failed)
-        else:
-            self._refuse(f"the running node does not know the command {command!r}: is it an older version?")
-
-    def _failed(self, failure: Any) -> None:
-        if failure.check(CommandError):
-            self._refuse(failure.getErrorMessage())
-        elif not failure.check(CancelledError):
-            self._log.failure("a command failed", failure)
-            self._refuse(f"the node failed: {failure.getErrorMessage() or failure.type.__name__}")
 
     def _cancel(self) -> None:
         action, self.cancelled = self.cancelled, None
@@ -303,11 +283,10 @@ class LocalServer(Factory):
 
     noisy = False
 
-    def __init__(self, reactor: Any, folder: Path) -> None:
+    def __init__(self, reactor: Any, folder: Path, commands: Commands) -> None:
         self.reactor = reactor
         self.folder = folder
-        self.commands: dict[str, CommandHandler] = {}
-        self.streaming: dict[str, StreamingHandler] = {}
+        self.commands = commands
         self.clients: set[LocalClient] = set()
         self.token: bytes | None = None
         self._port: Any = None
@@ -318,14 +297,6 @@ class LocalServer(Factory):
     def path(self) -> Path:
         """The socket."""
         return self.folder / "control.sock"
-
-    def register(self, name: str, handler: CommandHandler) -> None:
-        """Offer a command: arguments in, a JSON-able value or a Deferred of one out."""
-        self.commands[name] = handler
-
-    def register_streaming(self, name: str, handler: StreamingHandler) -> None:
-        """Offer a command that answers in items, or takes the connection over."""
-        self.streaming[name] = handler
 
     def buildProtocol(self, addr: object) -> LocalClient | None:
         return LocalClient(self) if len(self.clients) < MAX_CLIENTS else None

@@ -16,7 +16,7 @@ from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.protocol import Protocol
 from zope.interface import implementer  # type: ignore[import-untyped]  # zope ships no types
 
-from userlan.driver.local import Reply
+from userlan.driver.commands import Reply
 
 
 @implementer(IHalfCloseableProtocol)

@@ -12,6 +12,7 @@
 
 The signature covers the body as it was sent, byte by byte, so nothing depends on how a reader would write it again.
 Peers pass the document on to each other and honour it without the mediator; a mediator can withhold it, not alter it.
+The same replaces a secret alone, where the owner wants another password: then ``NOBODY`` is evicted.
 A member that was away through several evictions needs the newest document alone.
 
 Whom to seal to: only members whose tunnel with the owner came up with the old secret's pre-shared key. A key that is
@@ -42,6 +43,12 @@ from userlan.lan.secrets import (
     verify_signature,
 )
 
+#: Evicted where nobody is: a network gets a new secret, and all stay.
+#:
+#: Why: readers of all versions want at least one evicted key in a document, so that one which only replaces the secret needs a key that
+#: belongs to nobody. This is the point of order two of the curve, and no public key: X25519 gives it for no private key (RFC 7748, 5 and
+#: 6.1), a handshake with it ends in zeros, which a tunnel refuses, and nothing can be sealed to it.
+NOBODY = bytes(32)
 #: Keys that may be evicted from one network in its life: more, and the owner makes a new network.
 MAX_EVICTED = 4096
 #: Members that a new secret is sealed to: a network has no more.
@@ -113,7 +120,7 @@ class Eviction:
         signing: OwnerSigning,
         entropy: Callable[[int], bytes],
     ) -> Eviction:
-        """Evicts ``evicted`` (all keys so far), and seals the new ``secret`` to ``members`` but for those.
+        """Evicts ``evicted`` (all keys so far, ``NOBODY`` where there were none); seals the new ``secret`` to ``members`` but for those.
 
         A member's key to which nothing can be sealed (no point of the curve's large group, RFC 7748 section 6.1) is
         left out: nobody holds it. EvictionError when a limit is exceeded or the owner would evict itself.

@@ -44,6 +44,8 @@ class NetworkClaim(Protocol):
     def locked(self) -> bool: ...
     @property
     def serial(self) -> int: ...
+    @property
+    def approval(self) -> bool: ...
 
 
 class Member(msgspec.Struct, frozen=True):
@@ -78,6 +80,8 @@ class Network(msgspec.Struct, frozen=True):
     #: Serial of its newest eviction; 0: none yet.
     serial: int
     members: Mapping[bytes, Member]
+    #: Its owner approves new members.
+    approval: bool = False
 
 
 class Peer(msgspec.Struct, frozen=True):
@@ -125,6 +129,7 @@ class StoredNetwork(msgspec.Struct, frozen=True):
     locked: bool
     serial: int
     members: tuple[Member, ...]
+    approval: bool = False
 
 
 class StoredRoster(msgspec.Struct, frozen=True):

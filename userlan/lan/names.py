@@ -4,6 +4,7 @@
     nas.home             the member nas of the network home
     nas.home.internal    the same, in full
     25.1.2.3, fd75:…     a member's address
+    bizi-ty2Q1p…         a member's key, all 43 characters of it, as ``status --json`` has it: whoever has the name
 
 Upper case and a trailing dot do not matter. The node's own name resolves too. ``nas.NETWORK`` is not tried for networks
 that are named as a public top-level domain: a peer who calls itself google must not become google.com.
@@ -86,7 +87,10 @@ class Resolver:
         return self.find(written).addresses[0]
 
     def find(self, written: str) -> Answer:
-        """The node that a name or numeric literal stands for. UnknownName or AmbiguousName, one line each."""
+        """The node that a name, numeric literal or key stands for. UnknownName or AmbiguousName, one line each."""
+        key = _key(written)
+        if key is not None and (key == self._roster.own_key or key in self._roster.peers):
+            return self._answer(key, self._roster.name_of(key))
         host = _canonical(written)
         literal = _literal(host)
         if literal is not None:
@@ -177,6 +181,13 @@ def _canonical(written: str) -> str:
     if not host or len(host) > MAX_HOST or not host.isascii() or not host.isprintable() or " " in host:
         raise UnknownName(f"{addresses.shown(written)} is not a host name")
     return host.lower()
+
+
+def _key(written: str) -> bytes | None:
+    try:
+        return addresses.key_bytes(written)
+    except ValueError:
+        return None
 
 
 def _literal(host: str) -> bytes | None:

@@ -209,6 +209,7 @@ class Roster:
             locked=claim.locked,
             serial=max(claim.serial, self._serials.get(name, 0)),
             members=MappingProxyType(members),
+            approval=claim.approval,
         )
         self._networks[name] = network
         return self._settle(touched, before is None or _head(before) != _head(network))
@@ -290,6 +291,7 @@ class Roster:
                 network.locked,
                 network.serial,
                 tuple(network.members.values()),
+                network.approval,
             )
             for network in self._networks.values()
         ]
@@ -455,4 +457,4 @@ class Roster:
 
 
 def _head(network: Network) -> tuple[object, ...]:
-    return (network.owner, network.owner_signing_public, network.attestation, network.locked, network.serial)
+    return (network.owner, network.owner_signing_public, network.attestation, network.locked, network.serial, network.approval)

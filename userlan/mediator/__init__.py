@@ -44,11 +44,11 @@ A key has one live session: a newer connection takes the place of the older. Mem
 when its session ended, at once.
 
 Files: ``service`` (the core), ``sessions`` and ``session`` (connections), ``desk`` (messages), ``requests`` (create,
-join, prove, leave, nick, lock, evict), ``accounts`` (who is online, names, addresses), ``presence``, ``matchmaker``
-(``member``, ``link_delay``, ``pair_queue``), ``negotiations`` (``negotiation``, ``site_locks``, ``backoff``,
-``experience``, ``background``), ``reach`` (which endpoints are named to whom), ``vantage_points``, ``relays`` and
-``relay_ranking``, ``limits``, ``directory`` and ``schema`` (the database, the only ones to import SQLAlchemy),
-``records`` (its values and interface), ``effects`` and ``events``.
+join, prove, leave, nick, lock, evict), ``applications`` (who waits for an owner's word), ``accounts`` (who is online,
+names, addresses), ``presence``, ``matchmaker`` (``member``, ``link_delay``, ``pair_queue``), ``negotiations``
+(``negotiation``, ``site_locks``, ``backoff``, ``experience``, ``background``), ``reach`` (which endpoints are named
+to whom), ``vantage_points``, ``relays`` and ``relay_ranking``, ``limits``, ``directory`` and ``schema`` (the
+database, the only ones to import SQLAlchemy), ``records`` (its values and interface), ``effects`` and ``events``.
 
 Timers: grants 7 days, renewed 2 days before; a change of the pool told after 1 s; greeting 10 s; pings at 0, 0.25,
 0.6 s and every 10 s; silence 25 s; challenge 30 s; a link's first measurement and a member's first word on its NAT

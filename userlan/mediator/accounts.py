@@ -9,14 +9,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from userlan.control.messages import EvictionNotice, MemberChanged, MemberState, NetworkGone, NetworkState
+from userlan.control.messages import (
+    MAX_APPLICANTS,
+    Applicants,
+    ApplicantState,
+    EvictionNotice,
+    MemberChanged,
+    MemberState,
+    NetworkGone,
+    NetworkState,
+)
 from userlan.control.refusals import BAD_NAME
 from userlan.lan.addresses import AddressRange
 from userlan.lan.labels import check_nick, distinct_nick
-from userlan.mediator.effects import Effect, Publish, RefusalError, Tell
+from userlan.mediator.effects import Effect, Entered, Publish, RefusalError, Tell
 from userlan.mediator.limits import Buckets, Limits
 from userlan.mediator.presence import Presence
-from userlan.mediator.records import DirectoryError, DirectoryStore, NetworkRecord
+from userlan.mediator.records import DirectoryError, DirectoryStore, NetworkRecord, NodeRecord
 from userlan.mediator.session import Untold
 
 #: The note in the directory that says of which range its addresses are.
@@ -141,7 +150,15 @@ class Accounts:
         news = self.eviction_news(account.key, network, untold.known)
         if untold.evicted:
             return [*news, Tell(account.key, NetworkGone(network.name, "evicted"))]
-        return [Tell(account.key, self.network_state(network)), *news]
+        return [Tell(account.key, self.network_state(network)), *news, *self.applicants_news(network, account.key)]
+
+    def applicants_news(self, network: NetworkRecord, key: bytes | None = None) -> list[Effect]:
+        """Who waits for the owner's word, for the owner; ``key``: for this node, if it is the owner."""
+        if not network.approval or key not in (None, network.owner):
+            return []
+        waiting = [one for one in self.directory.applicants(network.identifier) if not one.denied]
+        states = tuple(ApplicantState(one.key, one.name, one.since) for one in waiting[:MAX_APPLICANTS])
+        return [Tell(network.owner, Applicants(network.name, states))]
 
     def eviction_news(self, key: bytes, network: NetworkRecord, known: int = 0) -> list[Effect]:
         """The network's newest eviction for one node, unless it knows it."""
@@ -172,6 +189,25 @@ class Accounts:
         others.pop(account.key, None)
         if not others:
             self._online.pop(network, None)
+
+    def enrol(self, key: bytes, name: str, now: float) -> NodeRecord:
+        """Writes a node into the directory, for life, whether it is online or not; ``name``: its nickname where it never was in it."""
+        account = self._accounts.get(key)
+        if account is not None:
+            self.register(account, now)
+        return self.directory.node(key) or self.directory.register(key, name, self._free_address(key), self.wall(now))
+
+    def came_in(self, account: Account, record: NetworkRecord, own: str) -> list[Effect]:
+        """A node that is online is a member since just now, under the name ``own``, in the directory already: what the others are told."""
+        self.entered(account, record.identifier, Membership(record.name, own))
+        published = (effect for effect in self.announce(account) if isinstance(effect, Publish) and effect.network == record.identifier)
+        return [Entered(account.key, record.identifier), *published]
+
+    def entered_offline(self, record: NetworkRecord, key: bytes) -> list[Effect]:
+        """A node that is away is a member since just now, in the directory already: what the others are told."""
+        members = (one for one in self.directory.members(record.identifier) if one.key == key)
+        states = (MemberState(one.key, one.name, one.ipv4, False, one.last_seen) for one in members)
+        return [Publish(record.identifier, MemberChanged(record.name, state)) for state in states]
 
     def free_name(self, network: int, wanted: str, key: bytes) -> str:
         """``wanted`` where no other member has it, else ``wanted-2`` and so on."""
@@ -215,6 +251,7 @@ class Accounts:
             members,
             network.locked,
             network.serial,
+            network.approval,
         )
 
     # --- inside ------------------------------------------------------------------------------------------------------

@@ -10,10 +10,12 @@ from userlan.control.frames import Undecodable, encode
 from userlan.control.meeting import Outcome, PoolKey, Proof, Reachability, RelayDelays, Serve, Sighted, Vantages
 from userlan.control.messages import (
     PROTOCOL_VERSION,
+    Approve,
     Bye,
     Candidate,
     Candidates,
     Create,
+    Deny,
     Evict,
     Hello,
     Join,
@@ -148,7 +150,7 @@ class Desk:
                 self._matchmaker.sighted(session.key, tuple(seen), now)
             case Outcome():
                 self._matchmaker.outcome(session.key, message, now)
-            case Create() | Join() | Prove() | Leave() | Nick() | Lock() | Evict():
+            case Create() | Join() | Prove() | Leave() | Nick() | Lock() | Approve() | Deny() | Evict():
                 self._apply(self._requests.handle(account, message, now), now)
         return ""
 

@@ -15,8 +15,8 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
-from userlan.mediator.records import DirectoryError, MemberRecord, NetworkRecord, NodeRecord
-from userlan.mediator.schema import evicted, evictions, members, networks, nodes, notes, open_engine, plain_reason
+from userlan.mediator.records import ApplicantRecord, DirectoryError, MemberRecord, NetworkRecord, NodeRecord
+from userlan.mediator.schema import applicants, evicted, evictions, members, networks, nodes, notes, open_engine, plain_reason
 
 _NETWORK = (
     networks.c.id,
@@ -27,6 +27,7 @@ _NETWORK = (
     networks.c.attestation,
     networks.c.locked,
     networks.c.serial,
+    networks.c.approval,
 )
 _NODE = (nodes.c.key, nodes.c.name, nodes.c.ipv4, nodes.c.first_seen, nodes.c.last_seen)
 
@@ -151,8 +152,9 @@ class Directory:
             return connection.execute(select(members.c.key).where(chosen)).first() is not None
 
     def add_member(self, network: int, key: bytes, name: str, wall: float) -> None:
-        """Makes a registered node a member."""
+        """Makes a registered node a member; it applies no more."""
         with self._transaction() as connection:
+            connection.execute(delete(applicants).where(applicants.c.network == network, applicants.c.key == key))
             _insert_member(connection, network, key, name, wall)
 
     def remove_member(self, network: int, key: bytes) -> bool:
@@ -163,8 +165,36 @@ class Directory:
                 return False
             connection.execute(delete(evictions).where(evictions.c.network == network))
             connection.execute(delete(evicted).where(evicted.c.network == network))
+            connection.execute(delete(applicants).where(applicants.c.network == network))
             connection.execute(delete(networks).where(networks.c.id == network))
             return True
+
+    # --- applicants --------------------------------------------------------------------------------------------------
+
+    def applicants(self, network: int) -> list[ApplicantRecord]:
+        """Who applied for a network, the first one first."""
+        columns = (applicants.c.key, applicants.c.name, applicants.c.since, applicants.c.denied)
+        statement = select(*columns).where(applicants.c.network == network).order_by(applicants.c.since, applicants.c.key)
+        with self._transaction() as connection:
+            return [ApplicantRecord._make(row) for row in connection.execute(statement)]
+
+    def applications(self, key: bytes) -> int:
+        """For how many networks a node waits."""
+        chosen = (applicants.c.key == key) & ~applicants.c.denied
+        with self._transaction() as connection:
+            return int(connection.execute(select(func.count()).select_from(applicants).where(chosen)).scalar_one())
+
+    def apply(self, network: int, applicant: ApplicantRecord) -> None:
+        """Writes an application, or what became of it, in the place of an older one."""
+        with self._transaction() as connection:
+            connection.execute(delete(applicants).where(applicants.c.network == network, applicants.c.key == applicant.key))
+            connection.execute(insert(applicants).values(network=network, **applicant._asdict()))
+
+    def withdraw(self, network: int, key: bytes | None = None) -> None:
+        """Deletes an application for a network, or all."""
+        statement = delete(applicants).where(applicants.c.network == network)
+        with self._transaction() as connection:
+            connection.execute(statement if key is None else statement.where(applicants.c.key == key))
 
     # --- evictions ---------------------------------------------------------------------------------------------------
 
@@ -177,7 +207,7 @@ class Directory:
         attestation: bytes,
         evicted_keys: Sequence[bytes],
     ) -> list[bytes]:
-        """Stores an eviction and applies it; returns the keys that were members until now."""
+        """Stores an eviction and applies it; returns the keys that were members until now. Who applied has proved an older secret."""
         with self._transaction() as connection:
             connection.execute(
                 update(networks)
@@ -198,6 +228,7 @@ class Directory:
                 connection.execute(insert(evicted), rows)
             listed = select(evicted.c.key).where(evicted.c.network == network)
             connection.execute(delete(members).where(members.c.network == network, members.c.key.in_(listed)))
+            connection.execute(delete(applicants).where(applicants.c.network == network))
             return [key for key in keys if key in current]
 
     def eviction(self, network: int) -> bytes | None:

@@ -40,6 +40,16 @@ class Limits(NamedTuple):
     networks_joined: int = 64
     #: Members of one network (``control.messages.MAX_MEMBERS``).
     members: int = 1024
+    #: Applicants of one network that wait for its owner's word (``control.messages.MAX_APPLICANTS``), and as many denied ones that are
+    #: told so; the one denied longest ago is forgotten beyond it.
+    applicants: int = 64
+    #: Networks that one key waits for at once.
+    applications: int = 16
+    #: Applications from one source address a second and at once: each one is told to an owner, and kept.
+    apply_rate: float = 1 / 60
+    apply_burst: float = 8.0
+    #: Seconds for which a denied key is told so and cannot apply again.
+    denied: float = 600.0
     #: Networks made from one source address a second and at once: keys cost nothing, addresses do.
     create_rate: float = 1 / 60
     create_burst: float = 32.0

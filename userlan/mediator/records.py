@@ -21,7 +21,7 @@ class NodeRecord(NamedTuple):
 
 
 class NetworkRecord(NamedTuple):
-    """A network. ``serial`` is that of its newest eviction, 0 where there was none."""
+    """A network. ``serial`` is that of its newest eviction, 0 where there was none; ``approval``: its owner approves new members."""
 
     identifier: int
     name: str
@@ -31,6 +31,7 @@ class NetworkRecord(NamedTuple):
     attestation: bytes
     locked: bool
     serial: int
+    approval: bool = False
 
 
 class MemberRecord(NamedTuple):
@@ -40,6 +41,15 @@ class MemberRecord(NamedTuple):
     name: str
     ipv4: bytes
     last_seen: float
+
+
+class ApplicantRecord(NamedTuple):
+    """Somebody who proved a network's secret and waits for its owner's word, or whom it has ``denied``; ``since`` as times above."""
+
+    key: bytes
+    name: str
+    since: float
+    denied: bool
 
 
 class DirectoryStore(Protocol):
@@ -97,6 +107,18 @@ class DirectoryStore(Protocol):
         evicted_keys: Sequence[bytes],
     ) -> list[bytes]:
         """Stores an eviction and applies it; returns the keys that were members until now."""
+
+    def applicants(self, network: int) -> list[ApplicantRecord]:
+        """Who applied for a network, the first one first."""
+
+    def applications(self, key: bytes) -> int:
+        """For how many networks a node waits."""
+
+    def apply(self, network: int, applicant: ApplicantRecord) -> None:
+        """Writes an application, or what became of it, in the place of an older one."""
+
+    def withdraw(self, network: int, key: bytes | None = None) -> None:
+        """Deletes an application for a network, or all."""
 
     def eviction(self, network: int) -> bytes | None:
         """A network's newest eviction document."""

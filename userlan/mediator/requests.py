@@ -1,4 +1,4 @@
-"""Requests: create, join, prove, leave, nick, lock, evict. What each checks, changes and lets others know.
+"""Requests: create, join, prove, leave, nick, lock, approve, deny, evict. What each checks, changes and lets others know.
 
 A request changes the directory first; only when that is durable is anything told to anybody, and ``Done`` last.
 
@@ -7,7 +7,7 @@ A request changes the directory first; only when that is durable is anything tol
     Join ──▶ waits to be let in? ──▶ network? ──▶ member already ─────────────────────────▶ NetworkState, Done
               (too-many-attempts)  (no-such-network)  └─▶ evicted? locked? full? ──▶ Challenge(nonce)
     Prove ─▶ challenge pending and fresh? ──▶ the same checks again ──▶ signature ──▶ NetworkState, Done
-                                                                       (wrong-secret)
+                                                                       (wrong-secret)  └─▶ the owner approves: ``applications``
 """
 
 from __future__ import annotations
@@ -16,8 +16,11 @@ from collections.abc import Callable
 
 from userlan.control import refusals
 from userlan.control.messages import (
+    Approve,
     Challenge,
     Create,
+    CreateWithApproval,
+    Deny,
     Done,
     Evict,
     EvictionNotice,
@@ -35,6 +38,7 @@ from userlan.lan.eviction import Eviction, EvictionError
 from userlan.lan.labels import check_network, check_nick
 from userlan.lan.secrets import verify_admission
 from userlan.mediator.accounts import Account, Accounts, Challenged, Membership
+from userlan.mediator.applications import Applications
 from userlan.mediator.effects import Effect, Entered, Parted, Publish, RefusalError, Tell
 from userlan.mediator.limits import Attempts, Buckets
 from userlan.mediator.records import DirectoryError, NetworkRecord
@@ -42,7 +46,7 @@ from userlan.mediator.records import DirectoryError, NetworkRecord
 #: Octets of a challenge's nonce.
 NONCE_SIZE = 32
 
-Request = Create | Join | Prove | Leave | Nick | Lock | Evict
+Request = Create | Join | Prove | Leave | Nick | Lock | Approve | Deny | Evict
 
 
 class Requests:
@@ -53,6 +57,7 @@ class Requests:
         self._accounts = accounts
         self._directory = accounts.directory
         self._limits = limits
+        self._applications = Applications(accounts)
         self._mediator_key = mediator_key
         self._entropy = entropy
         self._creations = Buckets(limits.create_rate, limits.create_burst, limits.remembered)
@@ -76,6 +81,11 @@ class Requests:
                     effects = self._nick(account, request, now)
                 case Lock():
                     effects = self._lock(account, request)
+                case Approve():
+                    effects = self._approve(account, request, now)
+                case Deny():
+                    record = self._owned_network(account, request.network)
+                    effects = [*self._applications.deny(record, request.key, now), Tell(account.key, Done(request.request))]
                 case Evict():
                     effects = self._evict(account, request)
         except RefusalError as refusal:
@@ -112,6 +122,7 @@ class Requests:
             request.attestation,
             False,
             0,
+            isinstance(request, CreateWithApproval),
         )
         record = self._directory.create_network(record, account.name, self._accounts.wall(now))
         self._accounts.entered(account, record.identifier, Membership(name, account.name))
@@ -147,19 +158,12 @@ class Requests:
                 "ask a member for a new invite",
             )
         self._by_key.succeeded(account.key)
+        if record.approval and record.owner != account.key:
+            return self._applications.apply(account, record, request.request, now)
         self._accounts.register(account, now)
         own = self._accounts.free_name(record.identifier, account.name, account.key)
         self._directory.add_member(record.identifier, account.key, own, self._accounts.wall(now))
-        self._accounts.entered(account, record.identifier, Membership(record.name, own))
-        return [
-            Entered(account.key, record.identifier),
-            *(
-                effect
-                for effect in self._accounts.announce(account)
-                if isinstance(effect, Publish) and effect.network == record.identifier
-            ),
-            *self._welcome_in(account, record, request.request),
-        ]
+        return [*self._accounts.came_in(account, record, own), *self._welcome_in(account, record, request.request)]
 
     def _welcome_in(self, account: Account, record: NetworkRecord, request: int) -> list[Effect]:
         return [
@@ -175,7 +179,8 @@ class Requests:
             raise RefusalError(refusals.NO_SUCH_NETWORK, f"there is no network named {name} on this mediator")
         if self._directory.is_evicted(record.identifier, account.key):
             raise RefusalError(refusals.EVICTED, f"the owner of {name} evicted this node from it")
-        if record.locked:
+        waiting = self._applications.check(account.key, record, now)
+        if record.locked and not waiting:
             raise RefusalError(refusals.LOCKED, f"{name} is locked; its owner can unlock it")
         if len(self._directory.members(record.identifier)) >= self._limits.members:
             raise RefusalError(refusals.FULL, f"{name} has {self._limits.members} members and takes no more")
@@ -200,6 +205,9 @@ class Requests:
     # --- leaving, names, locks ---------------------------------------------------------------------------------------
 
     def _leave(self, account: Account, request: Leave) -> list[Effect]:
+        applied = self._applications.withdraw(account.key, self._directory.network(_network_name(request.network)))
+        if applied is not None:
+            return [*applied, Tell(account.key, Done(request.request))]
         record = self._own_network(account, request.network)
         self._directory.remove_member(record.identifier, account.key)
         self._accounts.parted(account, record.identifier)
@@ -237,6 +245,12 @@ class Requests:
             Tell(account.key, Done(request.request)),
         ]
 
+    def _approve(self, account: Account, request: Approve, now: float) -> list[Effect]:
+        record = self._owned_network(account, request.network)
+        if self._directory.is_member(record.identifier, request.key):
+            return [Tell(account.key, Done(request.request))]  # asked again after a lost answer
+        return [*self._applications.approve(record, request.key, now), Tell(account.key, Done(request.request))]
+
     # --- eviction ----------------------------------------------------------------------------------------------------
 
     def _evict(self, account: Account, request: Evict) -> list[Effect]:
@@ -258,6 +272,7 @@ class Requests:
                 refusals.STALE_EVICTION,
                 f"{record.name} has eviction {record.serial} already; make one with a higher serial",
             )
+        superseded = self._applications.superseded(record)
         removed = self._directory.evict(
             record.identifier,
             eviction.serial,
@@ -266,7 +281,7 @@ class Requests:
             eviction.attestation,
             sorted(eviction.evicted),
         )
-        return [*self._evicted(record, request.document, removed), Tell(account.key, Done(request.request))]
+        return [*self._evicted(record, request.document, removed), *superseded, Tell(account.key, Done(request.request))]
 
     def _evicted(self, record: NetworkRecord, document: bytes, removed: list[bytes]) -> list[Effect]:
         notice = EvictionNotice(record.name, document)

@@ -22,6 +22,7 @@ from sqlalchemy import (
     UniqueConstraint,
     create_engine,
     event,
+    false,
     insert,
     inspect,
     select,
@@ -33,8 +34,8 @@ from sqlalchemy.pool import StaticPool
 
 from userlan.mediator.records import DirectoryError
 
-#: The layout below. A database with a higher one was written by a newer userlan.
-SCHEMA_VERSION = 1
+#: The layout below. A database with a higher one was written by a newer userlan; one with a lower one is brought up to it (``_upgrade``).
+SCHEMA_VERSION = 2
 #: Seconds to wait for another program's lock on the SQLite file; the mediator serves nobody meanwhile.
 BUSY_TIMEOUT = 1.0
 
@@ -66,6 +67,7 @@ networks = Table(
     Column("locked", Boolean, nullable=False),
     Column("serial", Integer, nullable=False),
     Column("created", Float, nullable=False),
+    Column("approval", Boolean, nullable=False, server_default=false()),
 )
 
 members = Table(
@@ -94,6 +96,17 @@ evicted = Table(
     Column("key", LargeBinary(32), primary_key=True),
     Column("was_member", Boolean, nullable=False),
     Index("evicted_key", "key"),
+)
+
+applicants = Table(
+    "applicants",
+    metadata,
+    Column("network", Integer, ForeignKey("networks.id", ondelete="CASCADE"), primary_key=True),
+    Column("key", LargeBinary(32), primary_key=True),
+    Column("name", String(63), nullable=False),
+    Column("since", Float, nullable=False),
+    Column("denied", Boolean, nullable=False),
+    Index("applicants_key", "key"),
 )
 
 notes = Table(
@@ -193,8 +206,20 @@ def _prepare(connection: Connection, shown: str) -> None:
             f"{shown} was written by a newer userlan (schema {version}, this one knows {SCHEMA_VERSION}); "
             "upgrade userlan"
         )
+    if version < SCHEMA_VERSION:
+        _upgrade(connection)
+        tables = set(inspect(connection).get_table_names())
     missing = set(metadata.tables) - tables
     if missing:
         raise DirectoryError(f"{shown} is damaged: it lacks the table {min(missing)}; restore it from a copy")
     # A write tells now, not at the first join, that the file or its folder is read-only.
     connection.execute(update(schema_version).values(opened=schema_version.c.opened + 1))
+
+
+def _upgrade(connection: Connection) -> None:
+    """From layout 1 to 2: networks whose owner approves, and who waits for that. In one transaction, as all that opens a database."""
+    if networks.c.approval.name not in {column["name"] for column in inspect(connection).get_columns(networks.name)}:
+        no = false().compile(dialect=connection.dialect)
+        connection.exec_driver_sql(f"ALTER TABLE networks ADD COLUMN approval BOOLEAN NOT NULL DEFAULT {no}")
+    applicants.create(connection, checkfirst=True)
+    connection.execute(update(schema_version).values(version=SCHEMA_VERSION))

@@ -24,7 +24,9 @@ repeated is repeated at the pace at which answers come, ciphers are told with th
 Parts
 -----
 ``mediators``   which mediators are used (a link to each: ``userlan.control.mediation``), and which one's address counts
-``membership``  requests, the roster's changes, evictions
+``membership``  requests, the roster's changes, evictions; ``ownership``: what the owner of a network asks for
+``applications`` networks whose owner approves: for which this node waits, and who waits for its word
+``blocking``    members with whom this node wants nothing to do
 ``conductor``   what happened in one part is carried to the others
 ``peers``       one pair's state: introduction, what its path carries; ``liveness``: whether it is there, by echoes, and how far
 ``paths``       the paths to one peer: asked one by one (``path_echoes``), chosen (``userlan.traversal.path_choice``), left when dead
@@ -45,7 +47,7 @@ Parts
 ``keyring``     secrets of networks, pre-shared keys, who proved to know them
 ``lookup``      who is who, for bridges and embedding programs
 ``relays``      the pools of relays, the pairs' bindings (``userlan.relay.client``); ``relay_delays``: how far each relay is
-``memory``      what survives a restart
+``memory``      what survives a restart; ``remembering``: each part's share of it
 ``status``      the snapshot for people and programs
 ``config``      the configuration file
 

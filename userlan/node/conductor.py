@@ -87,7 +87,7 @@ class Conductor:
         for notice in node.gossip.notices():
             node.membership.eviction_notice(notice.message, node, now)
         for key in node.gossip.proven():
-            node.membership.reseal(key, now)
+            node.membership.owner.reseal(key, now)
             node.pending.append(MemoryChanged())
         if node.gossip.learnt():
             node.pending.append(MemoryChanged())
@@ -224,11 +224,13 @@ class Conductor:
 
     def _introduce(self, message: Introduce, mediator: bytes, observed: str | None, host: str | None, now: float) -> None:
         """Punch towards a peer. ``mediator``: who said so, empty: a member; ``observed`` and ``host``: where it sees us, and is."""
+        if message.peer in self._node.peers.blocked:
+            return
         usable = self._node.peers.introduce(message, observed, host, now)
         if not message.candidates and not message.plan.steps and not message.plan.give_up:
             return          # only the relays are named; without candidates it may still be the peer who comes, and its probes are answered
         if message.peer in self._node.peers.links and self._node.punching.introduce(message, usable, now):
-            self._node.encounters.introduced(message, mediator)
+            self._node.encounters.introduced(message, mediator, now)
 
     def _way_heard(self, key: bytes, endpoint: Endpoint, now: float) -> None:
         """A peer is heard by another way than the one in use: a path, unless it is a bulk way and this node wants none."""
@@ -258,6 +260,8 @@ class Conductor:
             self._node.relays.client.want(event.key, now)
 
     def _relays_named(self, key: bytes, message: RelayPool | RelayOffers | Introduce, now: float) -> None:
+        if not isinstance(message, RelayPool) and message.peer in self._node.peers.blocked:
+            return
         peer = self._node.device.peer(key)
         host = peer.endpoint.host if peer is not None and peer.endpoint is not None else None
         self._node.relays.met(key, self._node.membership.observed.get(key), host)
@@ -284,10 +288,12 @@ class Conductor:
             held = self._node.keyring.get(peer.networks[0])
             if held is not None:
                 held.proven.add(key)
-            self._node.membership.reseal(key, now)
+            self._node.membership.owner.reseal(key, now)
 
     def _meet(self, key: bytes, now: float) -> None:
         """Ask the mediators of the common networks for an introduction, or members where none of those is there."""
+        if key in self._node.peers.blocked:
+            return
         if key in self._node.peers.links and self._node.peers.shown(key)[0] != "direct":
             self._node.relays.client.want(key, now)
         peer: Peer | None = self._node.roster.peers.get(key)

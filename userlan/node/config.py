@@ -10,7 +10,7 @@ was expected and the nearest right word, all of them at once (``userlan.node.con
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -40,6 +40,8 @@ DEFAULT_KEEPALIVE = 5.0
 #: Least and greatest, seconds: every second for each peer is plenty; beyond five minutes no mapping lives.
 LEAST_KEEPALIVE = 1
 GREATEST_KEEPALIVE = 300
+#: TCP port of the local page, on loopback.
+PAGE_PORT = 4141
 #: Most packets a second that a limit may name: more than a node can take; whoever wants more wants no limit.
 GREATEST_RATE = 1_000_000
 
@@ -88,11 +90,35 @@ class RelaySection(msgspec.Struct, frozen=True):
     client_rate: Annotated[int, Meta(ge=0, le=1_000_000)] = 200
 
 
+Level = Literal["debug", "info", "warn", "error"]
+
+#: The parts of the program that have something to say; beside them each bridge, ``bridges.NAME``.
+PARTS = ("app", "bridges", "control", "driver", "mediator", "node", "relay", "traversal", "tunnel", "web")
+
+
+class PageSection(msgspec.Struct, frozen=True):
+    """Section ``page``: the local page."""
+
+    #: ADDRESS:PORT of loopback, or ``none``. Where the default port is taken, the next free one is used.
+    listen: Annotated[str, Meta(extra={"form": "loopback"})] = f"127.0.0.1:{PAGE_PORT}"
+    #: Whether ``/metrics`` tells Prometheus about this node.
+    metrics: bool = False
+
+    @property
+    def address(self) -> ListenAddress | None:
+        """``listen`` as an address; None: no page."""
+        return None if self.listen == "none" else ListenAddress.parse(self.listen)
+
+
 class Log(msgspec.Struct, frozen=True):
     """Section ``log``."""
 
     #: The least important messages that are written.
-    level: Literal["debug", "info", "warn", "error"] = "info"
+    level: Level = "info"
+    #: Lines for people, or one JSON object a line.
+    format: Literal["text", "json"] = "text"
+    #: Parts with a level of their own.
+    parts: Mapping[str, Level] = {}
 
 
 class Keys(msgspec.Struct, frozen=True):
@@ -113,6 +139,7 @@ class Keys(msgspec.Struct, frozen=True):
     traversal: Traversal = Traversal()
     lan: LanSection = LanSection()
     relay: RelaySection = RelaySection()
+    page: PageSection = PageSection()
     log: Log = Log()
 
 
@@ -169,11 +196,33 @@ def _read(text: str, name: str, sections: Mapping[str, type[msgspec.Struct]]) ->
     if clash:
         raise TypeError(f"a bridge is called {clash[0]!r}, which is a key of the node's own")
     reader = Reader(text, name)
+    keys["log"] = _log(sections)
     values = reader.read(keys | {section: _section(options) for section, options in sections.items()})
     if reader.problems:
         return None, sorted(reader.problems, key=lambda problem: problem.line)
+    log = values["log"]
+    parts = msgspec.to_builtins(log.parts)
+    values["log"] = Log(log.level, log.format, {part: level for part, level in parts.items() if level is not None})
     bridges = {section: values.pop(section) for section in sections}
     return Config(**values, bridges=bridges), []
+
+
+def _log(sections: Iterable[str]) -> Field:
+    """The key ``log`` as it is read: its parts are keys like all others, so that a wrong one is met with the nearest right one."""
+    from msgspec import inspect
+
+    from userlan.node.config_reader import Field
+
+    names = [*PARTS, *(f"bridges.{section}" for section in sections)]
+    fields = {name.replace(".", "__"): name for name in names}
+    parts = msgspec.defstruct("Parts", [(field, Level | None, None) for field in fields], rename=fields, frozen=True)
+    read = msgspec.defstruct("LogKeys", [("parts", parts, parts())], bases=(_LogKeys,), frozen=True)
+    return Field(inspect.type_info(read), read)
+
+
+class _LogKeys(msgspec.Struct, frozen=True):
+    level: Level = "info"
+    format: Literal["text", "json"] = "text"
 
 
 def _section(options: type[msgspec.Struct]) -> Field:

@@ -5,6 +5,7 @@ Each parser takes text, gives the value, or raises ValueError with one line that
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Callable
 from typing import ClassVar, NamedTuple
@@ -56,6 +57,16 @@ class ListenAddress(msgspec.Struct, frozen=True):
         return join_host_port(self.host, self.port)
 
 
+def loopback(written: str) -> str:
+    """``127.0.0.1:4141``, ``localhost:0``, ``[::1]:80`` as ADDRESS:PORT, or ``none``. ValueError, one line, for whatever others reach."""
+    if written == "none":
+        return written
+    address = ListenAddress.parse(written)
+    if not ipaddress.ip_address(address.host).is_loopback:
+        raise ValueError(f"{address.host} is not this computer alone: the page listens on loopback (127.0.0.1), or nowhere (none)")
+    return str(address)
+
+
 def mediator_url(written: str) -> Invite:
     """``userlan://HOST:PORT[,HOST:PORT…]/KEY``. ValueError, one line, otherwise, also for a whole invite."""
     link = Invite.parse(written)
@@ -95,6 +106,7 @@ class Form(NamedTuple):
 #: The forms that a field asks for by ``Annotated[…, Meta(extra={"form": NAME})]``.
 FORMS = {
     "duration": Form("a duration such as 25s or 2m", duration),
+    "loopback": Form("ADDRESS:PORT of this computer alone (127.0.0.1:4141), or none", loopback),
     "mediator": Form("a mediator's link (userlan://HOST:PORT/KEY)", mediator_url),
     "nick": Form("a name of letters, digits and hyphens", check_nick),
 }

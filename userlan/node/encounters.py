@@ -12,12 +12,13 @@ that is slower to be heard may be better. Each punch's end is an outcome for the
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from math import inf
 from typing import NamedTuple
 
 from userlan.control.meeting import Introduce, Outcome, ServerEndpoint
-from userlan.node.punching import MAX_PUNCHES, Punching, PunchingEvent
+from userlan.control.messages import Candidate
+from userlan.node.punching import MAX_PUNCHES, PunchEnded, Punching, PunchingEvent
 from userlan.traversal.punch import PathAnswered, PathHeard
 from userlan.tunnel.device import Device
 from userlan.wire.endpoint import RELAY, Endpoint
@@ -30,6 +31,10 @@ RETRY = 0.1
 """Seconds between two packets of the tunnel by one way that is not heard yet."""
 MAX_WAYS = 16
 """Ways of one encounter that are tried by the tunnel: the tunnel knows as many paths."""
+MAX_TRIED = 8
+"""Introductions of one peer that are remembered for people: an hour of those that are tried again and again."""
+MAX_REMEMBERED = 1024
+"""Peers of whom they are: the members of a full network."""
 
 
 class ReportDue(NamedTuple):
@@ -37,6 +42,20 @@ class ReportDue(NamedTuple):
 
     mediator: bytes
     outcome: Outcome
+
+
+class Tried(NamedTuple):
+    """One introduction, for people. ``at``: when it began; ``seconds``, ``packets``: from then to its end, None: it goes on; ``path``: how
+    the peer was met, in the words of ``status``, ``none``: not; ``by_member``: no mediator asked for it."""
+
+    token: bytes
+    technique: str
+    at: float
+    by_member: bool
+    candidates: tuple[Candidate, ...]
+    seconds: float | None = None
+    packets: int = 0
+    path: str = ""
 
 
 class _Encounter:
@@ -63,12 +82,14 @@ class Encounters:
         self._first: dict[bytes, bool] = {}
         self._mediators: OrderedDict[bytes, bytes] = OrderedDict()              # who asked, by token
         self._paths: dict[bytes, frozenset[Endpoint]] = {}
+        self._tried: OrderedDict[bytes, deque[Tried]] = OrderedDict()
         self._reports: list[ReportDue] = []
         self._nearest: float | None = inf                                       # when something is due; None: to be found anew
 
-    def introduced(self, message: Introduce, mediator: bytes) -> None:
+    def introduced(self, message: Introduce, mediator: bytes, now: float) -> None:
         """A punch begins. ``mediator``: the key of who asked for it, empty: a member."""
         peer = message.peer
+        self._remember(message, mediator, now)
         self._first[peer] = message.first
         self._encounters[peer] = _Encounter(message, mediator)
         self._encounters.move_to_end(peer)
@@ -94,6 +115,7 @@ class Encounters:
         if mediator is None:
             return
         direct = path if event.met and path not in ("relay", "none") else "udp" if event.met else "none"
+        self._ended(event, direct)
         met = next(iter(encounter.heard), None) if encounter is not None and event.met else None
         observed = None
         if met is not None and encounter is not None and (met.host, met.port) not in encounter.named and met.transport != RELAY:
@@ -129,6 +151,14 @@ class Encounters:
             tried.discard(endpoint)
             self._punching.release(endpoint)
 
+    def tried(self, peer: bytes) -> tuple[Tried, ...]:
+        """What was tried to meet a peer of late, the latest last."""
+        return tuple(self._tried.get(peer, ()))
+
+    def forget(self, peer: bytes) -> None:
+        """A member left the roster."""
+        self._tried.pop(peer, None)
+
     def deadline(self) -> float | None:
         """When ``tick`` has something to do. Asked for each turn of the node, of encounters that are over for hours: found once."""
         if self._nearest is None:
@@ -159,6 +189,19 @@ class Encounters:
         """Drained."""
         reports, self._reports = self._reports, []
         return reports
+
+    def _remember(self, message: Introduce, mediator: bytes, now: float) -> None:
+        tried = self._tried.setdefault(message.peer, deque(maxlen=MAX_TRIED))
+        tried.append(Tried(message.token, message.plan.technique, now + message.delay, not mediator, message.candidates))
+        self._tried.move_to_end(message.peer)
+        if len(self._tried) > MAX_REMEMBERED:
+            self._tried.popitem(last=False)
+
+    def _ended(self, event: PunchEnded, path: str) -> None:
+        tried = self._tried.get(event.peer, deque())
+        for place, one in enumerate(tried):
+            if one.token == event.token:
+                tried[place] = one._replace(seconds=event.seconds, packets=event.packets, path=path)
 
     def _try(self, peer: bytes, encounter: _Encounter, endpoint: Endpoint, now: float) -> None:
         """Let the tunnel pass by a way."""

@@ -6,11 +6,13 @@ from typing import NamedTuple
 
 
 class RequestDone(NamedTuple):
-    """A create, join, leave, nick or evict was carried out. ``name``: this node's name (in that network)."""
+    """What was asked of a mediator was carried out. ``name``: this node's name (in that network). ``waiting``: a join now waits for the
+    word of the network's owner, whose name this is."""
 
     number: int
     network: str
     name: str
+    waiting: bool = False
 
 
 class RequestRefused(NamedTuple):
@@ -52,6 +54,34 @@ class NetworkLost(NamedTuple):
     reason: str
 
 
+class ApplicantCame(NamedTuple):
+    """Somebody wants to join a network that this node owns, and waits for its word."""
+
+    network: str
+    key: bytes
+    name: str
+
+
+class ApplicantGone(NamedTuple):
+    """Somebody does not wait for that any more: it was taken in, denied, or has thought better of it."""
+
+    network: str
+    key: bytes
+
+
+class Admitted(NamedTuple):
+    """The owner of a network for which this node waited has taken it in."""
+
+    network: str
+
+
+class ApplicationRefused(NamedTuple):
+    """This node waits for a network's owner no more, and is no member: ``reason`` is one line for people."""
+
+    network: str
+    reason: str
+
+
 class RosterChanged(NamedTuple):
     """Who is in the LAN, or what a member is called, or its addresses, or an own address, may have changed."""
 
@@ -66,5 +96,17 @@ class TimestampReserved(NamedTuple):
 
 
 NodeEvent = (
-    RequestDone | RequestRefused | Ready | LinkChanged | PeerChanged | NetworkLost | RosterChanged | MemoryChanged | TimestampReserved
+    RequestDone
+    | RequestRefused
+    | Ready
+    | LinkChanged
+    | PeerChanged
+    | NetworkLost
+    | ApplicantCame
+    | ApplicantGone
+    | Admitted
+    | ApplicationRefused
+    | RosterChanged
+    | MemoryChanged
+    | TimestampReserved
 )

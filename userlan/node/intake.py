@@ -2,7 +2,8 @@
 
 ::
 
-    device ── key, packet ──▶ a mediator's?          from its own address, to the control service only
+    device ── key, packet ──▶ a guest's?             where the packets of an attached kernel go (``guest``)
+                              a mediator's?          from its own address, to the control service only
                               to one of our own?     its source is the peer's own (switch); a path's echo is for the path
                               to many, or nobody     flooding
                                    ▼
@@ -52,6 +53,9 @@ class Intake:
         self._peers = peers
         self._flooding = flooding
         self._device = device
+        self.guest: bytes | None = None
+        """The key of a guest: a peer that is no member, and whose packets are ``guest_receives``'s."""
+        self.guest_receives: Callable[[SuperPacket, float], str] = _nobody
         self._observer: Observer | None = None
         self.receive: Callable[[bytes, SuperPacket, Endpoint, float], str] = self._receive
         """A packet from a peer's tunnel, with its key, by an endpoint; why it was dropped, if the host did not take it."""
@@ -69,6 +73,8 @@ class Intake:
 
     def _receive(self, key: bytes, packet: SuperPacket, source: Endpoint, now: float) -> str:
         reason = ""
+        if key == self.guest:
+            return self.guest_receives(packet, now)
         if key in self._mediators.links:
             reason = "" if self._mediators.permitted(key, packet) else "mediator-refused"
         elif packet.destination not in self._host.addresses:
@@ -87,6 +93,10 @@ class Intake:
             why = reason or next((name for name in counted if name not in NO_DROPS and not name.startswith("sent-")), "")
             observer.packet("in", key, packet, None if why in ("", SNOOPED) else why, now)
         return reason
+
+
+def _nobody(packet: SuperPacket, now: float) -> str:
+    return "no-guest"
 
 
 def _sent(observer: Observer, key: bytes, packet: SuperPacket, now: float) -> None:

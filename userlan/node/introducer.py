@@ -67,6 +67,7 @@ MAX_DATAGRAM = 4096
 NO_PLAN = Plan()
 SOMEWHERE = "192.0.2.0"
 """An address of the documentation's (RFC 5737): nobody's."""
+NOWHERE = Candidate(SOMEWHERE, CONTROL_PORT, UDP, "observed")
 
 
 class Introduced(NamedTuple):
@@ -116,11 +117,16 @@ class Introducer:
     # --- asking ------------------------------------------------------------------------------------------------------
 
     def tell(self, key: bytes, now: float) -> None:
-        """Say to a peer that can be reached at which endpoint it is seen, and where this node could be met."""
-        endpoint = self._endpoint(key)
+        """Say to a peer that can be reached at which endpoint it is seen, and where this node could be met. One that is reached by a relay
+        is seen nowhere; what the NAT does is told to it all the same: it is the answer to why there is a relay."""
+        link, endpoint = self._links.get(key), self._endpoint(key)
         if endpoint is not None:
-            kind = Candidate(endpoint.host, endpoint.port, TCP if endpoint.transport == TCP else UDP, "observed")
-            self._say(key, PeerSight(kind, self.candidates[:MAX_CANDIDATES], self.nat, self._device.ciphers), now)
+            seen = Candidate(endpoint.host, endpoint.port, TCP if endpoint.transport == TCP else UDP, "observed")
+        elif link is not None and link.state is PeerState.RELAYED:
+            seen = NOWHERE
+        else:
+            return
+        self._say(key, PeerSight(seen, self.candidates[:MAX_CANDIDATES], self.nat, self._device.ciphers), now)
 
     def behaves(self, nat: NatBehaviour, now: float) -> None:
         """What the own NAT does, as far as is known: the others hear of another class, not of more confidence in the same one."""
@@ -197,6 +203,16 @@ class Introducer:
         """A member left the roster."""
         self._told.pop(key, None)
         self._asked.pop(key, None)
+
+    def nat_of(self, key: bytes) -> NatBehaviour | None:
+        """What a member says that its NAT does; None: it has said nothing."""
+        told = self._told.get(key)
+        return told.nat if told is not None else None
+
+    def candidates_of(self, key: bytes) -> tuple[Candidate, ...]:
+        """Where a member says that it could be met."""
+        told = self._told.get(key)
+        return told.candidates if told is not None else ()
 
     # --- inside ------------------------------------------------------------------------------------------------------
 

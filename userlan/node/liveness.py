@@ -50,10 +50,11 @@ first one that waited for a handshake, or for another path, should be forgotten 
 
 
 class Liveness:
-    """Of one peer. ``rtt``: seconds, smoothed, None: not measured. ``heard_at``: monotonic seconds, as all times."""
+    """Of one peer. ``rtt``: seconds, smoothed, None: not measured; ``sample``: the last one as it was, ``sampled_at``: when it came.
+    ``heard_at``: monotonic seconds, as all times."""
 
     __slots__ = ("_doubted_until", "_interval", "_measure_at", "_next", "_sent", "_sequence", "_silence", "_slow", "_turn", "heard_at",
-                 "rtt")  # fmt: skip
+                 "rtt", "sample", "sampled_at")  # fmt: skip
 
     def __init__(self, now: float, interval: float, second: bool) -> None:
         """``interval``: seconds of silence after which the peer is asked. ``second``: of the two, the one that leaves its turn."""
@@ -61,6 +62,8 @@ class Liveness:
         self._turn = interval + (YIELDED if second else 0.0)
         self._silence = interval + PATIENCE
         self.rtt: float | None = None
+        self.sample = 0.0
+        self.sampled_at = -inf
         self._slow = 0.0
         self.heard_at = now
         self._sequence = 0
@@ -114,6 +117,7 @@ class Liveness:
             return
         self._sent = {number: at for number, at in self._sent.items() if at > sent}
         sample = max(0.0, now - sent)
+        self.sample, self.sampled_at = sample, now
         self._slow = max(sample, self._slow / 2)
         self.rtt = sample if self.rtt is None else self.rtt + RTT_GAIN * (sample - self.rtt)
         self._next = max(self._next, (floor((now + self._turn) / ECHO_GRID) + 1) * ECHO_GRID)

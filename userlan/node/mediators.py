@@ -10,8 +10,8 @@ from userlan.control.messages import MAX_CANDIDATES
 from userlan.lan.invite import Invite
 from userlan.lan.roster import Roster
 from userlan.node.keyring import Keyring
-from userlan.node.membership import RefusalError
 from userlan.node.memory import Memory, SavedMediator
+from userlan.node.requests import RefusalError
 from userlan.stack.host import Host
 from userlan.tunnel.device import Device
 from userlan.wire.superpacket import SuperPacket

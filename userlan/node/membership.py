@@ -13,9 +13,15 @@ from typing import Protocol
 from userlan.control import refusals
 from userlan.control.mediation import printable
 from userlan.control.messages import (
+    Applicants,
+    ApplicationEnded,
+    Applied,
+    Approve,
     Candidate,
     Challenge,
     Create,
+    CreateWithApproval,
+    Deny,
     Done,
     Evict,
     EvictionNotice,
@@ -37,14 +43,12 @@ from userlan.control.vocabulary import FromMediator
 from userlan.lan.eviction import Eviction
 from userlan.lan.roster import Changes, Roster
 from userlan.lan.secrets import NetworkSecret
-from userlan.node.events import MemoryChanged, NetworkLost, NodeEvent, RequestDone, RequestRefused
+from userlan.node.applications import ENDING, Applications
+from userlan.node.events import Admitted, ApplicationRefused, MemoryChanged, NetworkLost, NodeEvent, RequestDone, RequestRefused
 from userlan.node.keyring import Keyring
-from userlan.node.requests import PATIENCE, Asked, Pending, Requests
+from userlan.node.ownership import Ownership
+from userlan.node.requests import PATIENCE, Asked, Pending, RefusalError, Requests
 from userlan.wire.endpoint import unmapped
-
-
-class RefusalError(ValueError):
-    """What was asked for cannot be done; ``str()`` is one line for people."""
 
 
 class Effects(Protocol):
@@ -61,6 +65,7 @@ class Membership:
 
     def __init__(self, public_key: bytes, roster: Roster, keyring: Keyring, entropy: Callable[[int], bytes]) -> None:
         self.requests = Requests()
+        self.applications = Applications()
         self.observed: dict[bytes, str] = {}
         self.clocks: dict[bytes, float] = {}
         """What a mediator's clock adds to monotonic seconds, when it welcomed this node; seconds."""
@@ -69,74 +74,33 @@ class Membership:
         self._keyring = keyring
         self._entropy = entropy
         self._events: list[NodeEvent] = []
+        self.owner = Ownership(public_key, roster, keyring, entropy, self)
 
     # --- what people ask for -----------------------------------------------------------------------------------------
 
-    def create(self, network: str, mediator: bytes, secret: NetworkSecret, now: float) -> int:
-        """Make a network with this node as its owner. RefusalError where this node is in one of that name."""
+    def create(self, network: str, mediator: bytes, secret: NetworkSecret, now: float, approval: bool = False) -> int:
+        """Make a network with this node as its owner, who approves new members or not. RefusalError where this node is in one of that name,
+        or waits for one."""
+        if network in self.applications.waiting:
+            raise RefusalError(f"this node waits to join {network!r}: `userlan leave {network}` ends that")
         self._new(network, mediator, secret)
-        return self._ask(self._create_message(network, secret), mediator, secret, now)
+        return self.ask(self._create_message(network, secret, approval), mediator, secret, now)
 
     def join(self, network: str, mediator: bytes, secret: NetworkSecret, now: float) -> int:
         """Become a member by proof of the secret. RefusalError where this node is in one of that name at another mediator."""
         self._new(network, mediator, secret)
-        return self._ask(Join(self.requests.next_number(), network), mediator, secret, now)
+        return self.ask(Join(self.requests.next_number(), network), mediator, secret, now)
 
     def leave(self, network: str, now: float) -> int:
-        """End this node's membership."""
+        """End this node's membership, or its application."""
         held = self._keyring.get(network)
         if held is None:
-            raise RefusalError(f"this node is in no network {network!r}{self._known()}")
-        return self._ask(Leave(self.requests.next_number(), network), held.mediator, None, now)
+            raise RefusalError(f"this node is in no network {network!r}{self.known()}")
+        return self.ask(Leave(self.requests.next_number(), network), held.mediator, None, now)
 
     def nick(self, name: str, mediator: bytes, now: float) -> int:
         """Change this node's nickname."""
-        return self._ask(Nick(self.requests.next_number(), name), mediator, None, now)
-
-    def evict(self, network: str, key: bytes, now: float) -> int:
-        """Put a member out of a network that this node owns: obeyed here at once, told to everybody.
-
-        The new secret is sealed to proven members only, those who showed that they know the old one: a mediator can list keys of its
-        own. The others get it when they prove themselves (``reseal``).
-        """
-        held, known = self._keyring.get(network), self._roster.networks.get(network)
-        if held is None or known is None:
-            raise RefusalError(f"this node is in no network {network!r}{self._known()}")
-        if known.owner != self._public_key:
-            owner = self._roster.name_of(known.owner) or "somebody unknown"
-            raise RefusalError(f"only the owner of {network!r} can evict: that is {owner}")
-        if key == self._public_key:
-            raise RefusalError(f"you own {network!r}: to end your membership, use `userlan leave {network}`")
-        if key not in known.members:
-            raise RefusalError(f"no such member in {network!r}")
-        secret = NetworkSecret.generate(self._entropy)
-        return self._rotate(network, {*self._roster.evicted(network), key}, secret, held.mediator, now, internal=False)
-
-    def reseal(self, key: bytes, now: float) -> None:
-        """A member proved itself: where this node owns a network whose newest secret was not sealed to that member, it is now."""
-        for network in self._keyring:
-            held, known = self._keyring.get(network), self._roster.networks.get(network)
-            if held is None or known is None or held.eviction is None or known.owner != self._public_key:
-                continue
-            if key in held.proven and key in known.members and key not in held.eviction.sealed and key not in held.eviction.evicted:
-                self._rotate(network, set(held.eviction.evicted), held.secrets[0], held.mediator, now, internal=True)
-
-    def _rotate(
-        self,
-        network: str,
-        evicted: set[bytes],
-        secret: NetworkSecret,
-        mediator: bytes,
-        now: float,
-        *,
-        internal: bool,
-    ) -> int:
-        members, held = self._roster.networks[network].members, self._keyring.get(network)
-        proven = held.proven if held is not None else set()
-        sealed = [key for key in members if key not in evicted and (key in proven or key == self._public_key)]
-        document = self._keyring.make_eviction(network, evicted, sealed, secret, self._entropy)
-        self._apply_eviction(document, now)
-        return self._ask(Evict(self.requests.next_number(), network, document.to_bytes()), mediator, None, now, internal)
+        return self.ask(Nick(self.requests.next_number(), name), mediator, None, now)
 
     def give_up(self, mediator: bytes, code: str, text: str, now: float) -> None:
         """The mediator cannot be reached: what people wait for is refused (what is the node's own waits on)."""
@@ -173,6 +137,13 @@ class Membership:
                 self._observed(mediator, message.observed)
             case MemberGone() if self._of(mediator, message.network):
                 self._follow(self._roster.remove_member(message.network, message.key), now)
+            case Applied() if self._asked_to_join(mediator, message.network):
+                self.applications.said(message)
+            case ApplicationEnded() if self.applications.at(mediator, message.network):
+                self._application_ended(message.network, printable(message.text) or message.code, now)
+            case Applicants() if self._of(mediator, message.network) and self._owns(message.network):
+                self._events += self.owner.applicants(mediator, message, now)
+                self.link_ready(mediator, effects, now)
             case NetworkGone() if self._of(mediator, message.network):
                 self._network_gone(message, now)
             case EvictionNotice() if self._of(mediator, message.network):
@@ -192,7 +163,7 @@ class Membership:
         except ValueError:
             self._roster.counters["eviction-malformed"] += 1
             return False
-        return eviction.network == message.network and self._apply_eviction(eviction, now)
+        return eviction.network == message.network and self.apply_eviction(eviction, now)
 
     def introduces(self, mediator: bytes, key: bytes) -> bool:
         """Whether a mediator has a say in the pair with a peer: it keeps a network that both are in."""
@@ -208,7 +179,8 @@ class Membership:
 
     _effects: Effects
 
-    def _ask(self, message: Asked, mediator: bytes, secret: NetworkSecret | None, now: float, internal: bool = False) -> int:
+    def ask(self, message: Asked, mediator: bytes, secret: NetworkSecret | None, now: float, internal: bool = False) -> int:
+        """A request to a mediator; its number. ``internal``: nobody waits for it, and only the newest of a kind counts."""
         pending = Pending(message, mediator, now + (1e9 if internal else PATIENCE), secret, internal=internal)
         if internal:
             self._replace(pending)
@@ -235,14 +207,26 @@ class Membership:
                 raise RefusalError(f"you made the network {network!r}: `userlan invite {network}` prints its invite")
             raise RefusalError(f"this node is in a network {network!r} already: leave it first")
         self._roster.expect(network)
-        self._keyring.put(network, mediator, secret, confirmed=False)
+        self.applications.refused.pop(network, None)
+        if network not in self.applications.waiting:    # until another secret is proved, the one that was is good
+            self._keyring.put(network, mediator, secret, confirmed=False)
 
-    def _create_message(self, network: str, secret: NetworkSecret) -> Create:
+    def _create_message(self, network: str, secret: NetworkSecret, approval: bool) -> Create:
         public = self._keyring.signing.public
         attestation = secret.attest_owner(network, self._public_key, public)
-        return Create(self.requests.next_number(), network, secret.admission_public, public, attestation)
+        kind = CreateWithApproval if approval else Create
+        return kind(self.requests.next_number(), network, secret.admission_public, public, attestation)
 
-    def _known(self) -> str:
+    def _owns(self, network: str) -> bool:
+        known = self._roster.networks.get(network)
+        return known is not None and known.owner == self._public_key
+
+    def _asked_to_join(self, mediator: bytes, network: str) -> bool:
+        pending = (self.requests.get(number) for number in self.requests.of(mediator))
+        return any(one is not None and one.kind == (Join, network) for one in pending)
+
+    def known(self) -> str:
+        """In which networks this node is, for people."""
         names = ", ".join(sorted(self._keyring))
         return f" (it is in: {names})" if names else " (it is in none)"
 
@@ -271,13 +255,13 @@ class Membership:
             self.clocks[mediator] = message.wall - now
         for network in self._keyring:
             held = self._keyring.get(network)
-            if held is None or held.mediator != mediator or not held.confirmed:
+            if held is None or held.mediator != mediator or not (held.confirmed or network in self.applications.waiting):
                 continue
             known = self._roster.networks.get(network)
             if held.eviction is not None and known is not None and known.owner == self._public_key:
-                self._ask(Evict(self.requests.next_number(), network, held.eviction.to_bytes()), mediator, None, now, internal=True)
+                self.ask(Evict(self.requests.next_number(), network, held.eviction.to_bytes()), mediator, None, now, internal=True)
             if network not in message.networks:
-                self._ask(Join(self.requests.next_number(), network), mediator, held.secrets[0], now, internal=True)
+                self.ask(Join(self.requests.next_number(), network), mediator, held.secrets[0], now, internal=True)
 
     def _network_state(self, mediator: bytes, message: NetworkState, now: float) -> None:
         if not self._of(mediator, message.network):
@@ -290,6 +274,36 @@ class Membership:
             self._roster.counters["owner-unattested"] += 1
             return
         self._follow(self._roster.apply_network(message), now)
+        self._admitted(mediator, message.network)
+
+    def _admitted(self, mediator: bytes, network: str) -> None:
+        """Where this node waited for a network, its owner has approved."""
+        held = self._keyring.get(network)
+        if held is not None and self.applications.at(mediator, network):
+            held.confirmed = True
+            self.applications.forget(network)
+            self._events.append(Admitted(network))
+            self._changed()
+
+    def _applied(self, pending: Pending, now: float) -> None:
+        """The secret is right, and it is the owner's turn."""
+        network, held = pending.network, self._keyring.get(pending.network)
+        if held is not None and held.confirmed:
+            return      # a member whom the mediator has lost with its directory: the tunnels go on, and the owner is asked again
+        news = network not in self.applications.waiting
+        if pending.secret is not None:
+            self._keyring.put(network, pending.mediator, pending.secret, confirmed=False)
+        waiting = self.applications.stands(network, pending.mediator)
+        if not pending.internal:
+            self._events.append(RequestDone(pending.message.request, network, waiting.owner, waiting=True))
+        if news:
+            self._changed()
+
+    def _application_ended(self, network: str, reason: str, now: float) -> None:
+        """The owner does not want this node, or what it proved holds no more."""
+        self._forget(network, now)
+        self.applications.refuse(network, reason)
+        self._events.append(ApplicationRefused(network, reason))
 
     def _network_gone(self, message: NetworkGone, now: float) -> None:
         """A mediator's word alone only empties the roster: the secret goes when people ask for it, or by the owner's signed eviction."""
@@ -297,6 +311,7 @@ class Membership:
 
     def _forget(self, network: str, now: float) -> None:
         self._keyring.drop(network)
+        self.applications.forget(network)
         self._follow(self._roster.forget(network), now)
         self._changed()
 
@@ -317,6 +332,7 @@ class Membership:
         held = self._keyring.get(pending.network)
         if held is not None and isinstance(pending.message, Join | Create):
             held.confirmed = True
+            self._admitted(mediator, pending.network)
             self._changed()
         if not pending.internal:
             self._events.append(RequestDone(message.request, pending.network, message.name))
@@ -330,27 +346,39 @@ class Membership:
         if isinstance(pending.message, Join) and message.code == refusals.NO_SUCH_NETWORK and pending.internal and owner:
             self.requests.pop(message.request)
             secret = pending.secret
-            if secret is not None:
-                create = self._create_message(pending.network, secret)
-                self._ask(create, mediator, secret, now, internal=True)
+            if secret is not None and known is not None:
+                self.applications.former[pending.network] = frozenset(known.members)
+                create = self._create_message(pending.network, secret, known.approval)
+                self.ask(create, mediator, secret, now, internal=True)
                 self.link_ready(mediator, self._effects, now)
             return
         if isinstance(pending.message, Leave) and message.code in (refusals.NOT_A_MEMBER, refusals.NO_SUCH_NETWORK):
             self._done(mediator, Done(message.request), now)
             return
-        self._refuse(message.request, printable(message.code), printable(message.text), now)
+        if isinstance(pending.message, Join) and message.code == refusals.WAITING:
+            self.requests.pop(message.request)
+            self._applied(pending, now)
+            return
+        text = printable(message.text)
+        if message.code == refusals.UNKNOWN_MESSAGE and isinstance(pending.message, CreateWithApproval | Approve | Deny):
+            text = "the mediator is of an older version, which lets in whoever has the secret: upgrade it, or do without approval"
+        self._refuse(message.request, printable(message.code), text, now)
 
     def _refuse(self, number: int, code: str, text: str, now: float) -> None:
         pending = self.requests.pop(number)
         if pending is None:
             return
         held = self._keyring.get(pending.network)
-        if isinstance(pending.message, Join | Create) and held is not None and not held.confirmed:
+        if isinstance(pending.message, Join) and pending.network in self.applications.waiting:
+            if code in ENDING and (pending.internal or code != refusals.WRONG_SECRET):      # who mistypes still waits
+                self._application_ended(pending.network, text, now)
+        elif isinstance(pending.message, Join | Create) and held is not None and not held.confirmed:
             self._forget(pending.network, now)
         if not pending.internal:
             self._events.append(RequestRefused(number, code, text))
 
-    def _apply_eviction(self, eviction: Eviction, now: float) -> bool:
+    def apply_eviction(self, eviction: Eviction, now: float) -> bool:
+        """Obey an owner's document; whether it was news."""
         network = eviction.network
         known = self._roster.networks.get(network)
         if known is None or not self._keyring.accept_eviction(eviction, known.owner_signing_public, tuple(known.members)):

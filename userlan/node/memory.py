@@ -34,15 +34,28 @@ class SavedNetwork(msgspec.Struct):
     proven: list[bytes] = []
 
 
+class SavedApplication(msgspec.Struct):
+    """A network that this node asked to join, and waits for its owner: the mediator's key, the secret, since when (wall-clock seconds),
+    and whose word it is."""
+
+    mediator: bytes
+    secret: bytes
+    since: float = 0.0
+    owner: str = ""
+
+
 class Memory(msgspec.Struct):
     """The whole document. By a peer's key (text): ``endpoints`` is where it was reached, latest first, ``ciphers`` what it said that its
-    tunnel takes beside ChaCha20-Poly1305, ``relays`` the relays that the mediator has ranked for the pair, with its grants."""
+    tunnel takes beside ChaCha20-Poly1305, ``relays`` the relays that the mediator has ranked for the pair, with its grants, ``blocked`` the
+    names of those that this node wants nothing to do with."""
 
     version: int = VERSION
     name: str = ""
     ipv4: bytes = b""
     mediators: list[SavedMediator] = []
     networks: dict[str, SavedNetwork] = {}
+    applications: dict[str, SavedApplication] = {}
+    blocked: dict[str, str] = {}
     endpoints: dict[str, list[tuple[str, str, int]]] = {}
     ciphers: dict[str, list[str]] = {}
     relays: dict[str, list[RelayOffer]] = {}

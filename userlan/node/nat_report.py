@@ -63,6 +63,22 @@ def report(node: Node) -> dict[str, Any]:
         "direct": chances(nat),
         "observed": node.membership.observed.get(key) if key is not None else None,
         "seen": seen(node),
+        **_facts(nat),
+        "keepalive": watch.lifetime.keepalive,
+        "confidence": nat.confidence,
+        "measured": watch.at + node.wall_offset if watch.at is not None else None,
+        "relays": _relays(node),
+        "evidence": {name: list(lines) for name, lines in found.evidence.items()} if found is not None else {},
+    }
+
+
+def behaviour(nat: NatBehaviour) -> dict[str, Any]:
+    """What a NAT does, this node's or a member's."""
+    return {"direct": chances(nat), **_facts(nat), "confidence": nat.confidence}
+
+
+def _facts(nat: NatBehaviour) -> dict[str, Any]:
+    return {
         "udp": _policy(nat.udp),
         "tcp": _policy(nat.tcp),
         "translated": nat.translated,
@@ -72,11 +88,6 @@ def report(node: Node) -> dict[str, Any]:
         "nested": nat.nested,
         "ipv6": nat.ipv6,
         "port_mapping": nat.port_mapping or None,
-        "keepalive": watch.lifetime.keepalive,
-        "confidence": nat.confidence,
-        "measured": watch.at + node.wall_offset if watch.at is not None else None,
-        "relays": _relays(node),
-        "evidence": {name: list(lines) for name, lines in found.evidence.items()} if found is not None else {},
     }
 
 

@@ -30,6 +30,7 @@ from userlan.lan.roster import Changes, Roster
 from userlan.lan.secrets import NetworkSecret
 from userlan.lan.storm import Storms
 from userlan.lan.switch import Switch
+from userlan.node.blocking import Blocked, Blocking
 from userlan.node.bulk import BulkWays
 from userlan.node.conductor import Conductor
 from userlan.node.encounters import Encounters
@@ -49,6 +50,7 @@ from userlan.node.peer_table import PeerTable
 from userlan.node.punching import Punching
 from userlan.node.reachability import Reachability
 from userlan.node.relays import Relays
+from userlan.node.remembering import remember
 from userlan.node.sockets import Sockets
 from userlan.node.whereabouts import Whereabouts
 from userlan.stack.events import Event
@@ -108,7 +110,8 @@ class Node:
         self.lookup = Lookup(self.roster, self.name)
         self.membership = Membership(self.key, self.roster, self.keyring, entropy)
         self.membership.bind(self)
-        self.peers = PeerTable(self.device, self.host, self.roster, self.keyring, memory, keepalive)
+        self.membership.applications.restore(memory.applications, self.keyring, self.roster)
+        self.peers = PeerTable(self.device, self.host, self.roster, self.keyring, memory, keepalive, Blocked(memory.blocked))
         self.flooding = Flooding(self.host, self.switch, self.peers, self.device, storms or Storms(), entropy, now)
         self.bulk = BulkWays(self.device, self.peers.links, bulk_over_tcp)
         self.gossip = Gossip(self.host, self.roster, self.keyring, self.device)
@@ -121,6 +124,7 @@ class Node:
         self.reachability = Reachability(self.links, self.device, self.sockets, entropy, now)
         self.punching = Punching(self.key, entropy, self.sockets)
         self.encounters = Encounters(self.device, self.punching)
+        self.blocking = Blocking(self, self.peers.blocked)
         relays: tuple[Timed, ...] = (self.relays.client, self.relays.measuring)
         resting: tuple[Timed, ...] = (self.gossip, self.membership.requests, *relays, self.reachability, self.punching, self.encounters)
         resting += (self.flooding,)
@@ -295,40 +299,50 @@ class Node:
         self.encounters.tick(now)
         self.punching.tick(now)
         self.membership.tick(now)
-        self._carry_on(now)
+        self.carry_on(now)
 
     def events(self) -> list[NodeEvent | Event]:
         """The node's own events, and those of the host that are none of its own connections'. Drained."""
-        self._carry_on(self._now)
+        self.carry_on(self._now)
         events, self.pending = self.pending, []
         return events
 
+    def carry_on(self, now: float) -> None:
+        """Let the other parts hear of what was done to one."""
+        if self.conductor.process(now):
+            self._stirred = True
+
     # --- what people ask for -----------------------------------------------------------------------------------------
 
-    def create(self, network: str, mediator: bytes, secret: NetworkSecret, now: float) -> int:
+    def create(self, network: str, mediator: bytes, secret: NetworkSecret, now: float, approval: bool = False) -> int:
         """Make a network; its end comes as RequestDone or RequestRefused with the number returned. RefusalError where it cannot be."""
-        return self._asked(self.membership.create(network, mediator, secret, now), mediator, now)
+        return self.asked(self.membership.create(network, mediator, secret, now, approval), now)
 
     def join(self, network: str, mediator: bytes, secret: NetworkSecret, now: float) -> int:
         """Join a network; as ``create``."""
-        return self._asked(self.membership.join(network, mediator, secret, now), mediator, now)
+        return self.asked(self.membership.join(network, mediator, secret, now), now)
 
     def leave(self, network: str, now: float) -> int:
         """Leave a network; as ``create``."""
-        number = self.membership.leave(network, now)
-        held = self.keyring.get(network)
-        return self._asked(number, held.mediator if held is not None else b"", now)
+        return self.asked(self.membership.leave(network, now), now)
 
     def evict(self, network: str, key: bytes, now: float) -> int:
         """Put a member out; as ``create``."""
-        number = self.membership.evict(network, key, now)
-        held = self.keyring.get(network)
-        return self._asked(number, held.mediator if held is not None else b"", now)
+        return self.asked(self.membership.owner.evict(network, key, now), now)
+
+    def asked(self, number: int, now: float) -> int:
+        """What ``membership`` was asked for goes to its mediator, where that is reached; the same number, as of ``create``."""
+        self.stir()
+        pending = self.membership.requests.get(number)
+        link = self.links.get(pending.mediator) if pending is not None else None
+        if link is not None and link.state is LinkState.READY:
+            self.membership.link_ready(link.key, self, now)
+        return number
 
     def nick(self, name: str, now: float) -> list[int]:
         """Change the nickname, at every mediator; one number for each that is reached now (the others hear it in the next greeting)."""
         numbers = [
-            self._asked(self.membership.nick(name, key, now), key, now)
+            self.asked(self.membership.nick(name, key, now), now)
             for key, link in self.links.items()
             if link.state is LinkState.READY
         ]
@@ -356,14 +370,14 @@ class Node:
     def neighbour_found(self, key: bytes, endpoints: Iterable[Endpoint], now: float) -> None:
         """A member was recognised on the own link (``neighbours``): it is tried there, with no mediator's help."""
         self.peers.neighbour(key, endpoints, now)
-        self._carry_on(now)
+        self.carry_on(now)
 
     def start(self, now: float) -> None:
         """Reach for the peers where they were last, without waiting for a mediator."""
         self.stir()
         self.peers.start(now)
         self.relays.start((key for key, link in self.peers.links.items() if not link.cached), now)
-        self._carry_on(now)
+        self.carry_on(now)
 
     def stop(self, now: float) -> None:
         """Say goodbye to the mediators (the peers hear it from them)."""
@@ -372,15 +386,7 @@ class Node:
 
     def save(self) -> Memory:
         """The memory, brought up to date."""
-        memory = self.memory
-        memory.name = self.name
-        memory.ipv4 = self.roster.own_ipv4
-        memory.networks = self.keyring.save()
-        memory.roster = self.roster.snapshot()
-        memory.endpoints = self.peers.save_endpoints()
-        memory.ciphers = self.peers.save_ciphers()
-        self.relays.save(memory)
-        return memory
+        return remember(self)
 
     # --- Effects for membership --------------------------------------------------------------------------------------
 
@@ -391,6 +397,7 @@ class Node:
         for key in changes.removed:
             self.bulk.forget(key)
             self.introducer.forget(key)
+            self.encounters.forget(key)
             self.flooding.forget(key)
             self.relays.client.forget(key)
         for address in self.roster.own_addresses:
@@ -434,13 +441,6 @@ class Node:
         """The greeting for one mediator, which hears of its own networks only."""
         return Hello(PROTOCOL_VERSION, self.name, self._agent, self.whereabouts.offered, evictions=self.keyring.serials(mediator))
 
-    def _asked(self, number: int, mediator: bytes, now: float) -> int:
-        self.stir()
-        link = self.links.get(mediator)
-        if link is not None and link.state is LinkState.READY:
-            self.membership.link_ready(mediator, self, now)
-        return number
-
     def _route(self, packet: SuperPacket, now: float) -> None:
         destination = packet.destination
         key = self.mediators.at(destination)
@@ -454,10 +454,6 @@ class Node:
                 self.host.unreachable(packet, now)
                 return
         self.device.send(key, packet, now)
-
-    def _carry_on(self, now: float) -> None:
-        if self.conductor.process(now):
-            self._stirred = True
 
 
 def _nearest(time: float, deadlines: Iterable[Callable[[], float | None]]) -> float:

@@ -12,6 +12,8 @@ Probes of a path's MTU have another identifier, "um", and are answered here, too
 
 Why: only their size in one direction is asked for (RFC 8899 4.1 lets an acknowledgement have any size), and a stack sends 64 KB back, in
 fifty fragments where that direction is not known to carry more.
+
+Where the path goes on behind the node, to a guest (``guest``), what that does not take is not answered: so its MTU is what is measured.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from userlan.stack.limiter import TokenBucket
 from userlan.tunnel.device import Device
 from userlan.wire import icmpv6
 from userlan.wire.endpoint import Endpoint
-from userlan.wire.numbers import PROTOCOL_ICMPV6
+from userlan.wire.numbers import MAX_PACKET, PROTOCOL_ICMPV6
 from userlan.wire.superpacket import SuperPacket
 
 PATH_IDENTIFIER = 0x756E
@@ -42,6 +44,8 @@ class PathEchoes:
     """Of one node."""
 
     def __init__(self, device: Device) -> None:
+        self.largest = MAX_PACKET
+        """Octets of the largest probe that is answered."""
         self._device = device
         self._own = ipv6_of(device.public_key)
         self._answers = TokenBucket(ANSWERS_A_SECOND, ANSWER_BURST)
@@ -64,6 +68,8 @@ class PathEchoes:
         if not isinstance(message, icmpv6.Echo):
             return None
         if message.identifier == PROBE_IDENTIFIER and message.request and bytes(message.payload).count(0) == len(message.payload):
+            if packet.length > self.largest:
+                return -1
             message = message._replace(payload=message.payload[:PROBE_ANSWER])
         elif message.identifier != PATH_IDENTIFIER or len(message.payload) > MAX_PAYLOAD:
             return None

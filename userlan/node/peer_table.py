@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import heapq
-import ipaddress
 from collections.abc import Iterable, Sequence
 
 from userlan.control.meeting import Introduce
 from userlan.lan.addresses import key_text
 from userlan.lan.roster import Changes, Roster
+from userlan.node.blocking import Blocked, BlockedLink
 from userlan.node.events import NodeEvent, PeerChanged
 from userlan.node.keyring import Keyring
-from userlan.node.liveness import ECHO_INTERVAL
 from userlan.node.memory import Memory
 from userlan.node.pace import Pace
 from userlan.node.path_echoes import PROBE_IDENTIFIER, PathEchoes
 from userlan.node.paths import PathAsked, PathChosen, PathEffect, PathsKnown, RelaysDoubted
 from userlan.node.peers import EchoDue, InitiateDue, MeetDue, PeerEffect, PeerLink, PeerState, ProbeDue, path_of
 from userlan.stack.host import Host
-from userlan.traversal.candidates import TargetBudget, is_private, select
+from userlan.traversal.candidates import TargetBudget, is_loopback, is_private, select
 from userlan.tunnel.device import Device
 from userlan.tunnel.events import SessionEstablished
-from userlan.wire.endpoint import RELAY, TCP, UDP, Endpoint, unmapped
+from userlan.wire.endpoint import RELAY, TCP, UDP, Endpoint
 from userlan.wire.superpacket import SuperPacket
 
 ECHO_IDENTIFIER = 0x756C
@@ -46,8 +45,9 @@ class PeerTable:
     """The peers by key. Lower layers are called; what the mediator must hear is in ``meets``, what changed in ``events``."""
 
     def __init__(
-        self, device: Device, host: Host, roster: Roster, keyring: Keyring, memory: Memory, keepalive: float = ECHO_INTERVAL
+        self, device: Device, host: Host, roster: Roster, keyring: Keyring, memory: Memory, keepalive: float, blocked: Blocked
     ) -> None:
+        self.blocked = blocked
         self.links: dict[bytes, PeerLink] = {}
         self.own_endpoints: frozenset[Endpoint] = frozenset()
         self.budget = TargetBudget()
@@ -58,7 +58,7 @@ class PeerTable:
         self._roster = roster
         self._keyring = keyring
         self._memory = memory
-        self._echoes = PathEchoes(device)
+        self.echoes = PathEchoes(device)
         self._keepalive = keepalive
         self._meets: list[bytes] = []
         self._doubted: list[bytes] = []
@@ -92,13 +92,32 @@ class PeerTable:
             link = self.links.get(key)
             first = link is None
             if link is None:
-                link = self.links[key] = PeerLink(key, now, self._keepalive, self._host.mtu, self._device.public_key > key)
-                link.cached = self._memory.endpoints_of(key_text(key))
+                link = self._link(key, now, self._memory.endpoints_of(key_text(key)))
             self._share(key, peer.networks)
             if first and key_text(key) in self._memory.ciphers:
                 self._device.ciphers_told(key, self._memory.ciphers[key_text(key)], now)
             link.presence(peer.online, now)
             self._settle(link, now)
+
+    def blocking_changed(self, key: bytes, now: float) -> None:
+        """A peer was blocked, and is gone at once, or unblocked, and is sought at once."""
+        peer, before = self._roster.peers.get(key), self.links.get(key)
+        if peer is None or before is None or before.blocked is (key in self.blocked):
+            return
+        link = self._link(key, now, before.cached)
+        self._known[key] = frozenset()
+        self._share(key, peer.networks)
+        link.presence(peer.online, now)
+        link.try_cached(now)
+        if not link.blocked:
+            self._meets.append(key)
+        self._settle(link, now)
+
+    def _link(self, key: bytes, now: float, cached: list[Endpoint]) -> PeerLink:
+        kind = BlockedLink if key in self.blocked else PeerLink
+        link = self.links[key] = kind(key, now, self._keepalive, self._host.mtu, self._device.public_key > key)
+        link.cached = cached
+        return link
 
     def refresh_secrets(self, network: str) -> None:
         """A network's secret changed: its members' tunnels shall use it from their next handshake on."""
@@ -109,7 +128,7 @@ class PeerTable:
     def introduce(self, message: Introduce, observed: str | None, mediator_host: str | None, now: float) -> tuple[Endpoint, ...]:
         """The mediator names a peer's candidates; only those that the client's own rules allow are used: those, and where it was last."""
         link = self.links.get(message.peer)
-        if link is None:
+        if link is None or link.blocked:
             return ()
         seen = [candidate.host for candidate in message.candidates if candidate.kind == "observed"]
         peer_observed = observed if observed in seen else next(iter(seen), None)
@@ -187,7 +206,7 @@ class PeerTable:
     def path_echo(self, key: bytes, packet: SuperPacket, source: Endpoint, now: float) -> bool:
         """Whether a packet of a peer's, by ``source``, was a path's question or the answer to one, and is dealt with by this."""
         link = self.links.get(key)
-        answer = self._echoes.received(key, packet, source, now) if link is not None else None
+        answer = self.echoes.received(key, packet, source, now) if link is not None else None
         if link is None or answer is None:
             return False
         if answer >= 0:
@@ -269,7 +288,7 @@ class PeerTable:
     def wanted(self, key: bytes, now: float) -> bool:
         """A packet for a peer came from above; False when the peer is known to be away, so that the sender can be told."""
         link = self.links.get(key)
-        if link is None:
+        if link is None or link.blocked:
             return False
         if link.up:
             return True
@@ -410,7 +429,7 @@ class PeerTable:
     def _ask(self, key: bytes, asked: PathAsked, now: float) -> None:
         """Where the peer never was, somebody says that it may be: the budget counts."""
         if asked.proved or asked.endpoint.transport == RELAY or self._allowed(asked.endpoint, now):
-            self._echoes.ask(key, asked.sequence, asked.endpoint, now)
+            self.echoes.ask(key, asked.sequence, asked.endpoint, now)
 
     def _allowed(self, endpoint: Endpoint, now: float) -> bool:
         return self.budget.allow(endpoint.host, now) and self._total.allow("", now)
@@ -432,7 +451,7 @@ class PeerTable:
 
     def _share(self, key: bytes, networks: Sequence[str]) -> None:
         """Bring a tunnel's pre-shared keys up to date; without one there is no tunnel."""
-        keys = self._keyring.preshared_keys(key, networks)
+        keys = self._keyring.preshared_keys(key, networks) if key not in self.blocked else ()
         if keys:
             self._device.add_peer(key, preshared_keys=keys)
         else:
@@ -456,20 +475,3 @@ class PeerTable:
         if self._shown.get(link.key, ("offline", "none")) != shown:
             self._shown[link.key] = shown
             self._events.append(PeerChanged(link.key, self._roster.name_of(link.key), *shown))
-
-    def save_endpoints(self) -> dict[str, list[tuple[str, str, int]]]:
-        """Where each peer was reached, for the node's memory."""
-        return {key_text(key): [e[:3] for e in link.cached] for key, link in self.links.items() if link.cached}
-
-    def save_ciphers(self) -> dict[str, list[str]]:
-        """What each peer said that it takes, for the node's memory."""
-        tunnels = {key: self._device.peer(key) for key in self.links}
-        return {key_text(key): list(one.ciphers) for key, one in tunnels.items() if one is not None and one.ciphers is not None}
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host is this computer itself; False for what is no numeric host."""
-    try:
-        return ipaddress.ip_address(unmapped(host)).is_loopback
-    except ValueError:
-        return False

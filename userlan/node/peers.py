@@ -90,6 +90,8 @@ class PeerLink:
     ``paths`` has deadlines and effects of its own, which the owner sees to.
     """
 
+    blocked = False
+
     __slots__ = (
         "_relay_attempt",
         "_retries",

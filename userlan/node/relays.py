@@ -14,10 +14,9 @@ from userlan.control.meeting import MAX_RELAYS, Introduce, RelayInfo, RelayOffer
 from userlan.control.meeting import RelayDelays as RelayDelaysMessage
 from userlan.lan.addresses import key_bytes, key_text
 from userlan.node.memory import Memory
-from userlan.node.peer_table import is_loopback
 from userlan.node.relay_delays import RelayDelays
 from userlan.relay.client import ClientEvent, RelayClient, Unwrapped
-from userlan.traversal.candidates import usable
+from userlan.traversal.candidates import is_loopback, usable
 from userlan.traversal.kinds import RELAY_BOUND, RELAY_DATA
 from userlan.tunnel.endpoint import Buffer, Burst
 from userlan.wire.endpoint import RELAY, Endpoint

@@ -1,21 +1,27 @@
-"""Requests to mediators: create, join, leave, nick, evict. Each waits for its link, is numbered, and ends in done or refused.
+"""Requests to mediators: create, join, leave, nick, lock, approve, deny, evict.
 
-A join takes one more step: ``Join → Challenge → Prove → Done``.
+Each waits for its link, is numbered, and ends in done or refused.
+A join takes one more step: ``Join → Challenge → Prove → Done``, or where the owner approves: ``… → Prove → Applied, Refused(waiting)``.
 """
 
 from __future__ import annotations
 
 import attrs
 
-from userlan.control.messages import Create, Evict, Join, Leave, Message, Nick
+from userlan.control.messages import Approve, Create, Deny, Evict, Join, Leave, Lock, Message, Nick
 from userlan.lan.secrets import NetworkSecret
+
+
+class RefusalError(ValueError):
+    """What was asked for cannot be done; ``str()`` is one line for people."""
+
 
 PATIENCE = 20.0
 """Seconds in which a mediator must be reached and answer: two rounds of a link's attempts and their back-off."""
 MAX_PENDING = 256
 """Requests under way: a person's and the rejoining of 64 networks after a mediator lost its directory."""
 
-Asked = Create | Join | Leave | Nick | Evict
+Asked = Create | Join | Leave | Nick | Lock | Approve | Deny | Evict
 
 
 @attrs.define

@@ -12,6 +12,7 @@ from typing import Any
 from userlan.control.mediation import LinkState
 from userlan.lan.addresses import key_text, text
 from userlan.lan.roster import Network, Peer
+from userlan.node.applications import Waiting
 from userlan.node.nat_report import short
 from userlan.node.node import Node
 from userlan.stack.tcp import ConnectionInfo
@@ -19,11 +20,13 @@ from userlan.wire.endpoint import host_port
 
 
 def snapshot(node: Node, now: float) -> dict[str, Any]:
-    """``{"self", "mediator", "networks", "peers", "groups"}``; the program adds "bridges"."""
+    """``{"self", "mediator", "networks", "waiting", "denied", "peers", "groups"}``; the program adds "bridges"."""
     return {
         "self": _self(node),
         "mediator": _mediator(node),
-        "networks": [_network(network) for _, network in sorted(node.roster.networks.items())],
+        "networks": [_network(node, network) for _, network in sorted(node.roster.networks.items())],
+        "waiting": [_waiting(name, one) for name, one in sorted(node.membership.applications.waiting.items())],
+        "denied": [{"network": name, "reason": reason} for name, reason in sorted(node.membership.applications.refused.items())],
         "peers": sorted((_peer(node, peer, now) for peer in node.roster.peers.values()), key=lambda peer: peer["name"]),
         "groups": _groups(node, now),
     }
@@ -101,13 +104,27 @@ def _mediator(node: Node) -> dict[str, Any]:
     }
 
 
-def _network(network: Network) -> dict[str, Any]:
+def _network(node: Node, network: Network) -> dict[str, Any]:
+    mine = network.owner == node.key
     return {
         "name": network.name,
         "owner": key_text(network.owner),
+        "mine": mine,
         "locked": network.locked,
+        "approval": network.approval,
+        "applicants": applicants(node, network.name) if mine else [],
         "members": [key_text(key) for key in network.members],
     }
+
+
+def applicants(node: Node, network: str) -> list[dict[str, Any]]:
+    """Who waits for this node's word to join a network that it owns, the first one first."""
+    waiting = node.membership.applications.applicants.get(network, {}).values()
+    return [{"key": key_text(one.key), "name": one.name, "since": one.since} for one in waiting]
+
+
+def _waiting(network: str, waiting: Waiting) -> dict[str, Any]:
+    return {"network": network, "since": waiting.since, "owner": waiting.owner}
 
 
 def _peer(node: Node, peer: Peer, now: float) -> dict[str, Any]:
@@ -125,6 +142,7 @@ def _peer(node: Node, peer: Peer, now: float) -> dict[str, Any]:
         "ipv6": text(peer.ipv6),
         "networks": list(peer.networks),
         "state": state,
+        "blocked": link.blocked,
         "path": path,
         "relay": node.relays.client.name_of(tunnel.endpoint) or None if tunnel is not None and tunnel.endpoint is not None else None,
         "endpoint": host_port(endpoint.host, endpoint.port) if endpoint is not None else None,

@@ -140,9 +140,9 @@ class Groups:
 
     # ------------------------------------------------------------------ a kernel's wishes
 
-    def share(self, fixed: Iterable[bytes]) -> None:
-        """A kernel wants what it will report, and the groups ``fixed`` in any case."""
-        self._kernel = Wishes(self._config, fixed, self._counters)
+    def share(self, fixed: Iterable[bytes], querier: bytes | None = None) -> None:
+        """A kernel wants what it will report, and the groups ``fixed`` in any case. ``querier``: see ``Wishes``."""
+        self._kernel = Wishes(self._config, fixed, self._counters, querier)
         for group in self._kernel.groups:
             self._merge(group)
 

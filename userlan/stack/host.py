@@ -21,7 +21,7 @@ from userlan.stack.pmtu import PathMtu
 from userlan.stack.ports import Ports
 from userlan.stack.quoted import PACKET_TOO_BIG, UNREACHABLE, Report
 from userlan.stack.reassembly import Reassembler
-from userlan.stack.sharing import Sharing
+from userlan.stack.sharing import Distant, Sharing
 from userlan.stack.tcp import Config, Connection, ConnectionInfo, InitialNumbers, Listener, State
 from userlan.stack.udp import UdpSocket, UdpTable
 from userlan.wire import ipv4, ipv6
@@ -122,15 +122,17 @@ class Host:
             raise ValueError(f"{address.hex()} cannot be a broadcast address")
         self.addresses.broadcasts.add(address)
 
-    def share(self, first_port: int, last_port: int, groups: Iterable[bytes] = ()) -> None:
+    def share(self, first_port: int, last_port: int, groups: Iterable[bytes] = (), distant: Distant | None = None) -> None:
         """A kernel has the same addresses from now on: what is nobody's here goes to ``unclaimed`` instead of being
         refused, and ephemeral ports are taken from this range, which must not be the kernel's (see ``sharing``).
 
-        It gets a copy of what is to all, to a group that it has reported (``kernel_reports``), and to one of ``groups``.
+        It gets a copy of what is to all, to a group that it has reported (``kernel_reports``), and to one of ``groups``. ``distant``: it
+        is that of another computer.
         """
         self.unclaimed = []
         self._ports.keep_to(first_port, last_port)
-        self._groups.share(groups)
+        self._sharing.distant = distant
+        self._groups.share(groups, None if distant is None else distant.querier)
 
     def kernel_reports(self, packet: SuperPacket, now: float) -> None:
         """A packet of the kernel's for which ``groups.takes`` holds: what it wants to hear of groups (IGMP, MLD). It goes
@@ -143,7 +145,7 @@ class Host:
 
     def unshare(self) -> None:
         """The addresses are this host's alone again."""
-        self.unclaimed = None
+        self.unclaimed = self._sharing.distant = None
         self._ports.keep_to()
         self._groups.unshare()
 

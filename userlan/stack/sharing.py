@@ -25,6 +25,9 @@ since a tunnel keeps it).
 
 Kernel and stack are one host to the LAN, and so do not hear what the other one says to a group: its source is their own.
 
+A kernel at the end of a tunnel (``Distant``: a guest's) answers echo requests itself, since whoever asks wants to know whether it is
+there; but those by which nodes ask for each other are answered here.
+
 Ports: what is bound or listened on here comes first, as it was asked for by name. That the *ephemeral* ports of both
 sides do not meet is seen to by a range of its own for ours, outside of the kernel's (``Ports.keep_to``). TCP connections
 that were opened before stay what they are: all four fields of their name tell them apart.
@@ -34,6 +37,7 @@ from __future__ import annotations
 
 from collections import Counter
 from enum import Enum
+from typing import NamedTuple
 
 from userlan.stack.addresses import Addresses
 from userlan.stack.demux import TcpDemux
@@ -64,12 +68,23 @@ class Owner(Enum):
     NOBODY = "nobody"
 
 
+class Distant(NamedTuple):
+    """How a kernel is treated that is not this computer's."""
+
+    own_echoes: frozenset[int]
+    """Identifiers of the echo requests that are answered here nevertheless."""
+    querier: bytes
+    """The packed IPv4 address from which it is asked for its groups."""
+
+
 class Sharing:
     """Tells packets apart by what is open in a host."""
 
     def __init__(
         self, addresses: Addresses, groups: Groups, tcp: TcpDemux, udp: UdpTable, echoes: Icmp, counters: Counter[str]
     ) -> None:
+        self.distant: Distant | None = None
+        """Where the kernel is one of another computer."""
         self._addresses = addresses
         self._groups = groups
         self._tcp = tcp
@@ -132,7 +147,10 @@ class Sharing:
     def _icmp(self, packet: SuperPacket) -> Owner:
         message = icmp.parse(packet) if packet.version == 4 else icmpv6.parse(packet)
         if isinstance(message, icmp.Echo | icmpv6.Echo):
-            ours = message.request or self._echoes.expects(packet.source, message.identifier, message.sequence)
+            if message.request:
+                ours = self.distant is None or message.identifier in self.distant.own_echoes
+            else:
+                ours = self._echoes.expects(packet.source, message.identifier, message.sequence)
             return Owner.STACK if ours else Owner.KERNEL
         if isinstance(message, icmp.Other | icmpv6.Other):
             if message.type in (ROUTING_TYPES if packet.version == 4 else ndp.TYPES):

@@ -14,6 +14,9 @@ members) hear one host.
 queries in a row have called forth no report of it (a leave was lost), not when time has passed. The group of each kind in
 which every IPv6 address has neighbour discovery is left out: that never passes a tunnel.
 
+**A kernel at the end of a tunnel** (``sharing.Distant``) is asked by IGMP alone, from an address that its tunnel lets pass: MLD's queries
+must come from a link-local one (RFC 3810 5.1.14), which it does not. What it wants of IPv6 holds until it says otherwise.
+
 **Limits.** As many groups and sources as sockets may have (``HostConfig.max_memberships``, ``max_group_sources``); a filter
 with more sources is widened, since the kernel filters once more.
 """
@@ -59,9 +62,11 @@ class _Wish:
 
 
 class Wishes:
-    """The memberships of one kernel. ``fixed``: groups that are wanted for it whatever it says."""
+    """The memberships of one kernel. ``fixed``: groups that are wanted for it whatever it says. ``querier``: the packed IPv4 address from
+    which it is asked, and then by IGMP alone; None: nobody's, and by both."""
 
-    def __init__(self, config: HostConfig, fixed: Iterable[bytes], counters: Counter[str]) -> None:
+    def __init__(self, config: HostConfig, fixed: Iterable[bytes], counters: Counter[str], querier: bytes | None = None) -> None:
+        self._querier = querier
         self._config = config
         self._counters = counters
         self._fixed = frozenset(fixed)
@@ -134,14 +139,17 @@ class Wishes:
             self._query_at = now + FIRST_QUERY
         if now < self._query_at:
             return [], []
-        gone = [group for group, wish in self._known.items() if wish.missed >= ROBUSTNESS]
+        asked = {group: wish for group, wish in self._known.items() if self._querier is None or len(group) == len(self._querier)}
+        gone = [group for group, wish in asked.items() if wish.missed >= ROBUSTNESS]
         for group in gone:
             del self._known[group]
-        for wish in self._known.values():
+        for wish in asked.values():
             wish.missed += 1
         self._query_at = now + QUERY_INTERVAL
         both = [
             Query(version, group, RESPONSE, robustness=ROBUSTNESS, interval=QUERY_INTERVAL)
             for version, group in ((igmp.NEWEST_VERSION, igmp.NOBODY), (mld.NEWEST_VERSION, mld.NOBODY))
         ]
+        if self._querier is not None:
+            return [igmp.build(both[0], self._querier)], gone
         return [igmp.build(both[0], igmp.NOBODY), mld.build(both[1], QUERIER)], gone

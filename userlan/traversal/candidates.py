@@ -46,6 +46,14 @@ def is_private(host: str) -> bool:
     return any(address in network for network in PRIVATE)
 
 
+def is_loopback(host: str) -> bool:
+    """Whether a host is this computer itself; False for what is no numeric host."""
+    try:
+        return ipaddress.ip_address(unmapped(host)).is_loopback
+    except ValueError:
+        return False
+
+
 def usable(endpoint: Endpoint, own_observed: str | None, same_network: bool) -> bool:
     """Whether a client may send to ``endpoint`` when a mediator says so.
 

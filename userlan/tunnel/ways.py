@@ -210,9 +210,9 @@ class Ways:
         return True
 
     def _limit(self, endpoint: Endpoint | None) -> int:
-        """Octets of the largest inner packet on the way to ``endpoint``; 0: as it was made."""
+        """Octets of the largest inner packet on the way to ``endpoint``; 0: as it was made. A stock peer's is its owner's to say."""
         if self._peer.stock:
-            return 0
+            return self.mtu
         if endpoint is not None and endpoint.transport == TCP:
             return MAX_DATAGRAM - messages.TRANSPORT_OVERHEAD
         return self.mtu

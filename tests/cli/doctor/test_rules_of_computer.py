@@ -7,8 +7,9 @@ from attrs import evolve
 
 from tests.cli.doctor.scenes import alone, found, mdns, member, node, profile, row, scene
 from userlan.cli.doctor.computer_rules import collide
-from userlan.cli.doctor.finding import Computer, FirewallRule, Folder, Socket, Wanted
+from userlan.cli.doctor.finding import Computer, FirewallRule, Folder, Wanted
 from userlan.cli.doctor.verdict import judge
+from userlan.driver.sockets import Socket
 
 FINE = Computer()
 BUSY = Socket("tcp", "0.0.0.0", 1055, 0, 77, "squid")

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from tests.cli.doctor.scenes import NOW, POLICY, exposed, found, mdns, node, profile, row, scene
-from userlan.cli.doctor.finding import Computer, Socket
+from userlan.cli.doctor.finding import Computer
+from userlan.driver.sockets import Socket
 
 AWAY = {"state": "offline", "reason": "the mediator has been silent for 12 s", "url": "userlan://m"}
 TAP = {"name": "lan0", "text": "attached lan0 25.0.0.1"}

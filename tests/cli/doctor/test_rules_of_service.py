@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from tests.cli.doctor.scenes import exposed, found, mdns, member, node, profile, row, scene
-from userlan.cli.doctor.finding import Computer, Socket
+from userlan.cli.doctor.finding import Computer
+from userlan.driver.sockets import Socket
 
 GAME = Socket("udp", "192.0.2.2", 1900, 0, 42, "minidlna")
 WEB = Socket("tcp", "127.0.0.1", 8000, 0, 43, "python3")

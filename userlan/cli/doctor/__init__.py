@@ -11,7 +11,7 @@ A rule is a function of the scene alone: it looks at what was found and yields f
 is written down. What looks, judges nothing.
 
     finding.py        Finding, Scene, and what they are made of
-    computer.py       this computer: sockets.py (who holds which port), firewall.py (which rules drop), rehearsal.py (namespaces)
+    computer.py       this computer: driver/sockets.py (who holds which port), firewall.py (which rules drop), rehearsal.py
     computer_rules    what is wrong with this computer, with a node or without one
     node_rules        mediator, networks, router, what was dropped
     peer_rules        one peer: its name, its path

@@ -12,9 +12,10 @@ from pathlib import Path
 from userlan.cli.background import LOG_NAME
 from userlan.cli.client import ApiError
 from userlan.cli.configuration import discover_bridges, load_configuration
-from userlan.cli.doctor import firewall, rehearsal, sockets
+from userlan.cli.doctor import firewall, rehearsal
 from userlan.cli.doctor.finding import Computer, Folder, Wanted
 from userlan.cli.main import Settings, default_config
+from userlan.driver import sockets
 from userlan.driver.interfaces import interfaces
 
 DEVICE = "/dev/net/tun"

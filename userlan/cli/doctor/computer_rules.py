@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from userlan.cli.doctor.finding import Computer, Finding, FirewallRule, Scene, Socket, note, unseen, wrong
+from userlan.cli.doctor.finding import Computer, Finding, FirewallRule, Scene, note, unseen, wrong
 from userlan.cli.output import byte_count
+from userlan.driver.sockets import Socket
 from userlan.lan.hostport import join_host_port
 
 LEAST_FREE = 16 << 20

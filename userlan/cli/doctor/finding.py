@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 import attrs
+
+from userlan.driver.sockets import Socket
 
 Level = Literal["wrong", "note", "unseen"]
 
@@ -35,36 +36,6 @@ def note(code: str, what: str, evidence: str = "", remedy: str = "") -> Finding:
 def unseen(code: str, what: str, evidence: str = "", remedy: str = "") -> Finding:
     """Something that could not be looked at."""
     return Finding(code, "unseen", what, evidence, remedy)
-
-
-@attrs.frozen
-class Socket:
-    """A UDP socket that is bound, or a TCP one that listens. ``pid`` 0: not to be seen by this user."""
-
-    protocol: str
-    host: str
-    port: int
-    uid: int = 0
-    pid: int = 0
-    program: str = ""
-
-    @property
-    def everywhere(self) -> bool:
-        """Whether it takes what comes to any address."""
-        return self.host in ("0.0.0.0", "::")
-
-    @property
-    def of_many(self) -> bool:
-        """Whether it is bound to a broadcast's or a group's own address."""
-        address = ipaddress.ip_address(self.host)
-        return address.is_multicast or self.host.endswith(".255")
-
-    @property
-    def holder(self) -> str:
-        """Whose it is, for people."""
-        if self.pid:
-            return f"{self.program} (process {self.pid})"
-        return f"a program of another user ({self.uid}: `sudo ss -tulpn` names it)"
 
 
 @attrs.frozen

@@ -1,0 +1,1 @@
+"""What earlier versions have written and said is understood by this one."""

@@ -1,0 +1,5 @@
+"""The laboratory's fixtures serve here too."""
+
+from tests.lab.conftest import lab
+
+__all__ = ["lab"]

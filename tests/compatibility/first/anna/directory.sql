@@ -1,0 +1,69 @@
+PRAGMA foreign_keys=OFF;
+BEGIN TRANSACTION;
+CREATE TABLE schema_version (
+	version INTEGER NOT NULL, 
+	opened INTEGER, 
+	PRIMARY KEY (version)
+);
+INSERT INTO schema_version VALUES(1,1);
+CREATE TABLE nodes (
+	"key" BLOB NOT NULL, 
+	name VARCHAR(63) NOT NULL, 
+	ipv4 BLOB NOT NULL, 
+	first_seen FLOAT NOT NULL, 
+	last_seen FLOAT NOT NULL, 
+	PRIMARY KEY ("key"), 
+	UNIQUE (ipv4)
+);
+INSERT INTO nodes VALUES(X'909d691daaacc77a87569612e5a84ea22fdde8b6b79998ee777d9e76a5000167','anna',X'1938c6fb',1795874222.9432029724,1795874226.4448118209);
+INSERT INTO nodes VALUES(X'07e861b0aaca6132eff5b04840d19c182f45fbf7e2da89e69fe48eadd0da6831','ben',X'19099fdd',1795874226.1272099018,1795874226.4431970118);
+CREATE TABLE networks (
+	id INTEGER NOT NULL, 
+	name VARCHAR(63) NOT NULL, 
+	owner BLOB NOT NULL, 
+	owner_signing_public BLOB NOT NULL, 
+	admission_public BLOB NOT NULL, 
+	attestation BLOB NOT NULL, 
+	locked BOOLEAN NOT NULL, 
+	serial INTEGER NOT NULL, 
+	created FLOAT NOT NULL, 
+	PRIMARY KEY (id), 
+	UNIQUE (name)
+);
+INSERT INTO networks VALUES(1,'home',X'909d691daaacc77a87569612e5a84ea22fdde8b6b79998ee777d9e76a5000167',X'0648e44b2930a2d1cbcef94b568d9424942d3a3202c2c4ebb497f5ed49e28c8f',X'a9a25746ead82807c1b9dbd2a9d2a13bf7457f9ec4f832bf255ce2ed2e7795cb',X'fc3a9c5e448aee42ec9d4725c322a068ce9e96a692d84306288b2c5f36c29e4d',0,0,1795874222.9432029724);
+CREATE TABLE notes (
+	name VARCHAR(63) NOT NULL, 
+	value BLOB NOT NULL, 
+	PRIMARY KEY (name)
+);
+INSERT INTO notes VALUES('range',X'32352e302e302e302f38');
+CREATE TABLE members (
+	network INTEGER NOT NULL, 
+	"key" BLOB NOT NULL, 
+	name VARCHAR(63) NOT NULL, 
+	joined FLOAT NOT NULL, 
+	PRIMARY KEY (network, "key"), 
+	CONSTRAINT members_name UNIQUE (network, name), 
+	FOREIGN KEY(network) REFERENCES networks (id) ON DELETE CASCADE, 
+	FOREIGN KEY("key") REFERENCES nodes ("key")
+);
+INSERT INTO members VALUES(1,X'909d691daaacc77a87569612e5a84ea22fdde8b6b79998ee777d9e76a5000167','anna',1795874222.9432029724);
+INSERT INTO members VALUES(1,X'07e861b0aaca6132eff5b04840d19c182f45fbf7e2da89e69fe48eadd0da6831','ben',1795874226.1272099018);
+CREATE TABLE evictions (
+	network INTEGER NOT NULL, 
+	serial INTEGER NOT NULL, 
+	document BLOB NOT NULL, 
+	PRIMARY KEY (network), 
+	FOREIGN KEY(network) REFERENCES networks (id) ON DELETE CASCADE
+);
+CREATE TABLE evicted (
+	network INTEGER NOT NULL, 
+	"key" BLOB NOT NULL, 
+	was_member BOOLEAN NOT NULL, 
+	PRIMARY KEY (network, "key"), 
+	FOREIGN KEY(network) REFERENCES networks (id) ON DELETE CASCADE
+);
+CREATE INDEX ix_networks_owner ON networks (owner);
+CREATE INDEX members_key ON members ("key");
+CREATE INDEX evicted_key ON evicted ("key");
+COMMIT;

@@ -1,0 +1,314 @@
+"""Who is in which network, as commands of the local API: create, join, leave, owners' words, names, and whom this node blocks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred, FirstError, gatherResults, inlineCallbacks
+from twisted.internet.threads import deferToThread
+from twisted.logger import Logger
+
+from userlan.driver.bridge import CommandError
+from userlan.driver.commands import Commands
+from userlan.lan.addresses import key_bytes, key_text, text
+from userlan.lan.invite import Invite
+from userlan.lan.names import UnknownName, check_network, check_nick
+from userlan.lan.secrets import NetworkSecret
+from userlan.node.events import Admitted, ApplicantCame, ApplicationRefused
+from userlan.node.requests import RefusalError
+from userlan.node.status import applicants
+
+if TYPE_CHECKING:
+    from userlan.app.program import NodeProgram
+
+
+class MembershipApi:
+    """Commands of one node."""
+
+    log = Logger()
+
+    def __init__(self, program: NodeProgram) -> None:
+        self.program = program
+        self.node = program.node
+
+    def register(self, server: Commands) -> None:
+        """Offer all of them."""
+        server.register("create", self.create)
+        server.register("join", self.join)
+        server.register("leave", self.leave)
+        server.register("invite", self.invite)
+        server.register("evict", self.evict)
+        server.register("nick", self.nick)
+        server.register("lock", lambda arguments: self.lock(arguments, True))
+        server.register("unlock", lambda arguments: self.lock(arguments, False))
+        server.register("password", self.password)
+        server.register("applicants", self.applicants)
+        server.register("approve", lambda arguments: self.judge(arguments, True))
+        server.register("deny", lambda arguments: self.judge(arguments, False))
+        server.register("block", self.block)
+        server.register("unblock", self.unblock)
+
+    def happened(self, event: object) -> None:
+        """An event of the node's, if it is one of these: for the log, and for the person in front of this computer."""
+        match event:
+            case ApplicantCame():
+                self.log.info("{name} asks to join {network}", name=event.name, network=event.network)
+                subject = f"applicant {event.network} {key_text(event.key)}"
+                self.program.lan.tell_news("member", f"{event.name} wants to join {event.network}", "Approve or deny it.", subject)
+            case Admitted():
+                self.log.info("a member of {network}: its owner has approved", network=event.network)
+                self.program.lan.tell_news("member", f"You are in {event.network}", "Its owner has approved.", f"member {event.network}")
+            case ApplicationRefused():
+                self.log.warn("no member of {network}: {reason}", network=event.network, reason=event.reason)
+                self.program.lan.tell_news("member", f"You are not in {event.network}", event.reason, f"member {event.network}")
+
+    # --- making, joining, leaving ------------------------------------------------------------------------------------
+
+    @inlineCallbacks
+    def create(self, arguments: dict[str, Any]) -> Any:
+        """Make a network; its invite. ``approval``: its owner approves new members."""
+        network, approval = checked(check_network, text_of(arguments, "network")), arguments.get("approval") is True
+        mediator = self._mediator()
+        secret = yield self._secret(arguments.get("password"), network, mediator)
+        yield self._request(lambda now: self.node.create(network, mediator, secret, now, approval))
+        return self._invite(network)
+
+    @inlineCallbacks
+    def join(self, arguments: dict[str, Any]) -> Any:
+        """Join by invite, or by name and password."""
+        now = self.program.reactor.seconds()
+        fresh = None
+        if arguments.get("invite"):
+            invite = checked(Invite.parse, text_of(arguments, "invite"))
+            if invite.network is None:
+                raise CommandError("this link names no network: it is a mediator's address, not an invite")
+            network, mediator = invite.network, invite.mediator_key
+            if mediator not in self.node.links:
+                fresh = mediator
+            try:
+                self.node.mediators.add(invite.mediator, now, self._is_embedded(mediator))
+            except RefusalError as error:
+                raise CommandError(str(error)) from None
+            self.program.resolve(mediator)
+            given = invite.secret
+        else:
+            network, mediator, given = checked(check_network, text_of(arguments, "network")), self._mediator(), None
+        try:
+            if given is not None:
+                secret = NetworkSecret(given)
+            else:
+                secret = yield self._secret(arguments.get("password"), network, mediator)
+            done = yield self._request(lambda now: self.node.join(network, mediator, secret, now))
+        except CommandError:
+            if fresh is not None:
+                self.node.mediators.remove(fresh, self.program.reactor.seconds())
+            raise
+        if done.waiting:
+            return {"network": network, "waiting": True, "owner": done.name}
+        own = self.node.lookup.own_info()
+        known = self.node.roster.networks.get(network)
+        return {
+            "network": network,
+            "waiting": False,
+            "name": done.name or own.name,
+            "ipv4": text(own.ipv4) if own.ipv4 else None,
+            "members": len(known.members) if known is not None else 1,
+        }
+
+    @inlineCallbacks
+    def leave(self, arguments: dict[str, Any]) -> Any:
+        """Leave a network, or stop waiting for it."""
+        network = text_of(arguments, "network").lower()
+        yield self._request(lambda now: self.node.leave(network, now))
+        return {"network": network}
+
+    def invite(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """The invite of a network that this node is in."""
+        return self._invite(text_of(arguments, "network").lower())
+
+    # --- the owner's words -------------------------------------------------------------------------------------------
+
+    def invites(self) -> dict[str, str]:
+        """Those of all networks that have admitted this node, by name."""
+        held = {network: self.node.keyring.get(network) for network in self.node.keyring}
+        return {network: self._invite(network)["invite"] for network, one in held.items() if one is not None and one.confirmed}
+
+    @inlineCallbacks
+    def evict(self, arguments: dict[str, Any]) -> Any:
+        """Put a member out."""
+        member = text_of(arguments, "member")
+        network = arguments.get("network")
+        key = self._peer(member)
+        owned = [name for name, known in self.node.roster.networks.items() if known.owner == self.node.key]
+        if network is None:
+            shared = [name for name in owned if key in self.node.roster.networks[name].members]
+            if len(shared) != 1:
+                which = "none of your networks has that member" if not shared else f"say from which: {', '.join(shared)}"
+                raise CommandError(f"{member} cannot be evicted: {which}")
+            network = shared[0]
+        yield self._request(lambda now: self.node.evict(str(network), key, now))
+        return {"name": member, "network": network}
+
+    @inlineCallbacks
+    def lock(self, arguments: dict[str, Any], locked: bool) -> Any:
+        """Close a network to new members, or open it."""
+        network = text_of(arguments, "network").lower()
+        yield self._request(lambda now: self.node.asked(self.node.membership.owner.lock(network, locked, now), now))
+        return {"network": network, "locked": locked}
+
+    @inlineCallbacks
+    def password(self, arguments: dict[str, Any]) -> Any:
+        """Give a network another password; its new invite."""
+        network, password = text_of(arguments, "network").lower(), text_of(arguments, "password")
+        held = self.node.keyring.get(network)
+        if held is None:
+            raise CommandError(f"this node is in no network {network!r}")
+        secret = yield self._secret(password, network, held.mediator)
+        yield self._request(lambda now: self.node.asked(self.node.membership.owner.password(network, secret, now), now))
+        return self._invite(network)
+
+    def applicants(self, arguments: dict[str, Any]) -> list[dict[str, Any]]:
+        """Who waits for this node's word, in all of its networks."""
+        owned = sorted(self.node.membership.applications.applicants)
+        return [{"network": network, **row} for network in owned for row in applicants(self.node, network)]
+
+    @inlineCallbacks
+    def judge(self, arguments: dict[str, Any], approved: bool) -> Any:
+        """Take an applicant in, or deny it; it is named by its name or key."""
+        written, network = text_of(arguments, "member"), arguments.get("network")
+        rows = [
+            row
+            for row in self.applicants({})
+            if written in (row["key"], row["name"]) or written.lower() == row["name"]
+            if network is None or row["network"] == str(network).lower()
+        ]
+        if not rows:
+            where = f" to join {network}" if network is not None else ""
+            raise CommandError(f"nobody called {written!r} waits{where}: see `userlan applicants`")
+        if len({row["key"] for row in rows}) > 1:
+            raise CommandError(f"{len(rows)} who wait are called {written!r}: name one by its key, see `userlan applicants --json`")
+        if len(rows) > 1:
+            raise CommandError(f"{written} waits for {' and '.join(row['network'] for row in rows)}: say which")
+        name, key = rows[0]["network"], key_bytes(rows[0]["key"])
+        yield self._request(lambda now: self.node.asked(self.node.membership.owner.judge(name, key, approved, now), now))
+        return {"network": name, "name": rows[0]["name"], "key": rows[0]["key"]}
+
+    # --- this node alone ---------------------------------------------------------------------------------------------
+
+    def block(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Have nothing to do with a peer."""
+        key = self._peer(text_of(arguments, "peer"))
+        name = self.node.roster.name_of(key)
+        return self._blocking(self.node.blocking.block, key, name)
+
+    def unblock(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Take a peer back, whether it is a member at present or not."""
+        written = text_of(arguments, "peer")
+        key = self.node.blocking.blocked.find(written) or self._peer(written)
+        return self._blocking(self.node.blocking.unblock, key, self.node.roster.name_of(key) or written)
+
+    @inlineCallbacks
+    def nick(self, arguments: dict[str, Any]) -> Any:
+        """Rename this node."""
+        name = checked(check_nick, text_of(arguments, "name"))
+        try:
+            numbers = self.node.nick(name, self.program.reactor.seconds())
+        except ValueError as error:
+            raise CommandError(str(error)) from None
+        self.program.runner.touch()
+        # All are waited for from now on: mediators answer in any order.
+        yield gatherResults([self._wait(number) for number in numbers], consumeErrors=True).addErrback(_first_error)
+        self.node.renamed(name)
+        self.program.runner.touch()
+        return {"name": name}
+
+    # --- inside ------------------------------------------------------------------------------------------------------
+
+    def _blocking(self, change: Callable[[bytes, float], None], key: bytes, name: str) -> dict[str, Any]:
+        try:
+            change(key, self.program.reactor.seconds())
+        except ValueError as error:
+            raise CommandError(f"{name}: {error}") from None
+        self.program.runner.touch()
+        return {"name": name, "key": key_text(key)}
+
+    def _peer(self, written: str) -> bytes:
+        """A member's key, by that or by its name or address."""
+        try:
+            key = key_bytes(written)
+        except ValueError:
+            key = b""
+        if key in self.node.roster.peers:
+            return key
+        found: bytes = checked(self.node.lookup.resolver.find, written).key
+        return found
+
+    def _mediator(self) -> bytes:
+        key = self.node.mediators.primary()
+        if key is None:
+            raise CommandError("this node knows no mediator: `userlan up --mediator URL`, or join by a whole invite")
+        return key
+
+    def _is_embedded(self, key: bytes) -> bool:
+        return self.program.embedded is not None and self.program.embedded.public_key == key
+
+    def _invite(self, network: str) -> dict[str, Any]:
+        held = self.node.keyring.get(network)
+        if held is None or network in self.node.membership.applications.waiting:
+            known = ", ".join(sorted(self.node.roster.networks)) or "none"
+            raise CommandError(f"this node is in no network {network!r} (it is in: {known})")
+        link = self.program.mediator_links(held.mediator)
+        return {"invite": str(Invite(link.endpoints, link.mediator_key, network, held.secrets[0].value)), "network": network}
+
+    def _secret(self, password: Any, network: str, mediator: bytes) -> Deferred[NetworkSecret]:
+        """From the password (half a second of Argon2id, in a thread), or a fresh one."""
+        if password:
+            found: Deferred[NetworkSecret] = deferToThread(NetworkSecret.from_password, str(password), network, mediator)
+            return found.addErrback(_as_command_error)
+        fresh: Deferred[NetworkSecret] = Deferred()
+        fresh.callback(NetworkSecret.generate(os.urandom))
+        return fresh
+
+    def _request(self, ask: Callable[[float], int]) -> Deferred[Any]:
+        try:
+            number = ask(self.program.reactor.seconds())
+        except ValueError as error:
+            raise CommandError(str(error)) from None
+        self.program.runner.touch()
+        return self._wait(number)
+
+    def _wait(self, number: int) -> Deferred[Any]:
+        def called_off(_: Deferred[Any]) -> None:
+            self.program.waiting.pop(number, None)
+
+        waiting: Deferred[Any] = Deferred(called_off)
+        self.program.waiting[number] = waiting
+        return waiting
+
+
+def text_of(arguments: dict[str, Any], name: str) -> str:
+    """A text argument; CommandError where it is missing."""
+    value = arguments.get(name)
+    if not isinstance(value, str) or not value:
+        raise CommandError(f"the argument {name!r} is missing")
+    return value
+
+
+def checked(parse: Callable[[str], Any], written: str) -> Any:
+    """A parser's value; its ValueError (one line) as a command's."""
+    try:
+        return parse(written)
+    except (ValueError, UnknownName) as error:
+        raise CommandError(str(error)) from None
+
+
+def _as_command_error(failure: Any) -> Any:
+    failure.trap(ValueError)
+    raise CommandError(failure.getErrorMessage())
+
+
+def _first_error(failure: Any) -> Any:
+    failure.trap(FirstError)
+    return failure.value.subFailure
