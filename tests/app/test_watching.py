@@ -216,7 +216,7 @@ def test_the_cost_of_a_look_grows_with_the_members_and_not_with_the_watchers() -
         def __ne__(self, other: object) -> bool:
             return not self == other
 
-        __hash__ = None  # type: ignore[assignment]
+        __hash__ = None
 
     scene = Scene(MEMBERS)
     scene.watching = Watching(scene.clock, lambda: {**scene.status, "peers": [Row(peer) for peer in scene.status["peers"]]})

@@ -184,6 +184,7 @@ class NodeProgram(Foreground):
         self.advice.stop()
         if self.page is not None:
             yield self.page.stop()
+        if self.local is not None:
             self.watching.stop()
         for bridge in self.bridges.values():
             yield bridge.stop()
