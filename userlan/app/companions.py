@@ -58,10 +58,10 @@ class Companions:
 
 def as_companion(options: Options, name: str, port: int) -> Options:
     """What such a node is told on its command line: its bridges are those parts of the node's that are made for it."""
-    from userlan.node.config import Config
+    from userlan.node.config import Config, PageSection
 
     config: Config = msgspec.structs.replace(
-        options.config, name=name, mediator=None, embedded_mediator="never", listen=Config().listen
+        options.config, name=name, mediator=None, embedded_mediator="never", listen=Config().listen, page=PageSection("none")
     )
     bridges = {found: kind.companion for found, kind in options.bridges.items() if hasattr(kind, "companion")}
     return attrs.evolve(options, config=config, bridges=bridges, port=port)
