@@ -91,7 +91,7 @@ const MESSENGER = {
   "menu.unlock": "Unlock",
   "menu.password": "Change the password…",
   "menu.map": "Map",
-  "menu.mute": "Clear this chat…",
+  "menu.clear": "Clear this chat…",
 
   "ping.title": "Ping {name}",
   "ping.running": "Asking {name}…",
