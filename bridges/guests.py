@@ -97,7 +97,7 @@ class GuestsBridge:
 
     def status(self) -> object:
         """The guests; None where there are none."""
-        return {"guests": rows} if (rows := list(self._rows())) else None
+        return list(self._rows()) or None
 
     def commands(self) -> Mapping[str, CommandHandler]:
         """``guest-add``, ``guest-show``, ``guest-list``, ``guest-remove``."""

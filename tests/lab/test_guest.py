@@ -84,9 +84,8 @@ class Scene:
         """A program of Ben's inside the LAN."""
         return self.ben.run("run", "--", *program, check=check)
 
-    def row(self) -> dict[str, Any]:
-        (row,) = self.anna.call("guest-list")["guests"]
-        return dict(row)
+    def row(self, name: str = "phone") -> dict[str, Any]:
+        return next(row for row in self.anna.call("status")["bridges"]["guests"] if row["name"] == name)
 
     def answers(self, *options: str) -> bool:
         """Whether the phone reaches Ben by now."""
@@ -268,7 +267,7 @@ def test_a_phone_that_starts_again(scene: Scene) -> None:
 def test_a_companion_that_dies(scene: Scene) -> None:
     """It is started again, has its address and port, and calls the phone where it was last: nobody need wait for the phone to notice."""
     kept = scene.anna.folder / "guests" / "phone" / "guests.json"
-    until(lambda: str(json.loads(kept.read_text())[1]) in scene.row()["endpoint"], 10, "where the phone is was kept")
+    until(lambda: kept.exists() and str(json.loads(kept.read_text())[1]) in str(scene.row()["endpoint"]), 10, "where the phone is was kept")
     before = scene.row()
     os.kill(before["pid"], signal.SIGKILL)
     until(lambda: scene.row()["pid"] not in (None, before["pid"]), 15, "a companion runs again")
@@ -285,6 +284,23 @@ def test_a_node_that_is_killed(scene: Scene) -> None:
     scene.anna.up()
     until(lambda: scene.inside("ping", "-c", "1", "-W", "1", scene.ipv4, check=False).returncode == 0, 40, "ben reaches the phone again")
     assert scene.answers()
+
+
+def test_another_guest_that_is_evicted(scene: Scene) -> None:
+    """It is out, says so, does not come back by itself, and can be removed."""
+    file = scene.folder / "tablet.conf"
+    scene.anna.run("guest", "add", "tablet", "--endpoint", "vpn.example.org:4000", "--networks", "home", "--mtu", "1400", "-o", str(file))
+    lines = file.read_text().splitlines()
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert "Endpoint = vpn.example.org:4000" in lines
+    assert "MTU = 1400" in lines
+    until(lambda: scene.ben.peer("tablet"), 20, "ben sees the tablet")
+    scene.anna.run("evict", "tablet")
+    until(lambda: scene.ben.peer("tablet") is None, 20, "ben sees no tablet any more")
+    until(lambda: "evicted" in str(scene.row("tablet")["trouble"]), 10, "the tablet says that it was evicted")
+    assert scene.row("tablet")["networks"] == []
+    assert scene.anna.run("guest", "remove", "tablet").stdout == "removed tablet\n"
+    assert scene.row()["networks"] == ["home"]
 
 
 def test_removed(scene: Scene) -> None:
