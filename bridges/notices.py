@@ -261,7 +261,7 @@ class NoticesBridge:
         notices.attach(self._desktop, self.options)
         if self._desktop is not None:
             self._settled = self._lan.reactor.seconds() + SETTLING
-            self._ends = [self._lan.observe_news(notices.tell)]
+            self._ends = [self._lan.observe_news(notices.tell, notices.withdraw)]
             if self.options.members:
                 self._ends += [self._lan.observe_reached(self._reached), self._lan.observe_lost(self._lost)]
         return succeed(None)
