@@ -88,6 +88,14 @@ def test_a_second_text_of_a_subject_takes_the_place_of_the_first(notices: Notice
     assert record.shown[1:] == [("anna", "3 messages; the last: well?", 1)]
 
 
+def test_one_call_may_stand_for_several(notices: Notices, record: Record, clock: Clock) -> None:
+    notices.tell("chat", "anna", "well?", "peer:a", total=3)
+    assert record.shown == [("anna", "3 messages; the last: well?", 0)]
+    notices.tell("chat", "anna", "hello?", "peer:a", total=4)
+    pass_time(clock, SUBJECT_GAP)
+    assert record.shown[1:] == [("anna", "4 messages; the last: hello?", 1)]
+
+
 def test_what_was_read_is_closed_and_counted_anew(notices: Notices, record: Record, clock: Clock) -> None:
     notices.tell("chat", "anna", "hello", "peer:a")
     notices.withdraw("peer:a")
