@@ -16,7 +16,7 @@ from userlan.lan.addresses import key_bytes, key_text, text
 from userlan.lan.invite import Invite
 from userlan.lan.names import UnknownName, check_network, check_nick
 from userlan.lan.secrets import NetworkSecret
-from userlan.node.events import Admitted, ApplicantCame, ApplicationRefused
+from userlan.node.events import Admitted, ApplicantCame, ApplicantGone, ApplicationRefused
 from userlan.node.requests import RefusalError
 from userlan.node.status import applicants
 
@@ -57,6 +57,8 @@ class MembershipApi:
                 self.log.info("{name} asks to join {network}", name=event.name, network=event.network)
                 subject = f"applicant {event.network} {key_text(event.key)}"
                 self.program.lan.tell_news("member", f"{event.name} wants to join {event.network}", "Approve or deny it.", subject)
+            case ApplicantGone():
+                self.program.lan.withdraw_news(f"applicant {event.network} {key_text(event.key)}")
             case Admitted():
                 self.log.info("a member of {network}: its owner has approved", network=event.network)
                 self.program.lan.tell_news("member", f"You are in {event.network}", "Its owner has approved.", f"member {event.network}")
