@@ -32,6 +32,8 @@ LONG_LIFE = 60.0
 """Seconds of life after which the next death is the first one again."""
 STOP_PATIENCE = 8.0
 """Seconds in which it must end: it takes leave of its mediator and router, and its last bytes have 2 s."""
+NODES_OWN = ("NOTIFY_", "WATCHDOG_", "LISTEN_", "USERLAN_STATE")
+"""Beginnings of environment variables that are not for a companion (sd_notify(3), sd_listen_fds(3))."""
 MAX_LINE = 1 << 20
 """Octets that a companion may say in a line."""
 
@@ -102,7 +104,7 @@ class GuestProcess:
         self._began = self._reactor.seconds()
         child = _Child(self, _LogFile(self._folder / LOG_NAME))
         try:
-            self._reactor.spawnProcess(child, self._command[0], self._command, env=dict(os.environ))
+            self._reactor.spawnProcess(child, self._command[0], self._command, env=_environment())
         except OSError as error:
             self._over(f"it cannot be started: {error.strerror}")
             return
@@ -186,6 +188,11 @@ class _Child(ProcessProtocol):
 
     def processEnded(self, reason: Any) -> None:
         self._owner.ended(self._log.last)
+
+
+def _environment() -> dict[str, str]:
+    """This process' own, but for what its service manager has told it alone."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(NODES_OWN)}
 
 
 def running(told: Mapping[str, Any]) -> bool:

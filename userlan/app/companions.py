@@ -11,8 +11,10 @@ their invites, and leaves those that it is told no more. One from which its owne
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Generator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,11 +27,11 @@ from twisted.protocols.basic import LineReceiver
 
 from userlan.driver.bridge import CommandError
 from userlan.lan.addresses import IPV6_PREFIX, key_text, text
+from userlan.node.config import Config, PageSection
 from userlan.node.guest_ends import end_of, measured
 
 if TYPE_CHECKING:
     from userlan.app.program import NodeProgram, Options
-    from userlan.node.config import Config
 
 TELL_INTERVAL = 1.0
 """Seconds between two looks whether there is anything new to tell."""
@@ -58,10 +60,8 @@ class Companions:
 
 def as_companion(options: Options, name: str, port: int) -> Options:
     """What such a node is told on its command line: its bridges are those parts of the node's that are made for it."""
-    from userlan.node.config import Config
-
-    config: Config = msgspec.structs.replace(
-        options.config, name=name, mediator=None, embedded_mediator="never", listen=Config().listen
+    config = msgspec.structs.replace(
+        options.config, name=name, mediator=None, embedded_mediator="never", listen=Config().listen, page=PageSection("none")
     )
     bridges = {found: kind.companion for found, kind in options.bridges.items() if hasattr(kind, "companion")}
     return attrs.evolve(options, config=config, bridges=bridges, port=port)
@@ -75,7 +75,7 @@ class Companion:
     def __init__(self, reactor: Any, program: NodeProgram) -> None:
         self._reactor = reactor
         self._program = program
-        self._wanted: dict[str, str] = {}
+        self._wanted: dict[str, str] | None = None
         self._leaving = False
         self._left = False
         self._busy = False
@@ -93,6 +93,8 @@ class Companion:
     def _begin(self) -> None:
         from twisted.internet.stdio import StandardIO
 
+        with suppress(OSError, AttributeError):
+            os.setsid()         # what the terminal sends to the node's group is for the node
         StandardIO(self._channel, reactor=self._reactor)    # type: ignore[no-untyped-call]  # Twisted's, without types
         self._looking.start(TELL_INTERVAL)
 
@@ -141,11 +143,11 @@ class Companion:
     def _follow(self) -> Any:
         """Be in the networks that are wanted, and in no other."""
         wanted, held = {} if self._leaving else self._wanted, self._held()
+        if wanted is None:
+            return          # nothing was said yet
         for network in self._joined - held:
             if network in wanted and network not in self._trouble:
                 self._trouble[network] = "not a member any more: evicted by its owner, or the network is gone"
-        if not self._wanted and not self._leaving:
-            return          # nothing was said yet
         for network in sorted(held - wanted.keys()):
             yield from self._try(network, self._program.api.membership.leave, {"network": network})
             if network not in self._held():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, FirstError, gatherResults, inlineCallbacks
@@ -132,8 +133,13 @@ class MembershipApi:
 
     def invites(self) -> dict[str, str]:
         """Those of all networks that have admitted this node, by name."""
-        held = {network: self.node.keyring.get(network) for network in self.node.keyring}
-        return {network: self._invite(network)["invite"] for network, one in held.items() if one is not None and one.confirmed}
+        invites = {}
+        for network in self.node.keyring:
+            held = self.node.keyring.get(network)
+            with suppress(CommandError):        # of a mediator that was given up
+                if held is not None and held.confirmed:
+                    invites[network] = self._invite(network)["invite"]
+        return invites
 
     @inlineCallbacks
     def evict(self, arguments: dict[str, Any]) -> Any:
