@@ -8,6 +8,9 @@ RATE, BURST = 20.0, 500.0
 OCTET_RATE, OCTET_BURST = 32 * 1024.0, 1024 * 1024.0
 """Octets of frames a second, and at once: a page of text a second fills the history of one author in half an hour, and nobody else's."""
 
+SHORTEST = 0.05
+"""Seconds of a wait at least: a message's worth. What is missing may be less than the clock can tell."""
+
 
 class Allowance:
     """A pair of token buckets."""
@@ -24,7 +27,7 @@ class Allowance:
         self._octets = min(OCTET_BURST, self._octets + passed * OCTET_RATE)
         wait = max((1 - self._messages) / RATE, (octets - self._octets) / OCTET_RATE)
         if wait > 0:
-            return wait
+            return max(wait, SHORTEST)
         self._messages -= 1
         self._octets -= octets
         return 0.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from typing import Any
 
@@ -45,6 +45,8 @@ class Arrival(Protocol):
         self._unread = False
         self._paused = False
         self._over = False
+        self._effects: deque[Effect] = deque()
+        self._busy = False
         self.core = Incoming(allowance, self._reactor.seconds())
 
     def connectionMade(self) -> None:
@@ -88,10 +90,13 @@ class Arrival(Protocol):
         self._carry_out(self.core.tick(self._reactor.seconds()))
 
     def _carry_out(self, effects: list[Effect]) -> None:
-        for effect in effects:
-            if self._over:
-                return
-            match effect:
+        """In order: what an effect brings about comes behind those that are there already."""
+        self._effects += effects
+        if self._busy:
+            return
+        self._busy = True
+        while self._effects and not self._over:
+            match self._effects.popleft():
                 case Keep(text):
                     self._reception.keep(self, text)
                 case Send(data):
@@ -99,6 +104,7 @@ class Arrival(Protocol):
                 case Cut(reason):
                     self._reception.counters[reason] += 1
                     self.abort()
+        self._busy = False
         if self._over:
             return
         self._alarm.set(self.core.deadline())

@@ -48,6 +48,7 @@ CREATE TABLE seen (
     id TEXT NOT NULL,
     UNIQUE (author, id)
 );
+CREATE INDEX seen_of_author ON seen (author, number);
 CREATE TABLE conversations (
     id TEXT PRIMARY KEY,
     title TEXT NOT NULL,

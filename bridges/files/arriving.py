@@ -106,11 +106,18 @@ class Arriving:
         self._step()
 
     def end(self, result: Result) -> None:
-        """No more will come, for whatever reason; what has come is written first, where it is to be gone on with."""
-        if self._result is None:
+        """No more will come, for whatever reason; what has come is written first, where it is to be gone on with. Once all has come, the
+        connection is not needed any more, and its end means nothing."""
+        if self._result is None and not (self._digest and result.outcome == "broken" and not self.unwanted):
             self._result = result
             if result.outcome == "failed" or self.unwanted:
                 self._drop_held()
+            self._step()
+
+    def stop(self) -> None:
+        """The node stops: it goes on when it is started again."""
+        if self._result is None:
+            self._result = Result("broken", "it goes on by itself")
             self._step()
 
     # inside: one step at a time

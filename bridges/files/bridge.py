@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 import msgspec
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, gatherResults, maybeDeferred, succeed
+from twisted.python.failure import Failure
 
 from bridges.files.exchange import AT_ONCE, Ready
 from bridges.files.service import Service
@@ -94,10 +95,14 @@ class FilesBridge:
         if not self._service.running:
             return None
         transfers = self._service.exchange.table.shown()
+        folder = self._service.inbox.folder
+        offers = sum(one.direction == "in" and one.state == "offered" for one in transfers)
+        active = sum(one.state == "active" for one in transfers)
         return {
-            "inbox": str(self._service.inbox.folder),
-            "offers": sum(one.direction == "in" and one.state == "offered" for one in transfers),
-            "active": sum(one.state == "active" for one in transfers),
+            "text": f"{offers} offered, {active} under way, into {folder}",
+            "inbox": str(folder),
+            "offers": offers,
+            "active": active,
             "dropped": dict(self._service.answers.counters),
         }
 
@@ -121,14 +126,25 @@ class FilesBridge:
     # --- commands ----------------------------------------------------------------------------------------------------
 
     def _send(self, arguments: dict[str, Any]) -> Deferred[Any]:
+        """Offer files. Spooled ones are removed where that fails: nobody else would."""
         self._check_enabled()
-        peer = self._peer(_text(arguments, "to"))
         paths = arguments.get("paths")
         if not isinstance(paths, list) or not paths or not all(isinstance(path, str) for path in paths):
             raise CommandError("say which files: `paths`, absolute")
+        spooled = bool(arguments.get("spooled", False))
+        sent = maybeDeferred(self._offer, _text(arguments, "to"), paths, spooled)
+        if spooled:
+            sent.addErrback(self._unspool, paths)
+        return sent
+
+    def _unspool(self, failure: Failure, paths: list[str]) -> Deferred[Any]:
+        removed = gatherResults([self._service.threads.run(self._service.spool.remove, path) for path in paths])
+        return removed.addCallback(lambda _: failure)
+
+    def _offer(self, to: str, paths: list[str], spooled: bool) -> Deferred[Any]:
+        peer = self._peer(to)
         if len(paths) > MAX_PATHS:
             raise CommandError(f"{len(paths)} files are more than {MAX_PATHS} at once: pack them into one")
-        spooled = bool(arguments.get("spooled", False))
         service = self._service
 
         def looked() -> list[Ready]:
@@ -144,9 +160,10 @@ class FilesBridge:
             service.carry_out()
             return service.save().addCallback(lambda _: {"transfers": [self._view(one) for one in made]})
 
-        def wrong(failure: Any) -> None:
-            failure.trap(SourceError)
-            raise CommandError(failure.getErrorMessage())
+        def wrong(failure: Failure) -> Failure:
+            if isinstance(failure.value, SourceError):
+                raise CommandError(str(failure.value))
+            return failure
 
         return service.threads.run(looked).addCallbacks(found, wrong)
 

@@ -20,13 +20,15 @@ OFFER_RATE: Final = 2.0
 class Correspondent:
     """One member with which there are transfers, as the clock sees it."""
 
-    __slots__ = ("_budget", "_budget_at", "errand", "failures", "fetching", "retry_at")
+    __slots__ = ("_budget", "_budget_at", "coming", "errand", "failures", "fetching", "retry_at")
 
     def __init__(self, now: float) -> None:
         self.errand = False
         """Whether it is being visited with news."""
         self.fetching = 0
         """How many visits fetch from it."""
+        self.coming = 0
+        """How many of those have not asked for a file yet."""
         self.failures = 0
         self.retry_at = now
         self._budget = float(OFFER_BURST)

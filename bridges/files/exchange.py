@@ -62,9 +62,9 @@ class Exchange:
         """Fetches that wait, by id: until when."""
         self._saying: set[str] = set()
         """Transfers about which a request has been made and not answered."""
+        self.deadline: float | None = None
+        """When ``tick`` has to be called next."""
         self._sweep_at: float | None = None
-        self._now = 0.0
-        """When visits were decided on last: who could be visited then needs no deadline."""
 
     # --- in and out --------------------------------------------------------------------------------------------------
 
@@ -83,16 +83,8 @@ class Exchange:
                 transfer.told = False
         self._schedule(now)
 
-    def deadline(self) -> float | None:
-        """When ``tick`` has to be called next."""
-        times = list(self._not_before.values())
-        times += [one.retry_at for key, one in self._correspondents.items() if one.retry_at > self._now and self._wants(key, one)]
-        if self._sweep_at is not None:
-            times.append(self._sweep_at)
-        return min(times, default=None)
-
     def tick(self, now: float) -> None:
-        """Time has passed."""
+        """Time has passed: not before ``deadline``."""
         if self._sweep_at is not None and now >= self._sweep_at:
             self._sweep(now)
         for identifier in [one for one, time in self._not_before.items() if time <= now]:
@@ -218,7 +210,6 @@ class Exchange:
     def _forget(self, transfer: Transfer) -> None:
         shown = not transfer.hidden
         if shown:
-            self.changed(transfer)
             self._effects.append(Gone(transfer.id))
         if transfer.told:
             self.table.remove(transfer)
@@ -234,7 +225,7 @@ class Exchange:
             return
         for transfer in transfers:
             transfer.name = name
-            if transfer.direction == "out" and not transfer.ended:
+            if transfer.direction == "out" and not transfer.ended and transfer.state != "active":
                 transfer.told = False
         self.correspondent(key, now).succeeded(now)
         self._schedule(now)
@@ -297,11 +288,12 @@ class Exchange:
         if state.state != transfer.state or transfer.error:
             self.move(transfer, state.state, error, told=True)
 
-    def visit_ended(self, key: str, fetching: bool, failed: bool, now: float) -> None:
-        """A visit is over; ``failed``: the member did not answer, or broke off."""
+    def visit_ended(self, key: str, fetching: bool, failed: bool, now: float, asked: bool = False) -> None:
+        """A visit is over; ``failed``: the member did not answer, or broke off; ``asked``: it had asked what to fetch."""
         found = self.correspondent(key, now)
         if fetching:
             found.fetching -= 1
+            found.coming -= not asked
         else:
             found.errand = False
             self._saying.difference_update([one.id for one in self.table.of_peer(key)])
@@ -309,8 +301,10 @@ class Exchange:
             found.failed(now)
         self._schedule(now)
 
-    def next_fetch(self, key: str, now: float) -> Transfer | None:
-        """What a visit that fetches is to fetch now; it is active from here on, until :meth:`fetched`."""
+    def next_fetch(self, key: str, first: bool, now: float) -> Transfer | None:
+        """What a visit that fetches is to fetch now; it is active from here on, until :meth:`fetched`. ``first``: the visit has not asked
+        before."""
+        self.correspondent(key, now).coming -= first
         for transfer in self.table.of_peer(key):
             if self._fetchable(transfer, now):
                 self.move(transfer, "active", told=transfer.told)
@@ -372,33 +366,33 @@ class Exchange:
             return False
         return self._not_before.get(transfer.id, now) <= now
 
-    def _wants(self, key: str, one: Correspondent) -> bool:
-        """Whether a member is to be visited as soon as it may be."""
-        transfers = self.table.of_peer(key)
-        news = any(not transfer.told for transfer in transfers)
-        files = any(transfer.direction == "in" and transfer.state in ("accepted", "paused") for transfer in transfers)
-        return news or files
-
     def _schedule(self, now: float) -> None:
-        """Ask for the visits that are due."""
-        self._now = now
+        """Ask for the visits that are due, and note when the next ones are."""
         if self._sweep_at is None:
             self._sweep_at = now + SWEEP
-        waiting: dict[str, list[Transfer]] = {}
+        deadline = min([self._sweep_at, *self._not_before.values()])
+        waiting: dict[str, tuple[bool, int]] = {}
         for transfer in self.table:
-            waiting.setdefault(transfer.peer, []).append(transfer)
-        for key, transfers in waiting.items():
+            news = not transfer.told and transfer.id not in self._saying
+            fetch = self._fetchable(transfer, now)
+            if news or fetch:
+                other_news, fetches = waiting.get(transfer.peer, (False, 0))
+                waiting[transfer.peer] = (news or other_news, fetches + fetch)
+        running = sum(one.fetching for one in self._correspondents.values())
+        for key, (news, fetches) in waiting.items():
             found = self.correspondent(key, now)
             if now < found.retry_at:
+                deadline = min(deadline, found.retry_at)
                 continue
-            if any(not one.told and one.id not in self._saying for one in transfers):
+            if news:
                 found.errand = True
                 self._effects.append(Visit(key, False))
-            fetchable = sum(1 for one in transfers if self._fetchable(one, now))
-            running = sum(one.fetching for one in self._correspondents.values())
-            for _ in range(min(fetchable, self._at_once - found.fetching, AT_ONCE_OF_ALL - running)):
+            for _ in range(min(fetches - found.coming, self._at_once - found.fetching, AT_ONCE_OF_ALL - running)):
                 found.fetching += 1
+                found.coming += 1
+                running += 1
                 self._effects.append(Visit(key, True))
+        self.deadline = deadline
 
     def _sweep(self, now: float) -> None:
         """Let go what has lapsed."""

@@ -114,6 +114,12 @@ class Begin(Message, frozen=True, tag="begin"):
     size: Size
 
 
+class Hashing(Message, frozen=True, tag="hashing"):
+    """The file has been sent and is still being read for the trailer: said every few seconds, so that nobody takes it for silence."""
+
+    token: Token
+
+
 class Trailer(Message, frozen=True, tag="trailer"):
     """The file has been sent; ``sha256`` is of the whole of it, not only of what was sent now."""
 
@@ -139,7 +145,7 @@ class Refused(Message, frozen=True, tag="refused"):
 
 News: TypeAlias = Offer | State | Withdraw
 Request: TypeAlias = Offer | State | Withdraw | Fetch
-Said: TypeAlias = Hello | Offer | State | Withdraw | Noted | Fetch | Begin | Trailer | Broken | Refused
+Said: TypeAlias = Hello | Offer | State | Withdraw | Noted | Fetch | Begin | Hashing | Trailer | Broken | Refused
 
 _decoder = msgspec.msgpack.Decoder(Said)
 _encoder = msgspec.msgpack.Encoder()
@@ -239,7 +245,7 @@ def _decoded(body: bytes) -> Said | Unknown:
 
 
 KNOWN: Final = frozenset(
-    ("hello", "offer", "state", "withdraw", "noted", "fetch", "begin", "trailer", "broken", "refused")
+    ("hello", "offer", "state", "withdraw", "noted", "fetch", "begin", "hashing", "trailer", "broken", "refused")
 )
 
 

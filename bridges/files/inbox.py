@@ -73,6 +73,13 @@ class Inbox:
         with contextlib.suppress(OSError):
             os.rmdir(self.folder / PARTS)
 
+    def length(self, identifier: str) -> int:
+        """Octets of a part that are there."""
+        try:
+            return os.lstat(self.part_path(identifier)).st_size
+        except OSError:
+            return 0
+
     def sweep(self, known: set[str]) -> None:
         """Remove old parts of transfers that nobody knows of."""
         try:

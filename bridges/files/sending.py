@@ -14,6 +14,7 @@ from twisted.internet.interfaces import IPushProducer
 from twisted.python.failure import Failure
 from zope.interface import implementer  # type: ignore[import-untyped]
 
+from bridges.files import frames
 from bridges.files.frames import HEADER, MAX_BLOCK, Broken, Trailer, encode
 from bridges.files.hashing import Hashing
 from bridges.files.source import Reader, SourceError
@@ -22,6 +23,8 @@ from bridges.files.transfer import Transfer
 
 AHEAD: Final = 2
 """Blocks that are read before the connection takes them: while one is written, the other is read."""
+HASHING_INTERVAL: Final = 5.0
+"""Seconds between two signs of life while the whole is still being hashed."""
 
 
 @implementer(IPushProducer)
@@ -32,6 +35,7 @@ class Sending:
     def __init__(
         self,
         transport: Any,
+        reactor: Any,
         threads: Threads,
         transfer: Transfer,
         moved: Callable[[int], None],
@@ -40,6 +44,7 @@ class Sending:
     ) -> None:
         self.transfer = transfer
         self._transport = transport
+        self._reactor = reactor
         self._threads = threads
         self._moved = moved
         self._ended = ended
@@ -51,6 +56,7 @@ class Sending:
         self._paused = False
         self._stopped = False
         self._sent = 0
+        self._told_at = 0.0
 
     def start(self, offset: int, hashing: Hashing) -> Any:
         """Open the file; a Deferred that fires once it is (then :meth:`go`), and fails with SourceError."""
@@ -138,9 +144,17 @@ class Sending:
         if self._stopped:
             self._close()
         elif not complete:
+            self._say_hashing()
             self._hash_on()
         elif self._reader is not None:
             self._finish(encode(Trailer(self.transfer.token, self._reader.hashing.hexdigest())), None)
+
+    def _say_hashing(self) -> None:
+        now = self._reactor.seconds()
+        if now - self._told_at >= HASHING_INTERVAL:
+            self._told_at = now
+            self._transport.write(encode(frames.Hashing(self.transfer.token)))
+            self._moved(self._sent)
 
     def _failed(self, failure: Failure) -> None:
         self._reading = False

@@ -18,7 +18,7 @@ from bridges.files.answers import Answers
 from bridges.files.arriving import Arriving, Result
 from bridges.files.effects import Announce, Answered, Changed, Discard, Drop, Effect, Gone, Unspool, Visit
 from bridges.files.exchange import Exchange
-from bridges.files.frames import Message, News, Request
+from bridges.files.frames import Message, News, Offer, Request
 from bridges.files.hashing import Hashing
 from bridges.files.inbox import Inbox
 from bridges.files.source import SourceError
@@ -40,10 +40,10 @@ MAX_CONNECTIONS: Final = 256
 """Of all members."""
 MAX_HASHINGS: Final = 64
 """Transfers whose hashes are remembered while they pause; others are hashed from their beginning again."""
-SAVE_DELAY: Final = 0.2
+SAVE_DELAY: Final = 0.5
 """Seconds from a change to its being on disk: a burst is written once. What is lost in them the other member says again."""
-FRESH: Final = 3.0
-"""Seconds within which something must have come over a fetch for it to be left alone when its sender turns up anew."""
+DOUBT: Final = 2.0
+"""Seconds in which something must come over a fetch whose sender has turned up anew: else it hangs on a connection that is no more."""
 
 
 class Service:
@@ -71,6 +71,7 @@ class Service:
         self._arrivals: dict[Arriving, Fetching] = {}
         self._hashings: dict[str, Hashing] = {}
         self._timer: Any = None
+        self._deadline: float | None = None
         self._save_timer: Any = None
         self._saving: Deferred[None] | None = None
         self._port: Any = None
@@ -89,6 +90,9 @@ class Service:
                 self.exchange.load(kept, self.now())
             except ValueError as error:
                 self._log.warn("what was kept of files is not understood ({error}); it is begun anew", error=error)
+        for transfer in self.exchange.table:
+            if transfer.direction == "in" and not transfer.ended:
+                transfer.done = self.inbox.length(transfer.id)
         self.threads.run(self.inbox.sweep, {one.id for one in self.exchange.table}).addErrback(self._unexpected)
         self.threads.run(self.spool.sweep, {one.path for one in self.exchange.table if one.spooled}).addErrback(self._unexpected)
         self._observed = self.lan.observe_reached(self._reached)
@@ -122,6 +126,8 @@ class Service:
             visit.abort()
         for visited in list(self._visited):
             visited.abort()
+        for arriving in list(self._arrivals):
+            arriving.stop()
         idle: Deferred[None] = Deferred()
         self._idle.append(idle)
         self._look_idle()
@@ -151,7 +157,10 @@ class Service:
                 self._do(effect)
         if not self.running:
             return
-        deadline = self.exchange.deadline()
+        deadline = self.exchange.deadline
+        if deadline == self._deadline and self._timer is not None:
+            return
+        self._deadline = deadline
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
         self._timer = None
@@ -254,8 +263,14 @@ class Service:
     def _renew(self, key: str) -> None:
         """A member has turned up anew: what hangs on a connection to it as it was before, begins again."""
         for visit in list(self._visits):
-            if visit.key == key and isinstance(visit, Fetching) and self.now() - visit.heard_at > FRESH:
-                visit.abort()
+            if visit.key == key and isinstance(visit, Fetching) and not visit.doubted:
+                visit.doubted = True
+                self.reactor.callLater(DOUBT, self._still_silent, visit, visit.heard_at)
+
+    def _still_silent(self, visit: Fetching, heard_at: float) -> None:
+        visit.doubted = False
+        if visit.heard_at == heard_at and visit.waits:
+            visit.abort()
 
     def _visit(self, key: str, fetching: bool) -> None:
         telling = next((one for one in self._visits if one.key == key and isinstance(one, Telling)), None)
@@ -285,9 +300,11 @@ class Service:
         self.exchange.answered(key, said, answer, self.now())
         self.carry_out()
 
-    def next_fetch(self, key: str) -> Transfer | None:
+    def next_fetch(self, key: str, first: bool) -> Transfer | None:
         """The next file to fetch from a member."""
-        transfer = self.exchange.next_fetch(key, self.now()) if self.running else None
+        if not self.running:
+            return None
+        transfer = self.exchange.next_fetch(key, first, self.now())
         self.carry_out()
         return transfer
 
@@ -327,7 +344,8 @@ class Service:
         """A visit has ended."""
         if visit in self._visits:
             del self._visits[visit]
-            self.exchange.visit_ended(visit.key, visit.fetching, failed, self.now())
+            asked = isinstance(visit, Fetching) and visit.asked
+            self.exchange.visit_ended(visit.key, visit.fetching, failed, self.now(), asked)
             self.carry_out()
             self._look_idle()
 
@@ -345,6 +363,7 @@ class Service:
     def arrives(self, visited: Visited) -> None:
         """A member has come."""
         self._visited[visited] = None
+        self._renew(visited.key)
 
     def left(self, visited: Visited) -> None:
         """A member has gone; what it had fetched and not said to have waits until it says so."""
@@ -353,13 +372,16 @@ class Service:
             transfer = self.exchange.table.get(identifier)
             elsewhere = any(identifier in other.fetched for other in self._visited)
             if transfer is not None and transfer.state == "active" and not elsewhere:
-                self.exchange.move(transfer, "paused", f"{transfer.name} broke off; it goes on by itself", told=transfer.told)
+                whole = transfer.done >= transfer.size
+                text = f"{transfer.name} has all of it, and checks it" if whole else f"{transfer.name} broke off: it goes on by itself"
+                self.exchange.move(transfer, "paused", text, told=transfer.told)
         self.carry_out()
         self._look_idle()
 
     def heard(self, key: str, name: str, request: Request) -> Message | Transfer:
         """The answer to a member's request."""
-        self._renew(key)
+        if isinstance(request, Offer):
+            self._renew(key)
         answer = self.answers.heard(key, name, request, self.now())
         self.carry_out()
         return answer
@@ -379,6 +401,7 @@ class Service:
             if other is not visited and other.sending is not None and other.sending.transfer is transfer:
                 other.fetched.discard(transfer.id)
                 other.abort()
+        transfer.done = offset
         self.exchange.move(transfer, "active", told=True)
         self.exchange.progress(transfer, offset, self.now())
         self.carry_out()

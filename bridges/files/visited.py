@@ -46,6 +46,8 @@ REQUEST_BURST: Final = 512
 """Requests in a row that are answered at once."""
 REQUEST_RATE: Final = 64.0
 """Requests a second of one connection for ever; it is not read for a while where there are more."""
+THROTTLE: Final = 1.0
+"""Seconds for which it is not read at least."""
 
 
 class Host(Protocol):
@@ -87,6 +89,8 @@ class Visited(TwistedProtocol):
         self._budget = float(REQUEST_BURST)
         self._budget_at = host.reactor.seconds()
         self._full = False
+        self._throttle: Any = None
+        """The timer that ends a time in which it is not read because it had asked too often."""
 
     # IProtocol
 
@@ -105,7 +109,7 @@ class Visited(TwistedProtocol):
             self.transport.abortConnection()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self._stop_timer()
+        self._stop_timers()
         sending, self.sending = self.sending, None
         if sending is not None:
             sending.stopProducing()
@@ -122,7 +126,8 @@ class Visited(TwistedProtocol):
     def resumeProducing(self) -> None:
         """It has read them."""
         self._full = False
-        self.transport.resumeProducing()
+        if self._throttle is None:
+            self.transport.resumeProducing()
 
     def stopProducing(self) -> None:
         """connectionLost follows."""
@@ -167,16 +172,21 @@ class Visited(TwistedProtocol):
             self.transport.write(encode(answer))
 
     def _pay(self) -> None:
-        """Count a request; read no more for a while where there were too many."""
+        """Count a request; where there were too many, no more are read until they would have been few."""
         now = self._host.reactor.seconds()
         self._budget = min(REQUEST_BURST, self._budget + (now - self._budget_at) * REQUEST_RATE) - 1
         self._budget_at = now
-        if self._budget < 0:
+        if self._budget < 0 and self._throttle is None:
             self.transport.pauseProducing()
-            self._host.reactor.callLater(1.0, self._read_on)
+            self._throttle = self._host.reactor.callLater(THROTTLE, self._read_on)
 
     def _read_on(self) -> None:
-        if self.transport is not None and not self._full:
+        now = self._host.reactor.seconds()
+        self._throttle = None
+        missing = -self._budget - (now - self._budget_at) * REQUEST_RATE
+        if missing > 0:
+            self._throttle = self._host.reactor.callLater(max(THROTTLE, missing / REQUEST_RATE), self._read_on)
+        elif not self._full:
             self.transport.resumeProducing()
 
     # inside: files
@@ -186,6 +196,7 @@ class Visited(TwistedProtocol):
         self._wait(STALL_LIMIT)
         sending = self.sending = Sending(
             self.transport,
+            self._host.reactor,
             self._host.threads,
             transfer,
             lambda octets: self._moved(transfer, octets),
@@ -235,10 +246,11 @@ class Visited(TwistedProtocol):
         self._timer = None
         self.abort()
 
-    def _stop_timer(self) -> None:
-        timer, self._timer = self._timer, None
-        if timer is not None and timer.active():
-            timer.cancel()
+    def _stop_timers(self) -> None:
+        for timer in (self._timer, self._throttle):
+            if timer is not None and timer.active():
+                timer.cancel()
+        self._timer = self._throttle = None
 
 
 class VisitedFactory(Factory):

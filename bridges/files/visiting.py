@@ -35,7 +35,7 @@ class Traveller(Protocol):
 
     def news(self, key: str) -> News | None: ...
     def answered(self, key: str, said: News, answer: Message) -> None: ...
-    def next_fetch(self, key: str) -> Transfer | None: ...
+    def next_fetch(self, key: str, first: bool) -> Transfer | None: ...
     def begun(self, key: str) -> None: ...
     def arriving(self, visit: Fetching, transfer: Transfer, pause: Callable[[bool], None], ended: Callable[[Result], None]) -> Arriving: ...
     def open(self, arriving: Arriving) -> Any: ...
@@ -148,10 +148,12 @@ class Telling(Visit):
 
     def expired(self) -> None:
         if self._asked:
-            self.failed = True
             self.abort()
         else:
             self.leave()
+
+    def lost(self) -> None:
+        self.traveller.over(self, self.failed or bool(self._asked))
 
 
 class Fetching(Visit):
@@ -164,14 +166,24 @@ class Fetching(Visit):
         self.arriving: Arriving | None = None
         self.heard_at = traveller.reactor.seconds()
         """When something came last."""
+        self.doubted = False
+        """Whether it is being looked whether something still comes."""
+        self.asked = False
+        """Whether it has asked what to fetch."""
         self._begun = False
         self._paused = False
-        self._asked = False
+        self._open = False
         """Whether the answer to a ``Fetch`` has not come to its end."""
         self._offset = 0
 
+    @property
+    def waits(self) -> bool:
+        """Whether something is to come from the member now."""
+        return self._open and not self._paused
+
     def go_on(self) -> None:
-        transfer = self.traveller.next_fetch(self.key)
+        transfer = self.traveller.next_fetch(self.key, not self.asked)
+        self.asked = True
         if transfer is None:
             self.leave()
             return
@@ -190,16 +202,18 @@ class Fetching(Visit):
         match heard:
             case Octets() if self._begun:
                 arriving.octets(heard.data)
+            case frames.Hashing() if self._begun:
+                pass
             case frames.Trailer() if self._begun:
                 self.wait(None)
-                self._asked = False
+                self._open = False
                 arriving.trailer(heard.sha256)
             case frames.Begin() if not self._begun:
                 self._begin(heard, arriving)
             case frames.Broken() | frames.Refused():
                 later = heard.later if isinstance(heard, frames.Refused) else not heard.final
                 self.wait(None)
-                self._asked = False
+                self._open = False
                 arriving.end(Result("later" if later else "failed", plain(heard.text) or "it cannot be fetched"))
             case _:
                 raise MalformedError("not an answer")
@@ -221,7 +235,7 @@ class Fetching(Visit):
         if self.transport is not None:
             self.wait(ANSWER_LIMIT)
             self.heard_at = self.traveller.reactor.seconds()
-            self._offset, self._asked = offset, True
+            self._offset, self._open = offset, True
             self.transport.write(encode(frames.Fetch(arriving.transfer.token, offset)))
 
     def _begin(self, begin: frames.Begin, arriving: Arriving) -> None:
@@ -250,7 +264,7 @@ class Fetching(Visit):
         self.traveller.arrived(arriving, result)
         if self.transport is None:
             self.traveller.over(self, self.failed and result.outcome == "broken")
-        elif self._asked or self.transport.disconnecting:
+        elif self._open or self.transport.disconnecting:
             self.abort()
         else:
             self.go_on()

@@ -59,8 +59,9 @@ def test_what_is_at_another_address_is_exposed_by_that() -> None:
         Socket("udp", "0.0.0.0", DYNAMIC.start),
         Socket("tcp", "127.3.2.1", 80),
         Socket("udp", "127.0.0.53", 53),
+        Socket("tcp", "127.0.0.1", 4142, pid=8, program="userlan"),
     ],
-    ids=["own", "group", "broadcast", "mdns", "client", "alias", "stub"],
+    ids=["own", "group", "broadcast", "mdns", "client", "alias", "stub", "node"],
 )
 def test_what_is_nobodys_service_is_left_out(one: Socket) -> None:
     assert rows(one) == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -48,3 +49,28 @@ def test_who_has_ipv6_alone(alone: bool) -> None:
         held.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, alone)
         held.bind(("::", 0))
         assert (("udp", held.getsockname()[1]) in sockets.only_ipv6(sockets.waiting())) is alone
+
+
+@pytest.mark.parametrize(
+    ("comm", "words", "name"),
+    [
+        ("nginx", ["nginx: master"], "nginx"),
+        ("python3", ["/usr/bin/python3", "-u", "-m", "http.server", "8000"], "http.server"),
+        ("python", ["python", "/srv/wiki/serve.py", "--port", "80"], "serve"),
+        ("node", ["node", "--inspect", "/srv/app.js"], "app"),
+        ("python3", ["python3", "-c", "import x"], "python3"),
+        ("python3", ["python3"], "python3"),
+        ("python3", ["python3", "-m"], "python3"),
+    ],
+)
+def test_what_an_interpreter_runs(tmp_path: Path, comm: str, words: list[str], name: str) -> None:
+    """proc(5): /proc/pid/comm, /proc/pid/cmdline."""
+    process = tmp_path / "77"
+    (process / "fd").mkdir(parents=True)
+    (process / "fd" / "3").symlink_to("socket:[34567]")
+    (process / "comm").write_text(f"{comm}\n")
+    (process / "cmdline").write_bytes("\0".join([*words, ""]).encode())
+    (tmp_path / "net").mkdir()
+    (tmp_path / "net" / "udp").write_text(UDP)
+    (found,) = sockets.waiting(tmp_path)
+    assert (found.pid, found.program) == (77, name)

@@ -47,6 +47,10 @@ def test_the_demo_shows_all_and_stays_on_loopback(lab: Lab, tmp_path: Path) -> N
     assert tun_unavailable() or re.search(r"ben\$ userlan run -- game" + GAMES, told), told
     assert re.search(r"carla\$ userlan ping anna\n.*bytes from anna ", told), told
     assert re.search(r"carla\$ userlan ping ben\n.*bytes from ben ", told), told
+    assert re.search(r'ben\$ userlan chat anna ".*"\n +delivered\n', told), told
+    assert re.search(r"carla\$ userlan chat home --history\n +anna: ", told), told
+    assert re.search(r"anna\$ userlan inbox accept .*\n +film\.bin in .*, SHA-256 right\n", told), told
+    assert len(re.findall(r"userlan open +http://127\.0\.0\.1:\d+/\?token=", told)) == 3, told
     assert list(tmp_path.iterdir()) == [], "something is left behind"
     assert sent(space, "eth0") == before
 
@@ -64,4 +68,8 @@ def test_what_a_system_does_not_allow_is_said_and_passed_over(lab: Lab, tmp_path
     assert re.search(r"by SOCKS5's UDP ASSOCIATE" + GAMES, told), told
     assert re.search(r"ben\$ userlan run -- game\n +not on this system: .*`sudo sysctl user\.max_user_namespaces=16384`", told), told
     assert re.search(r"\nIt works: ", told), told
+    assert re.search(r'ben\$ userlan chat anna ".*"\n +delivered\n', told), told
+    assert re.search(r"carla\$ userlan chat home --history\n +anna: ", told), told
+    assert re.search(r"anna\$ userlan inbox accept .*\n +film\.bin in .*, SHA-256 right\n", told), told
+    assert len(re.findall(r"userlan open +http://127\.0\.0\.1:\d+/\?token=", told)) == 3, told
     assert list(tmp_path.iterdir()) == [], "something is left behind"

@@ -9,9 +9,9 @@
 A row without a socket is a service that is exposed and not served at present, or one of another computer. Where the system does not
 tell of other programs' sockets, there are only such rows: whoever knows the port exposes it by hand.
 
-What is left out: the sockets of this node itself; those that are bound to a group, to a broadcast's address, or to a loopback address of
-their own (a node's forwards, a resolver's stub); and of UDP's, what is a client's or everybody's: ports that the kernel gives away, and
-those by which programs find each other, which discovery carries.
+What is left out: the sockets of this node itself, and of others like it; those that are bound to a group, to a broadcast's address, or
+to a loopback address of their own (a node's forwards, a resolver's stub); and of UDP's, what is a client's or everybody's: ports that the
+kernel gives away, and those by which programs find each other, which discovery carries.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def listing(waiting: Iterable[Socket], exposed: Iterable[Mapping[str, Any]], own
 
 def _offers(one: Socket, dynamic: range) -> bool:
     address = ipaddress.ip_address(one.host)
-    if one.of_many or not one.port or (address.is_loopback and one.host not in LOOPBACK):
+    if one.program == "userlan" or one.of_many or not one.port or (address.is_loopback and one.host not in LOOPBACK):
         return False
     return one.protocol == "tcp" or (one.port not in dynamic and one.port not in FINDING)
 

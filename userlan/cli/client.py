@@ -46,8 +46,9 @@ class NodeGoneError(ApiError):
 class Client:
     """One connection to the node of a state folder."""
 
-    def __init__(self, state: Path) -> None:
-        self.socket = _connect(state)
+    def __init__(self, state: Path, patience: float = CONNECT_TIMEOUT) -> None:
+        """``patience``: seconds in which the node must accept it."""
+        self.socket = _connect(state, patience)
         self._buffer = b""
 
     def request(
@@ -145,13 +146,13 @@ def call(state: Path, command: str, on_item: Callable[[Any], None] | None = None
         client.close()
 
 
-def _connect(state: Path) -> socket.socket:
+def _connect(state: Path, patience: float) -> socket.socket:
     path = state / SOCKET_NAME
     missing = NotRunningError(f"no node runs with the state folder {state}: start it with `userlan up`")
     try:
         if hasattr(socket, "AF_UNIX"):
-            return _connect_unix(path)
-        return _connect_loopback(state)
+            return _connect_unix(path, patience)
+        return _connect_loopback(state, patience)
     except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError):
         raise missing from None
     except PermissionError:
@@ -160,9 +161,9 @@ def _connect(state: Path) -> socket.socket:
         raise ApiError(f"the node at {path} does not answer: {error.strerror or error}") from error
 
 
-def _connect_unix(path: Path) -> socket.socket:
+def _connect_unix(path: Path, patience: float) -> socket.socket:
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    connection.settimeout(CONNECT_TIMEOUT)
+    connection.settimeout(patience)
     folder = -1
     try:
         name = os.fsencode(path)
@@ -179,8 +180,8 @@ def _connect_unix(path: Path) -> socket.socket:
     return connection
 
 
-def _connect_loopback(state: Path) -> socket.socket:
+def _connect_loopback(state: Path, patience: float) -> socket.socket:
     place = json.loads((state / "control.json").read_text())
-    connection = socket.create_connection(("127.0.0.1", int(place["port"])), CONNECT_TIMEOUT)
+    connection = socket.create_connection(("127.0.0.1", int(place["port"])), patience)
     connection.sendall(str(place["token"]).encode() + b"\n")
     return connection

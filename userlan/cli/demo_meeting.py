@@ -15,8 +15,9 @@ from typing import Any
 import click
 
 from userlan.cli.client import ApiError, Client
-from userlan.cli.demo_discovery import config_of
+from userlan.cli.demo_discovery import config_of as discovery_of
 from userlan.cli.demo_processes import ELSEWHERE, HERE, NAMES, NETWORK, START_TIMEOUT, Process, until
+from userlan.cli.demo_talk import config_of as talk_of
 
 
 def start(folder: Path, stack: ExitStack) -> tuple[Process, dict[str, Process]]:
@@ -28,7 +29,8 @@ def start(folder: Path, stack: ExitStack) -> tuple[Process, dict[str, Process]]:
     def begin(name: str, *arguments: str) -> Process:
         config = folder / f"{name}.yaml"
         config.write_text(
-            f"name: {name}\nproxy: {{listen: '127.0.0.1:0'}}\ntraversal: {{port_mapping: no, lan_discovery: no}}\n{config_of(name)}"
+            f"name: {name}\nproxy: {{listen: '127.0.0.1:0'}}\ntraversal: {{port_mapping: no, lan_discovery: no}}\n"
+            f"{discovery_of(name)}{talk_of(name, folder)}"
         )
         process = Process(folder / name, "--config", str(config), *arguments)
         stack.callback(process.stop)

@@ -15,6 +15,8 @@ from userlan.cli.client import ApiError
 from userlan.cli.demo_processes import Process, serve
 from userlan.cli.output import byte_count
 
+FILM = "shared/film.bin"
+"""Where it lies in the demo's folder."""
 FILE_SIZE = 64 << 20
 """Bytes of the file that is moved: long enough for a steady speed, a second's work."""
 BLOCK = 1 << 18
@@ -23,7 +25,7 @@ BLOCK = 1 << 18
 
 def show_transfer(folder: Path, mediator: Process, nodes: dict[str, Process], stack: ExitStack) -> None:
     """Half of the file comes with the mediator, the other half after it was killed."""
-    expected = _film(folder / "shared")
+    expected = _film(folder / FILM)
     port, visitors = serve(folder / "shared", stack)
     click.echo("4. anna shares a folder, ben fetches a file through the proxy; half-way the mediator is killed")
     nodes["anna"].call("expose", service=str(port), port=8000, name="films")
@@ -48,12 +50,12 @@ def show_transfer(folder: Path, mediator: Process, nodes: dict[str, Process], st
     click.echo(f"   the server saw its visitor as {seen}: ben's own address, so its log and its rules can tell peers apart\n")
 
 
-def _film(shared: Path) -> str:
+def _film(path: Path) -> str:
     """A file that does not repeat; its SHA-256."""
-    shared.mkdir()
+    path.parent.mkdir()
     block = os.urandom(1 << 20)
     digest = hashlib.sha256()
-    with (shared / "film.bin").open("wb") as file:
+    with path.open("wb") as file:
         for number in range(FILE_SIZE >> 20):
             part = block[number:] + block[:number]
             file.write(part)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import attrs
 import click
@@ -13,7 +13,12 @@ import click
 from userlan import __version__
 from userlan.cli.client import ApiError
 
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
 EXIT_FAILED = 1
+VARIABLE = "_USERLAN_COMPLETE"
+"""Set where a shell asks what to complete."""
 
 
 @attrs.frozen
@@ -89,8 +94,21 @@ class Commands(click.Group):
         "capture": "capture",
         "mediator": "up",
         "relay": "up",
+        "service": "service_install",
+        "completion": "completion",
         "config": "configuration",
     }
+    groups: ClassVar[dict[str, tuple[str, ...]]] = {
+        "First steps": ("demo", "create", "join", "invite", "open", "status"),
+        "Together": ("chat", "send", "inbox", "services", "expose", "unexpose", "share", "unshare", "guest"),
+        "Networks and members": (
+            *("nick", "leave", "approve", "deny", "applicants", "lock", "unlock", "password", "evict", "block", "unblock"),
+        ),
+        "Programs in the LAN": ("run", "proxy", "forward", "unforward", "nc", "dns", "tap"),
+        "Look closer": ("ping", "netcheck", "doctor", "capture"),
+        "Run it": ("up", "down", "service", "mediator", "relay", "config", "completion"),
+    }
+    """As ``--help`` has them; a test sees to it that each is somewhere."""
 
     def list_commands(self, context: click.Context) -> list[str]:
         return list(self.modules)
@@ -102,7 +120,31 @@ class Commands(click.Group):
         import importlib
 
         commands: dict[str, click.Command] = importlib.import_module(f"userlan.cli.{module}_commands").COMMANDS
+        if VARIABLE in os.environ:
+            from userlan.cli.completing import prepare
+
+            return prepare(commands[cmd_name], cmd_name, default_state)
         return commands[cmd_name]
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[str]]:
+        """The names alone, so that no command is loaded for them."""
+        if incomplete.startswith("-"):
+            return click.Command.shell_complete(self, ctx, incomplete)
+        from click.shell_completion import CompletionItem
+
+        return [CompletionItem(name) for name in self.modules if name.startswith(incomplete)]
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """In groups, each in the order in which one meets them."""
+        width = max(map(len, self.modules))
+        for title, names in self.groups.items():
+            rows = []
+            for name in names:
+                command = self.get_command(ctx, name)
+                if command is not None:
+                    rows.append((name.ljust(width), command.get_short_help_str(formatter.width - width - 6)))
+            with formatter.section(title):
+                formatter.write_dl(rows)
 
     def resolve_command(
         self, context: click.Context, args: list[str]
@@ -132,7 +174,7 @@ def cli(context: click.Context, state: Path | None, config: Path | None, verbose
 def main() -> None:
     """Entry point: run a command; a failure is one line on standard error and exit status 1 (2 for wrong usage)."""
     try:
-        cli.main(standalone_mode=False)
+        cli.main(prog_name="userlan", standalone_mode=False)
     except click.exceptions.Exit as end:
         sys.exit(end.exit_code)
     except click.exceptions.Abort:

@@ -25,6 +25,7 @@ import attrs
 PROC = Path("/proc")
 _UDP_BOUND, _TCP_LISTENS = "07", "0A"
 _INODE = re.compile(r"socket:\[(\d+)\]")
+INTERPRETERS = ("python", "node", "ruby", "perl")
 MAX_LINES = 65_536
 """Lines of one file: as many as there are ports."""
 
@@ -105,8 +106,24 @@ def _owners(inodes: set[int], proc: Path) -> dict[int, tuple[int, str]]:
                 with suppress(OSError):
                     match = _INODE.fullmatch(os.readlink(descriptor.path))
                     if match is not None and int(match[1]) in inodes:
-                        found[int(match[1])] = (int(process.name), (process / "comm").read_text().strip())
+                        found[int(match[1])] = (int(process.name), _program(process))
     return found
+
+
+def _program(process: Path) -> str:
+    """Its name for people; of what an interpreter runs, the module's or the script's."""
+    name = (process / "comm").read_text().strip()
+    if not name.startswith(INTERPRETERS):
+        return name
+    words = (process / "cmdline").read_bytes().decode("utf-8", "replace").split("\0")[1:]
+    for place, word in enumerate(words):
+        if word == "-m":
+            return words[place + 1] or name
+        if word and not word.startswith("-"):
+            return Path(word).stem or name
+        if word in ("-c", "-e"):
+            break
+    return name
 
 
 def only_ipv6(sockets: tuple[Socket, ...]) -> frozenset[tuple[str, int]]:

@@ -55,9 +55,10 @@ class Applications:
         if applicant is None or applicant.denied or applicant.name != account.name:
             news = True
             applicant = self._new(account, record, applicant, now)
+        text = f"asked: {owner}, the owner of {record.name}, has to approve; join again then"     # for those who know no waiting
         told: list[Effect] = [
             Tell(account.key, Applied(record.name, record.owner, owner, applicant.since)),
-            Tell(account.key, Refused(request, refusals.WAITING, f"asked: {owner}, the owner of {record.name}, has to approve")),
+            Tell(account.key, Refused(request, refusals.WAITING, text)),
         ]
         return [*told, *self._accounts.applicants_news(record)] if news else told
 

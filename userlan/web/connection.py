@@ -98,6 +98,7 @@ class Connection(Protocol):
         self._guard: FrameGuard | None = None
         self._timer: Any = None
         self._drained = 0
+        self._foreign: bool | None = None
 
     def connectionMade(self) -> None:
         self.page.connections.add(self)
@@ -121,6 +122,13 @@ class Connection(Protocol):
         self._stop_timer()
         self.page.connections.discard(self)
         self._channel.connectionLost(reason)
+
+    def is_foreign(self) -> bool:
+        """Whether another user of this computer is at the other end; looked up once."""
+        if self._foreign is None:
+            client, server = self.transport.getPeer(), self.transport.getHost()
+            self._foreign = self.page.foreign((client.host, client.port), (server.host, server.port))
+        return self._foreign
 
     def arrived(self) -> None:
         """A request's headers are complete."""

@@ -103,6 +103,8 @@ class PageRequest(Request):
         """``/`` brings a token, or tells how to come by one; metrics are for programs that cannot."""
         if self.path == METRICS and self.page.metrics is not None:
             return None
+        if self.channel.connection.is_foreign():
+            return Refusal(403, "This page belongs to another user of this computer.")
         if self.page.has_session(self):
             self.channel.connection.known = True
             return None

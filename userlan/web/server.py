@@ -17,6 +17,7 @@ from userlan.driver.bridge import BridgeStore, CommandError
 from userlan.driver.commands import Commands
 from userlan.lan.hostport import join_host_port
 from userlan.web.assets import Assets
+from userlan.web.caller import is_foreign
 from userlan.web.checks import Refusal, authorities, cookies
 from userlan.web.connection import Connection
 from userlan.web.sessions import SESSION_LIFE, Sessions, Tokens
@@ -42,7 +43,16 @@ class Page(Factory):
     noisy = False
     _log = Logger()
 
-    def __init__(self, reactor: Any, commands: Commands, folder: Path, metrics: Callable[[], bytes] | None = None) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        commands: Commands,
+        folder: Path,
+        metrics: Callable[[], bytes] | None = None,
+        foreign: Callable[[tuple[str, int], tuple[str, int]], bool] = is_foreign,
+    ) -> None:
+        """``foreign``: whether another user is at the client's end of a connection, of which both ends are given."""
+        self.foreign = foreign
         self.reactor = reactor
         self.commands = commands
         self.metrics = metrics

@@ -58,7 +58,7 @@ export function updateRow({ store }, element, key) {
   const online = isOnline(row) && row.rtt_ms !== null && row.rtt_ms !== undefined;
   text(part.latency, online ? t("latency", { ms: milliseconds(row.rtt_ms) }) : "");
   const count = unread + offers;
-  part.badge.hidden = count === 0;
+  attribute(part.badge, "hidden", count === 0);
   text(part.badge, count > 99 ? "99+" : count || "");
   const said = [row.name, words];
   if (online) said.push(t("latency.label", { ms: milliseconds(row.rtt_ms) }));

@@ -101,11 +101,11 @@ export function mount(container, context) {
     text(element.querySelector(".count"), t("roster.count", { online, total: others.length }));
     const unread = store.get("conversations").get(`network:${network.name}`)?.unread ?? 0;
     const badge = element.querySelector(".network-line .badge");
-    badge.hidden = unread === 0;
+    attribute(badge, "hidden", unread === 0);
     text(badge, unread > 99 ? "99+" : unread);
     const applicants = network.applicants?.length ?? 0;
     const asking = element.querySelector(".asking");
-    asking.hidden = applicants === 0;
+    attribute(asking, "hidden", applicants === 0);
     text(asking.lastChild, t("roster.applicants", { n: applicants }));
     const said = [network.name, t("roster.count", { online, total: others.length })];
     if (network.locked) said.push(t("roster.locked"));

@@ -1,0 +1,72 @@
+"""axe-core finds nothing serious in any view, by day and by night, at a desk and on a phone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.page.nodes import Node
+
+axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-playwright-python")
+
+SERIOUS = ("serious", "critical")
+
+
+CONTRAST = {"runOnly": ["color-contrast"]}
+"""What the night may change."""
+
+
+def findings(page: Any, where: str | None = None, options: dict[str, Any] | None = None) -> list[str]:
+    """What axe-core finds serious in the page or in a part of it, one line each."""
+    found = axe.Axe().run(page, context=where, options=options).response["violations"]
+    return [
+        f"{one['id']}: {node['target']} {node['failureSummary']}" for one in found if one["impact"] in SERIOUS for node in one["nodes"]
+    ]
+
+
+def views(anna: Node, ben: Node) -> list[str]:
+    """The addresses of all views, behind the origin."""
+    peer = [f"#/peer/{ben.key}/{view}" for view in ("chat", "files", "services", "path")]
+    return ["#/", *peer, *(f"#/network/home/{view}" for view in ("chat", "members", "services", "map")),
+            *(f"#/self/{view}" for view in ("sharing", "services", "files", "doctor"))]
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_every_view(people: Any, show: Any, dark: bool) -> None:
+    people.anna.call("chat-send", to=people.ben.key, text="see https://example.org")
+    page = show(people.anna, dark=dark)
+    page.get_by_role("treeitem", name="ben, online, direct").wait_for()
+    for view in views(people.anna, people.ben):
+        page.evaluate("hash => { location.hash = hash }", view)
+        page.wait_for_timeout(150)
+        assert findings(page, None if view == "#/" else "main", CONTRAST if dark else None) == [], view
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_dialogs_and_menus_on_a_phone(people: Any, show: Any, dark: bool) -> None:
+    page = show(people.anna, dark=dark, phone=True)
+    page.get_by_role("treeitem", name="ben, online, direct").click(button="right")
+    page.get_by_role("menu").wait_for()
+    assert findings(page) == []
+    page.keyboard.press("Escape")
+    for key, name in (("n", "New network"), ("j", "Join a network"), ("?", "Keyboard")):
+        page.keyboard.press(key)
+        page.get_by_role("dialog", name=name).wait_for()
+        assert findings(page) == [], name
+        page.keyboard.press("Escape")
+        page.get_by_role("dialog").wait_for(state="detached")
+    page.get_by_role("treeitem", name="home,").locator(".network-line").click(button="right")
+    page.get_by_role("menuitem", name="Invite").click()
+    page.get_by_role("img", name="QR code").wait_for()
+    assert findings(page) == []
+
+
+@pytest.mark.parametrize("phone", [False, True], ids=["desk", "phone"])
+def test_nothing_is_wider_than_the_window(people: Any, show: Any, phone: bool) -> None:
+    page = show(people.anna, phone=phone)
+    for view in views(people.anna, people.ben):
+        page.evaluate("hash => { location.hash = hash }", view)
+        page.wait_for_timeout(100)
+        widest = page.evaluate("Math.max(document.documentElement.scrollWidth, document.getElementById('app').scrollWidth)")
+        assert widest <= page.viewport_size["width"], view
