@@ -164,7 +164,7 @@ class GuestsBridge:
             if process is None:
                 raise CommandError(f"{name} was removed, or the node is about to end")
             now, told = self._lan.reactor.seconds(), process.told
-            if running(told) and told["networks"]:
+            if running(told) and (told["networks"] or told["waiting"]):
                 settled = settled or now + MEASURING_PATIENCE
                 if now >= settled or self._records[name].endpoint or told["measured"]:
                     return
@@ -242,7 +242,9 @@ class GuestsBridge:
                 self._order(name, invites)
 
     def _told(self, name: str) -> None:
-        process = self._processes.get(name)
+        process, companions = self._processes.get(name), self._lan.companions
+        if process is not None and companions is not None and process.told:
+            companions.ours.add(process.told["key"])
         if process is not None and process.told.get("left"):
             self._forget(name).addErrback(lambda failure: self._log.failure("a guest could not be removed", failure))
 

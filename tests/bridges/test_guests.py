@@ -25,7 +25,8 @@ from userlan.driver.guest import guest_keys
 
 KEY = base64.urlsafe_b64encode(bytes(range(32))).rstrip(b"=").decode()
 TOLD = {
-    "key": KEY, "ipv4": "25.1.2.3/8", "ipv6": "fd75:6c61:6e00::7/48", "range": "25.0.0.0/8", "networks": ["home"], "trouble": {},
+    "key": KEY, "ipv4": "25.1.2.3/8", "ipv6": "fd75:6c61:6e00::7/48", "range": "25.0.0.0/8", "networks": ["home"],
+    "waiting": [], "trouble": {},
     "left": False, "end": {"host": "44.0.0.2", "port": 51820, "kind": "open", "sure": True}, "measured": True, "bridges": {"guests": None},
 }  # fmt: skip
 
@@ -91,7 +92,9 @@ class Scene:
         self.folder = folder
         self.invites = {"home": "userlan://home", "work": "userlan://work"}
         self.observers: list[Callable[[], None]] = []
-        companions = SimpleNamespace(command=lambda state, port: ["userlan", str(state), str(port)], invites=lambda: dict(self.invites))
+        companions = SimpleNamespace(
+            ours=set(), command=lambda state, port: ["userlan", str(state), str(port)], invites=lambda: dict(self.invites)
+        )
         self.lan: Any = SimpleNamespace(
             reactor=self.reactor, companions=companions, mtu=1420, own=lambda: SimpleNamespace(name="anna"),
             members=lambda: [SimpleNamespace(name="ben")], observe=self._observe,
@@ -281,6 +284,17 @@ def test_a_mediator_that_does_not_answer(scene: Scene) -> None:
     assert scene.process.closed
     scene.process.end()
     assert results == ["phone did not come up: the mediator cannot be reached"]
+
+
+def test_a_network_whose_owner_has_to_approve(scene: Scene) -> None:
+    """The guest is there, and waits; where this node is the owner, its key is known before it asks."""
+    results: list[Any] = []
+    scene.ask("guest-add", name="phone").addCallback(results.append)
+    scene.run(0.1)
+    scene.process.say(networks=[], waiting=["home"], trouble={"home": "asked to join: its owner has to approve"})
+    scene.run(0.2)
+    assert results[0]["trouble"] == "home: asked to join: its owner has to approve"
+    assert scene.lan.companions.ours == {KEY}
 
 
 def test_an_endpoint_is_waited_for(scene: Scene) -> None:

@@ -54,6 +54,9 @@ class MembershipApi:
     def happened(self, event: object) -> None:
         """An event of the node's, if it is one of these: for the log, and for the person in front of this computer."""
         match event:
+            case ApplicantCame() if self.program.lan.companions is not None and key_text(event.key) in self.program.lan.companions.ours:
+                judged = self.judge({"member": key_text(event.key), "network": event.network}, True)
+                judged.addErrback(lambda failure: self.log.failure("a companion of this node was not approved", failure))
             case ApplicantCame():
                 self.log.info("{name} asks to join {network}", name=event.name, network=event.network)
                 subject = f"applicant {event.network} {key_text(event.key)}"
