@@ -9,7 +9,11 @@ from twisted.internet.defer import Deferred
 
 from userlan.app.membership_api import MembershipApi
 from userlan.app.program import NodeProgram
+from userlan.control.messages import ApplicantState
 from userlan.driver.bridge import CommandError
+from userlan.lan.addresses import key_text
+from userlan.node.applications import Applications
+from userlan.node.events import Admitted, ApplicantCame, ApplicationRefused, MemoryChanged
 
 
 def api_of(numbers: list[int]) -> tuple[MembershipApi, dict[int, Deferred[Any]]]:
@@ -45,3 +49,71 @@ def test_a_client_that_goes_away_leaves_nothing_behind() -> None:
     command.addErrback(lambda _: None)
     command.cancel()
     assert waiting == {}
+
+
+class Owner:
+    """A program whose node owns networks for which some wait; ``judged``: what its mediator was asked."""
+
+    def __init__(self, *rows: tuple[str, bytes, str]) -> None:
+        self.judged: list[tuple[str, bytes, bool]] = []
+        applications = Applications()
+        for network in sorted({network for network, _, _ in rows}):
+            applications.are(network, tuple(ApplicantState(key, name, 5.0) for where, key, name in rows if where == network))
+        owner = SimpleNamespace(judge=self.judge)
+        membership = SimpleNamespace(applications=applications, owner=owner)
+        self.news: list[tuple[str, ...]] = []
+        self.waiting: dict[int, Deferred[Any]] = {}
+        node = SimpleNamespace(membership=membership, asked=lambda number, now: number)
+        self.program = SimpleNamespace(
+            node=node,
+            waiting=self.waiting,
+            reactor=SimpleNamespace(seconds=lambda: 0.0),
+            runner=SimpleNamespace(touch=lambda: None),
+            lan=SimpleNamespace(tell_news=lambda *what: self.news.append(what)),
+        )
+        self.api = MembershipApi(cast(NodeProgram, self.program))
+
+    def judge(self, network: str, key: bytes, approved: bool, now: float) -> int:
+        self.judged.append((network, key, approved))
+        return 1
+
+    def ask(self, approved: bool, **arguments: Any) -> Any:
+        """The answer, the mediator's done presumed; or the error's line."""
+        told: list[Any] = []
+        self.api.judge(arguments, approved).addCallbacks(told.append, lambda failure: told.append(failure.getErrorMessage()))
+        if 1 in self.waiting:
+            self.waiting.pop(1).callback(None)
+        return told[0]
+
+
+BEN, CARLA = b"b" * 32, b"c" * 32
+
+
+def test_an_applicant_is_named_by_its_name_or_key() -> None:
+    owner = Owner(("home", BEN, "ben"), ("home", CARLA, "carla"))
+    assert owner.ask(True, member="Ben") == {"network": "home", "name": "ben", "key": key_text(BEN)}
+    assert owner.ask(False, member=key_text(CARLA), network="Home") == {"network": "home", "name": "carla", "key": key_text(CARLA)}
+    assert owner.judged == [("home", BEN, True), ("home", CARLA, False)]
+    assert owner.api.applicants({})[0] == {"network": "home", "key": key_text(BEN), "name": "ben", "since": 5.0}
+
+
+def test_who_is_meant_must_be_clear() -> None:
+    owner = Owner(("club", BEN, "ben"), ("home", BEN, "ben"), ("work", CARLA, "ben"))
+    assert "one by its key" in owner.ask(True, member="ben")
+    assert "club and home: say which" in owner.ask(True, member=key_text(BEN))
+    assert "nobody called 'dora' waits: see" in owner.ask(True, member="dora")
+    assert "nobody called 'ben' waits to join elsewhere" in owner.ask(True, member="ben", network="elsewhere")
+    assert owner.judged == []
+    assert owner.ask(True, member="ben", network="work")["key"] == key_text(CARLA)
+
+
+def test_the_person_is_told_of_who_waits_and_of_what_became_of_ones_own_wish() -> None:
+    owner = Owner()
+    for event in (ApplicantCame("home", BEN, "ben"), Admitted("club"), ApplicationRefused("work", "no"), MemoryChanged()):
+        owner.api.happened(event)
+    assert [(kind, title) for kind, title, _, _ in owner.news] == [
+        ("member", "ben wants to join home"),
+        ("member", "You are in club"),
+        ("member", "You are not in work"),
+    ]
+    assert len({subject for *_, subject in owner.news}) == 3

@@ -118,6 +118,6 @@ def test_the_new_messages_keep_to_their_limits() -> None:
     assert node_framer().feed(longest) == [Applicants("h" * 63, (row,) * MAX_APPLICANTS)]
     (refused,) = node_framer().feed(encode(Applicants("home", (row,) * (MAX_APPLICANTS + 1))))
     assert isinstance(refused, Undecodable)
-    (refused,) = mediator_framer().feed(encode(Approve(1, "home", b"short")))
-    assert isinstance(refused, Undecodable)
-    assert refused.reason == "malformed-message"
+    (malformed,) = mediator_framer().feed(encode(Approve(1, "home", b"short")))
+    assert isinstance(malformed, Undecodable)
+    assert malformed.reason == "malformed-message"

@@ -101,13 +101,13 @@ def test_status_and_ping_tell_the_truth(site: Site) -> None:
     site.anna.up("--mediator", site.mediator.url)
     site.ben.up("--mediator", site.mediator.url)
     status = site.anna.status()
-    assert list(status) == ["self", "mediator", "networks", "peers", "groups", "bridges"]
+    assert list(status) == ["self", "mediator", "networks", "waiting", "denied", "peers", "groups", "bridges"]
     assert (status["mediator"]["state"], status["networks"], status["peers"]) == ("connected", [], [])
     invite = site.anna.run("create", "home").stdout.split()[0]
     joined = site.ben.run("join", invite).stdout
     assert joined.startswith("joined home as ben (25.")
     peer = site.anna.wait_state("ben", "direct")
-    keys = "name key ipv4 ipv6 networks state path relay endpoint bulk cipher rtt_ms rx_bytes tx_bytes last_seen"
+    keys = "name key ipv4 ipv6 networks state blocked path relay endpoint bulk cipher rtt_ms rx_bytes tx_bytes last_seen"
     assert list(peer) == keys.split()
     assert peer["networks"] == ["home"]
     ping = site.anna.run("ping", "ben", "-c", "3", "-i", "0.2").stdout

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
+from random import Random
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from tests.node.acquainted import memories
 from tests.node.hostile import Tap, say
 from tests.node.lan import VirtualLan
 from tests.sim.link import LinkProfile
 from userlan.control.meeting import Introduce
-from userlan.control.messages import Candidate
+from userlan.control.messages import Candidate, MemberState
 from userlan.lan.addresses import key_text
+from userlan.lan.secrets import NetworkSecret
 from userlan.node.blocking import MAX_BLOCKED, Blocked, BlockedError
 from userlan.node.events import PeerChanged
 from userlan.node.memory import Memory
 from userlan.node.node import Node
 from userlan.node.status import snapshot
 from userlan.stack.events import EchoReply
-from userlan.wire.endpoint import UDP, Endpoint
+from userlan.tunnel.primitives import public_key
+from userlan.wire.endpoint import RELAY, UDP, Endpoint
 
 FAR = LinkProfile(delay=0.02)
 
@@ -165,3 +171,60 @@ def test_the_list_is_capped_and_reads_what_it_wrote() -> None:
     assert again.find("pc7") == (7).to_bytes(32, "big")
     assert again.find(key_text((7).to_bytes(32, "big"))) == (7).to_bytes(32, "big")
     assert again.find("nobody") is None
+
+
+PRIVATE = [bytes([number]) * 32 for number in range(1, 5)]
+PLACES = [Endpoint(UDP, f"203.0.113.{number}", 41414) for number in range(1, 5)]
+KINDS = ("block", "unblock", "online", "offline", "introduce", "relay", "neighbour", "ping", "moved", "time")
+STEPS = st.tuples(st.sampled_from(KINDS), st.integers(1, 3))
+
+
+@given(st.lists(STEPS, min_size=1, max_size=40))
+@settings(deadline=None, max_examples=60)
+def test_whatever_happens_nothing_leaves_for_whoever_is_blocked(steps: list[tuple[str, int]]) -> None:
+    """Of three peers known from the day before, each is in any state when it is blocked, unblocked, introduced, seen, wanted."""
+    entropy = Random(1).randbytes
+    memory = memories(PRIVATE, PLACES, NetworkSecret(bytes(16)))[0]
+    anna = Node(PRIVATE[0], memory, name="anna", entropy=entropy, now=0.0, wall_offset=1.7e9)
+    keys = [public_key(private) for private in PRIVATE]
+    now, blocked = 1.0, set[int]()
+    anna.start(now)
+    anna.datagrams(now)
+    for step, number in steps:
+        now += 0.05
+        key, place = keys[number], PLACES[number]
+        match step:
+            case "block":
+                anna.blocking.block(key, now)
+                blocked.add(number)
+            case "unblock" if number in blocked:
+                anna.blocking.unblock(key, now)
+                blocked.discard(number)
+            case "online" | "offline":
+                state = MemberState(key, f"n{number}", bytes((25, 1, 1, number + 1)), step == "online")
+                anna.roster_changed(anna.roster.apply_member("home", state), now)
+            case "introduce":
+                candidates = (Candidate(place.host, place.port, "udp", "observed"),)
+                anna.conductor._introduce(Introduce(key, candidates, 0.0, entropy(16)), b"", None, None, now)
+            case "relay":
+                anna.peers.relay_bound(key, Endpoint(RELAY, place.host, place.port), now)
+            case "neighbour":
+                anna.neighbour_found(key, [Endpoint(UDP, f"192.168.1.{number}", 41414)], now)
+            case "ping":
+                anna.host.ping(anna.roster.peers[key].ipv6, 9, 1, b"x", now)
+            case "moved":
+                anna.peers.network_changed(now)
+            case "time":
+                now += 30.0
+        anna.tick(now)
+        anna.events()
+        targets = {burst.endpoint.host for burst in anna.datagrams(now)}
+        for number in blocked:
+            assert targets.isdisjoint({PLACES[number].host, f"192.168.1.{number}"})
+        for number, key in enumerate(keys[1:], 1):
+            assert (anna.device.peer(key) is None) is (number in blocked)
+            assert anna.peers.links[key].blocked is (number in blocked)
+            assert number not in blocked or anna.peers.shown(key) == ("offline", "none")
+    saved = Memory.load(anna.save().dump())
+    assert set(saved.blocked) == {key_text(keys[number]) for number in blocked}
+    assert all(saved.endpoints[key_text(key)] for key in keys[1:])
