@@ -34,6 +34,8 @@ STOP_PATIENCE = 8.0
 """Seconds in which it must end: it takes leave of its mediator and router, and its last bytes have 2 s."""
 NODES_OWN = ("NOTIFY_", "WATCHDOG_", "LISTEN_", "USERLAN_STATE")
 """Beginnings of environment variables that are not for a companion (sd_notify(3), sd_listen_fds(3))."""
+FOR_PEOPLE = "userlan: "
+"""How its lines begin that are no log."""
 MAX_LINE = 1 << 20
 """Octets that a companion may say in a line."""
 
@@ -128,7 +130,7 @@ class GuestProcess:
             self._changed()
 
     def ended(self, why: str) -> None:
-        """The process is gone; ``why``: the last line that it wrote."""
+        """The process is gone, and why."""
         self._child = None
         self._over(why)
 
@@ -155,10 +157,11 @@ class _LogFile:
     def __init__(self, path: Path) -> None:
         self._path = path
         self.last = ""
+        """What it said for people, last: why it ends, if it knows."""
 
     def write(self, data: bytes) -> None:
-        lines = data.decode("utf-8", "replace").strip().splitlines()
-        self.last = lines[-1].removeprefix("userlan: ") if lines else self.last
+        said = [line for line in data.decode("utf-8", "replace").splitlines() if line.startswith(FOR_PEOPLE)]
+        self.last = said[-1].removeprefix(FOR_PEOPLE) if said else self.last
         try:
             large = self._path.exists() and self._path.stat().st_size + len(data) > MAX_LOG
             with open(self._path, "wb" if large else "ab", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
@@ -187,7 +190,8 @@ class _Child(ProcessProtocol):
         self._log.write(data)
 
     def processEnded(self, reason: Any) -> None:
-        self._owner.ended(self._log.last)
+        signal, status = getattr(reason.value, "signal", None), getattr(reason.value, "exitCode", None)
+        self._owner.ended(self._log.last or (f"killed by signal {signal}" if signal else f"exit status {status}"))
 
 
 def _environment() -> dict[str, str]:

@@ -327,8 +327,9 @@ def test_back_off(scene: Scene) -> None:
     pauses = []
     for _ in range(9):
         count, before = len(scene.reactor.processes), scene.reactor.seconds()
-        scene.process.end("Segmentation fault")
+        scene.process.end("2026-01-01 [app#info] ben is direct\nuserlan: out of luck")
         assert scene.ask("guest-list")["guests"][0]["state"] == "failed"
+        assert scene.ask("guest-list")["guests"][0]["trouble"] == "out of luck"
         while len(scene.reactor.processes) == count:
             scene.reactor.advance(0.5)
         pauses.append(round(scene.reactor.seconds() - before))
@@ -336,10 +337,11 @@ def test_back_off(scene: Scene) -> None:
     scene.reactor.advance(LONG_LIFE)
     count = len(scene.reactor.processes)
     scene.process.end()
+    assert scene.ask("guest-list")["guests"][0]["trouble"] == "exit status 0"
     scene.reactor.advance(FIRST_PAUSE)
     assert len(scene.reactor.processes) == count + 1
     assert scene.process.told, "it is told its networks each time"
-    assert "Segmentation fault" in (scene.folder / "guests" / "phone" / "node.log").read_text()
+    assert "out of luck" in (scene.folder / "guests" / "phone" / "node.log").read_text()
 
 
 def test_a_program_that_is_not_there(scene: Scene) -> None:

@@ -254,14 +254,16 @@ def test_roaming(scene: Scene) -> None:
     handshake = scene.phone.handshakes()
     scene.phone.namespace.ip("route", "replace", "default", "via", "192.168.2.1")
     until(scene.answers, 10, "the phone reaches ben from elsewhere")
-    until(lambda: scene.row()["endpoint"].startswith(f"udp {MOBILE}:"), 10, "the guest is seen elsewhere")
+    until(lambda: str(scene.row()["endpoint"]).startswith(f"udp {MOBILE}:"), 10, "the guest is seen elsewhere")
     assert "1 received" in scene.inside("ping", "-c", "1", "-W", "5", scene.ipv4).stdout
     assert scene.phone.handshakes() == handshake
 
 
 def test_a_phone_that_starts_again(scene: Scene) -> None:
+    before = scene.row()["endpoint"]
     scene.phone.restart()
     until(scene.answers, 30, "the phone reaches ben again")
+    until(lambda: scene.row()["endpoint"] != before, 10, "the guest is seen at another port")
 
 
 def test_a_companion_that_dies(scene: Scene) -> None:
