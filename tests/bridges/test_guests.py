@@ -410,10 +410,10 @@ def test_nothing_of_the_service_managers_is_handed_on(scene: Scene, monkeypatch:
 
 def test_a_guest_that_is_there(scene: Scene) -> None:
     scene.add()
-    seat = {"online": True, "endpoint": "udp 203.0.113.7:9", "handshake": 17, "rx_bytes": 1, "tx_bytes": 2, "counters": {}}
+    seat = {"online": True, "endpoint": "203.0.113.7:9", "handshake": 17, "rx_bytes": 1, "tx_bytes": 2, "counters": {}}
     scene.process.say(bridges={"guests": seat}, trouble={"work": "refused"})
     (row,) = scene.ask("guest-list")["guests"]
-    assert (row["state"], row["endpoint"], row["handshake"], row["rx_bytes"]) == ("online", "udp 203.0.113.7:9", 17, 1)
+    assert (row["state"], row["endpoint"], row["handshake"], row["rx_bytes"]) == ("online", "203.0.113.7:9", 17, 1)
     assert (row["ipv4"], row["ipv6"], row["networks"], row["trouble"]) == ("25.1.2.3", "fd75:6c61:6e00::7", ["home"], "work: refused")
     assert scene.bridge.status() == [row]
     assert not {"private", "preshared", "config"} & row.keys()

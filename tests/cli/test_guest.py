@@ -20,7 +20,7 @@ GUEST = {
     "port": 51820,
 }  # fmt: skip
 ROW = {
-    "name": "phone", "state": "online", "ipv4": "25.1.2.3", "networks": ["home"], "endpoint": "udp 203.0.113.7:9", "handshake": None,
+    "name": "phone", "state": "online", "ipv4": "25.1.2.3", "networks": ["home"], "endpoint": "203.0.113.7:9", "handshake": None,
     "rx_bytes": 2048, "tx_bytes": 0, "trouble": None,
 }  # fmt: skip
 
@@ -90,7 +90,7 @@ def test_the_list(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     result = run(tmp_path, "list")
     heading, phone, _ = result.stdout.splitlines()
     assert heading.split() == ["NAME", "STATE", "ADDRESS", "NETWORKS", "ENDPOINT", "HANDSHAKE", "RECEIVED", "SENT"]
-    assert phone.split() == ["phone", "online", "25.1.2.3", "home", "udp", "203.0.113.7:9", "never", "2.0", "KiB", "0", "B"]
+    assert phone.split() == ["phone", "online", "25.1.2.3", "home", "203.0.113.7:9", "never", "2.0", "KiB", "0", "B"]
     assert result.stderr == "tablet: home: evicted�[2J\n"
     assert json.loads(run(tmp_path, "list", "--json").stdout)[0] == ROW
 
