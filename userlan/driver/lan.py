@@ -94,6 +94,9 @@ class PeerInfo:
 class Companions(Protocol):
     """Further members of the LAN beside this node, each a process of its own (``userlan.app.companions``)."""
 
+    ours: set[str]
+    """Their public keys, as text: where this node has to approve who joins, it has."""
+
     def command(self, state: Path, port: int) -> list[str]:
         """The command line of one: ``state``, its folder, whose name is its own; ``port``: where it listens."""
 
