@@ -186,13 +186,13 @@ class Service:
 
     @inlineCallbacks
     def _ring(self, conversation: str) -> Any:
-        """Whether, and what, the desktop is told of a conversation: title and text."""
+        """Whether, and what, the desktop is told of a conversation: title, text, and how many are not read."""
         found = yield self.run(lambda store: store.conversations(conversation))
         one = next((one for one in found if one.unread and not one.muted and one.last is not None), None)
         if one is None:
             return None
         where = f" in {one.title}" if kind_of(conversation) == "network" else ""
-        return f"{one.last.name}{where}", one.last.text[:MAX_PREVIEW]
+        return f"{one.last.name}{where}", one.last.text[:MAX_PREVIEW], one.unread
 
     @inlineCallbacks
     def _look(self) -> Any:
