@@ -273,7 +273,7 @@ class Party:
         """Who has blocked whom."""
         self.connections: list[tuple[End, End]] = []
         self.attempts: list[tuple[float, str]] = []
-        self.notices: list[tuple[str, ...]] = []
+        self.notices: list[tuple[object, ...]] = []
         self.persons: dict[str, Person] = {}
 
     def open(self, name: str, **limits: int) -> Person:
@@ -335,5 +335,5 @@ class Party:
     def hear_notices(self, name: str) -> None:
         """What the desktop of a member would be told."""
         notices: Any = Notices.of(self.lans[name])  # type: ignore[arg-type]
-        notices.tell = lambda kind, title, text, subject="": self.notices.append((kind, title, text, subject))
+        notices.tell = lambda kind, title, text, subject="", total=0: self.notices.append((kind, title, text, subject, total))
         notices.withdraw = lambda subject: self.notices.append(("withdrawn", subject))

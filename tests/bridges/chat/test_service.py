@@ -374,8 +374,8 @@ def test_the_desktop_is_told_of_what_is_not_read(party: Party) -> None:
     anna.send("ben", "two")
     anna.send("home", "x" * 1000)
     party.run(2 * BELL)
-    assert ("chat", "anna", "two", conversation) in party.notices
-    assert ("chat", "anna in home", "x" * 200, "network:home") in party.notices
+    assert ("chat", "anna", "two", conversation, 2) in party.notices
+    assert ("chat", "anna in home", "x" * 200, "network:home", 1) in party.notices
     ben.ask("chat-read", conversation="anna")
     assert party.notices[2:] == [("withdrawn", conversation)]
     ben.ask("chat-mute", conversation="anna")
