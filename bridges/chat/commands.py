@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 from twisted.internet.defer import inlineCallbacks
@@ -28,7 +28,7 @@ class _Of(msgspec.Struct):
 
 class _History(msgspec.Struct):
     conversation: str
-    before: int | None = None
+    before: Annotated[int, msgspec.Meta(ge=0, le=1 << 62)] | None = None
     limit: int = 100
 
 

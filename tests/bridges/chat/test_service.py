@@ -427,6 +427,7 @@ def test_search(party: Party) -> None:
         ("chat-send", {"to": "25.200.1.1", "text": "x"}, "25.200.1.1"),
         ("chat-history", {"conversation": "nobody"}, "no peer and no network"),
         ("chat-history", {"conversation": "ben", "before": "x"}, "wrong arguments"),
+        ("chat-history", {"conversation": "ben", "before": 1 << 80}, "wrong arguments"),
         ("chat-search", {"text": " "}, "search for what"),
     ],
 )
