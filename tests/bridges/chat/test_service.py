@@ -404,6 +404,21 @@ def test_cleared_before_it_was_brought_is_not_brought(party: Party) -> None:
     assert party.persons["ben"].texts("anna") == []
 
 
+def test_pages_of_long_messages_are_shorter(party: Party) -> None:
+    anna = party.persons["anna"]
+    for number in range(100):
+        anna.send("ben", f"{number} " + "x" * 8000)
+    page = anna.ask("chat-history", conversation="ben", limit=100)
+    assert 20 < len(page["messages"]) < 40
+    assert page["more"] is True
+    assert page["messages"][-1]["text"].startswith("99 ")
+    seen: list[int] = []
+    while page["messages"]:
+        seen[:0] = [int(message["text"].split()[0]) for message in page["messages"]]
+        page = anna.ask("chat-history", conversation="ben", limit=100, before=page["messages"][0]["seq"])
+    assert seen == list(range(100))
+
+
 def test_search(party: Party) -> None:
     anna = party.persons["anna"]
     anna.send("ben", "the needle")
