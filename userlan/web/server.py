@@ -106,6 +106,7 @@ class Page(Factory):
             unknown = next((connection for connection in self.connections if not connection.known), None)
             if unknown is None:
                 return None
+            del self.connections[unknown]  # it ends in the reactor's next turn, and others may come in this one
             unknown.abort()
         return Connection(self)
 
