@@ -217,12 +217,20 @@ export function mount(container, context) {
     (tree.querySelector("[data-peer]") ?? tree.querySelector("[role=treeitem]"))?.focus();
   });
 
+  let offering = new Set();
+
+  function offers() {
+    const before = offering;
+    offering = new Set([...store.get("transfers").values()].filter((one) => one.direction === "in" && one.state === "offered").map((one) => one.peer));
+    changed(new Set([...before, ...offering]));
+  }
+
   const about = (keys) => changed(keys === null ? null : new Set([...keys].filter((id) => id.startsWith("peer:")).map((id) => id.slice(5))));
   const offs = [
     store.on(["networks", "waiting", "denied", "self"], everything),
     store.on(["peers", "traffic"], changed),
     store.on("conversations", about),
-    store.on("transfers", () => changed(null)),
+    store.on("transfers", offers),
     store.on("selection", selected),
   ];
   const timer = setInterval(() => document.hidden || changed(new Set([...store.get("peers").values()].filter((row) => row.state === "offline").map((row) => row.key))), MINUTE);

@@ -84,7 +84,7 @@ function detail(main, context) {
     panel.className = `panel ${wanted.view}-panel`;
     const params = wanted.kind === "self" ? {} : { [wanted.kind]: wanted.id };
     unmount = MODULES[wanted.view].mount(fill(panel), { ...context, params }) ?? (() => {});
-    main.scrollTop = 0;
+    if (document.activeElement === document.body || document.activeElement?.offsetParent === null) main.focus({ preventScroll: true });
   };
 }
 
