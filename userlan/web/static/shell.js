@@ -45,6 +45,7 @@ export function shell(root, context) {
     pane();
   });
   store.on("ready", pane);
+  store.on("connection", () => (frame.dataset.connection = store.get("connection")));
   frame.dataset.shows = "list";
   pane();
 }
