@@ -73,6 +73,7 @@ class Commands(click.Group):
         "open": "page",
         "status": "show",
         "ping": "show",
+        "path": "path",
         "netcheck": "netcheck",
         "doctor": "doctor",
         "proxy": "show",
