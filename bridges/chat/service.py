@@ -185,13 +185,13 @@ class Service:
 
     @inlineCallbacks
     def _ring(self, conversation: str) -> Any:
-        """Whether, and what, the desktop is told of a conversation: title and text."""
+        """Whether, and what, the desktop is told of a conversation: title, text, and how many are not read."""
         found = yield self.run(lambda store: store.conversations(conversation))
         one = next((one for one in found if one.unread and not one.muted and one.last is not None), None)
         if one is None:
             return None
         where = f" in {one.title}" if kind_of(conversation) == "network" else ""
-        return f"{one.last.name}{where}", one.last.text[:MAX_PREVIEW]
+        return f"{one.last.name}{where}", one.last.text[:MAX_PREVIEW], one.unread
 
     @inlineCallbacks
     def _look(self) -> Any:
@@ -210,7 +210,7 @@ class Service:
             return
         for message in expired:
             self.watchers.told(message)
-        keys = {recipient for recipient, conversation in waiting if not self._is_absent(recipient, conversation)}
+        keys = {to for to, conversation in waiting if self.roll.reachable(to) and not self._is_absent(to, conversation)}
         self._courier.only(keys)
         due = self._absences.deadline()
         if due is not None:

@@ -49,6 +49,11 @@ def default_config() -> Path:
     return Path(platformdirs.user_config_dir("userlan", appauthor=False)) / "config.yaml"
 
 
+def wants_colours() -> bool:
+    """Whether a terminal may be given colours (https://no-color.org); what is no terminal gets none in any case."""
+    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
 class Commands(click.Group):
     """Commands in the order in which one meets them, loaded when first named, so that each starts quickly."""
 
@@ -169,6 +174,7 @@ class Commands(click.Group):
 @click.pass_context
 def cli(context: click.Context, state: Path | None, config: Path | None, verbose: int) -> None:
     """The LAN over the Internet that just works, without root."""
+    context.color = None if wants_colours() else False
     context.obj = Settings((state or default_state()).absolute(), config, verbose, state is not None or "USERLAN_STATE" in os.environ)
 
 

@@ -1,0 +1,120 @@
+"""How all commands print: JSON for programs, colours for terminals alone, and for nobody who has not asked to be spared."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import click
+import pytest
+
+from tests.cli.two_nodes import Nodes
+from userlan.cli.main import cli
+from userlan.cli.output import SIGNALS, signal, table
+
+WITHOUT_JSON = {
+    *("demo", "up", "mediator", "relay", "down"),      # hold the terminal, or end what does
+    *("run", "tap", "nc", "capture"),                   # are pipes, or another program's
+    *("open", "inbox open", "inbox forget"),            # show something elsewhere, or nothing
+    *("completion", "service install", "service remove", "service links"),      # print files, or which they have written
+}
+
+ESCAPE = "\x1b["
+
+
+def walk(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[str, click.Command]]:
+    """Every command, with its name in full."""
+    if not isinstance(command, click.Group):
+        yield " ".join(path), command
+        return
+    context = click.Context(command)
+    for name in command.list_commands(context):
+        inner = command.get_command(context, name)
+        assert inner is not None
+        yield from walk(inner, (*path, name))
+
+
+def test_every_command_that_tells_something_tells_it_as_json_too() -> None:
+    lacking = {name for name, command in walk(cli) if not any("--json" in parameter.opts for parameter in command.params)}
+    assert lacking == WITHOUT_JSON
+
+
+@pytest.fixture(scope="module")
+def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
+    nodes = Nodes(tmp_path_factory.mktemp("nodes"))
+    yield nodes
+    nodes.stop()
+
+
+def test_what_is_done_is_told_as_json(nodes: Nodes) -> None:
+    def told(*words: str) -> object:
+        done = nodes.run("anna", *words, "--json")
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    created = told("create", "work")
+    assert isinstance(created, dict)
+    assert created["invite"].startswith("userlan://")
+    assert told("invite", "work") == created
+    assert told("leave", "work") == {"network": "work"}
+    assert told("nick", "anna") == {"name": "anna"}
+
+
+def test_each_state_of_a_peer_has_its_signal_and_its_word() -> None:
+    """Green, cyan and grey are Hamachi's."""
+    assert {state: look.get("fg") for state, look in SIGNALS.items()} == {
+        "direct": "green",
+        "relayed": "cyan",
+        "connecting": "green",
+        "offline": "bright_black",
+        "blocked": "bright_black",
+    }
+    assert signal("connecting", "x") == "\x1b[32m\x1b[5mx\x1b[0m"
+    assert signal("of a newer version", "x") == "x\x1b[0m"
+
+
+def test_colours_do_not_move_columns() -> None:
+    rows = [{"name": "anna", "path": "direct", "n": 1}, {"name": "bo", "path": "offline", "n": 22}]
+    painted = table(rows, lambda row, key, cell: signal("direct" if row == 0 else "offline", cell))
+    assert ESCAPE in painted
+    assert re.sub(r"\x1b\[[0-9;]*m", "", painted).splitlines() == table(rows).splitlines()
+
+
+def at_a_terminal(nodes: Nodes, *words: str, **environment: str) -> str:
+    """What a command prints there."""
+    leader, follower = pty.openpty()
+    command = [sys.executable, "-m", "userlan", "--state", str(nodes.state("anna")), *words]
+    told = b""
+    try:
+        environment = {**nodes.environment, "TERM": "xterm", **environment}
+        with subprocess.Popen(command, env=environment, stdin=follower, stdout=follower, stderr=follower) as process:
+            os.close(follower)
+            try:
+                while data := os.read(leader, 65536):
+                    told += data
+            except OSError:     # EIO: the other end is closed
+                pass
+            assert process.wait(60) == 0
+    finally:
+        os.close(leader)
+    return told.decode()
+
+
+def test_a_terminal_gets_colours_unless_it_is_asked_not_to(nodes: Nodes) -> None:
+    assert "\x1b[32mdirect" in at_a_terminal(nodes, "status", NO_COLOR="")
+    for spared in ({"NO_COLOR": "1"}, {"TERM": "dumb"}):
+        told = at_a_terminal(nodes, "status", **spared)
+        assert "direct" in told
+        assert ESCAPE not in told
+    assert ESCAPE not in at_a_terminal(nodes, "netcheck", NO_COLOR="1")
+
+
+def test_a_pipe_gets_none(nodes: Nodes) -> None:
+    told = nodes.run("anna", "status").stdout
+    assert "direct" in told
+    assert ESCAPE not in told
