@@ -78,6 +78,7 @@ class Commands(click.Group):
         "open": "page",
         "status": "show",
         "ping": "show",
+        "path": "path",
         "netcheck": "netcheck",
         "doctor": "doctor",
         "proxy": "show",
