@@ -68,7 +68,7 @@ def test_installed_reloaded_watched_and_removed(manager: UserManager, config: Pa
     manager.userlan(*options, "service", "install")
     assert manager.show("userlan", "MainPID") == process, "nothing new, nothing started anew"
     manager.systemctl("reload", "userlan")
-    assert manager.show("userlan", "ActiveState") == "active"
+    until(lambda: manager.show("userlan", "ActiveState") == "active", PATIENCE, "it has read its configuration again", 0.2)
     assert manager.show("userlan", "MainPID") == process
     status = json.loads(manager.userlan("service", "status", "--json").stdout)
     assert (status["installed"], status["running"], status["at_login"], status["links"]) == (True, True, True, True)
