@@ -136,15 +136,18 @@ class Courier:
         """There is a way to this member that there was not, or another one."""
         now = self.reactor.seconds()
         delivery = self._deliveries.get(peer.key)
+        connecting = self._connecting.get(peer.key)
+        if connecting is not None:
+            connecting.cancel()         # what it has sent went nowhere, and TCP would wait before it sends again
         if delivery is not None and delivery.core.stalled(now):
             delivery.abort()
         self._post.reached(peer.key, now)
         self._turn()
 
     def members_changed(self) -> None:
-        """Who is a member no more is sent nothing."""
+        """Who is a member no more, or was blocked, is sent nothing."""
         for key, delivery in list(self._deliveries.items()):
-            if key not in self._roll.peers:
+            if self._roll.reachable(key) is None:
                 delivery.abort()
 
     def stop(self) -> None:
@@ -208,7 +211,7 @@ class Courier:
         self._alarm.set(self._post.deadline())
 
     def _connect(self, key: str) -> None:
-        peer = self._roll.peers.get(key)
+        peer = self._roll.reachable(key)
         if peer is None:
             self._post.lost(key, self.reactor.seconds())
             return

@@ -147,7 +147,7 @@ class Reception(Factory):
     def buildProtocol(self, addr: Any) -> Arrival | None:
         """For a member; none (reset at once) for anybody else."""
         peer = self.lan.peer_at(addr.host)
-        if peer is None or peer.key == self.lan.own().key:
+        if peer is None or peer.blocked or peer.key == self.lan.own().key:
             self.counters["no member"] += 1
             return None
         of_author = [arrival for arrival in self.arrivals if arrival.key == peer.key]
@@ -162,18 +162,17 @@ class Reception(Factory):
 
     def keep(self, arrival: Arrival, text: Text) -> None:
         """A message has arrived. Whether its author still is a member, and of what, is asked for each."""
-        peer = self._roll.peers.get(arrival.key)
+        peer = self._roll.reachable(arrival.key)
         if peer is None:
             arrival.abort()
             return
         self._taken(peer, text).addCallbacks(self._kept, self._not_kept, (arrival, text.id), errbackArgs=(arrival,))
 
     def members_changed(self) -> None:
-        """Who is a member no more is heard no more, and has used up nothing."""
-        keys = self._roll.peers.keys()
-        for arrival in [arrival for arrival in self.arrivals if arrival.key not in keys]:
+        """Who is a member no more, or was blocked, is heard no more; nothing is remembered of who is none."""
+        for arrival in [arrival for arrival in self.arrivals if self._roll.reachable(arrival.key) is None]:
             arrival.abort()
-        for key in [key for key in self._allowances if key not in keys]:
+        for key in [key for key in self._allowances if key not in self._roll.peers]:
             del self._allowances[key]
 
     def _kept(self, reason: str, arrival: Arrival, identifier: str) -> None:

@@ -210,7 +210,7 @@ class Service:
             return
         for message in expired:
             self.watchers.told(message)
-        keys = {recipient for recipient, conversation in waiting if not self._is_absent(recipient, conversation)}
+        keys = {to for to, conversation in waiting if self.roll.reachable(to) and not self._is_absent(to, conversation)}
         self._courier.only(keys)
         due = self._absences.deadline()
         if due is not None:

@@ -27,6 +27,8 @@ BLOCK: Final = 1 << 20
 """Octets written in one step."""
 HOLD: Final = 4 << 20
 """Octets that may wait for the disk."""
+SYNCHRONISE: Final = 64 << 20
+"""Octets after which the disk is told to write what it has, beside what goes on: else all of it were to be waited for at the end."""
 
 Outcome: TypeAlias = Literal["done", "broken", "later", "held-up", "differs", "failed"]
 
@@ -68,6 +70,8 @@ class Arriving:
         self._held: list[Buffer] = []
         self._held_size = 0
         self._busy = False
+        self._synchronising = False
+        self._synchronised = 0
         self._paused = False
         self._expected = 0
         self._digest = ""
@@ -126,6 +130,7 @@ class Arriving:
         self._busy = False
         self._part = part
         self._expected = self.transfer.size - part.size
+        self._synchronised = part.size
         if self._result is not None:
             self._step()
             return
@@ -142,6 +147,8 @@ class Arriving:
         elif self._held and (self._held_size >= BLOCK or self._digest or self._result is not None):
             buffers, self._held, self._held_size = self._held, [], 0
             self._run(self._written, part.append, buffers)
+        elif self._synchronising and (self._digest or self._result is not None):
+            return      # the part is not to be closed meanwhile
         elif self._result is not None:
             self._close()
         elif self._digest:
@@ -153,11 +160,20 @@ class Arriving:
 
     def _written(self, _: None) -> None:
         self._busy = False
-        if self._part is not None:
-            self._moved(self._part.size)
+        part = self._part
+        if part is not None:
+            self._moved(part.size)
+            if part.size - self._synchronised >= SYNCHRONISE and not self._synchronising:
+                self._synchronising, self._synchronised = True, part.size
+                self._threads.run(part.synchronise).addBoth(self._synchronised_some)
         if self._paused and self._held_size <= HOLD // 2:
             self._paused = False
             self._pause(False)
+        self._step()
+
+    def _synchronised_some(self, _: object) -> None:
+        """What is wrong with the disk is told by the next write, or at the end."""
+        self._synchronising = False
         self._step()
 
     def _hashed(self, complete: bool) -> None:
@@ -186,7 +202,7 @@ class Arriving:
         known = isinstance(failure.value, InboxError)
         text = str(failure.value) if known else f"the part could not be read again ({failure.getErrorMessage()})"
         self._result = Result("held-up", text)
-        self._close()
+        self._step()
 
     def _drop_held(self) -> None:
         self._held, self._held_size = [], 0

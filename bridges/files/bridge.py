@@ -80,22 +80,22 @@ class FilesBridge:
     def __init__(self, lan: Lan, options: FilesOptions, store: BridgeStore) -> None:
         self.options = options
         self._lan = lan
-        self._service = Service(lan, store, options.folder(), lambda peer: options.admits(lan, peer), options.at_once)
+        self.service = Service(lan, store, options.folder(), lambda peer: options.admits(lan, peer), options.at_once)
 
     def start(self) -> Deferred[None]:
         """Begin to serve."""
-        return self._service.start() if self.options.enabled else succeed(None)
+        return self.service.start() if self.options.enabled else succeed(None)
 
     def stop(self) -> Deferred[None]:
         """Stop serving; what is under way goes on at the next start. Idempotent."""
-        return self._service.stop()
+        return self.service.stop()
 
     def status(self) -> object:
         """Where the inbox is, and how many transfers wait and run."""
-        if not self._service.running:
+        if not self.service.running:
             return None
-        transfers = self._service.exchange.table.shown()
-        folder = self._service.inbox.folder
+        transfers = self.service.exchange.table.shown()
+        folder = self.service.inbox.folder
         offers = sum(one.direction == "in" and one.state == "offered" for one in transfers)
         active = sum(one.state == "active" for one in transfers)
         return {
@@ -103,12 +103,12 @@ class FilesBridge:
             "inbox": str(folder),
             "offers": offers,
             "active": active,
-            "dropped": dict(self._service.answers.counters),
+            "dropped": dict(self.service.answers.counters),
         }
 
     def commands(self) -> Mapping[str, CommandHandler]:
         """What the command line and the page ask for."""
-        exchange = self._service.exchange
+        exchange = self.service.exchange
         return {
             "files-send": self._send,
             "files-list": lambda arguments: self._list(),
@@ -138,14 +138,14 @@ class FilesBridge:
         return sent
 
     def _unspool(self, failure: Failure, paths: list[str]) -> Deferred[Any]:
-        removed = gatherResults([self._service.threads.run(self._service.spool.remove, path) for path in paths])
+        removed = gatherResults([self.service.threads.run(self.service.spool.remove, path) for path in paths])
         return removed.addCallback(lambda _: failure)
 
     def _offer(self, to: str, paths: list[str], spooled: bool) -> Deferred[Any]:
         peer = self._peer(to)
         if len(paths) > MAX_PATHS:
             raise CommandError(f"{len(paths)} files are more than {MAX_PATHS} at once: pack them into one")
-        service = self._service
+        service = self.service
 
         def looked() -> list[Ready]:
             if spooled and not all(service.spool.holds(path) for path in paths):
@@ -168,13 +168,13 @@ class FilesBridge:
         return service.threads.run(looked).addCallbacks(found, wrong)
 
     def _list(self) -> list[dict[str, Any]]:
-        return [self._view(one) for one in self._service.exchange.table.shown()]
+        return [self._view(one) for one in self.service.exchange.table.shown()]
 
     def _each(self, arguments: dict[str, Any], action: Callable[[Transfer, float], None], all_of: str) -> Deferred[Any]:
         """Do something with one transfer, or with all that are in a state."""
         self._check_enabled()
         typed = _text(arguments, "id")
-        service = self._service
+        service = self.service
         try:
             if typed == "all" and all_of:
                 transfers = [one for one in service.exchange.table.shown() if _is(one, all_of)]
@@ -194,15 +194,15 @@ class FilesBridge:
             reply.item({"transfer": row})
         reply.item({"listed": True})
         watcher = reply.item
-        self._service.watchers[watcher] = None
-        reply.on_cancel(lambda: self._service.watchers.pop(watcher, None))
+        self.service.watchers[watcher] = None
+        reply.on_cancel(lambda: self.service.watchers.pop(watcher, None))
 
     def _open(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """Show the inbox, or where a file lies, on the desktop."""
-        folder = self._service.inbox.folder
+        folder = self.service.inbox.folder
         if arguments.get("id"):
             try:
-                transfer = self._service.exchange.table.find(_text(arguments, "id"))
+                transfer = self.service.exchange.table.find(_text(arguments, "id"))
             except NoSuchTransferError as error:
                 raise CommandError(str(error)) from None
             if transfer.path is None:
@@ -213,14 +213,14 @@ class FilesBridge:
     # --- inside ------------------------------------------------------------------------------------------------------
 
     def _view(self, transfer: Transfer) -> dict[str, Any]:
-        return self._service.exchange.view(transfer, self._service.now())
+        return self.service.exchange.view(transfer, self.service.now())
 
     def _check_enabled(self) -> None:
-        if not self._service.running:
+        if not self.service.running:
             raise CommandError("files are switched off: `files: {enabled: yes}` in the configuration")
 
     def _peer(self, to: str) -> PeerInfo:
-        peer = self._service.member(to)
+        peer = self.service.member(to)
         if peer is None:
             try:
                 peer = self._lan.peer_at(self._lan.resolve(to))

@@ -28,7 +28,7 @@ class Correspondent:
         self.fetching = 0
         """How many visits fetch from it."""
         self.coming = 0
-        """How many of those have not asked for a file yet."""
+        """How many of those have no file at the moment, and will ask for one."""
         self.failures = 0
         self.retry_at = now
         self._budget = float(OFFER_BURST)

@@ -288,12 +288,12 @@ class Exchange:
         if state.state != transfer.state or transfer.error:
             self.move(transfer, state.state, error, told=True)
 
-    def visit_ended(self, key: str, fetching: bool, failed: bool, now: float, asked: bool = False) -> None:
-        """A visit is over; ``failed``: the member did not answer, or broke off; ``asked``: it had asked what to fetch."""
+    def visit_ended(self, key: str, fetching: bool, failed: bool, now: float, coming: bool = False) -> None:
+        """A visit is over; ``failed``: the member did not answer, or broke off; ``coming``: it was about to ask what to fetch."""
         found = self.correspondent(key, now)
         if fetching:
             found.fetching -= 1
-            found.coming -= not asked
+            found.coming -= coming
         else:
             found.errand = False
             self._saying.difference_update([one.id for one in self.table.of_peer(key)])
@@ -301,10 +301,10 @@ class Exchange:
             found.failed(now)
         self._schedule(now)
 
-    def next_fetch(self, key: str, first: bool, now: float) -> Transfer | None:
-        """What a visit that fetches is to fetch now; it is active from here on, until :meth:`fetched`. ``first``: the visit has not asked
-        before."""
-        self.correspondent(key, now).coming -= first
+    def next_fetch(self, key: str, now: float) -> Transfer | None:
+        """What a visit that fetches is to fetch now: it asks once at first, and once after each :meth:`fetched`. The transfer is active
+        until then."""
+        self.correspondent(key, now).coming -= 1
         for transfer in self.table.of_peer(key):
             if self._fetchable(transfer, now):
                 self.move(transfer, "active", told=transfer.told)
@@ -314,6 +314,7 @@ class Exchange:
 
     def fetched(self, transfer: Transfer, outcome: FetchOutcome, text: str, now: float) -> None:
         """How a fetch has ended. ``text``: what is wrong, one line; empty where it is done."""
+        self.correspondent(transfer.peer, now).coming += 1
         if transfer.ended:
             return
         match outcome:

@@ -33,6 +33,8 @@ RESERVE: Final = 64 << 20
 """Octets that stay free on the disk: a full one breaks what else runs there."""
 MAX_NUMBER: Final = 1000
 """Files of one name that are told apart by a number."""
+TRIES: Final = 8
+"""How often the folder of parts is made anew: whoever removes the last part removes it."""
 ORPHAN_AGE: Final = 30 * 86400.0
 """Seconds after which a part of which nobody knows is removed; younger ones may be those of another node with the same inbox."""
 
@@ -55,11 +57,8 @@ class Inbox:
         ``hashing``: what was hashed of it already. InboxError."""
         with self._plain_words():
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._make_parts()
-            part = Part(self, identifier, hashing)
+            part = self._made_part(identifier, size, hashing)
         try:
-            if part.size > size:
-                part.restart()
             self._check_space(size - part.size, promised)
         except BaseException:
             part.close()
@@ -98,7 +97,7 @@ class Inbox:
         return self.folder / PARTS / f"{identifier}.part"
 
     def place(self, identifier: str, name: str) -> Path:
-        """Give a part its name, or the next one that is free. InboxError."""
+        """Give a part its name, or the next one that is free; the one that it has already. InboxError."""
         part = self.part_path(identifier)
         with self._plain_words():
             for number in range(1, MAX_NUMBER + 1):
@@ -122,6 +121,13 @@ class Inbox:
             yield
         except OSError as error:
             raise self.problem(error) from None
+
+    def _made_part(self, identifier: str, size: int, hashing: Hashing | None) -> Part:
+        for _ in range(TRIES):
+            self._make_parts()
+            with contextlib.suppress(FileNotFoundError):      # another thread has removed the folder as it was empty
+                return Part(self, identifier, size, hashing)
+        raise InboxError(f"{self.folder / PARTS} is removed again and again")
 
     def _make_parts(self) -> None:
         parts = self.folder / PARTS
@@ -147,14 +153,19 @@ class Inbox:
 class Part:
     """A file that is coming. One thread at a time."""
 
-    def __init__(self, inbox: Inbox, identifier: str, hashing: Hashing | None) -> None:
+    def __init__(self, inbox: Inbox, identifier: str, size: int, hashing: Hashing | None) -> None:
         self._inbox = inbox
         self._identifier = identifier
         self._descriptor = os.open(inbox.part_path(identifier), _FLAGS | os.O_CREAT, 0o666)
         status = os.fstat(self._descriptor)
-        if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
+        if not stat.S_ISREG(status.st_mode):
             self.close()
             raise InboxError(f"{inbox.part_path(identifier)} is not a plain file: remove it")
+        if status.st_size > size or (status.st_nlink > 1 and status.st_size < size):
+            self.close()        # not as it was left, or a file that has another name: that is never written to
+            os.unlink(inbox.part_path(identifier))
+            self._descriptor = os.open(inbox.part_path(identifier), _FLAGS | os.O_CREAT | os.O_EXCL, 0o666)
+            status = os.fstat(self._descriptor)
         self.size = status.st_size
         """Octets that are there."""
         self.hashing = hashing if hashing is not None and hashing.position <= self.size else Hashing()
@@ -178,6 +189,10 @@ class Part:
         self.hashing.catch_up(self._descriptor, self.size)
         return self.hashing.position >= self.size
 
+    def synchronise(self) -> None:
+        """Have what was written on the disk; beside another step, if need be. OSError."""
+        os.fsync(self._descriptor)
+
     def restart(self) -> None:
         """Empty it. InboxError."""
         try:
@@ -188,7 +203,8 @@ class Part:
         self.hashing = Hashing()
 
     def finish(self, name: str, mtime: int) -> Path:
-        """Make it the file that it is to be: on the disk for good, changed when it was changed at its sender. InboxError."""
+        """Make it the file that it is to be: on the disk for good, changed when it was changed at its sender. Its name as a part is for
+        the caller to ``discard`` once that is noted: were this interrupted before, the same file is found under both. InboxError."""
         try:
             now = time.time_ns()
             stamp = min(max(0, mtime), now) if mtime else now
@@ -199,9 +215,7 @@ class Part:
             raise self._inbox.problem(error) from None
         finally:
             self.close()
-        path = self._inbox.place(self._identifier, name)
-        self._inbox.discard(self._identifier)
-        return path
+        return self._inbox.place(self._identifier, name)
 
     def close(self) -> None:
         """Let go of it; what has come stays. Idempotent."""
@@ -221,19 +235,22 @@ def synchronise(folder: Path) -> None:
 
 
 def _link(part: Path, target: Path) -> bool:
-    """Whether the part has become ``target`` by a link; not, where there is such a file, or the file system has no links."""
+    """Whether ``target`` is the part, by a link made now or before; not, where there is another such file, or no links can be made."""
     try:
         os.link(part, target)
+    except FileExistsError:
+        with contextlib.suppress(OSError):
+            return os.path.samestat(os.lstat(part), os.lstat(target))
+        return False
     except OSError as error:
-        if error.errno in (errno.ENOENT, *_NO_SPACE, errno.EACCES, errno.EROFS):
+        if error.errno in (errno.ENOENT, errno.EACCES, errno.EROFS, *_NO_SPACE):
             raise
         return False
-    os.unlink(part)
     return True
 
 
 def _replace_placeholder(part: Path, target: Path) -> bool:
-    """As ``_link`` where there are no links: an empty file that nobody had is made, and replaced."""
+    """As ``_link`` where there are no links: an empty file that nobody had is made, and replaced by the part."""
     try:
         os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
     except FileExistsError:

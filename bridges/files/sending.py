@@ -21,8 +21,8 @@ from bridges.files.source import Reader, SourceError
 from bridges.files.threads import Threads
 from bridges.files.transfer import Transfer
 
-AHEAD: Final = 2
-"""Blocks that are read before the connection takes them: while one is written, the other is read."""
+AHEAD: Final = 4
+"""Blocks that are read before the connection takes them: a thread may have to wait for its turn while they leave."""
 HASHING_INTERVAL: Final = 5.0
 """Seconds between two signs of life while the whole is still being hashed."""
 

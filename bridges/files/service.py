@@ -280,7 +280,7 @@ class Service:
             return
         peer = self.member(key)
         if peer is None or not self.running:
-            self.exchange.visit_ended(key, fetching, True, self.now())
+            self.exchange.visit_ended(key, fetching, True, self.now(), coming=fetching)
             return
         visit = Fetching(self, key) if fetching else Telling(self, key)
         connecting = self.lan.client_endpoint(peer.ipv6 or peer.ipv4, PORT).connect(_Once(visit))
@@ -300,11 +300,9 @@ class Service:
         self.exchange.answered(key, said, answer, self.now())
         self.carry_out()
 
-    def next_fetch(self, key: str, first: bool) -> Transfer | None:
+    def next_fetch(self, key: str) -> Transfer | None:
         """The next file to fetch from a member."""
-        if not self.running:
-            return None
-        transfer = self.exchange.next_fetch(key, first, self.now())
+        transfer = self.exchange.next_fetch(key, self.now()) if self.running else None
         self.carry_out()
         return transfer
 
@@ -339,13 +337,15 @@ class Service:
             self._hashings[transfer.id] = arriving.hashing
         self.exchange.fetched(transfer, result.outcome, result.text, self.now())
         self.carry_out()
+        if result.outcome == "done":
+            self.save().addCallback(lambda _: self.threads.run(self.inbox.discard, transfer.id)).addErrback(self._unexpected)
 
     def over(self, visit: Visiting, failed: bool) -> None:
         """A visit has ended."""
         if visit in self._visits:
             del self._visits[visit]
-            asked = isinstance(visit, Fetching) and visit.asked
-            self.exchange.visit_ended(visit.key, visit.fetching, failed, self.now(), asked)
+            coming = isinstance(visit, Fetching) and visit.coming
+            self.exchange.visit_ended(visit.key, visit.fetching, failed, self.now(), coming)
             self.carry_out()
             self._look_idle()
 

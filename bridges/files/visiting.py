@@ -35,7 +35,7 @@ class Traveller(Protocol):
 
     def news(self, key: str) -> News | None: ...
     def answered(self, key: str, said: News, answer: Message) -> None: ...
-    def next_fetch(self, key: str, first: bool) -> Transfer | None: ...
+    def next_fetch(self, key: str) -> Transfer | None: ...
     def begun(self, key: str) -> None: ...
     def arriving(self, visit: Fetching, transfer: Transfer, pause: Callable[[bool], None], ended: Callable[[Result], None]) -> Arriving: ...
     def open(self, arriving: Arriving) -> Any: ...
@@ -168,8 +168,8 @@ class Fetching(Visit):
         """When something came last."""
         self.doubted = False
         """Whether it is being looked whether something still comes."""
-        self.asked = False
-        """Whether it has asked what to fetch."""
+        self.coming = True
+        """Whether it is about to ask what to fetch."""
         self._begun = False
         self._paused = False
         self._open = False
@@ -182,8 +182,8 @@ class Fetching(Visit):
         return self._open and not self._paused
 
     def go_on(self) -> None:
-        transfer = self.traveller.next_fetch(self.key, not self.asked)
-        self.asked = True
+        self.coming = False
+        transfer = self.traveller.next_fetch(self.key)
         if transfer is None:
             self.leave()
             return
@@ -261,6 +261,7 @@ class Fetching(Visit):
     def _ended(self, result: Result) -> None:
         arriving, self.arriving = self.arriving, None
         assert arriving is not None
+        self.coming = True
         self.traveller.arrived(arriving, result)
         if self.transport is None:
             self.traveller.over(self, self.failed and result.outcome == "broken")

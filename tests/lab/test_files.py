@@ -100,4 +100,4 @@ def test_a_file_survives_kill_9_of_its_sender_and_of_its_receiver(pair: tuple[Me
         assert hashlib.file_digest(received, "sha256").hexdigest() == digest.hexdigest() == done["sha256"]
     assert Path(done["path"]) == ben.folder / "inbox" / "film.mkv"
     wait_row(anna, "it is told", lambda seen: seen["state"] == "done")
-    assert not part.exists()
+    until(lambda: not part.exists(), PATIENCE, "the part has no other name any more")

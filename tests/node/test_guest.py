@@ -43,7 +43,7 @@ class Phone:
             stock=True,
         )
         self.got: list[SuperPacket] = []
-        self.deadline, self.tick = self.device.deadline, self.device.tick
+        self.owns, self.deadline, self.tick = self.device.owns, self.device.deadline, self.device.tick
 
     def receive(self, data: Any, segment: int, source: Endpoint, now: float) -> None:
         for inbound in self.device.receive(data, segment, source, now):

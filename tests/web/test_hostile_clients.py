@@ -82,7 +82,9 @@ def test_a_request_whose_end_is_read_in_two_ways(scene: Scene, lines: bytes) -> 
     assert data.count(b"HTTP/1.1") == 1
 
 
-@pytest.mark.parametrize("line", [b"GET", b"GET /", b"GET / HTTP/2.0", b"GET / / HTTP/1.1", b"\x16\x03\x01\x02\x00\x01", b"GET\0/ HTTP/1.1"])
+@pytest.mark.parametrize(
+    "line", [b"GET", b"GET /", b"GET / HTTP/2.0", b"GET / / HTTP/1.1", b"\x16\x03\x01\x02\x00\x01", b"GET\0/ HTTP/1.1"]
+)
 def test_what_is_no_request(scene: Scene, line: bytes) -> None:
     client = scene.client()
     client.send(line + b"\r\nHost: " + scene.host.encode() + b"\r\n\r\n")

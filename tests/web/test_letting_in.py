@@ -28,7 +28,19 @@ DAY = 86400.0
 
 def test_nobody_gets_anything_without_a_session(scene: Scene) -> None:
     """Another user of this computer can connect. The page that is shown says what to do, and nothing about the node."""
-    for path in ("/", "/index.html", "/socket", "/upload", "/metrics", "/app.js", "/?token=", "/?x=token=1", "/?xtoken=1", "//", "/../page.json"):
+    for path in (
+        "/",
+        "/index.html",
+        "/socket",
+        "/upload",
+        "/metrics",
+        "/app.js",
+        "/?token=",
+        "/?x=token=1",
+        "/?xtoken=1",
+        "//",
+        "/../page.json",
+    ):
         answer = scene.get(path)
         assert answer.code in (403, 405), path
         assert b"nas" not in answer.body
@@ -144,7 +156,13 @@ def test_a_session_of_another_port_is_none(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["{", "[]", '{"version": 2, "port": 4141, "sessions": [{"hash": "x", "since": 1, "seen": 1}]}', '{"version": 1, "port": "x", "sessions": [7, {}]}']
+    "text",
+    [
+        "{",
+        "[]",
+        '{"version": 2, "port": 4141, "sessions": [{"hash": "x", "since": 1, "seen": 1}]}',
+        '{"version": 1, "port": "x", "sessions": [7, {}]}',
+    ],
 )
 def test_a_file_that_is_damaged_or_of_another_version(tmp_path: Path, text: str) -> None:
     (tmp_path / "page.json").write_text(text)

@@ -301,7 +301,9 @@ def test_a_page_that_does_not_read_does_not_keep_the_node_from_ending(scene: Sce
 
 @pytest.mark.parametrize("step", [1, 3, 1000])
 def test_the_guard_in_pieces(step: int) -> None:
-    octets = b"".join((frame(TEXT, bytes(70_000), first=0), frame(PING, b"x" * 125), frame(0, bytes(300)), frame(TEXT, bytes(10)), frame(CLOSE)))
+    octets = b"".join(
+        (frame(TEXT, bytes(70_000), first=0), frame(PING, b"x" * 125), frame(0, bytes(300)), frame(TEXT, bytes(10)), frame(CLOSE))
+    )
     guard = FrameGuard(70_300, 2)
     assert all(guard.admits(octets[at : at + step]) for at in range(0, len(octets), step))
     guard = FrameGuard(70_299, 2)

@@ -39,7 +39,7 @@ def _browse(url: str) -> bool:
     import webbrowser
 
     if os.name == "posix" and sys.platform != "darwin" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
-        return False    # only browsers of the terminal are left, and the page is none for them
+        return False  # only browsers of the terminal are left, and the page is none for them
     return webbrowser.open(url)
 
 

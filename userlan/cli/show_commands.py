@@ -16,10 +16,18 @@ from userlan.cli.output import ago, as_json, byte_count, signal, table
 
 @click.command()
 @click.option("--connections", is_flag=True, help="The TCP connections of the LAN instead, one a line.")
+@click.option("--watch", "watching", is_flag=True, help="Go on, and show what changes; with --json one object a line.")
 @click.option("--json", "json_output", is_flag=True, help="As JSON.")
 @click.pass_obj
-def status(settings: Settings, connections: bool, json_output: bool) -> None:
+def status(settings: Settings, connections: bool, watching: bool, json_output: bool) -> None:
     """Me, my networks, my peers and how each is reached."""
+    if watching:
+        from userlan.cli.watch_view import watch
+
+        if connections:
+            raise click.UsageError("--watch shows the status: leave out --connections")
+        watch(settings.state, json_output, lambda snapshot: describe(snapshot, settings.verbose > 0))
+        return
     snapshot = call(settings.state, "connections" if connections else "status")
     if json_output:
         click.echo(as_json(snapshot))
@@ -41,6 +49,8 @@ def describe(snapshot: dict[str, Any], verbose: bool = False, painted: bool = Fa
             lines.append(f"{name}  {_bridge(where)}")
     lines += [_waiting(one) for one in snapshot.get("waiting", ())]
     lines += [f"not in {one['network']}: {one['reason']}" for one in snapshot.get("denied", ())]
+    if snapshot.get("page"):
+        lines.append(f"page  {snapshot['page']}  (userlan open)")
     if not snapshot["networks"]:
         lines += ["", "in no network: `userlan create NAME` makes one, `userlan join INVITE` joins one"]
     for network in snapshot["networks"]:

@@ -41,6 +41,8 @@ class Description(Protocol):
     def ipv6(self) -> bytes: ...
     @property
     def networks(self) -> tuple[str, ...]: ...
+    @property
+    def blocked(self) -> bool: ...
 
 
 class NameResolver(Protocol):
@@ -85,10 +87,15 @@ class PeerInfo:
     """An address out of 127.0.0.0/8 that is this member's alone, on every member's computer."""
     networks: tuple[str, ...] = ()
     """The networks that it shares with this node, sorted; of this node: all of its."""
+    blocked: bool = False
+    """Whether this node wants nothing to do with it: there is no tunnel to it."""
 
 
 class Companions(Protocol):
     """Further members of the LAN beside this node, each a process of its own (``userlan.app.companions``)."""
+
+    ours: set[str]
+    """Their public keys, as text: where this node has to approve who joins, it has."""
 
     def command(self, state: Path, port: int) -> list[str]:
         """The command line of one: ``state``, its folder, whose name is its own; ``port``: where it listens."""
@@ -283,4 +290,5 @@ def _peer_info(description: Description) -> PeerInfo:
         ipv6=text(description.ipv6) if description.ipv6 else "",
         loopback_alias=loopback_alias(ipv4) if ipv4 else "",
         networks=tuple(description.networks),
+        blocked=description.blocked,
     )

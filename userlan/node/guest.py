@@ -46,7 +46,7 @@ from userlan.wire.checksum import transport_ok
 from userlan.wire.endpoint import Endpoint
 from userlan.wire.errors import WireError
 from userlan.wire.fragment import fragment
-from userlan.wire.numbers import PROTOCOL_ETHERIP, PROTOCOL_TCP
+from userlan.wire.numbers import MAX_PACKET, PROTOCOL_ETHERIP, PROTOCOL_TCP
 from userlan.wire.superpacket import SuperPacket, cut, parse
 
 LEAST_MTU = 1_280
@@ -127,6 +127,7 @@ class Guest:
         """It is a guest no longer: its keys are forgotten."""
         self._device.remove_peer(self.key)
         self._node.intake.guest = None
+        self._node.peers.echoes.largest = MAX_PACKET
 
     def state(self, now: float) -> GuestState:
         """What is known of it."""

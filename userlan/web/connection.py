@@ -167,7 +167,7 @@ class Connection(Protocol):
             return
         try:
             self._channel.dataReceived(data)
-        except (ProtocolError, h11.ProtocolError):      # frames behind a close, or broken ones while we close
+        except (ProtocolError, h11.ProtocolError):  # frames behind a close, or broken ones while we close
             self.abort()
 
     def _wait_for_request(self) -> None:

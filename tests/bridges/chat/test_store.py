@@ -6,6 +6,7 @@ import os
 import sqlite3
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 from bridges.chat import store as store_module
 from bridges.chat.records import Message
-from bridges.chat.schema import APPLICATION, StoreError
+from bridges.chat.schema import APPLICATION, StoreError, open_database
 from bridges.chat.store import MAX_OUTBOX_OF_RECIPIENT, MAX_SEEN_OF_AUTHOR, Store
 
 KEEP = 1000
@@ -59,6 +60,15 @@ def kept(tmp_path: Path) -> Iterator[Kept]:
     one = Kept(tmp_path / "chat.sqlite")
     yield one
     one.store.close()
+
+
+def test_it_waits_for_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Durable before it is acknowledged: 2 is FULL, https://sqlite.org/pragma.html#pragma_synchronous."""
+    monkeypatch.undo()
+    database = open_database(tmp_path / "chat.sqlite", print)
+    assert database.execute("PRAGMA synchronous").fetchone() == (2,)
+    assert database.execute("PRAGMA secure_delete").fetchone() == (1,)
+    database.close()
 
 
 def test_nobody_else_reads_it(kept: Kept) -> None:
@@ -274,7 +284,7 @@ def test_a_failed_part_takes_nothing_else_with_it(kept: Kept) -> None:
     with kept.store.transaction():
         with kept.store.part():
             kept.store.add_received("a", "peer:ben", "ben", "ben", "ben", "stays", 1.0)
-        with pytest.raises(ValueError), kept.store.part():
+        with suppress(ValueError), kept.store.part():
             kept.store.add_received("b", "peer:ben", "ben", "ben", "ben", "goes", 1.0)
             raise ValueError
     assert kept.texts("peer:ben") == ["stays"]
@@ -332,13 +342,14 @@ def test_damage_that_shows_later_is_not_the_end(tmp_path: Path) -> None:
     with path.open("r+b") as file:
         file.seek(4096)
         file.write(os.urandom(path.stat().st_size - 4096))
-    for _ in range(5):
-        try:
+
+    def go_on() -> None:
+        for _ in range(5):
+            kept.hear("more")
             kept.texts("peer:ben")
-        except StoreError as error:
-            assert "set aside" in str(error)
-            break
-        kept.hear("more")
+
+    with pytest.raises(StoreError, match="set aside"):
+        go_on()
     assert kept.hear("goes on") is not None
     assert kept.texts("peer:ben")[-1] == "goes on"
     kept.store.close()

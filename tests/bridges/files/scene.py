@@ -82,7 +82,7 @@ class Scene:
         self.me = Party(loop, self.pair.lans["me"], folder / "me", **options)
         self.nas = Party(loop, self.pair.lans["nas"], folder / "nas", **options)
         self.work = folder / "work"
-        self.work.mkdir()
+        self.work.mkdir(parents=True)
 
     def file(self, name: str, data: bytes) -> Path:
         path = self.work / name

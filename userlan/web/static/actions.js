@@ -1,6 +1,7 @@
 // What can be done with a member: the context menu, the ping, blocking, removing.
 
 import { confirm, openDialog, actions } from "./dialog.js";
+import { clearItem } from "./clearing.js";
 import { bdi, button, copy, h } from "./dom.js";
 import { address, milliseconds } from "./format.js";
 import { icon } from "./icons.js";
@@ -23,6 +24,7 @@ export function peerMenu(context, key, network = null) {
     { label: t("menu.ping"), icon: "ping", disabled: row.blocked, run: () => ping(context, key) },
     { label: t("menu.copy-address"), icon: "copy", run: () => copied(address(row)) },
     null,
+    ...clearItem(context, `peer:${key}`),
     row.blocked ? { label: t("menu.unblock"), icon: "block", run: () => unblock(context, key) } : { label: t("menu.block"), icon: "block", danger: true, run: () => block(context, key) },
   ];
   const mine = row.networks.filter((name) => (network === null || name === network) && store.network(name)?.owner === store.get("self")?.key);

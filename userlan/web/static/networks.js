@@ -1,6 +1,7 @@
 // Networks: made, joined, invited to, left, locked; each by a dialog that says what will happen.
 
 import { actions, ask, confirm, openDialog } from "./dialog.js";
+import { clearItem } from "./clearing.js";
 import { button, copy, fill, h } from "./dom.js";
 import { icon, qr } from "./icons.js";
 import { t } from "./strings.js";
@@ -20,6 +21,7 @@ export function networkMenu(context, name) {
     { label: t("menu.members"), icon: "people", run: () => open("members", { network: name }) },
     { label: t("menu.map"), icon: "map", run: () => open("map", { network: name }) },
     null,
+    ...clearItem(context, `network:${name}`),
   ];
   if (mine) {
     items.push(lockItem(context, network), { label: t("menu.password"), icon: "pencil", run: () => changePassword(context, name) });

@@ -82,6 +82,7 @@ export const VIEWS = {
   "sharing.attached": "This computer is in the LAN by an interface: its programs find others by themselves, and nothing is carried for them.",
   "sharing.switch": "Share {title}",
   "sharing.with": "shared with {who}",
+  "sharing.but": "{who} but {not}",
   "sharing.off": "not shared",
   "sharing.everybody": "everybody",
   "sharing.everybody.label": "Everybody in my networks",

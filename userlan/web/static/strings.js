@@ -70,6 +70,7 @@ const MESSENGER = {
   "roster.locked": "locked: nobody new comes in",
   "roster.approval": "who joins has to be approved",
   "roster.waiting": "waiting for approval since {when}",
+  "roster.denied": "refused: {why}",
   "roster.applicants": { one: "{n} person asks to join", other: "{n} people ask to join" },
   "roster.new": "New network",
   "roster.join": "Join by link",
@@ -90,7 +91,7 @@ const MESSENGER = {
   "menu.unlock": "Unlock",
   "menu.password": "Change the password…",
   "menu.map": "Map",
-  "menu.mute": "Clear this chat…",
+  "menu.clear": "Clear this chat…",
 
   "ping.title": "Ping {name}",
   "ping.running": "Asking {name}…",
