@@ -35,7 +35,7 @@ def userlan(node: Node, *arguments: str, stdin: str | None = None) -> str:
     """The command as a person gives it."""
     command = [sys.executable, "-m", "userlan", "--state", str(node.folder), *arguments]
     given: dict[str, Any] = {"stdin": subprocess.DEVNULL} if stdin is None else {"input": stdin}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True, **given)
+    done: subprocess.CompletedProcess[str] = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True, **given)
     return done.stdout
 
 
