@@ -65,6 +65,13 @@ def test_what_is_done_is_told_as_json(nodes: Nodes) -> None:
     assert told("nick", "anna") == {"name": "anna"}
 
 
+def test_parts_of_the_log_have_their_own_levels(nodes: Nodes) -> None:
+    lines = (nodes.state("ben") / "log").read_text().splitlines()
+    told = [json.loads(line) for line in lines if line.startswith("{")]
+    assert {(one["part"], one["level"]) for one in told} == {("tunnel", "debug"), ("control", "debug")}
+    assert any(one["message"].startswith("anna: udp 127.0.0.1:") for one in told)
+
+
 def test_each_state_of_a_peer_has_its_signal_and_its_word() -> None:
     """Green, cyan and grey are Hamachi's."""
     assert {state: look.get("fg") for state, look in SIGNALS.items()} == {
