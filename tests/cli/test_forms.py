@@ -11,7 +11,6 @@ import sys
 from collections.abc import Iterator
 
 import click
-import pytest
 
 from tests.cli.two_nodes import Nodes
 from userlan.cli.main import cli
@@ -42,13 +41,6 @@ def walk(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[s
 def test_every_command_that_tells_something_tells_it_as_json_too() -> None:
     lacking = {name for name, command in walk(cli) if not any("--json" in parameter.opts for parameter in command.params)}
     assert lacking == WITHOUT_JSON
-
-
-@pytest.fixture(scope="module")
-def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
-    nodes = Nodes(tmp_path_factory.mktemp("nodes"))
-    yield nodes
-    nodes.stop()
 
 
 def test_what_is_done_is_told_as_json(nodes: Nodes) -> None:
