@@ -35,8 +35,11 @@ class Settings:
 def default_state() -> Path:
     """``USERLAN_STATE``, else the platform's place for a user's data."""
     named = os.environ.get("USERLAN_STATE")
-    if named:
-        return Path(named)
+    return Path(named) if named else usual_state()
+
+
+def usual_state() -> Path:
+    """The platform's place for a user's data."""
     import platformdirs
 
     return Path(platformdirs.user_data_dir("userlan", appauthor=False))
