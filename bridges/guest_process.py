@@ -32,6 +32,10 @@ LONG_LIFE = 60.0
 """Seconds of life after which the next death is the first one again."""
 STOP_PATIENCE = 8.0
 """Seconds in which it must end: it takes leave of its mediator and router, and its last bytes have 2 s."""
+NODES_OWN = ("NOTIFY_", "WATCHDOG_", "LISTEN_", "USERLAN_STATE")
+"""Beginnings of environment variables that are not for a companion (sd_notify(3), sd_listen_fds(3))."""
+FOR_PEOPLE = "userlan: "
+"""How its lines begin that are no log."""
 MAX_LINE = 1 << 20
 """Octets that a companion may say in a line."""
 
@@ -102,7 +106,7 @@ class GuestProcess:
         self._began = self._reactor.seconds()
         child = _Child(self, _LogFile(self._folder / LOG_NAME))
         try:
-            self._reactor.spawnProcess(child, self._command[0], self._command, env=dict(os.environ))
+            self._reactor.spawnProcess(child, self._command[0], self._command, env=_environment())
         except OSError as error:
             self._over(f"it cannot be started: {error.strerror}")
             return
@@ -126,7 +130,7 @@ class GuestProcess:
             self._changed()
 
     def ended(self, why: str) -> None:
-        """The process is gone; ``why``: the last line that it wrote."""
+        """The process is gone, and why."""
         self._child = None
         self._over(why)
 
@@ -153,10 +157,11 @@ class _LogFile:
     def __init__(self, path: Path) -> None:
         self._path = path
         self.last = ""
+        """What it said for people, last: why it ends, if it knows."""
 
     def write(self, data: bytes) -> None:
-        lines = data.decode("utf-8", "replace").strip().splitlines()
-        self.last = lines[-1].removeprefix("userlan: ") if lines else self.last
+        said = [line for line in data.decode("utf-8", "replace").splitlines() if line.startswith(FOR_PEOPLE)]
+        self.last = said[-1].removeprefix(FOR_PEOPLE) if said else self.last
         try:
             large = self._path.exists() and self._path.stat().st_size + len(data) > MAX_LOG
             with open(self._path, "wb" if large else "ab", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
@@ -185,7 +190,13 @@ class _Child(ProcessProtocol):
         self._log.write(data)
 
     def processEnded(self, reason: Any) -> None:
-        self._owner.ended(self._log.last)
+        signal, status = getattr(reason.value, "signal", None), getattr(reason.value, "exitCode", None)
+        self._owner.ended(self._log.last or (f"killed by signal {signal}" if signal else f"exit status {status}"))
+
+
+def _environment() -> dict[str, str]:
+    """This process' own, but for what its service manager has told it alone."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(NODES_OWN)}
 
 
 def running(told: Mapping[str, Any]) -> bool:

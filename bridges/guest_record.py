@@ -55,6 +55,8 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=False):
     endpoint: str = ""
     """What the configuration names instead of what was found out: HOST or HOST:PORT."""
     dns: bool = True
+    shown: str = ""
+    """The endpoint in the configuration that was printed last."""
     removed: bool = False
     version: int = VERSION
 
@@ -78,7 +80,8 @@ def load(folder: Path, warn: Any) -> Record | None:
 def save(folder: Path, record: Record) -> None:
     """Keep it, atomically and for nobody else's eyes. Raises CommandError."""
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.parent.mkdir(mode=0o700, exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
         save_json(folder / FILE, msgspec.to_builtins(record))
     except OSError as error:
         raise CommandError(f"{folder} cannot be written: {error.strerror}") from None

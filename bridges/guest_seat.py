@@ -18,7 +18,7 @@ from twisted.logger import Logger
 from bridges import guest_record
 from bridges.internet import make_uplink
 from userlan.driver.bridge import BridgeStore, CommandError, CommandHandler
-from userlan.driver.guest import GuestLink, GuestSeat
+from userlan.driver.guest import GuestLink, GuestSeat, host_port
 from userlan.driver.lan import Lan
 
 LOOK_INTERVAL = 1.0
@@ -77,7 +77,7 @@ class GuestSeatBridge:
         state = self._guest.state()
         return {
             "online": state.online,
-            "endpoint": str(state.endpoint) if state.endpoint is not None else None,
+            "endpoint": host_port(state.endpoint.host, state.endpoint.port) if state.endpoint is not None else None,
             "handshake": round(time.time() - state.handshake) if state.handshake is not None else None,
             "rx_bytes": state.received,
             "tx_bytes": state.sent,

@@ -164,7 +164,7 @@ class GuestsBridge:
             if process is None:
                 raise CommandError(f"{name} was removed, or the node is about to end")
             now, told = self._lan.reactor.seconds(), process.told
-            if running(told) and told["networks"]:
+            if running(told) and (told["networks"] or told["waiting"]):
                 settled = settled or now + MEASURING_PATIENCE
                 if now >= settled or self._records[name].endpoint or told["measured"]:
                     return
@@ -179,7 +179,7 @@ class GuestsBridge:
         record = Record(record.name, record.port, removed=True)
         guest_record.save(self._folder(record.name), record)
         self._records[record.name] = record
-        self._order(record.name)
+        self._order(record.name, {})
         give_up = self._lan.reactor.seconds() + LEAVE_PATIENCE
         while record.name in self._records and self._lan.reactor.seconds() < give_up:
             yield deferLater(self._lan.reactor, START_POLL)
@@ -199,11 +199,14 @@ class GuestsBridge:
         if not running(told):
             raise CommandError(f"{record.name} is not up: {process.trouble or 'it is starting'}")
         key = base64.b64encode(base64.urlsafe_b64decode(told["key"] + "=")).decode()
-        end = told.get("end") or {}
+        end, endpoint = told.get("end") or {}, guest_record.endpoint_of(record, told)
+        if endpoint != record.shown:
+            record = self._records[record.name] = msgspec.structs.replace(record, shown=endpoint)
+            guest_record.save(self._folder(record.name), record)
         return {
             **self._row(record),
             "config": guest_record.configuration(record, told, key),
-            "configured_endpoint": guest_record.endpoint_of(record, told),
+            "configured_endpoint": endpoint,
             "reach": "given" if record.endpoint else end.get("kind", ""),
             "sure": bool(record.endpoint) or bool(end.get("sure")),
             "port": record.port,
@@ -220,26 +223,28 @@ class GuestsBridge:
             folder, name = self._folder(record.name), record.name
             command = companions.command(folder, record.port)
             self._processes[name] = GuestProcess(self._lan.reactor, folder, command, lambda: self._told(name))
-            self._order(name)
+            self._order(name, companions.invites())
             self._processes[name].start(delay)
 
-    def _order(self, name: str) -> None:
+    def _order(self, name: str, invites: Mapping[str, str]) -> None:
         """Tell a companion in which networks it is to be."""
-        process, record, companions = self._processes.get(name), self._records[name], self._lan.companions
-        if process is None or companions is None:
-            return
-        if record.removed:
+        process, record = self._processes.get(name), self._records[name]
+        if process is not None and record.removed:
             process.order({"leave": True})
-            return
-        invites = companions.invites()
-        process.order({"networks": {one: invite for one, invite in invites.items() if not record.networks or one in record.networks}})
+        elif process is not None:
+            process.order({"networks": {one: invite for one, invite in invites.items() if not record.networks or one in record.networks}})
 
     def _members_changed(self) -> None:
-        for name in self._records:
-            self._order(name)
+        companions = self._lan.companions
+        if self._records and companions is not None:
+            invites = companions.invites()
+            for name in self._records:
+                self._order(name, invites)
 
     def _told(self, name: str) -> None:
-        process = self._processes.get(name)
+        process, companions = self._processes.get(name), self._lan.companions
+        if process is not None and companions is not None and process.told:
+            companions.ours.add(process.told["key"])
         if process is not None and process.told.get("left"):
             self._forget(name).addErrback(lambda failure: self._log.failure("a guest could not be removed", failure))
 
@@ -263,9 +268,13 @@ class GuestsBridge:
         told: Mapping[str, Any] = process.told if process is not None else {}
         seat = (told.get("bridges") or {}).get(self.name) or {}
         troubles = [f"{network}: {why}" for network, why in told.get("trouble", {}).items()]
+        endpoint = guest_record.endpoint_of(record, told)
+        if endpoint and record.shown and endpoint != record.shown:
+            troubles.append(f"its configuration says {record.shown}, and it would be reached at {endpoint} now")
         state = "online" if seat.get("online") else "offline" if running(told) else "starting" if not _trouble(process) else "failed"
         return {
             "name": record.name,
+            "text": f"{record.name} ({state})",
             "state": state,
             "ipv4": _bare(told.get("ipv4")),
             "ipv6": _bare(told.get("ipv6")),

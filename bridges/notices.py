@@ -129,9 +129,10 @@ class Notices:
                 self._call.cancel()
                 self._call = None
 
-    def tell(self, kind: str, title: str, text: str, subject: str = "") -> None:
+    def tell(self, kind: str, title: str, text: str, subject: str = "", total: int = 0) -> None:
         """``kind``: ``chat``, ``file``, ``member`` (asks to be let in) or ``online``; ``title`` and ``text``: plain text, of peers, to be
-        taken for nothing else; ``subject``: what ``withdraw`` names, and what belongs together."""
+        taken for nothing else; ``subject``: what ``withdraw`` names, and what belongs together; ``total``: of how many of that subject
+        this is the last, where one call stands for several."""
         if self._desktop is None or not self._options.wants(kind) or self._clock.seconds() < self._quiet_until:
             return
         subject = subject or f"{kind} {title}"
@@ -141,7 +142,7 @@ class Notices:
                 self._subjects.pop(next(iter(self._subjects)))
             known = _Subject(kind, "", "")
         known.kind, known.title, known.text = kind, shown(title, MAX_TITLE), shown(text, MAX_TEXT)
-        known.count += 1
+        known.count = max(known.count + 1, total)
         known.waiting = True
         self._subjects[subject] = known
         self._go_on()
@@ -261,7 +262,7 @@ class NoticesBridge:
         notices.attach(self._desktop, self.options)
         if self._desktop is not None:
             self._settled = self._lan.reactor.seconds() + SETTLING
-            self._ends = [self._lan.observe_news(notices.tell)]
+            self._ends = [self._lan.observe_news(notices.tell, notices.withdraw)]
             if self.options.members:
                 self._ends += [self._lan.observe_reached(self._reached), self._lan.observe_lost(self._lost)]
         return succeed(None)

@@ -13,8 +13,8 @@ from bridges.notices import Notices
 DELAY = 2.0
 """Seconds after which what has arrived was not seen: whoever has the conversation before him reads it at once."""
 
-Words = tuple[str, str]
-"""Title and text."""
+Words = tuple[str, str, int]
+"""Title, text, and how many messages are not read."""
 
 
 class Bell:
@@ -55,7 +55,8 @@ class Bell:
     def _tell(self, words: Words | None, conversation: str) -> None:
         if words is not None and conversation in self._timers:
             self._told.add(conversation)
-            self._notices.tell("chat", *words, subject=conversation)
+            title, text, unread = words
+            self._notices.tell("chat", title, text, conversation, unread)
 
     def _failed(self, failure: Any) -> None:
         self._log.warn("nobody was told of a message: {reason}", reason=failure.getErrorMessage())

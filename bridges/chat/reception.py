@@ -44,7 +44,7 @@ class Arrival(Protocol):
         self._alarm = Alarm(self._reactor, self._tick)
         self._unread = False
         self._paused = False
-        self._over = False
+        self.over = False
         self._effects: deque[Effect] = deque()
         self._busy = False
         self.core = Incoming(allowance, self._reactor.seconds())
@@ -54,11 +54,11 @@ class Arrival(Protocol):
         self._carry_out([])
 
     def dataReceived(self, data: bytes) -> None:
-        if not self._over:
+        if not self.over:
             self._carry_out(self.core.receive(data, self._reactor.seconds()))
 
     def connectionLost(self, reason: Any = None) -> None:
-        self._over = True
+        self.over = True
         self._alarm.set(None)
         self._reception.arrivals.pop(self, None)
 
@@ -77,8 +77,8 @@ class Arrival(Protocol):
 
     def abort(self) -> None:
         """End it at once."""
-        if not self._over:
-            self._over = True
+        if not self.over:
+            self.over = True
             self._alarm.set(None)
             self.transport.abortConnection()
 
@@ -95,7 +95,7 @@ class Arrival(Protocol):
         if self._busy:
             return
         self._busy = True
-        while self._effects and not self._over:
+        while self._effects and not self.over:
             match self._effects.popleft():
                 case Keep(text):
                     self._reception.keep(self, text)
@@ -105,7 +105,7 @@ class Arrival(Protocol):
                     self._reception.counters[reason] += 1
                     self.abort()
         self._busy = False
-        if self._over:
+        if self.over:
             return
         self._alarm.set(self.core.deadline())
         paused = self.core.paused or self._unread
@@ -147,7 +147,7 @@ class Reception(Factory):
     def buildProtocol(self, addr: Any) -> Arrival | None:
         """For a member; none (reset at once) for anybody else."""
         peer = self.lan.peer_at(addr.host)
-        if peer is None or peer.key == self.lan.own().key:
+        if peer is None or peer.blocked or peer.key == self.lan.own().key:
             self.counters["no member"] += 1
             return None
         of_author = [arrival for arrival in self.arrivals if arrival.key == peer.key]
@@ -162,18 +162,17 @@ class Reception(Factory):
 
     def keep(self, arrival: Arrival, text: Text) -> None:
         """A message has arrived. Whether its author still is a member, and of what, is asked for each."""
-        peer = self._roll.peers.get(arrival.key)
+        peer = self._roll.reachable(arrival.key)
         if peer is None:
             arrival.abort()
             return
         self._taken(peer, text).addCallbacks(self._kept, self._not_kept, (arrival, text.id), errbackArgs=(arrival,))
 
     def members_changed(self) -> None:
-        """Who is a member no more is heard no more, and has used up nothing."""
-        keys = self._roll.peers.keys()
-        for arrival in [arrival for arrival in self.arrivals if arrival.key not in keys]:
+        """Who is a member no more, or was blocked, is heard no more; nothing is remembered of who is none."""
+        for arrival in [arrival for arrival in self.arrivals if self._roll.reachable(arrival.key) is None]:
             arrival.abort()
-        for key in [key for key in self._allowances if key not in keys]:
+        for key in [key for key in self._allowances if key not in self._roll.peers]:
             del self._allowances[key]
 
     def _kept(self, reason: str, arrival: Arrival, identifier: str) -> None:
@@ -183,9 +182,10 @@ class Reception(Factory):
 
     def _not_kept(self, failure: Any, arrival: Arrival) -> None:
         """It is not on the disk: its author keeps it, and comes again."""
-        self._log.warn("a message was not kept: {reason}", reason=failure.getErrorMessage())
         self.counters["not kept"] += 1
-        arrival.abort()
+        if not arrival.over:
+            self._log.warn("a message was not kept: {reason}", reason=failure.getErrorMessage())
+            arrival.abort()
 
     def _give_way(self, arrival: Arrival) -> None:
         self.counters["gave way"] += 1

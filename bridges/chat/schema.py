@@ -15,6 +15,9 @@ touch a later one's."""
 APPLICATION = 0x756C6368
 """``PRAGMA application_id``: "ulch"."""
 
+SYNCHRONOUS = "FULL"
+"""A transaction that has ended is on the disk: what is acknowledged is not lost when the power is."""
+
 BUSY_TIMEOUT = 5.0
 """Seconds to wait for somebody else who looks at the file (sqlite3, a backup)."""
 
@@ -103,7 +106,7 @@ def _opened(path: Path) -> sqlite3.Connection:
         version = _version(connection)
         if version > VERSION:
             raise StoreError(f"chat is off: {path} is of a newer userlan (version {version}, this one knows {VERSION}): update userlan")
-        for pragma in ("journal_mode = WAL", "synchronous = FULL", "secure_delete = ON", "journal_size_limit = 4194304"):
+        for pragma in ("journal_mode = WAL", f"synchronous = {SYNCHRONOUS}", "secure_delete = ON", "journal_size_limit = 4194304"):
             connection.execute(f"PRAGMA {pragma}").fetchall()
         if version == 0:
             connection.executescript(

@@ -64,6 +64,7 @@ class Service:
         self._bell = Bell(Notices.of(lan), lan.reactor, self._ring)
         self._review = Alarm(lan.reactor, self._look)
         self._absences = Absences()
+        self._expiry = lan.reactor.seconds()
         self._ends: list[Callable[[], object]] = []
 
     def start(self) -> Deferred[None]:
@@ -185,13 +186,13 @@ class Service:
 
     @inlineCallbacks
     def _ring(self, conversation: str) -> Any:
-        """Whether, and what, the desktop is told of a conversation: title and text."""
+        """Whether, and what, the desktop is told of a conversation: title, text, and how many are not read."""
         found = yield self.run(lambda store: store.conversations(conversation))
         one = next((one for one in found if one.unread and not one.muted and one.last is not None), None)
         if one is None:
             return None
         where = f" in {one.title}" if kind_of(conversation) == "network" else ""
-        return f"{one.last.name}{where}", one.last.text[:MAX_PREVIEW]
+        return f"{one.last.name}{where}", one.last.text[:MAX_PREVIEW], one.unread
 
     @inlineCallbacks
     def _look(self) -> Any:
@@ -199,7 +200,7 @@ class Service:
         now = self.lan.reactor.seconds()
         self._review.set(now + REVIEW_INTERVAL)
         try:
-            expired = yield self.run(lambda store: store.expired(self._wall() - self._keep, f"not seen for {self._keep / DAY:.0f} days"))
+            expired = yield self._expired(now)
             waiting = yield self.run(lambda store: store.recipients())
             for recipient, conversation in self._absences.look(waiting, self._is_absent, now):
                 reason = self._reason(conversation)
@@ -210,11 +211,19 @@ class Service:
             return
         for message in expired:
             self.watchers.told(message)
-        keys = {recipient for recipient, conversation in waiting if not self._is_absent(recipient, conversation)}
+        keys = {to for to, conversation in waiting if self.roll.reachable(to) and not self._is_absent(to, conversation)}
         self._courier.only(keys)
         due = self._absences.deadline()
         if due is not None:
             self._review.set_sooner(due)
+
+    def _expired(self, now: float) -> Deferred[list[Message]]:
+        """What has waited for too long, looked for once in ``REVIEW_INTERVAL``."""
+        if now < self._expiry:
+            return succeed([])
+        self._expiry = now + REVIEW_INTERVAL
+        before, reason = self._wall() - self._keep, f"not seen for {self._keep / DAY:.0f} days"
+        return self.run(lambda store: store.expired(before, reason))
 
     def _is_absent(self, recipient: str, conversation: str) -> bool:
         """Whether a recipient is not in the network that a message is of, or is no member at all."""

@@ -49,10 +49,12 @@ class Roll:
             peer = self.peers.get(key)
             if peer is None:
                 raise CommandError("that member is in none of your networks any more: nothing can be sent to it")
+            if peer.blocked:
+                raise CommandError(f"{peer.name} is blocked: `userlan unblock {peer.name}` first")
             return Target(conversation, peer.name, (key,))
         if network not in self.lan.own().networks:
             raise CommandError(f"this node is not in the network {network} any more: nothing can be sent there")
-        keys = tuple(peer.key for peer in self.peers.values() if network in peer.networks)
+        keys = tuple(peer.key for peer in self.peers.values() if network in peer.networks and not peer.blocked)
         if not keys:
             raise CommandError(f"nobody else is in {network} yet: `userlan invite {network}` prints the link for others")
         return Target(conversation, network, keys)
@@ -73,6 +75,11 @@ class Roll:
                 raise CommandError(f"{name} is a network and a peer: say network:{name} or peer:{name}")
             return NETWORK + name.lower()
         return PEER + self._peer(name)
+
+    def reachable(self, key: str) -> PeerInfo | None:
+        """The member of this key with whom anything is exchanged: none whom this node has blocked."""
+        peer = self.peers.get(key)
+        return None if peer is None or peer.blocked else peer
 
     def title(self, conversation: str, remembered: str) -> str:
         """What a conversation is called now, or was when it was last known."""

@@ -69,7 +69,7 @@ class Owner:
             waiting=self.waiting,
             reactor=SimpleNamespace(seconds=lambda: 0.0),
             runner=SimpleNamespace(touch=lambda: None),
-            lan=SimpleNamespace(tell_news=lambda *what: self.news.append(what)),
+            lan=SimpleNamespace(tell_news=lambda *what: self.news.append(what), companions=SimpleNamespace(ours=set())),
         )
         self.api = MembershipApi(cast(NodeProgram, self.program))
 
@@ -117,3 +117,13 @@ def test_the_person_is_told_of_who_waits_and_of_what_became_of_ones_own_wish() -
         ("member", "You are not in work"),
     ]
     assert len({subject for *_, subject in owner.news}) == 3
+
+
+def test_a_companion_of_this_node_is_approved_by_it() -> None:
+    """Whoever made a guest has said so already; nobody else profits."""
+    owner = Owner(("home", BEN, "ben"), ("home", CARLA, "carla"))
+    owner.program.lan.companions.ours.add(key_text(CARLA))
+    for key, name in ((BEN, "ben"), (CARLA, "carla")):
+        owner.api.happened(ApplicantCame("home", key, name))
+    assert owner.judged == [("home", CARLA, True)]
+    assert [title for _, title, _, _ in owner.news] == ["ben wants to join home"]

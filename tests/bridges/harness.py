@@ -140,7 +140,7 @@ class FakeLan:
     def observe_lost(self, lost: Callable[[PeerInfo], None]) -> Callable[[], None]:
         return lambda: None
 
-    def observe_news(self, told: Callable[[str, str, str, str], None]) -> Callable[[], None]:
+    def observe_news(self, told: Callable[[str, str, str, str], None], gone: Callable[[str], None]) -> Callable[[], None]:
         return lambda: None
 
     def own(self) -> PeerInfo:

@@ -78,6 +78,7 @@ class Description(NamedTuple):
     ipv4: bytes
     ipv6: bytes
     networks: tuple[str, ...] = ("home",)
+    blocked: bool = False
 
 
 def description(name: str, number: int) -> Description:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from twisted.internet.defer import Deferred, fail, succeed
@@ -29,7 +30,7 @@ from bridges.notices import (
 from tests.bridges.desktop_session import PATIENCE, Session
 from tests.bridges.harness import FakeLan, Loop, MemoryStore
 from tests.lab.network import until
-from userlan.driver.lan import PeerInfo
+from userlan.driver.lan import Lan, PeerInfo
 
 
 class Record:
@@ -85,6 +86,14 @@ def test_a_second_text_of_a_subject_takes_the_place_of_the_first(notices: Notice
     assert record.shown == [("anna", "hello", 0)]
     pass_time(clock, SUBJECT_GAP)
     assert record.shown[1:] == [("anna", "3 messages; the last: well?", 1)]
+
+
+def test_one_call_may_stand_for_several(notices: Notices, record: Record, clock: Clock) -> None:
+    notices.tell("chat", "anna", "well?", "peer:a", total=3)
+    assert record.shown == [("anna", "3 messages; the last: well?", 0)]
+    notices.tell("chat", "anna", "hello?", "peer:a", total=4)
+    pass_time(clock, SUBJECT_GAP)
+    assert record.shown[1:] == [("anna", "4 messages; the last: hello?", 1)]
 
 
 def test_what_was_read_is_closed_and_counted_anew(notices: Notices, record: Record, clock: Clock) -> None:
@@ -202,6 +211,24 @@ def test_members_who_come_online_are_told_when_asked_for(clock: Clock, record: R
     assert record.shown == [("anna", "is online", 0)]
     bridge._lost(anna)
     assert record.closed == [1]
+
+
+def test_what_the_node_itself_has_to_say_is_shown_and_withdrawn(clock: Clock, record: Record) -> None:
+    runner: Any = SimpleNamespace(reactor=clock)
+    lan = Lan(runner, cast(Any, None))
+    bridge = NoticesBridge(lan, NoticesOptions(), MemoryStore(), {"PATH": "/nowhere"})  # type: ignore[arg-type]
+    bridge.start()
+    lan.tell_news("member", "carl wants to join home", "Approve or deny it.", "applicant")
+    assert record.shown == []
+    ends = lan.observe_news(Notices.of(lan).tell, Notices.of(lan).withdraw)
+    Notices.of(lan).attach(record, NoticesOptions())
+    lan.tell_news("member", "carl wants to join home", "Approve or deny it.", "applicant")
+    assert record.shown == [("carl wants to join home", "Approve or deny it.", 0)]
+    lan.withdraw_news("applicant")
+    assert record.closed == [1]
+    ends()
+    lan.tell_news("member", "carl wants to join home", "Approve or deny it.", "applicant")
+    assert len(record.shown) == 1
 
 
 # --- a real one ----------------------------------------------------------------------------------------------------------

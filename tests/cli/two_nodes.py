@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +23,18 @@ mdns: {enabled: no}
 discovery: {enabled: no}
 notices: {enabled: no}
 traversal: {port_mapping: no, lan_discovery: no}
+log: {level: warn, format: json, parts: {tunnel: debug, control: debug}}
 """
 
 
 class Nodes:
     """``anna``, whose mediator serves both and who owns the network ``home``, and ``ben``."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, session: Mapping[str, str] | None = None) -> None:
+        """``session``: the environment of a desktop's session, in which they show notices."""
         self.folder = folder
-        self.environment = os.environ | {"PYTHONPATH": str(ROOT)}
+        self.environment = {**os.environ, "PYTHONPATH": str(ROOT), **(session or {})}
+        self._config = CONFIG if session is None else CONFIG.replace("notices: {enabled: no}", "")
         self._processes: list[subprocess.Popen[bytes]] = []
         try:
             self._up("anna")
@@ -45,7 +49,7 @@ class Nodes:
     def _up(self, name: str, *options: str) -> None:
         state = self.state(name)
         state.mkdir()
-        (state / "config.yaml").write_text(f"name: {name}\n{CONFIG}")
+        (state / "config.yaml").write_text(f"name: {name}\n{self._config}")
         command = [sys.executable, "-m", "userlan", "--state", str(state), "--config", str(state / "config.yaml"), "up", *options]
         with (state / "log").open("wb") as log:
             self._processes.append(

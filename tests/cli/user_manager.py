@@ -32,6 +32,9 @@ def unavailable() -> str | None:
         return "missing: systemd"
     if os.geteuid() != 0:
         return "systemd's manager needs control groups of its own, which root alone may make here"
+    own = Path("/sys/fs/cgroup/systemd")
+    if not os.access(own if own.is_dir() else own.parent, os.W_OK):
+        return "control groups cannot be made here"
     return None
 
 

@@ -47,6 +47,7 @@ class Member:
     ipv4: bytes
     ipv6: bytes
     networks: tuple[str, ...] = ("home",)
+    blocked: bool = False
 
 
 MEMBERS = [

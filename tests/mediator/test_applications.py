@@ -30,6 +30,7 @@ from userlan.control.messages import (
     MemberChanged,
     MemberGone,
     NetworkState,
+    Nick,
     Prove,
     Refused,
 )
@@ -162,6 +163,15 @@ def test_leaving_ends_an_application(lab: Lab) -> None:
     assert code(ann.request(Approve(92, "home", bob.key))) == refusals.NO_SUCH_APPLICANT
 
 
+def test_an_applicant_that_is_renamed_asks_under_its_new_name(lab: Lab) -> None:
+    ann, bob = home(lab, "ann", "bob")
+    assert waits(bob.join("home", SECRET))
+    assert bob.request(Nick(90, "Robert")) == Done(90, "robert")
+    assert listed(ann) == ["robert"]
+    assert ann.request(Approve(91, "home", bob.key)) == Done(91)
+    assert [change.member.name for change in ann.take(MemberChanged)] == ["robert"]
+
+
 def test_only_the_owner_approves_and_denies(lab: Lab) -> None:
     ann, bob, cat = home(lab, "ann", "bob", "cat")
     bob.join("home", SECRET)
@@ -205,6 +215,17 @@ def test_another_secret_ends_the_applications_of_the_one_before(lab: Lab) -> Non
     assert ann.all(MemberGone) == []
     assert code(bob.join("home", SECRET)) == refusals.WRONG_SECRET
     assert waits(bob.join("home", OTHER))
+
+
+def test_the_same_secret_sealed_to_more_members_ends_nothing(lab: Lab) -> None:
+    ann, bob, cat = home(lab, "ann", "bob", "cat")
+    assert isinstance(ann.request(ann.evict("home", 1, [NOBODY], OTHER, [ann.key])), Done)
+    assert waits(bob.join("home", OTHER))
+    assert waits(cat.join("home", OTHER))
+    assert isinstance(ann.request(ann.evict("home", 2, [NOBODY, cat.key], OTHER, [ann.key, b"k" * 32])), Done)
+    assert bob.all(ApplicationEnded) == []
+    assert code(ann.request(Approve(89, "home", cat.key))) == refusals.NO_SUCH_APPLICANT
+    assert ann.request(Approve(90, "home", bob.key)) == Done(90)
 
 
 def test_an_owner_that_logs_in_is_told_who_waits(lab: Lab) -> None:
@@ -267,7 +288,7 @@ def test_a_network_that_ends_takes_its_applications_with_it(lab: Lab) -> None:
     ann, bob = home(lab, "ann", "bob")
     assert waits(bob.join("home", SECRET))
     ann.request(Leave(90, "home"))
-    assert lab.directory.applications(bob.key) == 0
+    assert lab.directory.applied(bob.key) == []
     assert code(bob.join("home", SECRET)) == refusals.NO_SUCH_NETWORK
     assert isinstance(bob.create("home", OTHER), Done)
 
@@ -372,7 +393,7 @@ def test_the_directory_orders_applicants_by_time(tmp_path: Path) -> None:
         directory.apply(made.identifier, row)
     assert directory.applicants(made.identifier) == rows[::-1]
     directory.apply(made.identifier, rows[0]._replace(denied=True))
-    assert (directory.applications(key(2)), directory.applications(key(3))) == (0, 1)
+    assert (directory.applied(key(2)), directory.applied(key(3))) == ([], [made])
     directory.register(key(3), "pc3", address(3), 1.0)
     directory.add_member(made.identifier, key(3), "pc3", 2.0)
     assert [row.key for row in directory.applicants(made.identifier)] == [key(4), key(2)]

@@ -103,7 +103,7 @@ def test_nothing_is_lost_and_the_new_is_there(tmp_path: Path) -> None:
     assert (home.approval, home.locked, home.serial) == (False, True, 1)
     assert directory.applicants(home.identifier) == []
     directory.apply(home.identifier, ApplicantRecord(public_key(EVE), "eve", 5.0, False))
-    assert directory.applications(public_key(EVE)) == 1
+    assert directory.applied(public_key(EVE)) == [home]
     directory.close()
     assert version(path) == SCHEMA_VERSION == 2
     assert rows(path) == before

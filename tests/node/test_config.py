@@ -111,8 +111,10 @@ lan:
   group_rate: 20
 log:
   level: debug
+  format: json
+  parts: {{tunnel: warn, bridges.proxy: error}}
 """
-    read = load(text, "c.yaml", {})
+    read = load(text, "c.yaml", {"proxy": Proxy})
     assert read == Config(
         name="nas",
         mediator=Invite.parse(LINK),
@@ -120,7 +122,8 @@ log:
         embedded_mediator="never",
         tunnel=config.Tunnel(1280, 90.0),
         lan=config.LanSection(AddressRange.parse("10.0.0.0/8"), 0, 20),
-        log=config.Log("debug"),
+        log=config.Log("debug", "json", {"tunnel": "warn", "bridges.proxy": "error"}),
+        bridges={"proxy": Proxy()},
     )
 
 
@@ -197,6 +200,10 @@ def test_a_byte_order_mark_does_not_matter() -> None:
             "log: {level: warning}",
             "c.yaml:1: log.level: expected debug or error or info or warn, found 'warning': did you mean 'warn'?",
         ),
+        ("log: {parts: {tunel: debug}}", "c.yaml:1: log.parts.tunel: unknown key: did you mean 'tunnel'?"),
+        ("log:\n  parts:\n    bridges.forwrd: info", "c.yaml:3: log.parts.bridges.forwrd: unknown key: did you mean 'bridges.forward'?"),
+        ("log: {parts: {node: loud}}", "c.yaml:1: log.parts.node: expected debug or error or info or warn, found 'loud'"),
+        ("log: {format: jsn}", "c.yaml:1: log.format: expected json or text, found 'jsn': did you mean 'json'?"),
         ("lan: {range: 300.0.0.0/8}", "c.yaml:1: lan.range: '300.0.0.0/8' is not an IPv4 range such as 25.0.0.0/8"),
         ("lan: {group_rate: -1}", "c.yaml:1: lan.group_rate: expected a whole number from 0 to 1000000, found '-1'"),
         (

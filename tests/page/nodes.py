@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from userlan.cli.client import ApiError, NotRunningError, call
+from userlan.cli.client import NotRunningError, call
 
 PATIENCE = 60.0
 """Seconds for a program to begin, for two members to meet, for a page to show it: the machine may have other work."""
@@ -22,7 +22,7 @@ discovery: {{enabled: no}}
 mdns: {{enabled: no}}
 dns: {{listen: none}}
 proxy: {{listen: 127.0.0.1:0}}
-page: {{listen: 127.0.0.1:0}}
+page: {{listen: 127.0.0.1:{page}}}
 files: {{inbox: {inbox}}}
 notices: {{enabled: no}}
 """
@@ -50,7 +50,7 @@ class Node:
         self.folder.mkdir(mode=0o700)
         self.inbox.mkdir()
         self.config = self.folder / "config.yaml"
-        self.config.write_text(CONFIG.format(name=name, inbox=self.inbox))
+        self.config.write_text(CONFIG.format(name=name, inbox=self.inbox, page=free_port()))
         self.log = self.folder / "output.log"
         self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
@@ -106,14 +106,6 @@ class Node:
     def networks(self) -> list[str]:
         """In which networks it is."""
         return [network["name"] for network in self.call("status")["networks"]]
-
-    def leave_all(self) -> None:
-        """Out of all networks."""
-        for name in self.networks():
-            try:
-                self.call("leave", network=name)
-            except ApiError as error:
-                raise AssertionError(f"{self.name} cannot leave {name}: {error}") from error
 
 
 def free_port() -> int:

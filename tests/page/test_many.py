@@ -9,8 +9,9 @@ FEED = """async (count) => {
   const { status } = await import("./feed.js");
   const { store } = await import("./store.js");
   const self = store.get("self");
+  const odd = { 7: "a-very-long-name-".repeat(20), 8: "<img src=x onerror=alert(1)>", 9: "\\u05d3\\u05d5\\u05d3 " };
   const peers = Array.from({ length: count }, (_, number) => ({
-    name: number % 50 === 7 ? "a-very-long-name-".repeat(20) : number % 50 === 9 ? "\\u05d3\\u05d5\\u05d3" + number : `member-${number}`,
+    name: (odd[number % 50] ?? "member-") + number,
     key: `key${number}`.padEnd(43, "A"), ipv4: `25.9.${number >> 8}.${number & 255}`, ipv6: `fd75::${number}`, networks: ["big"],
     state: ["direct", "relayed", "connecting", "offline"][number % 4], path: "udp", relay: "fra1", endpoint: null, bulk: null, cipher: "",
     rtt_ms: number, rx_bytes: 0, tx_bytes: 0, last_seen: 1700000000 + number, blocked: false,
@@ -51,6 +52,7 @@ def test_only_what_changed_is_touched(people: Any, show: Any) -> None:
     keys = {f"key{number}".ljust(43, "A") for number in (0, 250, 480)}
     assert set(changed["touched"]) <= keys
     assert "1,234" in page.get_by_role("treeitem", name="member-480, online, direct").locator(".latency").text_content()
+    assert page.locator("#app img").count() == 0, "a nickname is never markup"
     width = page.viewport_size["width"]
     assert page.evaluate("document.documentElement.scrollWidth") <= width, "a long name is cut, and stretches nothing"
 

@@ -8,7 +8,7 @@ import json
 import os
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,9 @@ from twisted.internet.defer import Deferred
 from tests.driver.loop import Loop
 from userlan.driver.commands import Commands, Reply
 from userlan.web.server import Page
+
+Given = Mapping[str, str | list[str] | None]
+"""Headers: a value, several, or None for one that is left out."""
 
 TEXT, BINARY, CLOSE, PING, PONG = 0x1, 0x2, 0x8, 0x9, 0xA
 FINAL, RSV1 = 0x80, 0x40
@@ -206,24 +209,24 @@ class Scene:
         given = self.get(f"/?token={self.token()}").header("set-cookie")
         self.cookie = given.partition(";")[0]
 
-    def request(self, path: str, headers: dict[str, str | list[str] | None] | None = None, method: str = "GET", body: bytes = b"") -> bytes:
+    def request(self, path: str, headers: Given | None = None, method: str = "GET", body: bytes = b"") -> bytes:
         """The octets of one: Host and the cookie are as a browser's, where ``headers`` does not say otherwise (None: it is left out)."""
         given: dict[str, str | list[str] | None] = {"Host": self.host, "Cookie": self.cookie or None}
         if body or method == "POST":
             given["Content-Length"] = str(len(body))
-        given |= headers or {}
+        given.update(headers or {})
         lines = [f"{method} {path} HTTP/1.1"]
         for name, value in given.items():
             lines += [f"{name}: {one}" for one in ([] if value is None else [value] if isinstance(value, str) else value)]
         return "\r\n".join([*lines, "", ""]).encode() + body
 
-    def get(self, path: str, headers: dict[str, str | list[str] | None] | None = None, **options: Any) -> Answer:
+    def get(self, path: str, headers: Given | None = None, **options: Any) -> Answer:
         """Ask, over a connection of its own."""
         client = self.client()
         client.send(self.request(path, headers, **options))
         return client.answer(options.get("method") != "HEAD")
 
-    def handshake(self, headers: dict[str, str | list[str] | None] | None = None) -> bytes:
+    def handshake(self, headers: Given | None = None) -> bytes:
         """The octets that open a WebSocket (RFC 6455 section 4.1)."""
         upgrade: dict[str, str | list[str] | None] = {
             "Origin": f"http://{self.host}",
@@ -232,7 +235,7 @@ class Scene:
             "Sec-WebSocket-Version": "13",
             "Sec-WebSocket-Key": base64.b64encode(os.urandom(16)).decode(),
         }
-        return self.request("/socket", upgrade | (headers or {}))
+        return self.request("/socket", {**upgrade, **(headers or {})})
 
     def socket(self, **options: Any) -> Client:
         """An open WebSocket."""

@@ -33,7 +33,19 @@ def test_what_is_found(folder: Path) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["/../secret.js", "/views/../../secret.js", "/%2e%2e/secret.js", "//secret.js", "/views", "/views/", "/app.js/", "/app.js%00", "/APP.JS", "/notes.md", "/./app.js"],
+    [
+        "/../secret.js",
+        "/views/../../secret.js",
+        "/%2e%2e/secret.js",
+        "//secret.js",
+        "/views",
+        "/views/",
+        "/app.js/",
+        "/app.js%00",
+        "/APP.JS",
+        "/notes.md",
+        "/./app.js",
+    ],
 )
 def test_there_is_no_way_out(folder: Path, scene: Scene, path: str) -> None:
     scene.page.assets = Assets(folder)

@@ -82,7 +82,9 @@ def test_a_request_whose_end_is_read_in_two_ways(scene: Scene, lines: bytes) -> 
     assert data.count(b"HTTP/1.1") == 1
 
 
-@pytest.mark.parametrize("line", [b"GET", b"GET /", b"GET / HTTP/2.0", b"GET / / HTTP/1.1", b"\x16\x03\x01\x02\x00\x01", b"GET\0/ HTTP/1.1"])
+@pytest.mark.parametrize(
+    "line", [b"GET", b"GET /", b"GET / HTTP/2.0", b"GET / / HTTP/1.1", b"\x16\x03\x01\x02\x00\x01", b"GET\0/ HTTP/1.1"]
+)
 def test_what_is_no_request(scene: Scene, line: bytes) -> None:
     client = scene.client()
     client.send(line + b"\r\nHost: " + scene.host.encode() + b"\r\n\r\n")
@@ -120,6 +122,7 @@ def test_the_second_of_two_requests_at_once(scene: Scene) -> None:
 def test_thousands_of_connections(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     """Those who have shown no session make room, so that the owner comes in; those who have are let alone."""
     monkeypatch.setattr(server, "MAX_CONNECTIONS", 8)
+    monkeypatch.setattr(connection, "ARRIVAL_PATIENCE", 1000.0)
     page = scene.socket()
     crowd = [scene.client() for _ in range(30)]
     scene.until(lambda: sum(client.poll() for client in crowd) >= 23)

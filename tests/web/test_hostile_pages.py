@@ -74,7 +74,16 @@ def test_the_content_security_policy(scene: Scene, policy: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "origin", [ELSEWHERE, "null", "http://127.0.0.1:1", "http://localhost:{port}", "https://127.0.0.1:{port}", "http://127.0.0.1:{port}.evil.example", None]
+    "origin",
+    [
+        ELSEWHERE,
+        "null",
+        "http://127.0.0.1:1",
+        "http://localhost:{port}",
+        "https://127.0.0.1:{port}",
+        "http://127.0.0.1:{port}.evil.example",
+        None,
+    ],
 )
 def test_a_websocket_of_another_origin_is_refused(scene: Scene, origin: str | None) -> None:
     """RFC 6455 section 10.2. A browser does not keep pages from opening them, and sends the cookie; localhost is another origin than
@@ -110,7 +119,17 @@ def test_nothing_else_takes_a_form(scene: Scene, method: str, path: str) -> None
 
 @pytest.mark.parametrize(
     "host",
-    ["evil.example", "evil.example:{port}", "127.0.0.1", "localhost", "127.0.0.1:1", "127.0.0.1:{port}.evil.example", "localhost.:{port}", "0.0.0.0:{port}", ""],
+    [
+        "evil.example",
+        "evil.example:{port}",
+        "127.0.0.1",
+        "localhost",
+        "127.0.0.1:1",
+        "127.0.0.1:{port}.evil.example",
+        "localhost.:{port}",
+        "0.0.0.0:{port}",
+        "",
+    ],
 )
 def test_a_name_that_was_made_to_resolve_to_this_computer(scene: Scene, host: str) -> None:
     """DNS rebinding: to the browser it is the attacker's own origin, so that nothing else tells it apart."""

@@ -6,13 +6,16 @@
                   ◀── stdout: {"companion": {…}}                                 what it is and has reached, after each change
 
 A companion has a state folder of its own below the node's, so that its key and address stay. It is in the networks that it is told, by
-their invites, and leaves those that it is told no more. One from which its owner has evicted it, it does not join again.
+their invites, and leaves those that it is told no more. One from which its owner has evicted it, or which has not
+approved it, it does not ask again.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Generator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,11 +28,11 @@ from twisted.protocols.basic import LineReceiver
 
 from userlan.driver.bridge import CommandError
 from userlan.lan.addresses import IPV6_PREFIX, key_text, text
+from userlan.node.config import Config, PageSection
 from userlan.node.guest_ends import end_of, measured
 
 if TYPE_CHECKING:
     from userlan.app.program import NodeProgram, Options
-    from userlan.node.config import Config
 
 TELL_INTERVAL = 1.0
 """Seconds between two looks whether there is anything new to tell."""
@@ -43,6 +46,7 @@ class Companions:
     """What a node's bridges need to start companions (``userlan.driver.lan.Companions``)."""
 
     def __init__(self, program: NodeProgram) -> None:
+        self.ours: set[str] = set()
         self._program = program
 
     def command(self, state: Path, port: int) -> list[str]:
@@ -58,10 +62,8 @@ class Companions:
 
 def as_companion(options: Options, name: str, port: int) -> Options:
     """What such a node is told on its command line: its bridges are those parts of the node's that are made for it."""
-    from userlan.node.config import Config
-
     config: Config = msgspec.structs.replace(
-        options.config, name=name, mediator=None, embedded_mediator="never", listen=Config().listen
+        options.config, name=name, mediator=None, embedded_mediator="never", listen=Config().listen, page=PageSection("none")
     )
     bridges = {found: kind.companion for found, kind in options.bridges.items() if hasattr(kind, "companion")}
     return attrs.evolve(options, config=config, bridges=bridges, port=port)
@@ -75,12 +77,12 @@ class Companion:
     def __init__(self, reactor: Any, program: NodeProgram) -> None:
         self._reactor = reactor
         self._program = program
-        self._wanted: dict[str, str] = {}
+        self._wanted: dict[str, str] | None = None
         self._leaving = False
         self._left = False
         self._busy = False
         self._trouble: dict[str, str] = {}
-        """Why it is not in a network, for people."""
+        """What came of the last request about a network, where nothing came of it."""
         self._again: dict[str, tuple[float, float]] = {}
         """When a network that refused is asked again, and how long that was."""
         self._joined = set(_names(program.folder.load("joined")))
@@ -93,6 +95,8 @@ class Companion:
     def _begin(self) -> None:
         from twisted.internet.stdio import StandardIO
 
+        with suppress(OSError, AttributeError):
+            os.setsid()         # what the terminal sends to the node's group is for the node
         StandardIO(self._channel, reactor=self._reactor)    # type: ignore[no-untyped-call]  # Twisted's, without types
         self._looking.start(TELL_INTERVAL)
 
@@ -140,30 +144,36 @@ class Companion:
     @inlineCallbacks
     def _follow(self) -> Any:
         """Be in the networks that are wanted, and in no other."""
-        wanted, held = {} if self._leaving else self._wanted, self._held()
-        for network in self._joined - held:
-            if network in wanted and network not in self._trouble:
-                self._trouble[network] = "not a member any more: evicted by its owner, or the network is gone"
-        if not self._wanted and not self._leaving:
+        wanted, held = {} if self._leaving else self._wanted, set(self._program.node.keyring)
+        if wanted is None:
             return          # nothing was said yet
         for network in sorted(held - wanted.keys()):
             yield from self._try(network, self._program.api.membership.leave, {"network": network})
-            if network not in self._held():
-                self._forget(network)
-        for network in sorted(self._joined - wanted.keys() - held):
-            self._forget(network)
         for network in sorted(wanted.keys() - held - self._joined):
             yield from self._try(network, self._program.api.membership.join, {"invite": wanted[network]})
-            if network in self._held():
-                self._trouble.pop(network, None)
-                self._joined.add(network)
-                self._program.folder.save("joined", sorted(self._joined))
-        self._left = self._leaving and not self._held()
+        held = set(self._program.node.keyring)
+        for network in self._trouble.keys() - wanted.keys() - held:
+            del self._trouble[network]
+        joined = (self._joined & wanted.keys()) | held
+        if joined != self._joined:
+            self._joined = joined
+            self._program.folder.save("joined", sorted(joined))
+        self._left = self._leaving and not held
 
-    def _held(self) -> set[str]:
-        """The networks that have admitted it."""
+    def _troubles(self) -> dict[str, str]:
+        """Why it is not in networks in which it is to be, for people."""
+        keyring, found = self._program.node.keyring, dict(self._trouble)
+        for network in keyring:
+            held = keyring.get(network)
+            if held is not None and not held.confirmed:
+                found.setdefault(network, "asked to join: its owner has to approve")
+        for network in self._joined - set(keyring) if self._wanted is not None else ():
+            found.setdefault(network, "not a member any more: evicted by its owner, not approved, or the network is gone")
+        return dict(sorted(found.items()))
+
+    def _admitted(self) -> list[str]:
         keyring = self._program.node.keyring
-        return {network for network in keyring if (held := keyring.get(network)) is not None and held.confirmed}
+        return sorted(network for network in keyring if (held := keyring.get(network)) is not None and held.confirmed)
 
     def _try(self, network: str, ask: Callable[[dict[str, Any]], Any], arguments: dict[str, Any]) -> Generator[Any, Any, None]:
         """One request about a network, if it is time; what is yielded is to be waited for."""
@@ -172,21 +182,13 @@ class Companion:
         if now < due:
             return
         try:
-            done = yield ask(arguments)
+            yield ask(arguments)
         except CommandError as error:
             self._trouble[network] = str(error)
             self._again[network] = (self._reactor.seconds() + pause, min(2 * pause, LAST_AGAIN))
         else:
             self._trouble.pop(network, None)
             self._again.pop(network, None)
-            if isinstance(done, dict) and done.get("waiting"):
-                self._trouble[network] = "asked to join: its owner has to approve"
-                self._again[network] = (self._reactor.seconds() + LAST_AGAIN, LAST_AGAIN)
-
-    def _forget(self, network: str) -> None:
-        self._trouble.pop(network, None)
-        self._joined.discard(network)
-        self._program.folder.save("joined", sorted(self._joined))
 
     # --- what it tells -----------------------------------------------------------------------------------------------
 
@@ -207,8 +209,9 @@ class Companion:
             "ipv4": f"{text(own.ipv4)}/{lan.mask.bit_count()}" if own.ipv4 else None,
             "ipv6": f"{text(own.ipv6)}/{8 * len(IPV6_PREFIX)}",
             "range": str(lan),
-            "networks": sorted(self._held()),
-            "trouble": dict(sorted(self._trouble.items())),
+            "networks": self._admitted(),
+            "trouble": self._troubles(),
+            "waiting": sorted(set(node.keyring) - set(self._admitted())),
             "left": self._left,
             "end": attrs.asdict(end) if end is not None else None,
             "measured": measured(node),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, FirstError, gatherResults, inlineCallbacks
@@ -16,7 +17,7 @@ from userlan.lan.addresses import key_bytes, key_text, text
 from userlan.lan.invite import Invite
 from userlan.lan.names import UnknownName, check_network, check_nick
 from userlan.lan.secrets import NetworkSecret
-from userlan.node.events import Admitted, ApplicantCame, ApplicationRefused
+from userlan.node.events import Admitted, ApplicantCame, ApplicantGone, ApplicationRefused
 from userlan.node.requests import RefusalError
 from userlan.node.status import applicants
 
@@ -53,10 +54,15 @@ class MembershipApi:
     def happened(self, event: object) -> None:
         """An event of the node's, if it is one of these: for the log, and for the person in front of this computer."""
         match event:
+            case ApplicantCame() if self.program.lan.companions is not None and key_text(event.key) in self.program.lan.companions.ours:
+                judged = self.judge({"member": key_text(event.key), "network": event.network}, True)
+                judged.addErrback(lambda failure: self.log.failure("a companion of this node was not approved", failure))
             case ApplicantCame():
                 self.log.info("{name} asks to join {network}", name=event.name, network=event.network)
                 subject = f"applicant {event.network} {key_text(event.key)}"
                 self.program.lan.tell_news("member", f"{event.name} wants to join {event.network}", "Approve or deny it.", subject)
+            case ApplicantGone():
+                self.program.lan.withdraw_news(f"applicant {event.network} {key_text(event.key)}")
             case Admitted():
                 self.log.info("a member of {network}: its owner has approved", network=event.network)
                 self.program.lan.tell_news("member", f"You are in {event.network}", "Its owner has approved.", f"member {event.network}")
@@ -132,8 +138,13 @@ class MembershipApi:
 
     def invites(self) -> dict[str, str]:
         """Those of all networks that have admitted this node, by name."""
-        held = {network: self.node.keyring.get(network) for network in self.node.keyring}
-        return {network: self._invite(network)["invite"] for network, one in held.items() if one is not None and one.confirmed}
+        invites = {}
+        for network in self.node.keyring:
+            held = self.node.keyring.get(network)
+            with suppress(CommandError):        # of a mediator that was given up
+                if held is not None and held.confirmed:
+                    invites[network] = self._invite(network)["invite"]
+        return invites
 
     @inlineCallbacks
     def evict(self, arguments: dict[str, Any]) -> Any:
@@ -232,6 +243,7 @@ class MembershipApi:
         except ValueError as error:
             raise CommandError(f"{name}: {error}") from None
         self.program.runner.touch()
+        self.program.lan.members_changed()
         return {"name": name, "key": key_text(key)}
 
     def _peer(self, written: str) -> bytes:

@@ -69,7 +69,8 @@ class Pinging:
                 self.program.ways.measured(self.key, event.rtt)
             self._item(event.sequence, event.rtt * 1000, "")
         else:
-            self._item(event.sequence, None, f"{self.name} is {event.reason}")
+            blocked = self.key in self.program.node.blocking.blocked
+            self._item(event.sequence, None, f"{self.name} is {'blocked: userlan unblock ' + self.name if blocked else event.reason}")
 
     def _item(self, sequence: int, rtt_ms: float | None, reason: str) -> None:
         call = self._waiting.pop(sequence, None)

@@ -35,6 +35,7 @@ from userlan.app.embedded_mediator import EmbeddedMediator
 from userlan.app.foreground import Foreground, StartError
 from userlan.app.interfaces import local_addresses, look_up
 from userlan.app.narrator import Narrator
+from userlan.app.page import start_page
 from userlan.app.surroundings import Surroundings
 from userlan.app.watching import Watching
 from userlan.app.ways import Ways
@@ -111,6 +112,7 @@ class NodeProgram(Foreground):
         self.embedded: Any = None
         self.commands = Commands()
         self.page: Page | None = None
+        self._serving: Deferred[None] = Deferred()
         self._embedding: EmbeddedMediator | None = None
         self.runner: Any = None
         self.local: Any = None
@@ -165,11 +167,18 @@ class NodeProgram(Foreground):
         self.api.register(self.commands)
         yield self.local.start()
         yield self._start_bridges()
-        self._start_page()
+        self.page = start_page(self)
+        self._serving.callback(None)
         self.node.start(self.reactor.seconds())
         self.ways.start()
         self.runner.touch()
         self._maybe_ready()
+
+    def when_started(self) -> Deferred[None]:
+        """Fires once all parts serve: the local API does before the others."""
+        later: Deferred[None] = Deferred()
+        self._serving.chainDeferred(later)
+        return later
 
     @inlineCallbacks
     def stop(self, status: int = 0) -> Any:
@@ -183,6 +192,8 @@ class NodeProgram(Foreground):
         self.advice.stop()
         if self.page is not None:
             yield self.page.stop()
+        if self.local is not None:
+            self.watching.stop()
         for bridge in self.bridges.values():
             yield bridge.stop()
         if self.runner is not None:
@@ -332,20 +343,6 @@ class NodeProgram(Foreground):
                 self.commands.register(command, handler)
             for command, streaming in getattr(bridge, "streaming_commands", dict)().items():
                 self.commands.register_streaming(command, streaming)
-
-    def _start_page(self) -> None:
-        section = self.config.page
-        address = section.address
-        if address is None:
-            return
-        from userlan.web.server import Page
-
-        page = Page(self.reactor, self.commands, self.folder.path)
-        try:
-            page.start(address.host, address.port, others=section.listen == Config().page.listen)
-        except CommandError as error:
-            raise StartError(str(error)) from None
-        self.page = page
 
     # --- inside: what happens ----------------------------------------------------------------------------------------
 

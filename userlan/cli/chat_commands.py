@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from userlan.cli.chat_text import conversations_text, day_text, message_text, state_text
+from userlan.cli.chat_text import Printer, conversations_text, state_text
 from userlan.cli.client import ApiError, Client, call
 from userlan.cli.main import Settings
 from userlan.cli.output import as_json
@@ -73,28 +73,10 @@ def show_history(settings: Settings, to: str, number: int, json_output: bool) ->
         return
     printer = Printer()
     for message in told["messages"]:
-        printer.message(message)
+        click.echo(printer.text(message))
     if not told["messages"]:
         click.echo(f"nothing has been said with {to} yet")
     call(settings.state, "chat-read", conversation=told["conversation"])
-
-
-class Printer:
-    """Prints messages, and the day where it is another one than that of the message before."""
-
-    def __init__(self) -> None:
-        self._day = ""
-
-    def text(self, message: dict[str, Any], where: str = "") -> str:
-        """One message; ``where``: the network or peer, put before it."""
-        day = day_text(message)
-        head = f"— {day} —\n" if day != self._day else ""
-        self._day = day
-        return head + (f"[{where}] " if where else "") + message_text(message)
-
-    def message(self, message: dict[str, Any], where: str = "") -> None:
-        """Print one."""
-        click.echo(self.text(message, where))
 
 
 class Follower:
@@ -132,7 +114,7 @@ class Follower:
             click.echo(json.dumps(message))
             return
         kind, _, network = conversation.partition(":")
-        self._printer.message(message, network if self._to is None and kind == "network" else "")
+        click.echo(self._printer.text(message, network if self._to is None and kind == "network" else ""))
         if self._to is not None and not message["own"]:
             call(self._settings.state, "chat-read", conversation=conversation)
 

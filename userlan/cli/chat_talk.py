@@ -19,8 +19,7 @@ from typing import Any
 
 import click
 
-from userlan.cli.chat_commands import Printer
-from userlan.cli.chat_text import preview, state_text
+from userlan.cli.chat_text import Printer, preview, state_text
 from userlan.cli.client import ApiError, Client, call
 
 try:
@@ -61,7 +60,7 @@ class Talk:
         if not self._watching.wait(START_PATIENCE):
             raise ApiError(self._gone or "the node does not tell what is said")
         for message in call(self._state, "chat-history", conversation=self._conversation, limit=number)["messages"]:
-            self._printer.message(message)
+            click.echo(self._printer.text(message))
             self._last = message["seq"]
         self._read()
         self._begun.set()

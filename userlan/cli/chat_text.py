@@ -40,6 +40,20 @@ def day_text(message: dict[str, Any]) -> str:
     return time.strftime(DAY, time.localtime(message["time"]))
 
 
+class Printer:
+    """Messages one after the other, and the day where it is another one than that of the message before."""
+
+    def __init__(self) -> None:
+        self._day = ""
+
+    def text(self, message: dict[str, Any], where: str = "") -> str:
+        """One message; ``where``: the network or peer, put before it."""
+        day = day_text(message)
+        head = f"— {day} —\n" if day != self._day else ""
+        self._day = day
+        return head + (f"[{where}] " if where else "") + message_text(message)
+
+
 def state_text(message: dict[str, Any], to: str) -> str:
     """What has become of an own message; ``to``: as the recipient was written."""
     there, wanted = message["delivered"], message["recipients"]

@@ -12,7 +12,7 @@ import click
 from userlan.cli.client import ApiError, Client, call
 from userlan.cli.file_progress import FINAL, Bars, Display, Lines, outcome, size_text, state_text
 from userlan.cli.main import Settings
-from userlan.cli.output import ago, as_json, printable, table
+from userlan.cli.output import ago, as_json, json_option, printable, table
 
 NOTHING = "the inbox is empty, and nothing is being sent: `userlan send FILE PEER`"
 
@@ -62,32 +62,47 @@ def inbox(context: click.Context, watch: bool, json_output: bool) -> None:
 @inbox.command()
 @click.argument("ids", nargs=-1, required=True, metavar="ID|all")
 @click.option("--wait", is_flag=True, help="Wait until all has been received.")
+@json_option
 @click.pass_obj
-def accept(settings: Settings, ids: tuple[str, ...], wait: bool) -> None:
+def accept(settings: Settings, ids: tuple[str, ...], wait: bool, json_output: bool) -> None:
     """Take files that are offered."""
     transfers = _each(settings, "files-accept", ids)
-    if not transfers:
+    if wait and transfers:
+        transfers = _follow(settings, transfers, quiet=json_output)
+    if json_output:
+        click.echo(as_json(transfers))
+    elif not transfers:
         click.echo("nothing is offered")
-    elif wait:
-        _check(_follow(settings, transfers, quiet=False))
+    elif not wait:
+        _say(transfers)
+    if wait:
+        _check(transfers)
+
+
+@inbox.command()
+@click.argument("ids", nargs=-1, required=True, metavar="ID|all")
+@json_option
+@click.pass_obj
+def decline(settings: Settings, ids: tuple[str, ...], json_output: bool) -> None:
+    """Do not take files that are offered."""
+    transfers = _each(settings, "files-decline", ids)
+    if json_output:
+        click.echo(as_json(transfers))
     else:
         _say(transfers)
 
 
 @inbox.command()
-@click.argument("ids", nargs=-1, required=True, metavar="ID|all")
-@click.pass_obj
-def decline(settings: Settings, ids: tuple[str, ...]) -> None:
-    """Do not take files that are offered."""
-    _say(_each(settings, "files-decline", ids))
-
-
-@inbox.command()
 @click.argument("ids", nargs=-1, required=True, metavar="ID")
+@json_option
 @click.pass_obj
-def cancel(settings: Settings, ids: tuple[str, ...]) -> None:
+def cancel(settings: Settings, ids: tuple[str, ...], json_output: bool) -> None:
     """Call transfers off, of either direction."""
-    _say(_each(settings, "files-cancel", ids))
+    transfers = _each(settings, "files-cancel", ids)
+    if json_output:
+        click.echo(as_json(transfers))
+    else:
+        _say(transfers)
 
 
 @inbox.command()

@@ -87,12 +87,13 @@ def list_guests(settings: Settings, want_json: bool) -> None:
 
 @guest.command()
 @click.argument("name")
+@json_option
 @click.pass_obj
-def remove(settings: Settings, name: str) -> None:
+def remove(settings: Settings, name: str, want_json: bool) -> None:
     """End a guest: it leaves the networks, and its configuration is void."""
     result = call(settings.state, "guest-remove", name=name)
     later = "" if result["left"] else "; the mediator is away: it leaves the networks as soon as that is back"
-    click.echo(f"removed {result['name']}{later}")
+    click.echo(as_json(result) if want_json else f"removed {result['name']}{later}")
 
 
 def _row(one: dict[str, Any]) -> dict[str, Any]:

@@ -35,8 +35,11 @@ class Settings:
 def default_state() -> Path:
     """``USERLAN_STATE``, else the platform's place for a user's data."""
     named = os.environ.get("USERLAN_STATE")
-    if named:
-        return Path(named)
+    return Path(named) if named else usual_state()
+
+
+def usual_state() -> Path:
+    """The platform's place for a user's data."""
     import platformdirs
 
     return Path(platformdirs.user_data_dir("userlan", appauthor=False))
@@ -47,6 +50,11 @@ def default_config() -> Path:
     import platformdirs
 
     return Path(platformdirs.user_config_dir("userlan", appauthor=False)) / "config.yaml"
+
+
+def wants_colours() -> bool:
+    """Whether a terminal may be given colours (https://no-color.org); what is no terminal gets none in any case."""
+    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 class Commands(click.Group):
@@ -73,6 +81,7 @@ class Commands(click.Group):
         "open": "page",
         "status": "show",
         "ping": "show",
+        "path": "path",
         "netcheck": "netcheck",
         "doctor": "doctor",
         "proxy": "show",
@@ -168,6 +177,7 @@ class Commands(click.Group):
 @click.pass_context
 def cli(context: click.Context, state: Path | None, config: Path | None, verbose: int) -> None:
     """The LAN over the Internet that just works, without root."""
+    context.color = None if wants_colours() else False
     context.obj = Settings((state or default_state()).absolute(), config, verbose, state is not None or "USERLAN_STATE" in os.environ)
 
 

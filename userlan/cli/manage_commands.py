@@ -10,6 +10,7 @@ import click
 from userlan.cli.background import ensure_running
 from userlan.cli.client import ApiError, call, stop_node
 from userlan.cli.main import Settings
+from userlan.cli.output import as_json, json_option, say
 
 MAX_PASSWORD_FILE = 4096
 """Bytes. A password is a line; anything longer is the wrong file."""
@@ -41,21 +42,23 @@ password_option = click.option(
 @click.argument("network")
 @password_option
 @click.option("--approve", is_flag=True, help="Whoever wants to join waits until you say `userlan approve`.")
+@json_option
 @click.pass_obj
-def create(settings: Settings, network: str, password_file: Path | None, approve: bool) -> None:
+def create(settings: Settings, network: str, password_file: Path | None, approve: bool, json_output: bool) -> None:
     """Make a network and print its invite. Starts the node if none runs."""
     password = read_password(password_file) if password_file else None
     started = ensure_running(settings)
     with started.undone_on_failure():
         result = call(settings.state, "create", network=network, password=password, approval=approve)
-    print_invite(result["invite"])
+    print_invite(result, json_output)
 
 
 @click.command()
 @click.argument("invite_or_network", metavar="INVITE|NETWORK")
 @password_option
+@json_option
 @click.pass_obj
-def join(settings: Settings, invite_or_network: str, password_file: Path | None) -> None:
+def join(settings: Settings, invite_or_network: str, password_file: Path | None, json_output: bool) -> None:
     """Join by an invite, or a network by its password. Starts the node if none runs."""
     arguments: dict[str, Any] = {"password": read_password(password_file) if password_file else None}
     mediator = None
@@ -79,6 +82,9 @@ def join(settings: Settings, invite_or_network: str, password_file: Path | None)
     started = ensure_running(settings, mediator)
     with started.undone_on_failure():
         result = call(settings.state, "join", **arguments)
+    if json_output:
+        click.echo(as_json(result))
+        return
     if result.get("waiting"):
         owner = f" ({result['owner']})" if result["owner"] else ""
         click.echo(f"asked to join {result['network']}; its owner{owner} has to approve")
@@ -92,54 +98,63 @@ def _members(count: int) -> str:
 
 @click.command()
 @click.argument("network")
+@json_option
 @click.pass_obj
-def leave(settings: Settings, network: str) -> None:
+def leave(settings: Settings, network: str, json_output: bool) -> None:
     """Leave a network, or ask no more to be let in."""
-    call(settings.state, "leave", network=network)
-    click.echo(f"left {network}")
+    say(call(settings.state, "leave", network=network), f"left {network}", json_output)
 
 
 @click.command()
 @click.argument("network")
+@json_option
 @click.pass_obj
-def invite(settings: Settings, network: str) -> None:
+def invite(settings: Settings, network: str, json_output: bool) -> None:
     """Print the invite of a network again."""
-    print_invite(call(settings.state, "invite", network=network)["invite"])
+    print_invite(call(settings.state, "invite", network=network), json_output)
 
 
 @click.command()
 @click.argument("member")
 @click.argument("network", required=False)
+@json_option
 @click.pass_obj
-def evict(settings: Settings, member: str, network: str | None) -> None:
+def evict(settings: Settings, member: str, network: str | None, json_output: bool) -> None:
     """Put MEMBER out of a network that you own, and give the others a new secret."""
     result = call(settings.state, "evict", member=member, network=network)
     where = result["network"]
-    click.echo(f"evicted {result['name']} from {where}; earlier invites are void, `userlan invite {where}` prints the new one")
+    told = f"evicted {result['name']} from {where}; earlier invites are void, `userlan invite {where}` prints the new one"
+    say(result, told, json_output)
 
 
 @click.command()
 @click.argument("peer")
+@json_option
 @click.pass_obj
-def block(settings: Settings, peer: str) -> None:
+def block(settings: Settings, peer: str, json_output: bool) -> None:
     """Have nothing to do with PEER: no packet to it or from it, until `userlan unblock`. The others are not concerned."""
-    click.echo(f"blocked {call(settings.state, 'block', peer=peer)['name']}")
+    result = call(settings.state, "block", peer=peer)
+    say(result, f"blocked {result['name']}", json_output)
 
 
 @click.command()
 @click.argument("peer")
+@json_option
 @click.pass_obj
-def unblock(settings: Settings, peer: str) -> None:
+def unblock(settings: Settings, peer: str, json_output: bool) -> None:
     """Take a blocked PEER back."""
-    click.echo(f"unblocked {call(settings.state, 'unblock', peer=peer)['name']}")
+    result = call(settings.state, "unblock", peer=peer)
+    say(result, f"unblocked {result['name']}", json_output)
 
 
 @click.command()
 @click.argument("name")
+@json_option
 @click.pass_obj
-def nick(settings: Settings, name: str) -> None:
+def nick(settings: Settings, name: str, json_output: bool) -> None:
     """Change the name under which others see this computer."""
-    click.echo(f"you are {call(settings.state, 'nick', name=name)['name']}")
+    result = call(settings.state, "nick", name=name)
+    say(result, f"you are {result['name']}", json_output)
 
 
 @click.command()
@@ -150,10 +165,14 @@ def down(settings: Settings) -> None:
     click.echo("stopped")
 
 
-def print_invite(link: str) -> None:
+def print_invite(result: dict[str, Any], json_output: bool = False) -> None:
     """The link alone on standard output, so that it can be piped; on a terminal also as a QR code, and what to do with it."""
     import sys
 
+    if json_output:
+        click.echo(as_json(result))
+        return
+    link = result["invite"]
     click.echo(link)
     if sys.stdout.isatty():
         import segno

@@ -1,10 +1,37 @@
-"""How things are printed: JSON with stable keys for programs, aligned columns for people."""
+"""How things are printed: JSON with stable keys for programs, aligned columns for people.
+
+Colours are for terminals alone (click takes them away elsewhere), and for those who have not set ``NO_COLOR`` (``main.wants_colours``);
+whatever a colour says is said in words too.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
+
+import click
+
+json_option = click.option("--json", "json_output", is_flag=True, help="As JSON.")
+
+SIGNALS: dict[str, dict[str, Any]] = {
+    "direct": {"fg": "green"},
+    "relayed": {"fg": "cyan"},
+    "connecting": {"fg": "green", "blink": True},
+    "offline": {"fg": "bright_black"},
+    "blocked": {"fg": "bright_black"},
+}
+"""How each state of a peer looks, as in Hamachi: what people of its kind have known for twenty years."""
+
+
+def say(result: Any, line: str, json_output: bool) -> None:
+    """What a command has done: for programs, or for people."""
+    click.echo(as_json(result) if json_output else line)
+
+
+def signal(state: str, text: str) -> str:
+    """Text in the colour of a peer's state."""
+    return click.style(text, **SIGNALS.get(state, {}))
 
 
 def as_json(value: Any) -> str:
@@ -22,12 +49,20 @@ def printable(text: str) -> str:
     return "".join(character if character.isprintable() else "�" for character in text)
 
 
-def table(rows: Sequence[dict[str, Any]]) -> str:
-    """Rows with the same keys as aligned columns, the keys in capitals on top; what members have said is made printable."""
+def table(rows: Sequence[dict[str, Any]], paint: Callable[[int, str, str], str] | None = None) -> str:
+    """Rows with the same keys as aligned columns, the keys in capitals on top; what members have said is made printable.
+
+    ``paint``: gives a cell its colours, by the row's number, the key, and what stands there."""
     keys = list(rows[0])
     cells = [[key.upper().replace("_", " ") for key in keys]] + [[_cell(row[key]) for key in keys] for row in rows]
     widths = [max(len(line[column]) for line in cells) for column in range(len(keys))]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in cells)
+    lines = []
+    for number, line in enumerate(cells, -1):
+        gaps = [" " * (width - len(cell)) for cell, width in zip(line, widths, strict=True)]
+        if paint is not None and number >= 0:
+            line = [paint(number, key, cell) for key, cell in zip(keys, line, strict=True)]
+        lines.append("  ".join(cell + gap for cell, gap in zip(line, gaps, strict=True)).rstrip())
+    return "\n".join(lines)
 
 
 def _cell(value: Any) -> str:

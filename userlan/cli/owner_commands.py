@@ -11,25 +11,25 @@ import click
 from userlan.cli.client import call
 from userlan.cli.main import Settings
 from userlan.cli.manage_commands import print_invite, read_password
-from userlan.cli.output import ago, as_json, table
+from userlan.cli.output import ago, as_json, json_option, say, table
 
 
 @click.command()
 @click.argument("network")
+@json_option
 @click.pass_obj
-def lock(settings: Settings, network: str) -> None:
+def lock(settings: Settings, network: str, json_output: bool) -> None:
     """Let nobody else join a network that you own."""
-    call(settings.state, "lock", network=network)
-    click.echo(f"locked {network.lower()}: nobody else can join it")
+    say(call(settings.state, "lock", network=network), f"locked {network.lower()}: nobody else can join it", json_output)
 
 
 @click.command()
 @click.argument("network")
+@json_option
 @click.pass_obj
-def unlock(settings: Settings, network: str) -> None:
+def unlock(settings: Settings, network: str, json_output: bool) -> None:
     """Let others join again."""
-    call(settings.state, "unlock", network=network)
-    click.echo(f"unlocked {network.lower()}")
+    say(call(settings.state, "unlock", network=network), f"unlocked {network.lower()}", json_output)
 
 
 @click.command()
@@ -40,16 +40,17 @@ def unlock(settings: Settings, network: str) -> None:
     required=True,
     help="File whose first line is the new password (- for standard input).",
 )
+@json_option
 @click.pass_obj
-def password(settings: Settings, network: str, password_file: Path) -> None:
+def password(settings: Settings, network: str, password_file: Path, json_output: bool) -> None:
     """Give a network that you own another password, and print its new invite. The members stay; earlier invites are void."""
     result = call(settings.state, "password", network=network, password=read_password(password_file))
     click.echo(f"{result['network']} has another password; earlier invites are void, this is the new one:", err=True)
-    print_invite(result["invite"])
+    print_invite(result, json_output)
 
 
 @click.command()
-@click.option("--json", "json_output", is_flag=True, help="As JSON.")
+@json_option
 @click.pass_obj
 def applicants(settings: Settings, json_output: bool) -> None:
     """Who waits for your word to join a network."""
@@ -69,21 +70,23 @@ def _row(row: dict[str, Any]) -> dict[str, Any]:
 @click.command()
 @click.argument("member")
 @click.argument("network", required=False)
+@json_option
 @click.pass_obj
-def approve(settings: Settings, member: str, network: str | None) -> None:
+def approve(settings: Settings, member: str, network: str | None, json_output: bool) -> None:
     """Let MEMBER in, who waits for that (by its name or key)."""
     result = call(settings.state, "approve", member=member, network=network)
-    click.echo(f"{result['name']} is a member of {result['network']}")
+    say(result, f"{result['name']} is a member of {result['network']}", json_output)
 
 
 @click.command()
 @click.argument("member")
 @click.argument("network", required=False)
+@json_option
 @click.pass_obj
-def deny(settings: Settings, member: str, network: str | None) -> None:
+def deny(settings: Settings, member: str, network: str | None, json_output: bool) -> None:
     """Do not let MEMBER in. It is told so, and can ask again after ten minutes."""
     result = call(settings.state, "deny", member=member, network=network)
-    click.echo(f"{result['name']} is not let into {result['network']}")
+    say(result, f"{result['name']} is not let into {result['network']}", json_output)
 
 
 COMMANDS: dict[str, click.Command] = {

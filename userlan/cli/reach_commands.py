@@ -12,7 +12,7 @@ import click
 
 from userlan.cli.client import ApiError, Client, call
 from userlan.cli.main import Settings
-from userlan.cli.output import as_json, table
+from userlan.cli.output import as_json, json_option, say, table
 
 CHUNK = 65536
 """Bytes moved at once between standard input or output and the node."""
@@ -35,10 +35,12 @@ def expose(settings: Settings, service: str | None, port: int | None, name: str 
 
 @click.command()
 @click.argument("service", metavar="PORT[/udp]")
+@json_option
 @click.pass_obj
-def unexpose(settings: Settings, service: str) -> None:
+def unexpose(settings: Settings, service: str, json_output: bool) -> None:
     """Stop letting peers reach a local service."""
-    click.echo(call(settings.state, "unexpose", service=service)["text"])
+    result = call(settings.state, "unexpose", service=service)
+    say(result, result["text"], json_output)
 
 
 @click.command()
@@ -56,10 +58,12 @@ def forward(settings: Settings, rule: str | None, json_output: bool) -> None:
 
 @click.command()
 @click.argument("rule", metavar="[BIND:]PORT[:PEER:PORT][/udp]")
+@json_option
 @click.pass_obj
-def unforward(settings: Settings, rule: str) -> None:
+def unforward(settings: Settings, rule: str, json_output: bool) -> None:
     """Remove a forward."""
-    click.echo(call(settings.state, "unforward", rule=rule)["text"])
+    result = call(settings.state, "unforward", rule=rule)
+    say(result, result["text"], json_output)
 
 
 @click.command()

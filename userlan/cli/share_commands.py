@@ -8,7 +8,7 @@ import click
 
 from userlan.cli.client import call
 from userlan.cli.main import Settings
-from userlan.cli.output import ago, as_json, table
+from userlan.cli.output import ago, as_json, json_option, say, table
 
 LEGEND = (
     "shared: programs of the others find those of this computer. Picked up here: programs of this computer find those of the others;"
@@ -41,10 +41,12 @@ def share(
 @click.argument("profile", metavar="PROFILE|all")
 @click.option("--network", "networks", multiple=True, metavar="NETWORK", help="Not with the members of this network; may be repeated.")
 @click.option("--peer", "peers", multiple=True, metavar="PEER", help="Not with this peer; may be repeated.")
+@json_option
 @click.pass_obj
-def unshare(settings: Settings, profile: str, networks: tuple[str, ...], peers: tuple[str, ...]) -> None:
+def unshare(settings: Settings, profile: str, networks: tuple[str, ...], peers: tuple[str, ...], json_output: bool) -> None:
     """Let programs of a profile find each other no more, with anybody or with some."""
-    click.echo(call(settings.state, "unshare", profile=profile, networks=networks, peers=peers)["text"])
+    result = call(settings.state, "unshare", profile=profile, networks=networks, peers=peers)
+    say(result, result["text"], json_output)
 
 
 def _listing(listed: dict[str, Any]) -> str:

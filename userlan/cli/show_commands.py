@@ -4,32 +4,42 @@ from __future__ import annotations
 
 import shlex
 import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
 
 from userlan.cli.client import ApiError, Client, call
 from userlan.cli.main import Settings
-from userlan.cli.output import ago, as_json, byte_count, table
+from userlan.cli.output import ago, as_json, byte_count, signal, table
 
 
 @click.command()
 @click.option("--connections", is_flag=True, help="The TCP connections of the LAN instead, one a line.")
+@click.option("--watch", "watching", is_flag=True, help="Go on, and show what changes; with --json one object a line.")
 @click.option("--json", "json_output", is_flag=True, help="As JSON.")
 @click.pass_obj
-def status(settings: Settings, connections: bool, json_output: bool) -> None:
+def status(settings: Settings, connections: bool, watching: bool, json_output: bool) -> None:
     """Me, my networks, my peers and how each is reached."""
+    if watching:
+        from userlan.cli.watch_view import watch
+
+        if connections:
+            raise click.UsageError("--watch shows the status: leave out --connections")
+        watch(settings.state, json_output, lambda snapshot: describe(snapshot, settings.verbose > 0, True))
+        return
     snapshot = call(settings.state, "connections" if connections else "status")
     if json_output:
         click.echo(as_json(snapshot))
     elif connections:
         click.echo(describe_connections(snapshot))
     else:
-        click.echo(describe(snapshot, settings.verbose > 0))
+        click.echo(describe(snapshot, settings.verbose > 0, True))
 
 
-def describe(snapshot: dict[str, Any], verbose: bool = False) -> str:
-    """The snapshot in words and columns; ``verbose``: with what few ask for. A node of an older version has fewer keys."""
+def describe(snapshot: dict[str, Any], verbose: bool = False, painted: bool = False) -> str:
+    """The snapshot in words and columns; ``verbose``: with what few ask for; ``painted``: with colours. A node of an older version has
+    fewer keys."""
     me, mediator = snapshot["self"], snapshot["mediator"]
     lines = [f"{me['name']}  {me['ipv4'] or '(no address yet)'}  {me['ipv6']}"]
     told = mediator["state"] + (f": {mediator['reason']}" if mediator["reason"] else "")
@@ -39,12 +49,16 @@ def describe(snapshot: dict[str, Any], verbose: bool = False) -> str:
             lines.append(f"{name}  {_bridge(where)}")
     lines += [_waiting(one) for one in snapshot.get("waiting", ())]
     lines += [f"not in {one['network']}: {one['reason']}" for one in snapshot.get("denied", ())]
+    if snapshot.get("page"):
+        lines.append(f"page  {snapshot['page']}  (userlan open)")
     if not snapshot["networks"]:
         lines += ["", "in no network: `userlan create NAME` makes one, `userlan join INVITE` joins one"]
     for network in snapshot["networks"]:
         lines += ["", _heading(network, network["owner"] == me["key"])]
-        rows = [_row(peer, verbose) for peer in snapshot["peers"] if network["name"] in peer["networks"]]
-        lines += [f"  {line}" for line in table(rows).splitlines()] if rows else ["  nobody else yet"]
+        peers = [peer for peer in snapshot["peers"] if network["name"] in peer["networks"]]
+        paint = _painter(peers) if painted else None
+        rows = [_row(peer, verbose) for peer in peers]
+        lines += [f"  {line}" for line in table(rows, paint).splitlines()] if rows else ["  nobody else yet"]
     return "\n".join(lines)
 
 
@@ -62,6 +76,12 @@ def _heading(network: dict[str, Any], mine: bool) -> str:
 def _waiting(one: dict[str, Any]) -> str:
     since = f", asked {ago(time.time() - one['since'])}" if one["since"] else ""
     return f"waiting to join {one['network']}: its owner{' ' + one['owner'] if one['owner'] else ''} has to approve{since}"
+
+
+def _painter(peers: Sequence[dict[str, Any]]) -> Callable[[int, str, str], str]:
+    """Colours of the rows of peers: the path, and the name, in those of the peer's state."""
+    states = ["blocked" if peer.get("blocked") else peer["state"] for peer in peers]
+    return lambda row, key, cell: signal(states[row], cell) if key in ("name", "path") else cell
 
 
 def describe_connections(snapshot: dict[str, Any]) -> str:

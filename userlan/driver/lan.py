@@ -41,6 +41,8 @@ class Description(Protocol):
     def ipv6(self) -> bytes: ...
     @property
     def networks(self) -> tuple[str, ...]: ...
+    @property
+    def blocked(self) -> bool: ...
 
 
 class NameResolver(Protocol):
@@ -85,10 +87,15 @@ class PeerInfo:
     """An address out of 127.0.0.0/8 that is this member's alone, on every member's computer."""
     networks: tuple[str, ...] = ()
     """The networks that it shares with this node, sorted; of this node: all of its."""
+    blocked: bool = False
+    """Whether this node wants nothing to do with it: there is no tunnel to it."""
 
 
 class Companions(Protocol):
     """Further members of the LAN beside this node, each a process of its own (``userlan.app.companions``)."""
+
+    ours: set[str]
+    """Their public keys, as text: where this node has to approve who joins, it has."""
 
     def command(self, state: Path, port: int) -> list[str]:
         """The command line of one: ``state``, its folder, whose name is its own; ``port``: where it listens."""
@@ -116,7 +123,7 @@ class Lan:
         self._watch: Watch | None = None
         self._reached: dict[Callable[[PeerInfo], None], None] = {}
         self._lost: dict[Callable[[PeerInfo], None], None] = {}
-        self._news: dict[Callable[[str, str, str, str], None], None] = {}
+        self._news: dict[tuple[Callable[[str, str, str, str], None], Callable[[str], None]], None] = {}
 
     @property
     def mtu(self) -> int:
@@ -207,15 +214,20 @@ class Lan:
         self._lost[lost] = None
         return lambda: self._lost.pop(lost, None)
 
-    def observe_news(self, told: Callable[[str, str, str, str], None]) -> Callable[[], None]:
-        """Have ``told`` called with what :meth:`tell_news` is given, until what is returned is called."""
-        self._news[told] = None
-        return lambda: self._news.pop(told, None)
+    def observe_news(self, told: Callable[[str, str, str, str], None], gone: Callable[[str], None]) -> Callable[[], None]:
+        """Have ``told`` called with what :meth:`tell_news` is given, and ``gone`` with what :meth:`withdraw_news` is, until what is
+        returned is called."""
+        self._news[told, gone] = None
+        return lambda: self._news.pop((told, gone), None)
 
     def tell_news(self, kind: str, title: str, text: str, subject: str) -> None:
         """What the person in front of this computer may want to know, and no bridge knows (``bridges.notices`` shows it): its kind, such as
         ``member``, plain texts, and what it is about."""
-        self._tell(self._news, kind, title, text, subject)
+        self._tell([told for told, _ in self._news], kind, title, text, subject)
+
+    def withdraw_news(self, subject: str) -> None:
+        """It is of no interest any more."""
+        self._tell([gone for _, gone in self._news], subject)
 
     def member_reached(self, key: bytes) -> None:
         """Tell those who observe that there is a way to the member of this public key."""
@@ -278,4 +290,5 @@ def _peer_info(description: Description) -> PeerInfo:
         ipv6=text(description.ipv6) if description.ipv6 else "",
         loopback_alias=loopback_alias(ipv4) if ipv4 else "",
         networks=tuple(description.networks),
+        blocked=description.blocked,
     )

@@ -118,7 +118,7 @@ def _program(process: Path) -> str:
     words = (process / "cmdline").read_bytes().decode("utf-8", "replace").split("\0")[1:]
     for place, word in enumerate(words):
         if word == "-m":
-            return words[place + 1] or name
+            return "".join(words[place + 1 : place + 2]) or name
         if word and not word.startswith("-"):
             return Path(word).stem or name
         if word in ("-c", "-e"):

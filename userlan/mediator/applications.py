@@ -70,6 +70,16 @@ class Applications:
         self._directory.withdraw(record.identifier, key)
         return self._accounts.applicants_news(record)
 
+    def renamed(self, account: Account) -> list[Effect]:
+        """A node has another nickname: so its applications have."""
+        effects: list[Effect] = []
+        for record in self._directory.applied(account.key):
+            applicant = self._of(record, account.key)
+            if applicant is not None:
+                self._directory.apply(record.identifier, applicant._replace(name=account.name))
+                effects += self._accounts.applicants_news(record)
+        return effects
+
     # --- the owner's word --------------------------------------------------------------------------------------------
 
     def approve(self, record: NetworkRecord, key: bytes, now: float) -> list[Effect]:
@@ -122,7 +132,7 @@ class Applications:
             waiting = [one for one in self._directory.applicants(record.identifier) if not one.denied]
             if len(waiting) >= self._limits.applicants:
                 raise RefusalError(refusals.FULL, f"{len(waiting)} wait for the owner of {record.name} already; try again later")
-            if self._directory.applications(account.key) >= self._limits.applications:
+            if len(self._directory.applied(account.key)) >= self._limits.applications:
                 raise RefusalError(refusals.FULL, f"a node can wait for {self._limits.applications} networks; leave one first")
             if not self._rates.take(account.source, now):
                 raise RefusalError(refusals.TOO_MANY_REQUESTS, "your address asked to join too often; try again in a minute")

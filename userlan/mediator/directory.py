@@ -178,11 +178,10 @@ class Directory:
         with self._transaction() as connection:
             return [ApplicantRecord._make(row) for row in connection.execute(statement)]
 
-    def applications(self, key: bytes) -> int:
-        """For how many networks a node waits."""
-        chosen = (applicants.c.key == key) & ~applicants.c.denied
-        with self._transaction() as connection:
-            return int(connection.execute(select(func.count()).select_from(applicants).where(chosen)).scalar_one())
+    def applied(self, key: bytes) -> list[NetworkRecord]:
+        """The networks for which a node waits, by name."""
+        joined = select(*_NETWORK).select_from(networks.join(applicants, applicants.c.network == networks.c.id))
+        return self._networks(joined.where(applicants.c.key == key, ~applicants.c.denied).order_by(networks.c.name))
 
     def apply(self, network: int, applicant: ApplicantRecord) -> None:
         """Writes an application, or what became of it, in the place of an older one."""
@@ -207,12 +206,12 @@ class Directory:
         attestation: bytes,
         evicted_keys: Sequence[bytes],
     ) -> list[bytes]:
-        """Stores an eviction and applies it; returns the keys that were members until now. Who applied has proved an older secret."""
+        """Stores an eviction and applies it; returns the keys that were members until now. Applications by another secret end."""
         with self._transaction() as connection:
+            chosen = networks.c.id == network
+            before = connection.execute(select(networks.c.admission_public).where(chosen)).scalar()
             connection.execute(
-                update(networks)
-                .where(networks.c.id == network)
-                .values(serial=serial, admission_public=admission_public, attestation=attestation)
+                update(networks).where(chosen).values(serial=serial, admission_public=admission_public, attestation=attestation)
             )
             connection.execute(delete(evictions).where(evictions.c.network == network))
             connection.execute(insert(evictions).values(network=network, serial=serial, document=document))
@@ -228,7 +227,10 @@ class Directory:
                 connection.execute(insert(evicted), rows)
             listed = select(evicted.c.key).where(evicted.c.network == network)
             connection.execute(delete(members).where(members.c.network == network, members.c.key.in_(listed)))
-            connection.execute(delete(applicants).where(applicants.c.network == network))
+            void = applicants.c.network == network
+            if before is not None and bytes(before) == admission_public:    # the same secret, sealed to more members
+                void &= applicants.c.key.in_(listed)
+            connection.execute(delete(applicants).where(void))
             return [key for key in keys if key in current]
 
     def eviction(self, network: int) -> bytes | None:

@@ -111,8 +111,8 @@ class DirectoryStore(Protocol):
     def applicants(self, network: int) -> list[ApplicantRecord]:
         """Who applied for a network, the first one first."""
 
-    def applications(self, key: bytes) -> int:
-        """For how many networks a node waits."""
+    def applied(self, key: bytes) -> list[NetworkRecord]:
+        """The networks for which a node waits, by name."""
 
     def apply(self, network: int, applicant: ApplicantRecord) -> None:
         """Writes an application, or what became of it, in the place of an older one."""

@@ -234,7 +234,7 @@ class Requests:
         told = [
             effect._replace(besides=b"") for effect in self._accounts.announce(account) if isinstance(effect, Publish)
         ]
-        return [*told, Tell(account.key, Done(request.request, name))]
+        return [*told, *self._applications.renamed(account), Tell(account.key, Done(request.request, name))]
 
     def _lock(self, account: Account, request: Lock) -> list[Effect]:
         record = self._owned_network(account, request.network)
@@ -272,7 +272,7 @@ class Requests:
                 refusals.STALE_EVICTION,
                 f"{record.name} has eviction {record.serial} already; make one with a higher serial",
             )
-        superseded = self._applications.superseded(record)
+        superseded = self._applications.superseded(record) if eviction.admission_public != record.admission_public else []
         removed = self._directory.evict(
             record.identifier,
             eviction.serial,

@@ -35,6 +35,7 @@ Parts
 ``intake``      what comes from a tunnel, and who watches
 ``attachment``  a kernel beside the stack: where its packets go; ``gateway``: what it finds beyond the members
             (``refusal``: what it is told of what does not get there)
+``guest``       that kernel at the end of a stock WireGuard tunnel; ``guest_ends``: where such a one reaches this node
 ``flooding``    broadcasts and multicasts: to whom they go, whose are taken
 ``bulk``        a TCP connection beside UDP, for bulk alone
 ``reachability``  the own NAT: when it is measured, whom it is told; ``nat_report`` for people

@@ -9,6 +9,7 @@ import attrs
 from userlan.lan.addresses import is_lan_ipv6
 from userlan.lan.names import Resolver
 from userlan.lan.roster import Roster
+from userlan.node.blocking import Blocked
 
 
 @attrs.frozen
@@ -21,15 +22,18 @@ class Description:
     ipv6: bytes
     networks: tuple[str, ...] = ()
     """The networks that it shares with this node; of this node: all of them."""
+    blocked: bool = False
+    """Whether this node wants nothing to do with it."""
 
 
 class Lookup:
     """Always the roster's present state. ``wanted_name`` is this node's nickname until a mediator has confirmed one."""
 
-    def __init__(self, roster: Roster, wanted_name: str) -> None:
+    def __init__(self, roster: Roster, wanted_name: str, blocked: Blocked | None = None) -> None:
         self.resolver = Resolver(roster)
         self.wanted_name = wanted_name
         self._roster = roster
+        self._blocked = Blocked() if blocked is None else blocked
 
     def peer_info(self, address: bytes) -> Description | None:
         """The member that has a packed address, this node included."""
@@ -39,12 +43,12 @@ class Lookup:
         if key == self._roster.own_key:
             return self.own_info()
         peer = self._roster.peers[key]
-        return Description(peer.name, key, peer.ipv4, peer.ipv6, peer.networks)
+        return Description(peer.name, key, peer.ipv4, peer.ipv6, peer.networks, key in self._blocked)
 
     def members(self) -> Iterator[Description]:
         """All members but this node."""
         for key, peer in self._roster.peers.items():
-            yield Description(peer.name, key, peer.ipv4, peer.ipv6, peer.networks)
+            yield Description(peer.name, key, peer.ipv4, peer.ipv6, peer.networks, key in self._blocked)
 
     def own_info(self) -> Description:
         """This node."""

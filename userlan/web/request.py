@@ -92,7 +92,7 @@ class PageRequest(Request):
 
     def _check_line(self, upload: bool) -> Refusal | None:
         if not self.uri.startswith(b"/"):
-            return Refusal(400, "a request names a path")       # an absolute form would outweigh Host (RFC 9112 section 3.2.2)
+            return Refusal(400, "a request names a path")  # an absolute form would outweigh Host (RFC 9112 section 3.2.2)
         allowed = (b"POST",) if upload else (b"GET", b"HEAD")
         if self.method not in allowed:
             self.responseHeaders.setRawHeaders("Allow", [b", ".join(allowed)])
@@ -206,4 +206,3 @@ class PageRequest(Request):
             self.refuse(Refusal(426, "this is no WebSocket"))
             return
         connection.upgraded()
-

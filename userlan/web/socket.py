@@ -80,7 +80,7 @@ class SocketAnswer(Reply):
     def _finish(self, message: dict[str, object]) -> None:
         if self._ended:
             return
-        self._socket.send(message)      # where it is no JSON, the request is still there to be refused
+        self._socket.send(message)  # where it is no JSON, the request is still there to be refused
         self._ended = True
         self._cancelled = None
         self._socket.ended(self._number)

@@ -30,7 +30,8 @@ def opened(now: float = 0.0) -> Outgoing:
 
 
 def said(effects: list[Effect]) -> list[object]:
-    lines, frames = Lines(), []
+    lines = Lines()
+    frames: list[object] = []
     for effect in effects:
         assert isinstance(effect, Send)
         lines.feed(effect.data)

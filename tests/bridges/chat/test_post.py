@@ -114,7 +114,8 @@ def test_an_end_with_nothing_to_bring_is_the_end() -> None:
 
 def test_a_network_of_many() -> None:
     """Each is connected to; never more at a time than may be; those that are done give way."""
-    one, now, reached = post(), 0.0, set()
+    one, now = post(), 0.0
+    reached: set[str] = set()
     for number in range(500):
         one.wake(f"{number:03}", now)
     connected: set[str] = set()

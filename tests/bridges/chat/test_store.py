@@ -6,6 +6,7 @@ import os
 import sqlite3
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 from bridges.chat import store as store_module
 from bridges.chat.records import Message
-from bridges.chat.schema import APPLICATION, StoreError
+from bridges.chat.schema import APPLICATION, StoreError, open_database
 from bridges.chat.store import MAX_OUTBOX_OF_RECIPIENT, MAX_SEEN_OF_AUTHOR, Store
 
 KEEP = 1000
@@ -59,6 +60,15 @@ def kept(tmp_path: Path) -> Iterator[Kept]:
     one = Kept(tmp_path / "chat.sqlite")
     yield one
     one.store.close()
+
+
+def test_it_waits_for_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Durable before it is acknowledged: 2 is FULL, https://sqlite.org/pragma.html#pragma_synchronous."""
+    monkeypatch.undo()
+    database = open_database(tmp_path / "chat.sqlite", print)
+    assert database.execute("PRAGMA synchronous").fetchone() == (2,)
+    assert database.execute("PRAGMA secure_delete").fetchone() == (1,)
+    database.close()
 
 
 def test_nobody_else_reads_it(kept: Kept) -> None:
@@ -256,11 +266,35 @@ def test_conversations_have_a_cap(kept: Kept, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_cleared_is_gone_from_the_disk(kept: Kept) -> None:
+    def on_the_disk() -> bool:
+        return b"the-secret-word" in b"".join(path.read_bytes() for path in kept.path.parent.iterdir())
+
     kept.hear("the-secret-word " * 20)
+    assert on_the_disk()
     kept.clear("peer:ben")
-    kept.store.close()
-    assert b"the-secret-word" not in b"".join(path.read_bytes() for path in kept.path.parent.iterdir())
-    kept.store = Store(kept.path, KEEP, SIZE, kept.reports.append)
+    assert not on_the_disk()
+
+
+def test_a_full_disk_is_told_and_not_the_end(kept: Kept) -> None:
+    """SQLite undoes a transaction by itself when there is no room (https://sqlite.org/lang_transaction.html, section 3.1)."""
+    kept.hear("there")
+    database = kept.store._database
+    pages = database.execute("PRAGMA page_count").fetchone()[0]
+    database.execute(f"PRAGMA max_page_count = {pages + 4}")
+
+    def fill() -> None:
+        for _ in range(1000):
+            kept.hear("x" * 8000)
+
+    with pytest.raises(StoreError, match="disk is full"):
+        fill()
+    before = kept.texts("peer:ben")
+    with pytest.raises(StoreError, match="disk is full"):
+        fill()
+    database.execute("PRAGMA max_page_count = 1000000")
+    kept.hear("room again")
+    assert kept.texts("peer:ben") == [*before, "room again"]
+    assert kept.reports == []
 
 
 def test_search(kept: Kept) -> None:
@@ -274,7 +308,7 @@ def test_a_failed_part_takes_nothing_else_with_it(kept: Kept) -> None:
     with kept.store.transaction():
         with kept.store.part():
             kept.store.add_received("a", "peer:ben", "ben", "ben", "ben", "stays", 1.0)
-        with pytest.raises(ValueError), kept.store.part():
+        with suppress(ValueError), kept.store.part():
             kept.store.add_received("b", "peer:ben", "ben", "ben", "ben", "goes", 1.0)
             raise ValueError
     assert kept.texts("peer:ben") == ["stays"]
@@ -332,13 +366,14 @@ def test_damage_that_shows_later_is_not_the_end(tmp_path: Path) -> None:
     with path.open("r+b") as file:
         file.seek(4096)
         file.write(os.urandom(path.stat().st_size - 4096))
-    for _ in range(5):
-        try:
+
+    def go_on() -> None:
+        for _ in range(5):
+            kept.hear("more")
             kept.texts("peer:ben")
-        except StoreError as error:
-            assert "set aside" in str(error)
-            break
-        kept.hear("more")
+
+    with pytest.raises(StoreError, match="set aside"):
+        go_on()
     assert kept.hear("goes on") is not None
     assert kept.texts("peer:ben")[-1] == "goes on"
     kept.store.close()

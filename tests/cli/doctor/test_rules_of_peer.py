@@ -55,6 +55,7 @@ def test_without_a_network_the_name_is_not_what_is_wrong() -> None:
     ("peer", "shown", "code", "part"),
     [
         (member(online=False), OFFLINE, "peer-offline", "last seen 2 h ago"),
+        (member(handshake=None), OFFLINE | {"blocked": True}, "peer-blocked", "| userlan unblock ben"),
         (member(online=False), OFFLINE | {"last_seen": None}, "peer-offline", "never seen"),
         (member(handshake=None), CONNECTING, "peer-no-handshake", "udp 192.0.2.9:41414; there is no relay"),
         (member(handshake=None, tried=[]), CONNECTING, "peer-no-handshake", "tried: nothing yet"),

@@ -54,9 +54,18 @@ def clock(scene: Scene) -> Iterator[Finding]:
 
 
 def networks(scene: Scene) -> Iterator[Finding]:
-    if not scene.status["networks"]:
+    waiting = scene.status.get("waiting", ())
+    for one in waiting:
+        evidence, name = f"its owner{' ' + one['owner'] if one['owner'] else ''} has to approve", one["network"]
+        yield note("waiting", f"this node waits to be let into {name}", evidence, f"userlan leave {name}   # to wait no more")
+    for network in scene.status["networks"]:
+        names = [one["name"] for one in network.get("applicants", ())]
+        if names:
+            what = f"somebody waits to be let into {network['name']}"
+            yield note("applicants", what, ", ".join(names[:4]), f"userlan approve {names[0]}")
+    if not scene.status["networks"] and not waiting:
         yield wrong("no-network", "this node is in no network: it has nobody to see", "", "userlan join INVITE")
-    elif not scene.status["peers"]:
+    elif scene.status["networks"] and not scene.status["peers"]:
         name = scene.status["networks"][0]["name"]
         yield note("nobody-else", "nobody else is in this node's networks yet", "", f"userlan invite {name}")
 

@@ -47,6 +47,10 @@ def there(scene: Scene) -> Iterator[Finding]:
     if member is None or row is None or row["state"] in ("direct", "relayed"):
         return
     name, seen = row["name"], row["last_seen"]
+    if row.get("blocked"):
+        what = f"{name} is blocked by this node: nothing goes there, and nothing comes from there"
+        yield wrong("peer-blocked", what, "", f"userlan unblock {name}")
+        return
     if scene.status["mediator"]["state"] != "connected":
         last = f"it was seen {ago(scene.now - seen)}" if seen else "it was never seen"
         evidence = f"{last}; without the mediator nobody tells whether it is online, or where"

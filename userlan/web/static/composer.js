@@ -8,13 +8,14 @@ import { failed } from "./toast.js";
 import { chooseFiles } from "./upload.js";
 
 const TALLEST = 180; // pixels; longer texts scroll
+const BRIEF = 32; // characters of a name in the empty field
 const DRAFT = "userlan.draft.";
 
 /** The form under a conversation. `sent()` is called when a message is on its way. */
 export function composer(context, { id, kind, about, sent }) {
   const { api, store } = context;
   const name = () => (kind === "peer" ? store.nameOf(about) : about);
-  const field = h("textarea", { rows: 1, "aria-label": t("chat.input", { name: name() }), placeholder: t("chat.placeholder", { name: name() }), dir: "auto", enterkeyhint: "send", title: t("chat.hint") });
+  const field = h("textarea", { rows: 1, "aria-label": t("chat.input", { name: name() }), placeholder: t("chat.placeholder", { name: brief(name()) }), dir: "auto", enterkeyhint: "send", title: t("chat.hint") });
   const attach = kind === "peer" ? button(t("chat.attach"), () => chooseFiles(context, about), { icon: icon("attach"), bare: true }) : null;
   const go = h("button", { type: "submit", class: "button primary bare send", "aria-label": t("chat.send"), title: t("chat.send") }, icon("send"));
   const blocked = h("p", { class: "note", hidden: true });
@@ -62,13 +63,18 @@ export function composer(context, { id, kind, about, sent }) {
     form.hidden = Boolean(row?.blocked);
     blocked.hidden = !row?.blocked;
     if (row?.blocked) blocked.textContent = t("chat.blocked", { name: row.name });
-    field.placeholder = t("chat.placeholder", { name: name() });
+    field.placeholder = t("chat.placeholder", { name: brief(name()) });
     field.setAttribute("aria-label", t("chat.input", { name: name() }));
   }
 
   update();
   requestAnimationFrame(grow);
   return { element, focus: () => field.focus({ preventScroll: true }), end: store.on(["peers", "networks"], update) };
+}
+
+function brief(name) {
+  const letters = [...name];
+  return letters.length > BRIEF ? `${letters.slice(0, BRIEF).join("")}…` : name;
 }
 
 function draft(id) {

@@ -33,7 +33,7 @@ function conversations(store, listed) {
 /** One item of `watch`. */
 export function status(store, { snapshot, changes }) {
   const { peers, networks, ...rest } = snapshot ?? changes ?? {};
-  for (const name of ["self", "mediator", "waiting", "bridges", "groups", "page"]) if (name in rest) store.set(name, rest[name]);
+  for (const name of ["self", "mediator", "waiting", "denied", "bridges", "groups", "page"]) if (name in rest) store.set(name, rest[name]);
   if (networks) store.set("networks", new Map(networks.map((network) => [network.name, network])));
   if (snapshot) {
     store.set("peers", new Map(peers.map((peer) => [peer.key, peer])));

@@ -56,7 +56,7 @@ function uploads(store, key) {
 
 function makeTransfer() {
   return h("li", { class: "transfer" }, h("span", { class: "picture" }),
-    h("div", { class: "about" }, h("strong", { class: "file" }, bdi("")), h("progress", { max: "1" }), h("span", { class: "quiet line", dir: "auto" })),
+    h("div", { class: "about" }, h("strong", { class: "file" }, bdi("")), h("progress", { max: "1" }), h("span", { class: "quiet status", dir: "auto" })),
     h("div", { class: "buttons" }));
 }
 
@@ -72,8 +72,8 @@ function updateTransfer(context, element, one, named) {
   bar.value = one.size > 0 ? one.done / one.size : 0;
   attribute(bar, "aria-label", t("files.progress", { file: one.file, percent: Math.floor(bar.value * 100) }));
   const line = [named && t(one.direction === "in" ? "files.from" : "files.to", { name }), size(one.size), words(one, name)].filter(Boolean).join(" · ");
-  text(element.querySelector(".line"), line);
-  attribute(element.querySelector(".line"), "title", moment(one.time));
+  text(element.querySelector(".status"), line);
+  attribute(element.querySelector(".status"), "title", moment(one.time));
   if (element.dataset.mark === mark) return;
   element.dataset.mark = mark;
   attribute(element, "data-state", one.state);
@@ -107,13 +107,13 @@ function words(one, name) {
   return t(`files.state.${["accepted", "declined", "failed", "cancelled"].includes(state) ? state : "done"}`);
 }
 
-function choices({ api }, { id, state, direction, file }) {
+function choices({ api }, { id, state, direction, file, cancel }) {
   const labelled = (label, command, options) => {
     const one = button(t(label), () => api.call(command, { id }).catch(failed), options);
     one.setAttribute("aria-label", `${t(label)}: ${file}`);
     return one;
   };
-  if (state === "uploading") return [];
+  if (state === "uploading") return [button(t("files.cancel"), cancel, { kind: "quiet", "aria-label": `${t("files.cancel")}: ${file}` })];
   if (state === "offered" && direction === "in") return [labelled("files.accept", "files-accept", { kind: "primary", icon: icon("check") }), labelled("files.decline", "files-decline", { kind: "quiet" })];
   if (RUNNING.includes(state)) return [labelled("files.cancel", "files-cancel", { kind: "quiet" })];
   const forget = labelled("files.forget", "files-forget", { icon: icon("close"), bare: true, kind: "small" });

@@ -21,6 +21,8 @@ export function heralds({ api, store, open }) {
       const words = t("files.offered", { name: store.nameOf(peer), file });
       if (here) announce(words);
       else toast(words, { action: { label: t("tab.files"), run: () => open("files", { peer }) } });
+    } else if (state === "done" && here) {
+      announce(t("files.came", { file }));
     } else if (state === "done") {
       toast(t("files.came", { file }), { action: { label: t("files.open"), run: () => api.call("files-open", { id }).catch(failed) } });
     }

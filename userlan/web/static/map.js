@@ -8,6 +8,7 @@ import { t } from "./strings.js";
 import { describe, short, stroke, svg } from "./svg.js";
 
 const CROWD = 18; // members from which names are written along the rays
+const MULTITUDE = 140; // members from which the list alone has the names: around the rim there is no room for more
 const RINGS = [10, 30, 100]; // milliseconds at which circles are drawn
 const SLOWEST = 400; // milliseconds at the rim
 const DUE = 1000; // milliseconds between two drawings: positions follow smoothed latencies, and need not follow each of them
@@ -23,6 +24,7 @@ export function mount(container, context) {
   container.append(h("div", { class: "scroll" }, h("section", { class: "part" }, h("h2", { class: "unseen" }, t("tab.map")), frame, legend), h("section", { class: "part" }, h("h2", null, t("map.list")), count, list)));
   let width = 0;
   let timer = null;
+  let shown = ""; // what the drawing was made of: of a crowd, coarse latencies
 
   function members() {
     const network = store.network(params.network);
@@ -34,10 +36,13 @@ export function mount(container, context) {
     clearTimeout(timer);
     timer = null;
     const rows = members();
-    if (width > 0) draw(drawing, rows, store, context, params.network, width);
+    const facts = rows.map((row) => [row.key, row.name, shownState(row), row.relay, rows.length > CROWD ? grade(row) : row.rtt_ms]);
+    const seen = JSON.stringify([width, store.get("self")?.name, store.get("mediator")?.state, facts]);
+    if (width > 0 && seen !== shown) draw(drawing, rows, store, context, params.network, width);
+    shown = seen;
     const online = rows.filter(isOnline).length;
     text(count, t("roster.count", { online, total: rows.length }));
-    const sorted = [...rows].sort((one, other) => isOnline(other) - isOnline(one) || (one.rtt_ms ?? 1e9) - (other.rtt_ms ?? 1e9) || one.name.localeCompare(other.name));
+    const sorted = [...rows].sort((one, other) => isOnline(other) - isOnline(one) || (grade(one) - grade(other) || 0) || one.name.localeCompare(other.name));
     sync(list, sorted, (row) => row.key, (row) => makeRow(context, row), updateRow);
   }
 
@@ -56,6 +61,11 @@ export function mount(container, context) {
     clearTimeout(timer);
     resized.disconnect();
   };
+}
+
+/** A latency in coarse steps: neighbours in the list do not change places with every measurement. */
+function grade(row) {
+  return row.rtt_ms === null ? Infinity : Math.round(2 * Math.log2(1 + row.rtt_ms));
 }
 
 function sample(state) {
@@ -85,26 +95,28 @@ export function distance(milliseconds_) {
 function draw(element, rows, store, context, network, width) {
   const crowd = rows.length > CROWD;
   const side = Math.min(width, crowd ? 860 : 400 + 14 * rows.length);
-  const names = crowd ? (side < 500 ? 58 : 92) : side < 500 ? 46 : 76;
+  const dots = crowd && (side < 500 || rows.length > MULTITUDE);
+  const names = crowd ? (dots ? 14 : 92) : side < 500 ? 46 : 76;
   const radius = side / 2 - names;
   const centre = [side / 2, side / 2];
   // Who goes by the same relay stands together, and the rest by name: nobody's place changes with a latency.
   const sorted = [...rows].sort((one, other) => String(one.relay ?? "").localeCompare(String(other.relay ?? "")) || one.name.localeCompare(other.name) || one.key.localeCompare(other.key));
   const at = new Map(sorted.map((row, index) => [row.key, place(row, index, sorted.length, centre, radius)]));
-  const relays = stations(sorted, at, centre, radius);
+  const relays = stations(sorted, at, centre, radius, side);
   element.setAttribute("viewBox", `0 0 ${side} ${side}`);
+  element.classList.toggle("small-crowd", dots);
   element.setAttribute("width", side);
   element.setAttribute("height", side);
   element.replaceChildren(
     svg("g", { class: "rings" }, RINGS.map((ring) => [
       svg("circle", { cx: centre[0], cy: centre[1], r: distance(ring) * radius }),
-      svg("text", { x: centre[0], y: centre[1] - distance(ring) * radius - 3, "text-anchor": "middle" }, t("path.ms", { ms: milliseconds(ring) })),
+      side >= 500 && svg("text", { x: centre[0], y: centre[1] - distance(ring) * radius - 3, "text-anchor": "middle" }, t("path.ms", { ms: milliseconds(ring) })),
     ])),
     svg("g", { class: "rays" }, rays(sorted, at, relays, centre)),
-    svg("g", { class: "stations" }, [...relays].map(([name, spot]) => station(name, spot))),
+    svg("g", { class: "stations" }, [...relays].map(([name, spot]) => station(name, spot, spot[1] < centre[1]))),
     ...mediator(store, centre, radius),
-    svg("g", { class: "members" }, sorted.map((row) => member(row, at.get(row.key), crowd, side, context))),
-    own(store, centre),
+    svg("g", { class: "members" }, sorted.map((row) => member(row, at.get(row.key), { crowd, dots, few: rows.length <= 8, side }, context))),
+    own(store, centre, side < 500 ? 18 : 24),
   );
   describe(element, t("map.words", { network, n: rows.length }));
 }
@@ -116,7 +128,7 @@ function place(row, index, count, [x, y], radius) {
 }
 
 /** The relays in use, each between the middle and those whom it carries. */
-function stations(rows, at, [x, y], radius) {
+function stations(rows, at, [x, y], radius, side) {
   const sums = new Map();
   for (const row of rows) {
     if (row.state !== "relayed" || !row.relay) continue;
@@ -127,7 +139,8 @@ function stations(rows, at, [x, y], radius) {
   const spots = new Map();
   for (const [name, [across, down]] of sums) {
     const angle = Math.atan2(down, across);
-    spots.set(name, [x + Math.cos(angle) * radius * 0.26, y + Math.sin(angle) * radius * 0.26]);
+    const far = Math.max(side < 500 ? 36 : 50, radius * 0.3);
+    spots.set(name, [x + Math.cos(angle) * far, y + Math.sin(angle) * far]);
   }
   return spots;
 }
@@ -144,8 +157,8 @@ function rays(rows, at, relays, centre) {
   return drawn;
 }
 
-function station(name, [x, y]) {
-  return svg("g", { class: "station" }, svg("path", { d: `M${x} ${y - 10}l9 9-9 10-9-10z` }), svg("text", { x, y: y + 23, "text-anchor": "middle" }, short(name, 14)));
+function station(name, [x, y], above) {
+  return svg("g", { class: "station" }, svg("path", { d: `M${x} ${y - 10}l9 9-9 10-9-10z` }), svg("text", { x, y: y + (above ? -15 : 23), "text-anchor": "middle" }, short(name, 14)));
 }
 
 function mediator(store, [x, y], radius) {
@@ -158,33 +171,33 @@ function mediator(store, [x, y], radius) {
       svg("text", { x: spot[0] + 15, y: spot[1] + 4 }, t(connected ? "map.mediator" : "map.mediator.lost")))];
 }
 
-function member(row, spot, crowd, side, context) {
+function member(row, spot, { crowd, dots, few, side }, context) {
   const state = shownState(row);
   const group = svg("g", { class: `member ${state}`, on: { click: () => context.open("path", { peer: row.key }) } },
     svg("title", {}, `${row.name} – ${presenceWords(row)}${isOnline(row) && row.rtt_ms !== null ? ` – ${t("path.ms", { ms: milliseconds(row.rtt_ms) })}` : ""}`),
-    mark(state, spot.x, spot.y, crowd ? 5 : 10));
+    mark(state, spot.x, spot.y, (crowd ? 5 : 10) * (dots || side < 500 ? 0.68 : 1)));
   const left = Math.cos(spot.angle) < -0.001;
   if (crowd) {
-    if (side >= 500 || spot.x >= 0) group.append(along(row, spot, left, side));
+    if (!dots) group.append(along(row, spot, left));
     return group;
   }
   const upright = Math.abs(Math.cos(spot.angle)) < 0.35;
   const below = Math.sin(spot.angle) > 0;
   const [x, y] = upright ? [spot.x, spot.y + (below ? 27 : -17)] : [spot.x + (left ? -16 : 16), spot.y + 5];
-  const most = side < 500 ? 9 : 16;
+  const most = Math.min(16, Math.max(3, Math.floor((upright ? side : left ? spot.x - 16 : side - spot.x - 16) / 7.5)));
   group.append(svg("text", { class: "name", x, y, "text-anchor": upright ? "middle" : left ? "end" : "start" }, short(row.name, most)));
-  if (isOnline(row) && row.rtt_ms !== null) {
+  if (isOnline(row) && row.rtt_ms !== null && (side >= 500 || few)) {
     group.append(svg("text", { class: "small", x, y: y + (upright && !below ? -16 : 16), "text-anchor": upright ? "middle" : left ? "end" : "start" }, t("path.ms", { ms: milliseconds(row.rtt_ms) })));
   }
   return group;
 }
 
 /** A name along its ray, outside of the rim: a hundred of them do not touch. */
-function along(row, { angle, rim }, left, side) {
+function along(row, { angle, rim }, left) {
   const degrees = Math.round((angle * 1800) / Math.PI) / 10;
   const turn = left ? degrees + 180 : degrees;
   const [x, y] = [rim[0] + Math.cos(angle) * 8, rim[1] + Math.sin(angle) * 8];
-  return svg("text", { class: "name ray-name", x, y, "text-anchor": left ? "end" : "start", "dominant-baseline": "middle", transform: `rotate(${turn} ${Math.round(x * 10) / 10} ${Math.round(y * 10) / 10})` }, short(row.name, side < 500 ? 8 : 14));
+  return svg("text", { class: "name ray-name", x, y, "text-anchor": left ? "end" : "start", "dominant-baseline": "middle", transform: `rotate(${turn} ${Math.round(x * 10) / 10} ${Math.round(y * 10) / 10})` }, short(row.name, 14));
 }
 
 /** As the presence signal: full, between arcs, dashed with a dot, hollow, crossed. */
@@ -196,8 +209,8 @@ function mark(state, x, y, r) {
   return svg("g", {}, ring, svg("circle", { class: "hollow", cx: x, cy: y, r: r * 0.85 }), state === "blocked" ? svg("path", { class: "arcs", d: `M${x - r * 0.6} ${y - r * 0.6}l${r * 1.2} ${r * 1.2}` }) : null);
 }
 
-function own(store, [x, y]) {
+function own(store, [x, y], r) {
   const drawn = icon("computer");
-  for (const [key, value] of Object.entries({ x: x - 15, y: y - 15, width: 30, height: 30 })) drawn.setAttribute(key, value);
-  return svg("g", { class: "own" }, svg("circle", { cx: x, cy: y, r: 24 }), drawn, svg("text", { class: "name", x, y: y + 41, "text-anchor": "middle" }, short(store.get("self")?.name ?? "", 14)));
+  for (const [key, value] of Object.entries({ x: x - r * 0.62, y: y - r * 0.62, width: r * 1.24, height: r * 1.24 })) drawn.setAttribute(key, value);
+  return svg("g", { class: "own" }, svg("circle", { cx: x, cy: y, r }), drawn, svg("text", { class: "name", x, y: y + r + 17, "text-anchor": "middle" }, short(store.get("self")?.name ?? "", 14)));
 }

@@ -1,7 +1,9 @@
 // Networks: made, joined, invited to, left, locked; each by a dialog that says what will happen.
 
 import { actions, ask, confirm, openDialog } from "./dialog.js";
-import { button, copy, fill, h } from "./dom.js";
+import { clearItem } from "./clearing.js";
+import { take } from "./clipboard.js";
+import { button, fill, h } from "./dom.js";
 import { icon, qr } from "./icons.js";
 import { t } from "./strings.js";
 import { failed, toast } from "./toast.js";
@@ -20,6 +22,7 @@ export function networkMenu(context, name) {
     { label: t("menu.members"), icon: "people", run: () => open("members", { network: name }) },
     { label: t("menu.map"), icon: "map", run: () => open("map", { network: name }) },
     null,
+    ...clearItem(context, `network:${name}`),
   ];
   if (mine) {
     items.push(lockItem(context, network), { label: t("menu.password"), icon: "pencil", run: () => changePassword(context, name) });
@@ -133,7 +136,7 @@ export async function invite(context, network) {
   const row = store.network(network);
   const field = h("textarea", { class: "link", readonly: true, rows: 3, dir: "ltr", "aria-label": t("invite.link", { network }), spellcheck: "false", on: { focus: () => field.select() } }, link);
   const code = h("div", { class: "qr-frame" });
-  const take = button(t("invite.copy"), () => copied(link), { icon: icon("copy"), kind: "primary", autofocus: true });
+  const take = button(t("invite.copy"), () => take(link, t("copied.link")), { icon: icon("copy"), kind: "primary", autofocus: true });
   openDialog(t("invite.title", { network }), [
     row?.locked && h("p", { class: "problem" }, icon("lock"), t("invite.locked", { network })),
     h("p", null, t(row?.approval ? "invite.approval" : "invite.words")),
@@ -141,11 +144,6 @@ export async function invite(context, network) {
     h("p", { class: "quiet" }, t("invite.command")), h("code", { class: "command", dir: "ltr" }, `userlan join '${link}'`),
   ], { className: "wide" });
   api.call("invite-qr", { network }).then(({ rows }) => fill(code, qr(rows, t("invite.qr"))), () => code.remove());
-}
-
-async function copied(link) {
-  if (await copy(link)) toast(t("copied.link"));
-  else toast(t("copy.failed"), { problem: true });
 }
 
 /** Leaves, after a question. */

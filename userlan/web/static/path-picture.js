@@ -15,14 +15,14 @@ const CLOUD = "M-62 16c-15-3-17-25 1-29 1-20 27-27 38-11 9-15 37-13 41 7 22-5 36
 /** Draws into `element` (an svg) in `width` pixels what `path` told of the peer. */
 export function draw(element, path, width) {
   const narrow = width < NARROW;
-  const place = places(path, width, narrow);
-  const parts = [];
   const here = !path.why.includes("same-computer") && !path.why.includes("same-network");
+  const place = places(path, width, narrow, here);
+  const parts = [];
   if (here) parts.push(cloud(place), ...ends(path, place, narrow), relay(path, place, narrow));
   else parts.push(house(path, place, narrow));
   parts.push(computer(place.me, path.own.name, path.own.seen.ipv4 ?? path.own.seen.ipv6 ?? "", "me", narrow, t("path.you")));
   parts.push(computer(place.peer, path.name, seenAt(path), path.state, narrow));
-  parts.push(speed(path, place));
+  parts.push(speed(path, place, narrow));
   element.setAttribute("viewBox", `0 0 ${width} ${place.height}`);
   element.setAttribute("width", width);
   element.setAttribute("height", place.height);
@@ -35,13 +35,14 @@ function seenAt(path) {
   return path.theirs.seen ?? "";
 }
 
-function places(path, width, narrow) {
+function places(path, width, narrow, here) {
   if (narrow) {
     const x = Math.max(70, width * 0.26);
     return { height: 470, x, me: [x, 40], ours: [x, 145], middle: [x, 235], theirs: [x, 325], peer: [x, 428], relay: [Math.min(width - 64, x + 150), 235] };
   }
-  const y = 172;
-  return { height: 276, me: [72, y], ours: [width * 0.28, y], middle: [width / 2, y], theirs: [width * 0.72, y], peer: [width - 72, y], relay: [width / 2, 46] };
+  const y = here && !path.relay && !path.relays.length ? 84 : 172;
+  const edge = here ? 72 : 128;
+  return { height: y + 104, me: [edge, y], ours: [width * 0.28, y], middle: [width / 2, y], theirs: [width * 0.72, y], peer: [width - edge, y], relay: [width / 2, 46] };
 }
 
 // --- what stands there -------------------------------------------------------------------------------------------------
@@ -82,7 +83,7 @@ function ends(path, place, narrow) {
 }
 
 function cloud({ middle: [x, y] }) {
-  return svg("g", { class: "cloud", transform: `translate(${Math.round(x)} ${Math.round(y)})` }, svg("path", { d: CLOUD }), svg("text", { "text-anchor": "middle", y: -30 }, ""));
+  return svg("g", { class: "cloud", transform: `translate(${Math.round(x)} ${Math.round(y)})` }, svg("path", { d: CLOUD }));
 }
 
 function relay(path, place, narrow) {
@@ -92,7 +93,7 @@ function relay(path, place, narrow) {
   const [x, y] = place.relay;
   const lines = [[t("path.relay", { name: short(known.name, 14) }), "place"], [known.rtt_ms === null ? "" : t("path.relay.away", { ms: milliseconds(known.rtt_ms) }), "small"]];
   const texts = narrow
-    ? lines.filter(([line]) => line).map(([line, className], index) => svg("text", { x, y: y + 38 + index * 17, class: className, "text-anchor": "middle" }, line))
+    ? lines.filter(([line]) => line).map(([line, className], index) => svg("text", { x: x + 30, y: y - 46 + index * 17, class: className, "text-anchor": "end" }, line))
     : lines.filter(([line]) => line).map(([line, className], index) => svg("text", { x: x + 34, y: y - 2 + index * 17, class: className }, line));
   return svg("g", { class: used ? "stop relay used" : "stop relay" }, plate([x, y], 24, used ? "relayed" : ""), drawing(TOWER, [x, y], 30, ""), texts);
 }
@@ -101,8 +102,8 @@ function house(path, place, narrow) {
   const words = t(path.why.includes("same-computer") ? "path.house.computer" : "path.house.network");
   const [x, y] = place.middle;
   if (narrow) return svg("text", { class: "place", x: x + 58, y: y + 5 }, words);
-  const [left, right, top] = [place.me[0] - 54, place.peer[0] + 54, 74];
-  return svg("g", { class: "house" }, svg("path", { d: `M${left} 100L${x} ${top - 50}L${right} 100M${left + 8} 104C${left + 4} 150 ${left + 6} 200 ${left + 8} 250C${x - 80} 254 ${x + 90} 248 ${right - 8} 251C${right - 5} 200 ${right - 6} 150 ${right - 8} 102` }), svg("text", { class: "place", x, y: 92, "text-anchor": "middle" }, words), svg("text", { class: "small", x, y: y + 60 }, ""));
+  const [left, right, top] = [place.me[0] - 112, place.peer[0] + 112, 74];
+  return svg("g", { class: "house" }, svg("path", { d: `M${left} 100L${x} ${top - 50}L${right} 100M${left + 8} 104C${left + 4} 150 ${left + 6} 200 ${left + 8} 266C${x - 80} 270 ${x + 90} 264 ${right - 8} 267C${right - 5} 200 ${right - 6} 150 ${right - 8} 102` }), svg("text", { class: "place", x, y: 92, "text-anchor": "middle" }, words));
 }
 
 // --- the lines ---------------------------------------------------------------------------------------------------------
@@ -124,9 +125,10 @@ function way(stops, className) {
 }
 
 /** How long it takes, on the line in use. */
-function speed(path, place) {
+function speed(path, place, narrow) {
   if (path.rtt_ms === null) return null;
-  const [x, y] = path.state === "relayed" && place.height < 300 ? [place.middle[0], (place.relay[1] + place.middle[1]) / 2 + 14] : place.middle;
+  const above = narrow ? [place.relay[0], place.relay[1] + 44] : [place.middle[0], (place.relay[1] + place.middle[1]) / 2 + 14];
+  const [x, y] = path.state === "relayed" ? above : place.middle;
   const said = t("path.ms", { ms: milliseconds(path.rtt_ms) });
   const wide = said.length * 8 + 18;
   return svg("g", { class: `speed ${path.state}` }, svg("rect", { x: x - wide / 2, y: y - 14, width: wide, height: 27, rx: 12 }), svg("text", { x, y: y + 5, "text-anchor": "middle" }, said));

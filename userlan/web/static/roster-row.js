@@ -9,10 +9,18 @@ import { t } from "./strings.js";
 
 const parts = new WeakMap(); // row → its parts
 
-/** Where a row stands: who is there before who is not, by name. */
+/** What a row's place follows from: who is there stands before who is not. Another place, another text. */
 export function rank(row) {
   const group = isOnline(row) ? 0 : row.state === "connecting" && !row.blocked ? 1 : 2;
-  return `${group}${row.name.toLocaleLowerCase()} ${row.key}`;
+  return `${group}${row.name}`;
+}
+
+const collator = new Intl.Collator(undefined, { numeric: true, sensitivity: "base" });
+
+/** Compares two rows by their ranks: `{rank, key}`. */
+export function compare(one, other) {
+  if (one.rank[0] !== other.rank[0]) return one.rank[0] < other.rank[0] ? -1 : 1;
+  return collator.compare(one.rank, other.rank) || (one.key < other.key ? -1 : 1);
 }
 
 /** A new row for a member of a network. */

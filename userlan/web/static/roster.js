@@ -1,16 +1,15 @@
 // The list: networks and their members as in a messenger, a tree for the keyboard and for screen readers.
 
-import { attribute, bdi, button, copy, h, rows, sync, text } from "./dom.js";
-import { networkMenu, waitingMenu } from "./networks.js";
+import { attribute, bdi, button, h, rows, sync, text } from "./dom.js";
+import { createNetwork, joinNetwork, networkMenu, waitingMenu } from "./networks.js";
 import { openMenu } from "./menu.js";
 import { peerMenu } from "./actions.js";
 import { icon } from "./icons.js";
-import { makeRow, rank, updateRow } from "./roster-row.js";
+import { compare, makeRow, rank, updateRow } from "./roster-row.js";
 import { t } from "./strings.js";
-import { toast } from "./toast.js";
+import { take } from "./clipboard.js";
 import { isOnline } from "./presence.js";
 import { ago } from "./format.js";
-import { createNetwork, joinNetwork } from "./networks.js";
 import { moves } from "./tree.js";
 
 const FIND_FROM = 8; // members from which on a field to find somebody is worth its place
@@ -34,10 +33,10 @@ export function mount(container, context) {
 
   function sections() {
     const networks = [...store.get("networks").values()];
-    const waiting = store.get("waiting").map((one) => ({ ...one, name: one.network, waiting: true }));
+    const waiting = [...store.get("waiting"), ...store.get("denied")].filter((one) => !store.network(one.network)).map((one) => ({ ...one, name: one.network, waiting: true }));
     find.hidden = store.get("peers").size < FIND_FROM;
     sync(tree, [...networks, ...waiting], (one) => (one.waiting ? `waiting ${one.name}` : one.name), (one) => (one.waiting ? makeWaiting(one) : makeNetwork(one)), (element, one) => {
-      if (one.waiting) text(element.querySelector(".note"), t("roster.waiting", { when: ago(one.since) }));
+      if (one.waiting) text(element.querySelector(".note"), waitingWords(one));
       else updateNetwork(element, one);
     });
     for (const network of networks) order(network);
@@ -53,10 +52,9 @@ export function mount(container, context) {
       const row = store.peer(key);
       if (key === own || row === undefined) continue;
       if (wanted && !row.name.toLocaleLowerCase().includes(wanted) && !(row.ipv4 ?? "").includes(wanted)) continue;
-      shown.push([rank(row), key]);
+      shown.push({ rank: rank(row), key });
     }
-    shown.sort((one, other) => (one[0] < other[0] ? -1 : one[0] > other[0] ? 1 : 0));
-    const keys = shown.map((one) => one[1]);
+    const keys = shown.sort(compare).map((one) => one.key);
     members.set(network.name, keys);
     const group = section(network.name).lastElementChild;
     sync(group, keys, (key) => key, (key) => makeRow(context, key, network.name), null);
@@ -108,6 +106,7 @@ export function mount(container, context) {
     attribute(asking, "hidden", applicants === 0);
     text(asking.lastChild, t("roster.applicants", { n: applicants }));
     const said = [network.name, t("roster.count", { online, total: others.length })];
+    if (network.approval) said.push(t("roster.approval"));
     if (network.locked) said.push(t("roster.locked"));
     if (unread) said.push(t("roster.unread", { n: unread }));
     if (applicants) said.push(t("roster.applicants", { n: applicants }));
@@ -133,16 +132,16 @@ export function mount(container, context) {
 
   function updateNetwork(element, network) {
     const marks = element.querySelector(".marks");
-    const wanted = `${network.locked} ${network.approval} ${network.mine}`;
+    const wanted = `${network.locked} ${network.approval} ${network.mine}`; // drawn anew where one of them changed
     if (marks.dataset.shown !== wanted) {
       marks.dataset.shown = wanted;
-      marks.replaceChildren(...[network.mine && icon("crown", { label: t("roster.owner") }), network.locked && icon("lock", { label: t("roster.locked") })].filter(Boolean));
+      marks.replaceChildren(...[network.mine && icon("crown", { label: t("roster.owner") }), network.approval && icon("person", { label: t("roster.approval") }), network.locked && icon("lock", { label: t("roster.locked") })].filter(Boolean));
     }
     attribute(element, "aria-expanded", String(!folded.has(network.name)));
     updateCount(element, network);
   }
 
-  function makeWaiting({ name }) {
+  function makeWaiting({ name }) { // asked for, or refused
     const menu = button(t("roster.open-menu", { name }), () => showMenu(menu, element), { icon: icon("more"), bare: true, kind: "small", tabindex: "-1" });
     const element = h("div", { class: "network waiting", role: "treeitem", tabindex: "-1", "aria-level": "1", dataset: { waiting: name } },
       h("div", { class: "network-line" }, icon("clock"), bdi(name, "name"), menu), h("p", { class: "note" }));
@@ -175,7 +174,7 @@ export function mount(container, context) {
   tree.addEventListener("click", (event) => {
     const row = event.target.closest("[data-peer]");
     if (!row) return;
-    if (event.target.closest(".address")) copied(row);
+    if (event.target.closest(".address")) take(event.target.closest(".address").textContent);
     else if (event.target.closest(".row-menu")) showMenu(event.target.closest(".row-menu"), row);
     else open("chat", { peer: row.dataset.peer });
   });
@@ -197,12 +196,6 @@ export function mount(container, context) {
     menu: (item) => showMenu(item.querySelector(".network-line") ?? item, item),
   });
 
-  async function copied(row) {
-    const what = row.querySelector(".address").textContent;
-    if (await copy(what)) toast(t("copied", { what }));
-    else toast(t("copy.failed"), { problem: true });
-  }
-
   input.addEventListener("input", () => {
     sections();
     nobody.hidden = !input.value.trim() || tree.querySelector("[data-peer]") !== null;
@@ -219,12 +212,20 @@ export function mount(container, context) {
     (tree.querySelector("[data-peer]") ?? tree.querySelector("[role=treeitem]"))?.focus();
   });
 
+  let offering = new Set();
+
+  function offers() {
+    const before = offering;
+    offering = new Set([...store.get("transfers").values()].filter((one) => one.direction === "in" && one.state === "offered").map((one) => one.peer));
+    changed(new Set([...before, ...offering]));
+  }
+
   const about = (keys) => changed(keys === null ? null : new Set([...keys].filter((id) => id.startsWith("peer:")).map((id) => id.slice(5))));
   const offs = [
-    store.on(["networks", "waiting", "self"], everything),
+    store.on(["networks", "waiting", "denied", "self"], everything),
     store.on(["peers", "traffic"], changed),
     store.on("conversations", about),
-    store.on("transfers", () => changed(null)),
+    store.on("transfers", offers),
     store.on("selection", selected),
   ];
   const timer = setInterval(() => document.hidden || changed(new Set([...store.get("peers").values()].filter((row) => row.state === "offline").map((row) => row.key))), MINUTE);
@@ -234,6 +235,10 @@ export function mount(container, context) {
     offs.forEach((off) => off());
     container.replaceChildren();
   };
+}
+
+function waitingWords({ since, reason }) {
+  return since === undefined ? t("roster.denied", { why: reason }) : t("roster.waiting", { when: ago(since) });
 }
 
 function remembered() {

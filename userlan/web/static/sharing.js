@@ -71,7 +71,7 @@ function update(context, element, row, polling) {
   const problems = Object.entries(row.problems).map(([what, why]) => h("span", { class: "problem" }, icon("warning"), bdi(`${what}: ${why}`)));
   fill(element,
     h("div", { class: "about" }, h("strong", null, bdi(row.title)),
-      h("span", { class: "quiet" }, row.on ? t("sharing.with", { who: who(row.with) }) : t("sharing.off")),
+      h("span", { class: "quiet" }, row.on ? t("sharing.with", { who: who(context.store, row.with) }) : t("sharing.off")),
       row.on && !row.picks_up ? h("span", { class: "quiet hint" }, t("sharing.deaf"), " ", button(t("sharing.search"), () => search(context, row, polling), { kind: "inline" })) : null,
       row.note ? h("span", { class: "quiet hint" }, bdi(row.note)) : null, problems),
     row.on ? button(t("sharing.whom"), () => whom(context, row, polling), { icon: icon("people"), kind: "small-words", "aria-label": t("sharing.whom.label", { title: row.title }) }) : null,
@@ -79,8 +79,11 @@ function update(context, element, row, polling) {
   if (focused) control.focus();
 }
 
-function who(written) {
-  return written.startsWith("everybody") ? written.replace("everybody", t("sharing.everybody")) : written.replaceAll("*.", "");
+/** "*.home, KEY but bob" as people say it: "home, anna but bob". */
+function who(store, written) {
+  const named = (entries) => entries.split(", ").map((entry) => (entry === "everybody" ? t("sharing.everybody") : store.peer(entry)?.name ?? entry.replace(/^\*\./, ""))).join(", ");
+  const [shared, denied] = written.split(" but ");
+  return denied === undefined ? named(shared) : t("sharing.but", { who: named(shared), not: named(denied) });
 }
 
 async function search({ api }, row, polling) {

@@ -9,7 +9,8 @@ const state = {
   mediator: null,
   networks: new Map(), // name → row
   peers: new Map(), // key → row
-  waiting: [], // networks that were asked to join
+  waiting: [], // networks that were asked to join: {network, since}
+  denied: [], // those that refused: {network, reason}
   bridges: {},
   groups: null,
   page: null,
