@@ -9,9 +9,10 @@ import pytest
 
 from tests.node.lan import PORT, WALL, Sink, Source, VirtualLan
 from tests.sim.nat import Nat
+from tests.wire.examples import super_segment
 from userlan.lan.addresses import ETHERIP_GROUP, RESOLVER
 from userlan.node.attachment import Attachment
-from userlan.node.guest import GRACE, HEARD_WITHIN, KEEPALIVE, Guest, distant
+from userlan.node.guest import GRACE, HEARD_WITHIN, KEEPALIVE, MAX_ARRIVED, Guest, distant
 from userlan.node.node import Node
 from userlan.stack.events import EchoReply
 from userlan.tunnel.device import Device
@@ -85,6 +86,7 @@ class Scene:
         send = seat.datagrams
 
         def datagrams(now: float) -> Any:
+            self.guest.flush(now)
             packets, seat.host.unclaimed = seat.host.unclaimed or [], []
             if packets:
                 self.guest.send(packets, now)
@@ -262,6 +264,28 @@ def _with_checksum(packet: SuperPacket) -> bytes:
     from userlan.wire.superpacket import cut
 
     return cut(packet, True)[0]
+
+
+def test_what_came_together_is_carried_on_together(scene: Scene) -> None:
+    """Two streams whose segments alternate, each datagram by itself: one packet each; and no more is kept than one may have to keep."""
+    carried: list[SuperPacket] = []
+    scene.guest.close()
+    now, key = scene.lan.world.now, scene.phone.device.public_key
+    guest = Guest(scene.seat, key, PRESHARED, MTU, lambda packets, now: carried.extend(packets), now)
+    ends = scene.seat.ipv6, scene.anna.ipv6
+    for start in range(0, 5000, 500):
+        for pair in (ends, ends[::-1]):
+            assert guest.receive(super_segment(bytes(500), 0, pair, seq=1000 + start), now) == ""
+    assert carried == []
+    guest.flush(now)
+    assert [(packet.source, len(packet.payload), packet.segment_size) for packet in carried] == [
+        (ends[0], 5000, 500),
+        (ends[1], 5000, 500),
+    ]
+    carried.clear()
+    for _ in range(MAX_ARRIVED):
+        guest.receive(scene.datagram(4), now)
+    assert len(carried) == MAX_ARRIVED
 
 
 def test_streams_of_a_guest_end_at_a_members_stack(scene: Scene) -> None:

@@ -2,7 +2,7 @@
 
 ::
 
-    tunnel ──▶ core.receive ──▶ Guest ──▶ LanLink.carry ──▶ Attachment ──▶ members, Uplink
+    tunnel ──▶ core.receive ──▶ Guest ── once the sockets were read ──▶ LanLink.carry ──▶ Attachment ──▶ members, Uplink
     Host.unclaimed, Uplink ──▶ GuestLink.deliver ──▶ Guest ──▶ tunnel
 """
 
@@ -71,7 +71,12 @@ class GuestLink:
         except ValueError:
             self.link.detach()
             raise
+        self.link.gather = self._gather
         runner.touch()
+
+    def _gather(self) -> None:
+        if self._guest is not None:
+            self._guest.flush(self._runner.now())
 
     def deliver(self, packets: Sequence[SuperPacket]) -> None:
         """Packets for the guest."""
