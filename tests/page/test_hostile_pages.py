@@ -137,7 +137,7 @@ def test_a_link_of_a_hostile_page_leads_nowhere(people: People, victim: Any, por
         page.evaluate("(node) => { window.held = window.open(node) }", node)
     window = opened.value
     window.wait_for_load_state()
-    assert "made by another page" in window.content()
+    assert "asked for by another page" in window.content()
     window.close()
     page.close()
 
