@@ -83,7 +83,7 @@ def test_a_break_does_no_harm(people: Any, show: Any, tmp_path: Path) -> None:
         return any(transfer["file"] == "film.mkv" and transfer["done"] > 0 for transfer in people.ben.call("files-list"))
 
     until(begun, "it comes")
-    people.anna.kill()
+    people.anna.stop()
     ben.locator(".transfer[data-state=paused]").get_by_text("goes on when").wait_for()
     assert ben.locator(".transfer progress").get_attribute("aria-label")
     people.anna.start()

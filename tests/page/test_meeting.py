@@ -80,3 +80,14 @@ def test_a_nickname_is_changed_in_its_place(people: Any, show: Any) -> None:
         page.keyboard.press("Enter")
         page.locator(".own-card .name").get_by_text(name, exact=True).wait_for()
         other.get_by_role("treeitem", name=f"{name}, online").wait_for()
+
+
+def test_a_click_copies_an_address(people: Any, show: Any) -> None:
+    page = show(people.anna, permissions=["clipboard-read", "clipboard-write"])
+    row = page.get_by_role("treeitem", name="ben, online, direct")
+    address = row.locator(".address")
+    address.click()
+    page.get_by_text("Copied:").wait_for()
+    assert page.evaluate("navigator.clipboard.readText()") == address.inner_text()
+    assert address.inner_text() == people.ben.call("status")["self"]["ipv4"]
+    assert page.get_by_role("tab").count() == 0, "that opens nothing"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from tests.page.nodes import until
@@ -35,7 +36,7 @@ def test_approve_lock_and_leave(people: Any, show: Any) -> None:
 
     anna.get_by_role("button", name="Lock: let nobody new in").click()
     anna.get_by_text("Nobody new: it is locked.").wait_for()
-    ben.get_by_role("treeitem", name="club, 1 of 1 online, locked").wait_for()
+    ben.get_by_role("treeitem", name=re.compile("^club, 1 of 1 online, .*locked")).wait_for()
 
     network_menu(ben, "club", "Leave")
     ben.get_by_role("dialog").get_by_role("button", name="Leave").click()
@@ -70,12 +71,19 @@ def test_ping_shows_each_answer(people: Any, show: Any) -> None:
 
 
 def test_the_node_goes_and_comes_back(people: Any, show: Any) -> None:
-    ben, stranger = show(people.ben), show(people.ben)
+    anna, ben, stranger = show(people.anna), show(people.ben), show(people.ben)
     stranger.context.clear_cookies()
     show.tolerated |= {"WebSocket connection", "Failed to load resource"}
     people.ben.stop()
     ben.get_by_role("alert").get_by_text("Your node does not answer").wait_for()
+    anna.get_by_role("treeitem", name="ben,").click()
+    anna.get_by_role("textbox", name="Message to").fill("for later")
+    anna.keyboard.press("Enter")
+    mine = anna.locator(".message.own", has_text="for later").last
+    mine.get_by_text("is seen").wait_for()
     people.ben.start()
     ben.get_by_role("alert").wait_for(state="hidden")
     ben.get_by_role("treeitem", name="anna, online, direct").wait_for()
+    mine.get_by_text("delivered").wait_for()
+    ben.get_by_role("treeitem", name="anna, online, direct, latency").filter(has_text="1").wait_for()
     stranger.get_by_role("alert").get_by_text("opened anew").wait_for()

@@ -2,7 +2,8 @@
 
 import { confirm, openDialog, actions } from "./dialog.js";
 import { clearItem } from "./clearing.js";
-import { bdi, button, copy, h } from "./dom.js";
+import { take } from "./clipboard.js";
+import { bdi, button, h } from "./dom.js";
 import { address, milliseconds } from "./format.js";
 import { icon } from "./icons.js";
 import { chooseFiles } from "./upload.js";
@@ -22,7 +23,7 @@ export function peerMenu(context, key, network = null) {
     { label: t("menu.services"), icon: "plug", run: () => open("services", { peer: key }) },
     { label: t("menu.path"), icon: "path", run: () => open("path", { peer: key }) },
     { label: t("menu.ping"), icon: "ping", disabled: row.blocked, run: () => ping(context, key) },
-    { label: t("menu.copy-address"), icon: "copy", run: () => copied(address(row)) },
+    { label: t("menu.copy-address"), icon: "copy", run: () => take(address(row)) },
     null,
     ...clearItem(context, `peer:${key}`),
     row.blocked ? { label: t("menu.unblock"), icon: "block", run: () => unblock(context, key) } : { label: t("menu.block"), icon: "block", danger: true, run: () => block(context, key) },
@@ -30,11 +31,6 @@ export function peerMenu(context, key, network = null) {
   const mine = row.networks.filter((name) => (network === null || name === network) && store.network(name)?.owner === store.get("self")?.key);
   for (const name of mine) items.push({ label: t("menu.evict", { network: name }), icon: "leave", danger: true, run: () => evict(context, key, name) });
   return items;
-}
-
-async function copied(what) {
-  if (await copy(what)) toast(t("copied", { what }));
-  else toast(t("copy.failed"), { problem: true });
 }
 
 /** A member for commands that take what a person writes: its address, which no other has. */

@@ -115,6 +115,12 @@ export function mount(container, context) {
     api.call("chat-read", { conversation: id }).catch(() => {}); // it is counted again with the next telling
   }
 
+  /** Of a conversation that is left only the end stays: it is what is looked at first when it is opened again. */
+  function forget() {
+    const known = store.get("history").get(id);
+    if (known && known.messages.length > PAGE) store.patch("history", { [id]: { messages: known.messages.slice(-PAGE), more: true } });
+  }
+
   function seen() {
     if (!document.hidden) read();
   }
@@ -135,9 +141,10 @@ export function mount(container, context) {
     milestones.on("message", (message) => message.conversation === id && !message.own && document.hidden && (marker = marker || 1)),
   ];
   update(null);
-  if (matchMedia("(pointer: fine)").matches && !document.activeElement?.closest("[role=tree], [role=tablist], dialog")) write.focus();
+  if (matchMedia("(pointer: fine)").matches && !document.activeElement?.closest("[role=tablist], dialog")) write.focus();
   return () => {
     ended = true;
+    forget();
     resized.disconnect();
     offs.forEach((off) => off());
     document.removeEventListener("visibilitychange", seen);

@@ -107,13 +107,13 @@ function words(one, name) {
   return t(`files.state.${["accepted", "declined", "failed", "cancelled"].includes(state) ? state : "done"}`);
 }
 
-function choices({ api }, { id, state, direction, file }) {
+function choices({ api }, { id, state, direction, file, cancel }) {
   const labelled = (label, command, options) => {
     const one = button(t(label), () => api.call(command, { id }).catch(failed), options);
     one.setAttribute("aria-label", `${t(label)}: ${file}`);
     return one;
   };
-  if (state === "uploading") return [];
+  if (state === "uploading") return [button(t("files.cancel"), cancel, { kind: "quiet", "aria-label": `${t("files.cancel")}: ${file}` })];
   if (state === "offered" && direction === "in") return [labelled("files.accept", "files-accept", { kind: "primary", icon: icon("check") }), labelled("files.decline", "files-decline", { kind: "quiet" })];
   if (RUNNING.includes(state)) return [labelled("files.cancel", "files-cancel", { kind: "quiet" })];
   const forget = labelled("files.forget", "files-forget", { icon: icon("close"), bare: true, kind: "small" });

@@ -46,6 +46,8 @@ function withAlt({ store, open }, { key, code }) {
 function escape(context, event) {
   const find = document.querySelector(".find input");
   if (event.target === find) return false;
+  const item = document.querySelector(".roster [tabindex='0']");
+  if (item && item.offsetParent === null) context.open("list"); // one column: the list is behind the conversation
   document.querySelector(".roster [tabindex='0']")?.focus();
   return true;
 }

@@ -1,7 +1,7 @@
 // A network's page: who is in it, who asks to come in, and what its owner may change.
 
 import { peerMenu } from "./actions.js";
-import { bdi, button, fill, h, sync, text } from "./dom.js";
+import { bdi, button, fill, h, rows, sync, text } from "./dom.js";
 import { ago } from "./format.js";
 import { icon, presence, showPresence } from "./icons.js";
 import { avatar, showAvatar } from "./avatar.js";
@@ -23,12 +23,20 @@ export function mount(container, context) {
   container.append(h("div", { class: "scroll" }, asking, h("section", null, h("div", { class: "title-line" }, count, button(t("menu.invite"), () => invite(context, name), { icon: icon("link"), kind: "primary" })), list), settings));
   let shown = null;
 
-  function update() {
+  function update(keys) {
     const network = store.network(name);
     if (!network) return;
-    const rows = network.applicants ?? [];
-    asking.hidden = rows.length === 0;
-    sync(applicants, rows, (one) => one.key, (one) => makeApplicant(context, name, one), (element, one) => text(element.querySelector(".since"), t("applicants.since", { when: ago(one.since) })));
+    if (keys !== null && !keys.has(name)) {
+      // Members changed, and no network: only their rows are touched.
+      for (const key of keys) {
+        const element = rows(list).get(key);
+        if (element) updateMember(context, element, key, network);
+      }
+      return;
+    }
+    const asked = network.applicants ?? [];
+    asking.hidden = asked.length === 0;
+    sync(applicants, asked, (one) => one.key, (one) => makeApplicant(context, name, one), (element, one) => text(element.querySelector(".since"), t("applicants.since", { when: ago(one.since) })));
     text(count, t("network.members", { n: network.members.length }));
     sync(list, network.members, (key) => key, (key) => makeMember(context, key), (element, key) => updateMember(context, element, key, network));
     const wanted = JSON.stringify([network.locked, network.approval, network.mine, store.nameOf(network.owner)]);
@@ -39,7 +47,7 @@ export function mount(container, context) {
   }
 
   const off = store.on(["networks", "peers", "self"], update);
-  update();
+  update(null);
   return off;
 }
 

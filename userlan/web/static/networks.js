@@ -2,7 +2,8 @@
 
 import { actions, ask, confirm, openDialog } from "./dialog.js";
 import { clearItem } from "./clearing.js";
-import { button, copy, fill, h } from "./dom.js";
+import { take } from "./clipboard.js";
+import { button, fill, h } from "./dom.js";
 import { icon, qr } from "./icons.js";
 import { t } from "./strings.js";
 import { failed, toast } from "./toast.js";
@@ -135,7 +136,7 @@ export async function invite(context, network) {
   const row = store.network(network);
   const field = h("textarea", { class: "link", readonly: true, rows: 3, dir: "ltr", "aria-label": t("invite.link", { network }), spellcheck: "false", on: { focus: () => field.select() } }, link);
   const code = h("div", { class: "qr-frame" });
-  const take = button(t("invite.copy"), () => copied(link), { icon: icon("copy"), kind: "primary", autofocus: true });
+  const take = button(t("invite.copy"), () => take(link, t("copied.link")), { icon: icon("copy"), kind: "primary", autofocus: true });
   openDialog(t("invite.title", { network }), [
     row?.locked && h("p", { class: "problem" }, icon("lock"), t("invite.locked", { network })),
     h("p", null, t(row?.approval ? "invite.approval" : "invite.words")),
@@ -143,11 +144,6 @@ export async function invite(context, network) {
     h("p", { class: "quiet" }, t("invite.command")), h("code", { class: "command", dir: "ltr" }, `userlan join '${link}'`),
   ], { className: "wide" });
   api.call("invite-qr", { network }).then(({ rows }) => fill(code, qr(rows, t("invite.qr"))), () => code.remove());
-}
-
-async function copied(link) {
-  if (await copy(link)) toast(t("copied.link"));
-  else toast(t("copy.failed"), { problem: true });
 }
 
 /** Leaves, after a question. */

@@ -1,7 +1,8 @@
 // The top of the list: the mark, one's own name and address, and the window's few switches.
 
 import { ask } from "./dialog.js";
-import { attribute, bdi, button, copy, h, text } from "./dom.js";
+import { take } from "./clipboard.js";
+import { attribute, bdi, button, h, text } from "./dom.js";
 import { address } from "./format.js";
 import { icon, logo } from "./icons.js";
 import { avatar, showAvatar } from "./avatar.js";
@@ -20,7 +21,7 @@ export function own(context) {
   const face = avatar("", "self");
   const name = bdi("", "name");
   const rename = button(t("self.rename"), () => edit(), { icon: icon("pencil"), bare: true, kind: "small" });
-  const where = button("", () => copied(where.dataset.address), { kind: "address quiet", icon: icon("copy") });
+  const where = button("", () => take(where.dataset.address), { kind: "address quiet", icon: icon("copy") });
   const self = h("button", { type: "button", class: "self-open", on: { click: () => open("sharing", {}) }, "aria-label": t("self.open"), title: t("self.open") }, face);
   const more = button(t("app.more"), () => openMenu(more, menu(context), t("app.more")), { icon: icon("more"), bare: true, "aria-haspopup": "menu" });
   const naming = h("div", { class: "naming" }, name, rename);
@@ -95,11 +96,6 @@ function menu(context) {
     null,
     { label: t("app.help"), icon: "help", run: help },
   ];
-}
-
-async function copied(what) {
-  if (await copy(what)) toast(t("copied", { what }));
-  else toast(t("copy.failed"), { problem: true });
 }
 
 function theme() {

@@ -1,13 +1,13 @@
 // The list: networks and their members as in a messenger, a tree for the keyboard and for screen readers.
 
-import { attribute, bdi, button, copy, h, rows, sync, text } from "./dom.js";
+import { attribute, bdi, button, h, rows, sync, text } from "./dom.js";
 import { createNetwork, joinNetwork, networkMenu, waitingMenu } from "./networks.js";
 import { openMenu } from "./menu.js";
 import { peerMenu } from "./actions.js";
 import { icon } from "./icons.js";
 import { compare, makeRow, rank, updateRow } from "./roster-row.js";
 import { t } from "./strings.js";
-import { toast } from "./toast.js";
+import { take } from "./clipboard.js";
 import { isOnline } from "./presence.js";
 import { ago } from "./format.js";
 import { moves } from "./tree.js";
@@ -106,6 +106,7 @@ export function mount(container, context) {
     attribute(asking, "hidden", applicants === 0);
     text(asking.lastChild, t("roster.applicants", { n: applicants }));
     const said = [network.name, t("roster.count", { online, total: others.length })];
+    if (network.approval) said.push(t("roster.approval"));
     if (network.locked) said.push(t("roster.locked"));
     if (unread) said.push(t("roster.unread", { n: unread }));
     if (applicants) said.push(t("roster.applicants", { n: applicants }));
@@ -131,10 +132,10 @@ export function mount(container, context) {
 
   function updateNetwork(element, network) {
     const marks = element.querySelector(".marks");
-    const wanted = `${network.locked} ${network.approval} ${network.mine}`;
+    const wanted = `${network.locked} ${network.approval} ${network.mine}`; // drawn anew where one of them changed
     if (marks.dataset.shown !== wanted) {
       marks.dataset.shown = wanted;
-      marks.replaceChildren(...[network.mine && icon("crown", { label: t("roster.owner") }), network.locked && icon("lock", { label: t("roster.locked") })].filter(Boolean));
+      marks.replaceChildren(...[network.mine && icon("crown", { label: t("roster.owner") }), network.approval && icon("person", { label: t("roster.approval") }), network.locked && icon("lock", { label: t("roster.locked") })].filter(Boolean));
     }
     attribute(element, "aria-expanded", String(!folded.has(network.name)));
     updateCount(element, network);
@@ -173,7 +174,7 @@ export function mount(container, context) {
   tree.addEventListener("click", (event) => {
     const row = event.target.closest("[data-peer]");
     if (!row) return;
-    if (event.target.closest(".address")) copied(row);
+    if (event.target.closest(".address")) take(event.target.closest(".address").textContent);
     else if (event.target.closest(".row-menu")) showMenu(event.target.closest(".row-menu"), row);
     else open("chat", { peer: row.dataset.peer });
   });
@@ -195,12 +196,6 @@ export function mount(container, context) {
     menu: (item) => showMenu(item.querySelector(".network-line") ?? item, item),
   });
 
-  async function copied(row) {
-    const what = row.querySelector(".address").textContent;
-    if (await copy(what)) toast(t("copied", { what }));
-    else toast(t("copy.failed"), { problem: true });
-  }
-
   input.addEventListener("input", () => {
     sections();
     nobody.hidden = !input.value.trim() || tree.querySelector("[data-peer]") !== null;
@@ -217,12 +212,20 @@ export function mount(container, context) {
     (tree.querySelector("[data-peer]") ?? tree.querySelector("[role=treeitem]"))?.focus();
   });
 
+  let offering = new Set();
+
+  function offers() {
+    const before = offering;
+    offering = new Set([...store.get("transfers").values()].filter((one) => one.direction === "in" && one.state === "offered").map((one) => one.peer));
+    changed(new Set([...before, ...offering]));
+  }
+
   const about = (keys) => changed(keys === null ? null : new Set([...keys].filter((id) => id.startsWith("peer:")).map((id) => id.slice(5))));
   const offs = [
     store.on(["networks", "waiting", "denied", "self"], everything),
     store.on(["peers", "traffic"], changed),
     store.on("conversations", about),
-    store.on("transfers", () => changed(null)),
+    store.on("transfers", offers),
     store.on("selection", selected),
   ];
   const timer = setInterval(() => document.hidden || changed(new Set([...store.get("peers").values()].filter((row) => row.state === "offline").map((row) => row.key))), MINUTE);

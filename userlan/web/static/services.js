@@ -1,5 +1,6 @@
 // Services: what a peer, or everybody in a network, offers; and what this computer offers, with one switch each.
 
+import { CommandError } from "./api.js";
 import { bdi, button, fill, h, sync, text } from "./dom.js";
 import { icon, presence, showPresence } from "./icons.js";
 import { chip, empty, section, typed } from "./parts.js";
@@ -161,6 +162,21 @@ function written(store, row) {
   return same.length > 1 || store.get("self")?.name === row.name ? `[${row.ipv6}]` : row.name;
 }
 
+/**
+ * A way to a peer's port: at the peer's own address of this computer (127.a.b.c for 25.a.b.c), since what is opened at 127.0.0.1 gets this page's
+ * cookie; at 127.0.0.1 where the system has no such addresses.
+ */
+async function forward(api, row, to) {
+  if (row.ipv4) {
+    try {
+      return await api.call("forward", { rule: `127.${row.ipv4.split(".").slice(1).join(".")}:0:${to}` });
+    } catch (error) {
+      if (!(error instanceof CommandError)) throw error;
+    }
+  }
+  return api.call("forward", { rule: `0:${to}` });
+}
+
 function byHand(context, done) {
   const { api, store, params } = context;
   const port = h("input", { type: "number", id: "forward-port", min: 1, max: 65535, required: true, inputmode: "numeric", placeholder: "8080" });
@@ -175,7 +191,7 @@ function byHand(context, done) {
     const row = store.peer(params.peer);
     if (!row || !port.value) return;
     try {
-      const made = await api.call("forward", { rule: `0:${written(store, row)}:${port.value}${protocol.value}` });
+      const made = await forward(api, row, `${written(store, row)}:${port.value}${protocol.value}`);
       toast(t("services.forwarded", { listen: made.listen }));
       port.value = "";
       done();

@@ -1,7 +1,8 @@
 // The frame of the window: list on the left, the chosen one on the right with its views as tabs, and what has to be said above both.
 
 import { peerMenu } from "./actions.js";
-import { attribute, bdi, button, copy, fill, h, text } from "./dom.js";
+import { take } from "./clipboard.js";
+import { attribute, bdi, button, fill, h, text } from "./dom.js";
 import { openMenu } from "./menu.js";
 import { address } from "./format.js";
 import { icon, presence, showPresence } from "./icons.js";
@@ -12,7 +13,6 @@ import { own } from "./own.js";
 import { presenceWords, shownState } from "./presence.js";
 import { VIEWS } from "./routes.js";
 import { t } from "./strings.js";
-import { toast } from "./toast.js";
 import { nothing } from "./welcome.js";
 import * as chat from "./chat.js";
 import * as doctor from "./doctor.js";
@@ -45,6 +45,7 @@ export function shell(root, context) {
     pane();
   });
   store.on("ready", pane);
+  store.on("connection", () => (frame.dataset.connection = store.get("connection")));
   frame.dataset.shows = "list";
   pane();
 }
@@ -84,7 +85,7 @@ function detail(main, context) {
     panel.className = `panel ${wanted.view}-panel`;
     const params = wanted.kind === "self" ? {} : { [wanted.kind]: wanted.id };
     unmount = MODULES[wanted.view].mount(fill(panel), { ...context, params }) ?? (() => {});
-    main.scrollTop = 0;
+    if (document.activeElement === document.body || document.activeElement?.offsetParent === null) main.focus({ preventScroll: true });
   };
 }
 
@@ -96,7 +97,7 @@ function heading(context, selection) {
   const signal = presence("offline");
   const name = h("h1", null, bdi(""));
   const state = h("span", { class: "state" });
-  const where = button("", () => copied(context, where.dataset.address), { kind: "address quiet", icon: icon("copy") });
+  const where = button("", () => take(where.dataset.address), { kind: "address quiet", icon: icon("copy") });
   const more = button(t("roster.open-menu", { name: "" }), () => openMenu(more, items(), more.getAttribute("aria-label")), { icon: icon("more"), bare: true, "aria-haspopup": "menu" });
   const back = button(t("app.back"), () => open("list"), { icon: icon("back"), bare: true, kind: "back" });
   const tabs = tablist(context, selection);
@@ -138,11 +139,6 @@ function membersLine(store, network) {
   const others = network.members.filter((key) => key !== store.get("self")?.key);
   const online = others.filter((key) => ["direct", "relayed"].includes(store.peer(key)?.state)).length;
   return t("roster.count", { online, total: others.length });
-}
-
-async function copied(context, what) {
-  if (await copy(what)) toast(t("copied", { what }));
-  else toast(t("copy.failed"), { problem: true });
 }
 
 /** Tabs as the ARIA practices have them: one stop of the Tab key, arrows between. */

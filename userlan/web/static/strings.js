@@ -46,7 +46,6 @@ const MESSENGER = {
   "presence.offline": "offline",
   "presence.offline.seen": "last seen {when}",
   "presence.blocked": "blocked",
-  "presence.self": "you",
   "latency": "{ms} ms",
   "latency.label": "latency {ms} ms",
 
@@ -128,7 +127,6 @@ const MESSENGER = {
   "join.link.hint": "It begins with userlan://",
   "join.not-a-link": "This is no link of userlan: one begins with userlan://",
   "join.by-password": "I have a name and a password",
-  "join.by-link": "I have a link",
   "join.name": "Name of the network",
   "join.password": "Password",
   "join.yes": "Join",
@@ -207,7 +205,6 @@ const MESSENGER = {
   "nothing.title": "Choose somebody",
   "nothing.words": "Chat, files and services are a click away. Press ? for the keyboard.",
   "gone.title": "Not here any more",
-  "gone.words": "Who was here is in none of your networks now.",
 
   "chat.label": "Messages with {name}",
   "chat.input": "Message to {name}",
@@ -235,7 +232,6 @@ const MESSENGER = {
   "chat.clear.title": "Clear this chat?",
   "chat.clear.words": "Your copy of the messages goes; the other side keeps theirs.",
   "chat.clear.yes": "Clear",
-  "chat.too-long": "That is too long for one message: at most {n} characters.",
 
   "files.drop": "Drop to send to {name}",
   "files.drop.network": "Files go to one person: drop them onto somebody in the list.",

@@ -4,6 +4,8 @@ import { h } from "./dom.js";
 import { t } from "./strings.js";
 import { failed, toast } from "./toast.js";
 
+const GIVEN_UP = new Error("given up");
+
 let number = 0;
 
 /** Lets the person choose files, and sends them. */
@@ -24,6 +26,7 @@ export async function sendFiles(context, key, files) {
       await upload(context, key, file);
       count += 1;
     } catch (error) {
+      if (error === GIVEN_UP) continue;
       failed(new Error(t("files.upload-failed", { file: file.name, why: error.message })));
     }
   }
@@ -33,9 +36,9 @@ export async function sendFiles(context, key, files) {
 function upload({ store }, key, file) {
   number += 1;
   const id = `upload ${number}`;
-  const shown = { id, peer: key, name: store.nameOf(key), file: file.name, size: file.size, done: 0, direction: "out", state: "uploading", time: Date.now() / 1000 };
-  store.patch("uploads", { [id]: shown });
   const request = new XMLHttpRequest();
+  const shown = { id, cancel: () => request.abort(), peer: key, name: store.nameOf(key), file: file.name, size: file.size, done: 0, direction: "out", state: "uploading", time: Date.now() / 1000 };
+  store.patch("uploads", { [id]: shown });
   return new Promise((resolve, reject) => {
     const address = new URL("upload", location.href);
     address.hash = "";
@@ -44,6 +47,7 @@ function upload({ store }, key, file) {
     request.upload.addEventListener("progress", (event) => store.patch("uploads", { [id]: { ...shown, done: event.loaded } }));
     request.addEventListener("load", () => (request.status < 300 ? resolve() : reject(new Error(reason(request)))));
     request.addEventListener("error", () => reject(new Error(t("connection.lost"))));
+    request.addEventListener("abort", () => reject(GIVEN_UP));
     request.send(file);
   }).finally(() => store.patch("uploads", { [id]: null }));
 }

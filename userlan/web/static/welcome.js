@@ -13,12 +13,14 @@ export function nothing(main, context) {
   function update() {
     const networks = [...store.get("networks").values()];
     const alone = networks.find((network) => network.members.length < 2);
-    const kind = !store.get("ready") ? "loading" : networks.length === 0 && store.get("waiting").length === 0 ? "welcome" : store.get("peers").size === 0 && alone ? `alone ${alone.name}` : "nothing";
+    const waits = store.get("waiting")[0]?.network;
+    const kind = !store.get("ready") ? "loading" : networks.length === 0 ? (waits ? `waiting ${waits}` : "welcome") : store.get("peers").size === 0 && alone ? `alone ${alone.name}` : "nothing";
     const wanted = `${kind} ${store.get("self")?.name}`;
     if (wanted === shown) return;
     shown = wanted;
     if (kind === "loading") fill(main, h("div", { class: "empty" }, logo(), h("p", null, t("app.loading"))));
     else if (kind === "welcome") fill(main, welcome(context));
+    else if (kind.startsWith("waiting")) fill(main, h("div", { class: "empty" }, icon("clock", { className: "large" }), h("h2", null, t("waiting.title", { network: waits })), h("p", null, t("waiting.words"))));
     else if (kind === "nothing") fill(main, h("div", { class: "empty" }, logo(), h("h2", null, t("nothing.title")), h("p", null, t("nothing.words"))));
     else fill(main, lonely(context, alone.name));
   }
