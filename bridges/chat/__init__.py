@@ -68,7 +68,7 @@ from bridges.chat.service import DAY, Service
 from bridges.chat.store import Store
 from bridges.chat.worker import Worker
 from userlan.driver.bridge import BridgeStore, CommandHandler
-from userlan.driver.lan import Lan
+from userlan.driver.lan import Lan, PeerInfo
 from userlan.driver.local import StreamingHandler
 
 MEBIBYTE = 1 << 20
@@ -120,6 +120,10 @@ class ChatBridge:
     def status(self) -> object:
         """What is wrong, where something is."""
         return self._service.status()
+
+    def diagnosis(self, peer: PeerInfo | None) -> dict[str, object]:
+        """What was refused and cut, and how many connections there are."""
+        return {"problem": self._service.status(), **self._service.counters(), "admits": None if peer is None else not peer.blocked}
 
     def commands(self) -> Mapping[str, CommandHandler]:
         """``chat-send`` and others."""

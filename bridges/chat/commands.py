@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 from twisted.internet.defer import inlineCallbacks
@@ -14,6 +14,9 @@ from userlan.driver.local import Reply
 
 MAX_PAGE = 1000
 """Messages of one answer."""
+
+MAX_PAGE_TEXT = 256 * 1024
+"""Characters of their texts: a hundred ordinary messages have 5,000; a hundred of the longest would keep a page busy for seconds."""
 
 
 class _To(msgspec.Struct):
@@ -28,7 +31,7 @@ class _Of(msgspec.Struct):
 
 class _History(msgspec.Struct):
     conversation: str
-    before: int | None = None
+    before: Annotated[int, msgspec.Meta(ge=0, le=1 << 62)] | None = None
     limit: int = 100
 
 
@@ -85,7 +88,8 @@ class Commands:
         conversation = yield self._conversation(given.conversation)
         limit = min(max(given.limit, 1), MAX_PAGE)
         messages, more = yield self._service.run(lambda store: store.history(conversation, given.before, limit))
-        return {"messages": _shown(messages), "more": more, "conversation": conversation}
+        fitting = _fitting(messages)
+        return {"messages": _shown(fitting), "more": more or len(fitting) < len(messages), "conversation": conversation}
 
     @inlineCallbacks
     def read(self, arguments: dict[str, object]) -> Any:
@@ -135,6 +139,16 @@ class Commands:
             if len(titled) != 1:
                 raise
             return titled[0]
+
+
+def _fitting(messages: list[Message]) -> list[Message]:
+    """Of messages in order the last ones that fit an answer; one in any case."""
+    room = MAX_PAGE_TEXT
+    for place in range(len(messages) - 1, -1, -1):
+        room -= len(messages[place].text)
+        if room < 0:
+            return messages[place + 1 :] or messages[-1:]
+    return messages
 
 
 def _shown(messages: list[Message]) -> list[dict[str, Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable, Set
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -19,12 +19,19 @@ from bridges.chat.records import Message
 from bridges.chat.store import Store
 from bridges.chat.who import Roll
 from userlan.driver.lan import PeerInfo
+from userlan.driver.reasons import error
 
 CONNECT_TIMEOUT = 20.0
 """Seconds that a member may take to answer: a path may have to be found first."""
 
 LATER = 1.0
 """Seconds from the start to the first connections: paths are only just coming about."""
+
+REFUSALS, REFUSED_FOR = 3, 60.0
+"""Refused connections in a row, and the seconds from the first to the last, by which a member who is there is known to have no chat: it is
+switched off, or its userlan is too old. One that is just starting is not refused for that long."""
+
+NO_CHAT = "the recipient is there, and has no chat"
 
 NOT_TAKEN = "the recipient's userlan does not take it"
 
@@ -107,6 +114,8 @@ class Courier:
         self._alarm = Alarm(self.reactor, self._turn)
         self._deliveries: dict[str, Delivery] = {}
         self._connecting: dict[str, Deferred[Any]] = {}
+        self._refusals: dict[str, tuple[int, float]] = {}
+        """How often, and since when, members have refused a connection; for members alone for whom something waits."""
         self._stopped = False
 
     def __len__(self) -> int:
@@ -124,9 +133,11 @@ class Courier:
                 self.fill(delivery)
         self._turn()
 
-    def only(self, keys: Collection[str]) -> None:
+    def only(self, keys: Set[str]) -> None:
         """These members are all for whom something waits; those who were not known of are connected to a moment later."""
         self._post.keep_only(keys)
+        for key in self._refusals.keys() - keys:
+            del self._refusals[key]
         for key in keys:
             if key not in self._deliveries:
                 self._post.note(key, self.reactor.seconds() + LATER)
@@ -163,6 +174,7 @@ class Courier:
 
     def opened(self, delivery: Delivery) -> None:
         """It can be used."""
+        self._refusals.pop(delivery.key, None)
         self._post.connected(delivery.key)
 
     def fill(self, delivery: Delivery) -> None:
@@ -230,7 +242,21 @@ class Courier:
             self._log.debug("{key}: {reason}", key=key, reason=result.getErrorMessage())
             self._post.lost(key, self.reactor.seconds())
             if not self._stopped:
+                self._note(result, key)
                 self._alarm.set(self._post.deadline())
+
+    def _note(self, failure: Any, key: str) -> None:
+        """A connection was not made: one that was refused is told apart, since the member is there."""
+        if not failure.check(error.ConnectionRefusedError):
+            self._refusals.pop(key, None)
+            return
+        now = self.reactor.seconds()
+        count, since = self._refusals.get(key, (0, now))
+        self._refusals[key] = count + 1, since
+        if count + 1 >= REFUSALS and now - since >= REFUSED_FOR:
+            del self._refusals[key]
+            self._post.drop(key)
+            self._run(lambda store: store.failed_all(key, None, NO_CHAT)).addCallbacks(self._all_changed, self._failed)
 
     def _fetched(self, messages: list[Message], delivery: Delivery, room: int) -> None:
         delivery.fetching = False
@@ -256,6 +282,10 @@ class Courier:
 
     def _changed(self, message: Message | None) -> None:
         if message is not None:
+            self._told(message)
+
+    def _all_changed(self, messages: list[Message]) -> None:
+        for message in messages:
             self._told(message)
 
     def _failed(self, failure: Any) -> None:

@@ -130,6 +130,10 @@ class Post:
         way.failures += 1
         way.at = now + pause * (1 + SPREAD * (2 * self._chance() - 1))
 
+    def drop(self, key: str) -> None:
+        """For this member nothing waits any more."""
+        self.keep_only(self._ways.keys() - {key})
+
     def keep_only(self, keys: Collection[str]) -> None:
         """For nobody else does anything wait."""
         for key in [key for key, way in self._ways.items() if way.state == "due" and key not in keys]:

@@ -44,7 +44,7 @@ class Arrival(Protocol):
         self._alarm = Alarm(self._reactor, self._tick)
         self._unread = False
         self._paused = False
-        self._over = False
+        self.over = False
         self._effects: deque[Effect] = deque()
         self._busy = False
         self.core = Incoming(allowance, self._reactor.seconds())
@@ -54,11 +54,11 @@ class Arrival(Protocol):
         self._carry_out([])
 
     def dataReceived(self, data: bytes) -> None:
-        if not self._over:
+        if not self.over:
             self._carry_out(self.core.receive(data, self._reactor.seconds()))
 
     def connectionLost(self, reason: Any = None) -> None:
-        self._over = True
+        self.over = True
         self._alarm.set(None)
         self._reception.arrivals.pop(self, None)
 
@@ -77,8 +77,8 @@ class Arrival(Protocol):
 
     def abort(self) -> None:
         """End it at once."""
-        if not self._over:
-            self._over = True
+        if not self.over:
+            self.over = True
             self._alarm.set(None)
             self.transport.abortConnection()
 
@@ -95,7 +95,7 @@ class Arrival(Protocol):
         if self._busy:
             return
         self._busy = True
-        while self._effects and not self._over:
+        while self._effects and not self.over:
             match self._effects.popleft():
                 case Keep(text):
                     self._reception.keep(self, text)
@@ -105,7 +105,7 @@ class Arrival(Protocol):
                     self._reception.counters[reason] += 1
                     self.abort()
         self._busy = False
-        if self._over:
+        if self.over:
             return
         self._alarm.set(self.core.deadline())
         paused = self.core.paused or self._unread
@@ -182,9 +182,10 @@ class Reception(Factory):
 
     def _not_kept(self, failure: Any, arrival: Arrival) -> None:
         """It is not on the disk: its author keeps it, and comes again."""
-        self._log.warn("a message was not kept: {reason}", reason=failure.getErrorMessage())
         self.counters["not kept"] += 1
-        arrival.abort()
+        if not arrival.over:
+            self._log.warn("a message was not kept: {reason}", reason=failure.getErrorMessage())
+            arrival.abort()
 
     def _give_way(self, arrival: Arrival) -> None:
         self.counters["gave way"] += 1

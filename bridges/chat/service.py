@@ -64,6 +64,7 @@ class Service:
         self._bell = Bell(Notices.of(lan), lan.reactor, self._ring)
         self._review = Alarm(lan.reactor, self._look)
         self._absences = Absences()
+        self._expiry = lan.reactor.seconds()
         self._ends: list[Callable[[], object]] = []
 
     def start(self) -> Deferred[None]:
@@ -199,7 +200,7 @@ class Service:
         now = self.lan.reactor.seconds()
         self._review.set(now + REVIEW_INTERVAL)
         try:
-            expired = yield self.run(lambda store: store.expired(self._wall() - self._keep, f"not seen for {self._keep / DAY:.0f} days"))
+            expired = yield self._expired(now)
             waiting = yield self.run(lambda store: store.recipients())
             for recipient, conversation in self._absences.look(waiting, self._is_absent, now):
                 reason = self._reason(conversation)
@@ -215,6 +216,14 @@ class Service:
         due = self._absences.deadline()
         if due is not None:
             self._review.set_sooner(due)
+
+    def _expired(self, now: float) -> Deferred[list[Message]]:
+        """What has waited for too long, looked for once in ``REVIEW_INTERVAL``."""
+        if now < self._expiry:
+            return succeed([])
+        self._expiry = now + REVIEW_INTERVAL
+        before, reason = self._wall() - self._keep, f"not seen for {self._keep / DAY:.0f} days"
+        return self.run(lambda store: store.expired(before, reason))
 
     def _is_absent(self, recipient: str, conversation: str) -> bool:
         """Whether a recipient is not in the network that a message is of, or is no member at all."""

@@ -90,6 +90,8 @@ class Store:
         self._history, self._size = history, size
         self._database = open_database(path, report)
         self._room = Room()
+        self._untidy = False
+        """Whether the log of the database holds what was to be removed."""
         self._measure()
 
     def close(self) -> None:
@@ -104,14 +106,16 @@ class Store:
             self._database.execute("BEGIN IMMEDIATE")
             try:
                 yield
+                self._database.execute("COMMIT")
             except BaseException:
-                self._database.execute("ROLLBACK")
+                if self._database.in_transaction:       # SQLite has undone it by itself where the disk is full
+                    self._database.execute("ROLLBACK")
                 self._measure()
                 raise
-            self._database.execute("COMMIT")
+            if self._untidy:
+                self._untidy = False
+                self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         except sqlite3.DatabaseError as error:
-            if self._database.in_transaction:
-                self._database.execute("ROLLBACK")
             raise self._trouble(error) from error
 
     @contextmanager
@@ -202,6 +206,7 @@ class Store:
     def clear(self, conversation: str) -> int:
         """Remove all of it, what waits to be delivered too; how many messages there were."""
         gone = self._remove("conversation = ?", conversation)
+        self._untidy = True
         self._database.execute("DELETE FROM conversations WHERE id = ?", (conversation,))
         return gone
 
@@ -228,10 +233,11 @@ class Store:
         """A recipient will not get it; as ``delivered``."""
         return self._settled(recipient, seq, "failed = failed + 1, reason = ?", reason)
 
-    def failed_all(self, recipient: str, conversation: str, reason: str) -> list[Message]:
-        """A recipient will get nothing that waits for it of a conversation."""
+    def failed_all(self, recipient: str, conversation: str | None, reason: str) -> list[Message]:
+        """A recipient will get nothing that waits for it, of a conversation or at all."""
         rows = self._database.execute(
-            "SELECT o.seq FROM outbox o JOIN messages m ON m.seq = o.seq WHERE o.recipient = ? AND m.conversation = ? ORDER BY o.seq",
+            "SELECT o.seq FROM outbox o JOIN messages m ON m.seq = o.seq"
+            " WHERE o.recipient = ?1 AND (?2 IS NULL OR m.conversation = ?2) ORDER BY o.seq",
             (recipient, conversation),
         ).fetchall()
         return [message for (seq,) in rows if (message := self.failed(recipient, seq, reason)) is not None]
@@ -322,7 +328,7 @@ class Store:
     def _trouble(self, error: sqlite3.DatabaseError) -> StoreError:
         """What went wrong in one line; a database that is damaged makes place for an empty one."""
         if isinstance(error, sqlite3.OperationalError | sqlite3.IntegrityError) and "malformed" not in str(error):
-            return StoreError(f"{self._path} cannot be written: {error}")
+            return StoreError(f"the message store {self._path} cannot be used: {error}")
         self._database.close()
         set_aside(self._path)
         self._report(f"{self._path} is damaged ({error}); it was set aside as {self._path.name}.corrupt, going on without its messages")

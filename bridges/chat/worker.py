@@ -64,14 +64,15 @@ class Worker:
             self._reactor.callFromThread(opened.errback, failure_of())
             return
         self._reactor.callFromThread(opened.callback, None)
-        while True:
+        last = False
+        while not last:
             batch, last = self._batch()
             if batch:
                 self._reactor.callFromThread(_tell, self._carry_out(store, batch))
-            if last:
-                break
-        store.close()
-        self._reactor.callFromThread(self._ended)
+        try:
+            store.close()
+        finally:
+            self._reactor.callFromThread(self._ended)
 
     def _batch(self) -> tuple[list[tuple[Job, Deferred[Any]]], bool]:
         """What there is to do, at least one; and whether it is the last."""

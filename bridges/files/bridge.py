@@ -21,8 +21,8 @@ from bridges.files.table import NoSuchTransferError
 from bridges.files.transfer import Transfer
 from bridges.sharing import Entries, check_entry, means
 from userlan.driver.bridge import BridgeStore, CommandError, CommandHandler
+from userlan.driver.commands import Reply, StreamingHandler
 from userlan.driver.lan import Lan, PeerInfo
-from userlan.driver.local import Reply, StreamingHandler
 from userlan.lan.names import UnknownName
 
 ASK, ALL = "ask", "all"

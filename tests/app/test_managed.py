@@ -88,7 +88,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Managed]]:
         one.close()
 
 
-def live(program: Managed, standing: str) -> None:
+def live(program: Managed, standing: str, part: str) -> None:
     """A whole life; the log follows the configuration."""
     assert standing in program.wait_for("READY=1")
     for _ in range(2):
@@ -100,6 +100,7 @@ def live(program: Managed, standing: str) -> None:
     program.wait_for("READY=1")
     until(program.logged, PATIENCE, "the log tells of the reload")
     assert "was read again" in program.logged()[0]["message"]
+    assert program.logged()[0]["part"].split(".")[0] == part
     program.config.write_text("log: {parts: {tunel: debug}}\n")
     program.process.send_signal(signal.SIGHUP)
     program.wait_for("READY=1")
@@ -111,7 +112,7 @@ def live(program: Managed, standing: str) -> None:
 
 
 def test_a_node(start: Callable[..., Managed]) -> None:
-    live(start("node", "up", "--listen", "127.0.0.1:0"), "STATUS=nas ")
+    live(start("node", "up", "--listen", "127.0.0.1:0"), "STATUS=nas ", "app")
 
 
 def test_a_mediator_and_a_relay(start: Callable[..., Managed]) -> None:
@@ -119,7 +120,7 @@ def test_a_mediator_and_a_relay(start: Callable[..., Managed]) -> None:
     mediator.wait_for("READY=1")
     link = mediator.output.read_text().split()[0]
     relay = start("relay", "relay", "--mediator", link, "--listen", "127.0.0.1:0")
-    live(relay, "of 1 pools")
+    live(relay, "of 1 pools", "relay")
     mediator.process.send_signal(signal.SIGHUP)
     mediator.wait_for("RELOADING=1")
     mediator.wait_for("READY=1")

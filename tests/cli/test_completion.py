@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,15 +24,6 @@ COMP_WORDS=({words}) COMP_CWORD={last}
 _userlan_completion userlan
 printf '%s\\n' "${{COMPREPLY[@]}}"
 """
-
-
-@pytest.fixture(scope="module")
-def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
-    nodes = Nodes(tmp_path_factory.mktemp("nodes"))
-    nodes.call("anna", "expose", service="8000")
-    nodes.call("anna", "forward", rule="0:ben:80")
-    yield nodes
-    nodes.stop()
 
 
 def environment(state: Path, home: Path) -> dict[str, str]:

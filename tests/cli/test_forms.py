@@ -6,16 +6,17 @@ import json
 import os
 import pty
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 
 import click
-import pytest
 
 from tests.cli.two_nodes import Nodes
 from userlan.cli.main import cli
-from userlan.cli.output import SIGNALS, signal, table
+from userlan.cli.output import SIGNALS, table
+from userlan.cli.output import signal as signal_of
 
 WITHOUT_JSON = {
     *("demo", "up", "mediator", "relay", "down"),      # hold the terminal, or end what does
@@ -44,13 +45,6 @@ def test_every_command_that_tells_something_tells_it_as_json_too() -> None:
     assert lacking == WITHOUT_JSON
 
 
-@pytest.fixture(scope="module")
-def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
-    nodes = Nodes(tmp_path_factory.mktemp("nodes"))
-    yield nodes
-    nodes.stop()
-
-
 def test_what_is_done_is_told_as_json(nodes: Nodes) -> None:
     def told(*words: str) -> object:
         done = nodes.run("anna", *words, "--json")
@@ -65,6 +59,13 @@ def test_what_is_done_is_told_as_json(nodes: Nodes) -> None:
     assert told("nick", "anna") == {"name": "anna"}
 
 
+def test_parts_of_the_log_have_their_own_levels(nodes: Nodes) -> None:
+    lines = (nodes.state("ben") / "log").read_text().splitlines()
+    told = [json.loads(line) for line in lines if line.startswith("{")]
+    assert {(one["part"], one["level"]) for one in told} == {("tunnel", "debug"), ("control", "debug")}
+    assert any(one["message"].startswith("anna: udp 127.0.0.1:") for one in told)
+
+
 def test_each_state_of_a_peer_has_its_signal_and_its_word() -> None:
     """Green, cyan and grey are Hamachi's."""
     assert {state: look.get("fg") for state, look in SIGNALS.items()} == {
@@ -74,19 +75,19 @@ def test_each_state_of_a_peer_has_its_signal_and_its_word() -> None:
         "offline": "bright_black",
         "blocked": "bright_black",
     }
-    assert signal("connecting", "x") == "\x1b[32m\x1b[5mx\x1b[0m"
-    assert signal("of a newer version", "x") == "x\x1b[0m"
+    assert signal_of("connecting", "x") == "\x1b[32m\x1b[5mx\x1b[0m"
+    assert signal_of("of a newer version", "x") == "x\x1b[0m"
 
 
 def test_colours_do_not_move_columns() -> None:
     rows = [{"name": "anna", "path": "direct", "n": 1}, {"name": "bo", "path": "offline", "n": 22}]
-    painted = table(rows, lambda row, key, cell: signal("direct" if row == 0 else "offline", cell))
+    painted = table(rows, lambda row, key, cell: signal_of("direct" if row == 0 else "offline", cell))
     assert ESCAPE in painted
     assert re.sub(r"\x1b\[[0-9;]*m", "", painted).splitlines() == table(rows).splitlines()
 
 
-def at_a_terminal(nodes: Nodes, *words: str, **environment: str) -> str:
-    """What a command prints there."""
+def at_a_terminal(nodes: Nodes, *words: str, enough: str | None = None, **environment: str) -> str:
+    """What a command prints there; ``enough``: with what it is interrupted."""
     leader, follower = pty.openpty()
     command = [sys.executable, "-m", "userlan", "--state", str(nodes.state("anna")), *words]
     told = b""
@@ -97,6 +98,9 @@ def at_a_terminal(nodes: Nodes, *words: str, **environment: str) -> str:
             try:
                 while data := os.read(leader, 65536):
                     told += data
+                    if enough is not None and enough in told.decode(errors="replace"):
+                        process.send_signal(signal.SIGINT)
+                        enough = None
             except OSError:     # EIO: the other end is closed
                 pass
             assert process.wait(60) == 0
@@ -112,6 +116,11 @@ def test_a_terminal_gets_colours_unless_it_is_asked_not_to(nodes: Nodes) -> None
         assert "direct" in told
         assert ESCAPE not in told
     assert ESCAPE not in at_a_terminal(nodes, "netcheck", NO_COLOR="1")
+
+
+def test_the_status_that_goes_on_has_the_same_colours(nodes: Nodes) -> None:
+    assert "\x1b[32mdirect" in at_a_terminal(nodes, "status", "--watch", enough="direct", NO_COLOR="")
+    assert "\x1b[32m" not in at_a_terminal(nodes, "status", "--watch", enough="direct", NO_COLOR="1")
 
 
 def test_a_pipe_gets_none(nodes: Nodes) -> None:

@@ -65,11 +65,11 @@ def test_a_link_arrives_as_it_is_whatever_the_folders_are_called(environment: di
     told = tmp_path / "told"
     ask(environment, "gio", "launch", str(entry), LINK)
     until(told.exists, 30, "the program was started")
-    assert told.read_text().splitlines() == ["--state", "100% %u", "open", LINK]
+    assert told.read_text().splitlines() == ["--state", "100% %u", "open", "--", LINK]
     told.unlink()
     ask(environment, "gio", "launch", str(entry))
     until(told.exists, 30, "the program was started")
-    assert told.read_text().splitlines() == ["--state", "100% %u", "open"]
+    assert told.read_text().splitlines() == ["--state", "100% %u", "open", "--"]
 
 
 def test_the_icon_is_an_image() -> None:

@@ -112,7 +112,7 @@ def test_each_link_is_another_one_and_an_invite_goes_behind_it(anna: Anna) -> No
 
 
 def test_without_a_desktop_the_link_is_printed(anna: Anna) -> None:
-    told = anna.run("open", DISPLAY="", WAYLAND_DISPLAY="")
+    told = anna.run("open", DISPLAY="", WAYLAND_DISPLAY="", BROWSER="")
     assert told.returncode == 0
     assert "/?token=" in told.stdout
 

@@ -68,7 +68,7 @@ def test_installed_reloaded_watched_and_removed(manager: UserManager, config: Pa
     manager.userlan(*options, "service", "install")
     assert manager.show("userlan", "MainPID") == process, "nothing new, nothing started anew"
     manager.systemctl("reload", "userlan")
-    assert manager.show("userlan", "ActiveState") == "active"
+    until(lambda: manager.show("userlan", "ActiveState") == "active", PATIENCE, "it has read its configuration again", 0.2)
     assert manager.show("userlan", "MainPID") == process
     status = json.loads(manager.userlan("service", "status", "--json").stdout)
     assert (status["installed"], status["running"], status["at_login"], status["links"]) == (True, True, True, True)
@@ -185,6 +185,21 @@ def test_wrong_options_are_refused_now_and_not_at_the_next_login(tmp_path: Path,
     done = CliRunner().invoke(cli, ["service", "install", "--print", *words], env={"HOME": str(tmp_path)})
     assert done.exit_code == 2
     assert why in done.output
+
+
+@pytest.mark.parametrize(
+    ("state", "name"), [("", "userlan.service"), ("/srv/one/my node", "userlan-my-node-"), ("/srv/two/my node", "userlan-my-node-")]
+)
+def test_each_state_folder_is_a_service_however_it_was_named(tmp_path: Path, state: str, name: str) -> None:
+    by_variable = {"HOME": str(tmp_path), "XDG_DATA_HOME": str(tmp_path), "USERLAN_STATE": state or None}
+    shown = CliRunner().invoke(cli, ["service", "install", "--print", "--no-links"], env=by_variable).output
+    assert f"/systemd/user/{name}" in shown
+    if state:
+        assert f'--state "{state}" up' in shown
+        by_option = CliRunner().invoke(
+            cli, ["--state", state, "service", "install", "--print", "--no-links"], env={**by_variable, "USERLAN_STATE": None}
+        )
+        assert by_option.output == shown
 
 
 def test_no_manager_that_is_known_is_said(tmp_path: Path) -> None:

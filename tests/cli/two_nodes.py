@@ -23,6 +23,7 @@ mdns: {enabled: no}
 discovery: {enabled: no}
 notices: {enabled: no}
 traversal: {port_mapping: no, lan_discovery: no}
+log: {level: warn, format: json, parts: {tunnel: debug, control: debug}}
 """
 
 

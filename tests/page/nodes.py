@@ -27,6 +27,8 @@ files: {{inbox: {inbox}}}
 notices: {{enabled: no}}
 """
 """Nothing of it leaves this computer, and several nodes fit on it."""
+TELLING = {"mdns: {enabled: no}": "mdns: {show: no, interfaces: [lo]}", "discovery: {enabled: no}": "discovery: {}"}
+"""Members tell each other of what they offer; the programs of this computer hear nothing of it."""
 
 
 def until(holds: Callable[[], Any], what: str, patience: float = PATIENCE) -> Any:
@@ -43,14 +45,18 @@ def until(holds: Callable[[], Any], what: str, patience: float = PATIENCE) -> An
 class Node:
     """One person's node."""
 
-    def __init__(self, folder: Path, name: str) -> None:
+    def __init__(self, folder: Path, name: str, *, telling: bool = False) -> None:
         self.name = name
         self.folder = folder / name
         self.inbox = self.folder / "inbox"
         self.folder.mkdir(mode=0o700)
         self.inbox.mkdir()
         self.config = self.folder / "config.yaml"
-        self.config.write_text(CONFIG.format(name=name, inbox=self.inbox, page=free_port()))
+        written = CONFIG.format(name=name, inbox=self.inbox, page=free_port())
+        for before, after in TELLING.items() if telling else ():
+            assert before in written
+            written = written.replace(before, after)
+        self.config.write_text(written)
         self.log = self.folder / "output.log"
         self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None

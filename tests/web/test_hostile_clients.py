@@ -122,6 +122,7 @@ def test_the_second_of_two_requests_at_once(scene: Scene) -> None:
 def test_thousands_of_connections(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     """Those who have shown no session make room, so that the owner comes in; those who have are let alone."""
     monkeypatch.setattr(server, "MAX_CONNECTIONS", 8)
+    monkeypatch.setattr(connection, "ARRIVAL_PATIENCE", 1000.0)
     page = scene.socket()
     crowd = [scene.client() for _ in range(30)]
     scene.until(lambda: sum(client.poll() for client in crowd) >= 23)

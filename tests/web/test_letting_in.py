@@ -9,9 +9,12 @@ from typing import Any
 
 import pytest
 
+from tests.driver.loop import Loop
 from tests.web.harness import Scene
-from userlan.driver.bridge import BridgeStore
+from userlan.driver.bridge import BridgeStore, CommandError
+from userlan.driver.commands import Commands
 from userlan.web.caller import is_other, user_of
+from userlan.web.server import Page
 from userlan.web.sessions import (
     MAX_SESSIONS,
     MAX_TOKENS,
@@ -147,6 +150,27 @@ def test_sessions_are_few_and_the_idle_one_makes_room(tmp_path: Path) -> None:
     assert kept.find([secrets[0]], DAY)
     assert not kept.find([secrets[1]], DAY)
     assert len(json.loads((tmp_path / "page.json").read_text())["sessions"]) == MAX_SESSIONS
+
+
+def test_a_port_is_kept_and_the_next_free_one_is_taken(loop: Loop, tmp_path: Path) -> None:
+    """Two nodes of one computer; each finds its port again, and with it its sessions, whoever starts first."""
+
+    def begin(name: str, port: int, others: bool) -> Page:
+        (tmp_path / name).mkdir(exist_ok=True)
+        page = Page(loop.reactor, Commands(), tmp_path / name)
+        page.start("127.0.0.1", port, others)
+        return page
+
+    first = begin("first", 0, others=False)
+    second = begin("second", first.port, others=True)
+    assert first.port < second.port
+    with pytest.raises(CommandError, match="cannot listen at"):
+        begin("third", first.port, others=False)
+    loop.result(first.stop())
+    loop.result(second.stop())
+    again = begin("second", first.port, others=True)
+    assert again.port == second.port
+    loop.result(again.stop())
 
 
 def test_a_session_of_another_port_is_none(tmp_path: Path) -> None:

@@ -70,8 +70,10 @@ class Api:
         rows = ["".join("1" if module else "0" for module in row) for row in segno.make(found["invite"], error="m", micro=False).matrix]
         return {"size": len(rows), "rows": rows, **found}
 
-    def page(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        """Where the local page is, with a token that lets a browser in, once."""
+    @inlineCallbacks
+    def page(self, arguments: dict[str, Any]) -> Any:
+        """Where the local page is, with a token that lets a browser in, once. A node that is just starting is waited for."""
+        yield self.program.when_started()
         page = self.program.page
         if page is None:
             raise CommandError("this node has no page: see page.listen in the configuration")

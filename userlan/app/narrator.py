@@ -19,11 +19,11 @@ DROPS_INTERVAL = 30.0
 class Narrator:
     """Of one node. All of it is ``debug``."""
 
-    _tunnel = Logger(namespace="userlan.tunnel")
-    _control = Logger(namespace="userlan.control")
-    _node = Logger(namespace="userlan.node")
-
     def __init__(self, node: Node) -> None:
+        # Not of the class: Twisted calls those by the class's name, whatever they are given.
+        self._tunnel = Logger(namespace="userlan.tunnel")
+        self._control = Logger(namespace="userlan.control")
+        self._node = Logger(namespace="userlan.node")
         self._of = node
         self._dropped: Counter[str] = Counter()
         self._looked_at = float("-inf")

@@ -45,11 +45,6 @@ class Manager:
             self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | getattr(socket, "SOCK_CLOEXEC", 0))
             self._socket.setblocking(False)
 
-    @property
-    def there(self) -> bool:
-        """Whether one listens."""
-        return self._socket is not None
-
     def ready(self, standing: Callable[[], str]) -> None:
         """The program serves. ``standing`` says in one line how it stands, and is asked now and then."""
         if self._socket is None or self._ready or self._stopping:

@@ -112,6 +112,7 @@ class NodeProgram(Foreground):
         self.embedded: Any = None
         self.commands = Commands()
         self.page: Page | None = None
+        self._serving: Deferred[None] = Deferred()
         self._embedding: EmbeddedMediator | None = None
         self.runner: Any = None
         self.local: Any = None
@@ -167,10 +168,17 @@ class NodeProgram(Foreground):
         yield self.local.start()
         yield self._start_bridges()
         self.page = start_page(self)
+        self._serving.callback(None)
         self.node.start(self.reactor.seconds())
         self.ways.start()
         self.runner.touch()
         self._maybe_ready()
+
+    def when_started(self) -> Deferred[None]:
+        """Fires once all parts serve: the local API does before the others."""
+        later: Deferred[None] = Deferred()
+        self._serving.chainDeferred(later)
+        return later
 
     @inlineCallbacks
     def stop(self, status: int = 0) -> Any:

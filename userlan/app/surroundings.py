@@ -24,9 +24,8 @@ from userlan.wire.endpoint import Endpoint
 class Surroundings:
     """Of one node that listens on ``port``."""
 
-    _log = Logger(namespace="userlan.traversal")
-
     def __init__(self, reactor: Any, runner: CoreRunner, node: Node, port: int, options: Traversal) -> None:
+        self._log = Logger(namespace="userlan.traversal")
         self._reactor = reactor
         self._runner = runner
         self._node = node

@@ -35,8 +35,11 @@ class Settings:
 def default_state() -> Path:
     """``USERLAN_STATE``, else the platform's place for a user's data."""
     named = os.environ.get("USERLAN_STATE")
-    if named:
-        return Path(named)
+    return Path(named) if named else usual_state()
+
+
+def usual_state() -> Path:
+    """The platform's place for a user's data."""
     import platformdirs
 
     return Path(platformdirs.user_data_dir("userlan", appauthor=False))
@@ -78,6 +81,7 @@ class Commands(click.Group):
         "open": "page",
         "status": "show",
         "ping": "show",
+        "path": "path",
         "netcheck": "netcheck",
         "doctor": "doctor",
         "proxy": "show",
@@ -110,7 +114,7 @@ class Commands(click.Group):
             *("nick", "leave", "approve", "deny", "applicants", "lock", "unlock", "password", "evict", "block", "unblock"),
         ),
         "Programs in the LAN": ("run", "proxy", "forward", "unforward", "nc", "dns", "tap"),
-        "Look closer": ("ping", "netcheck", "doctor", "capture"),
+        "Look closer": ("ping", "path", "netcheck", "doctor", "capture"),
         "Run it": ("up", "down", "service", "mediator", "relay", "config", "completion"),
     }
     """As ``--help`` has them; a test sees to it that each is somewhere."""

@@ -32,8 +32,6 @@ MAX_PUBLIC = 8
 class MediatorProgram(Foreground):
     """``userlan mediator``."""
 
-    log = Logger(namespace="userlan.mediator")
-
     def __init__(
         self,
         reactor: Any,
@@ -45,6 +43,7 @@ class MediatorProgram(Foreground):
         relay_keys: tuple[bytes, ...] = (),
     ) -> None:
         super().__init__(reactor)
+        self.log = Logger(namespace="userlan.mediator")
         self.folder = folder
         self.listen = listen
         self.public = public

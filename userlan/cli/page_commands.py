@@ -38,7 +38,8 @@ def _browse(url: str) -> bool:
     """Whether a browser was found that shows it."""
     import webbrowser
 
-    if os.name == "posix" and sys.platform != "darwin" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+    desktop = any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER"))
+    if os.name == "posix" and sys.platform != "darwin" and not desktop:
         return False  # only browsers of the terminal are left, and the page is none for them
     return webbrowser.open(url)
 

@@ -51,8 +51,6 @@ MEGABIT = 125_000.0
 class RelayProgram(Foreground):
     """``userlan relay``."""
 
-    log = Logger(namespace="userlan.relay")
-
     def __init__(
         self,
         reactor: Any,
@@ -63,6 +61,7 @@ class RelayProgram(Foreground):
         public: tuple[tuple[str, int], ...] | None = None,
     ) -> None:
         super().__init__(reactor)
+        self.log = Logger(namespace="userlan.relay")
         self.folder = folder
         self.listen = listen
         self.public = public

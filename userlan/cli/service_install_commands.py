@@ -15,7 +15,7 @@ import click
 from userlan.cli import link_handler
 from userlan.cli.background import LOG_NAME
 from userlan.cli.client import ApiError, NotRunningError, call, stop_node
-from userlan.cli.main import Settings, default_state
+from userlan.cli.main import Settings, usual_state
 from userlan.cli.output import as_json
 from userlan.cli.service_managers import find
 from userlan.cli.service_units import Service
@@ -119,7 +119,7 @@ def describe(settings: Settings, of: str, options: tuple[str, ...]) -> Service:
         raise click.UsageError("a relay needs a mediator: --of relay -- --mediator URL")
     background = ("--background",) if of == "node" else ()
     name = "userlan" if of == "node" else f"userlan-{of}"
-    if state not in (default_state(), default_state() / of):
+    if state not in (usual_state(), usual_state() / of):
         name += f"-{_slug(state)}"
     settled = Settings(state, settings.config, settings.verbose, True)
     return Service(name, TITLES[program], (*command(settled), program, *background, *options), state / LOG_NAME)

@@ -26,7 +26,7 @@ def status(settings: Settings, connections: bool, watching: bool, json_output: b
 
         if connections:
             raise click.UsageError("--watch shows the status: leave out --connections")
-        watch(settings.state, json_output, lambda snapshot: describe(snapshot, settings.verbose > 0))
+        watch(settings.state, json_output, lambda snapshot: describe(snapshot, settings.verbose > 0, True))
         return
     snapshot = call(settings.state, "connections" if connections else "status")
     if json_output:

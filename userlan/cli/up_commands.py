@@ -65,7 +65,8 @@ def up(
         raise ApiError(f"--mediator: {error}") from None
     listening = parse_listen(listen)
     bridges = discover_bridges()
-    process = _Process(settings, config, path, bridges)
+    alone = member is None and companion is None        # a member beside the node has its name, and more, not from the file
+    process = _Process(settings, config, path if alone else None, bridges)
     from userlan.app.foreground import StartError
     from userlan.app.program import NodeProgram, Options
     from userlan.driver.state import StateError, StateFolder

@@ -70,7 +70,7 @@ def _live(client: Client, describe: Callable[[dict[str, Any]], str]) -> None:
     mirror = Mirror()
 
     def view() -> Text:
-        return Text(describe(mirror.snapshot) if mirror.snapshot else "", no_wrap=True, overflow="ellipsis")
+        return Text.from_ansi(describe(mirror.snapshot) if mirror.snapshot else "", no_wrap=True, overflow="ellipsis")
 
     with Live(get_renderable=view, refresh_per_second=REDRAWS, vertical_overflow="ellipsis"):
         client.request("watch", {}, mirror.take)

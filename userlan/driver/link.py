@@ -63,6 +63,8 @@ class LanLink:
         """What whoever wants another link is told."""
         self.addresses_changed: Callable[[], None] = _nothing
         """Called when :attr:`addresses` may have changed."""
+        self.gather: Callable[[], None] = _nothing
+        """Called once the sockets have been read: packets of the kernel that came by them are to be carried on (:meth:`carry`)."""
         runner.link = self
         self._host.share(*ports, (ETHERIP_GROUP,) if distant is None else (), distant)
         self._uplink = uplink
@@ -110,6 +112,7 @@ class LanLink:
 
     def flush(self) -> None:
         """Hand over what the stack did not claim."""
+        self.gather()
         packets = self._host.unclaimed
         if not packets:
             return

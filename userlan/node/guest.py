@@ -2,12 +2,15 @@
 
 ::
 
-    phone ── stock WireGuard ──▶ Device ──▶ Intake ──▶ Guest.receive ──▶ Attachment.send ──▶ members, resolver     (``attachment``)
+    phone ── stock WireGuard ──▶ Device ──▶ Intake ──▶ Guest.receive, flush ──▶ Attachment.send ──▶ members, resolver  (``attachment``)
     phone ◀── stock WireGuard ── Device ◀── Guest.send ◀── Host.unclaimed: what is nobody's here                   (``stack.sharing``)
 
 The guest is one more peer of the node's device, so that it has the node's socket and port, its port mapping, roaming and cookies. It is
 no member: no mediator and no roster knows its key, and it holds no network's secret. What it sends must come from the node's own
 addresses, which are the guest's, and is carried like the packets of any attached kernel.
+
+A stock program sends its datagrams one by one. What came while the sockets were read is therefore carried on together (``flush``), the
+neighbours of a stream as one (``wire.coalesce``): sealed once, and most of what is done with a packet is done once.
 
 **Sizes.** ``mtu`` is that of the guest's interface, as its configuration says. TCP is cut to it by the tunnel. Senders learn it as they
 learn that of any path: their probes of more are not answered (``path_echoes``). What is larger nevertheless is cut here, or answered
@@ -43,6 +46,7 @@ from userlan.tunnel.constants import REJECT_AFTER_TIME
 from userlan.tunnel.device import Device
 from userlan.wire import icmp, icmpv6
 from userlan.wire.checksum import transport_ok
+from userlan.wire.coalesce import coalesced
 from userlan.wire.endpoint import Endpoint
 from userlan.wire.errors import WireError
 from userlan.wire.fragment import fragment
@@ -60,6 +64,10 @@ HEARD_WITHIN = 2.6 * KEEPALIVE
 
 GRACE = 10.0
 """Seconds from the start in which a guest may answer before it counts as away: a handshake and its first repetition."""
+
+
+MAX_ARRIVED = 1_024
+"""Packets that are kept for ``flush``: a wakeup of a socket reads fewer, and beyond it they are carried on at once."""
 
 
 class Hosting(Protocol):
@@ -114,6 +122,7 @@ class Guest:
         self._device = node.device
         self._carry = carry
         self._errors = TokenBucket(ERRORS_A_SECOND, ERROR_BURST)
+        self._arrived: list[SuperPacket] = []
         self._identification = 0
         self._began = now
         peer = self._device.add_peer(public_key, preshared_keys=(preshared_key,), endpoint=endpoint, stock=True)
@@ -147,8 +156,16 @@ class Guest:
             return self._drop("checksum")
         if packet.protocol == PROTOCOL_ETHERIP:
             return self._drop("not-ip")
-        self._carry((packet,), now)
+        self._arrived.append(packet)
+        if len(self._arrived) >= MAX_ARRIVED:
+            self.flush(now)
         return ""
+
+    def flush(self, now: float) -> None:
+        """Carry on what came; to be called once the sockets have been read."""
+        if self._arrived:
+            arrived, self._arrived = self._arrived, []
+            self._carry(coalesced(arrived), now)
 
     def _drop(self, reason: str) -> str:
         self.counters[reason] += 1

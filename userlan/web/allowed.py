@@ -48,6 +48,7 @@ ALLOWED = frozenset(
         "chat-conversations",
         "chat-history",
         "chat-read",
+        "chat-mute",
         "chat-clear",
         "chat-search",
         "chat-watch",

@@ -101,7 +101,7 @@ class Connection(Protocol):
         self._foreign: bool | None = None
 
     def connectionMade(self) -> None:
-        self.page.connections.add(self)
+        self.page.connections[self] = None
         self._wait_for_request()
         self._channel.makeConnection(self.transport)
 
@@ -120,7 +120,7 @@ class Connection(Protocol):
 
     def connectionLost(self, reason: Any = None) -> None:
         self._stop_timer()
-        self.page.connections.discard(self)
+        self.page.connections.pop(self, None)
         self._channel.connectionLost(reason)
 
     def is_foreign(self) -> bool:

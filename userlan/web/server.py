@@ -31,7 +31,7 @@ MAX_SOCKETS = 64
 BACKLOG = 64
 """Connections that wait to be accepted."""
 NEXT_PORTS = 64
-"""Ports that are tried after the default one."""
+"""Ports that are tried after the default one; then any."""
 
 
 class Page(Factory):
@@ -59,7 +59,8 @@ class Page(Factory):
         self.assets = Assets()
         self.uploads = Uploads(folder / "uploads", commands)
         self.sockets: Any = WebSocketResource(self._sockets())
-        self.connections: set[Connection] = set()
+        self.connections: dict[Connection, None] = {}
+        """The oldest first."""
         self.authorities: frozenset[bytes] = frozenset()
         self.host = ""
         self.port = 0
@@ -75,7 +76,7 @@ class Page(Factory):
         candidates = [port]
         if others:
             remembered = [self._sessions.port] if port <= self._sessions.port <= port + NEXT_PORTS else []
-            candidates = [*remembered, *range(port, port + NEXT_PORTS + 1)]
+            candidates = [*remembered, *range(port, port + NEXT_PORTS + 1), 0]
         for number in candidates:
             try:
                 self._listening = self.reactor.listenTCP(number, self, BACKLOG, host)
@@ -105,6 +106,7 @@ class Page(Factory):
             unknown = next((connection for connection in self.connections if not connection.known), None)
             if unknown is None:
                 return None
+            del self.connections[unknown]  # it ends in the reactor's next turn, and others may come in this one
             unknown.abort()
         return Connection(self)
 

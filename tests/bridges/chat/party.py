@@ -273,17 +273,19 @@ class Party:
         """Who has blocked whom."""
         self.connections: list[tuple[End, End]] = []
         self.attempts: list[tuple[float, str]] = []
-        self.notices: list[tuple[str, ...]] = []
+        self.notices: list[tuple[object, ...]] = []
         self.persons: dict[str, Person] = {}
 
     def open(self, name: str, **limits: int) -> Person:
         """Its node starts (again)."""
+        self.away.discard(name)
         person = self.persons[name] = Person(self, name, **limits)
         return person
 
     def close(self, name: str) -> None:
         """Its node ends."""
         self.persons.pop(name).stop()
+        self.away.add(name)
 
     def run(self, seconds: float) -> None:
         """Time passes; every timer goes off at its own time."""
@@ -301,7 +303,8 @@ class Party:
         """Something travels; it is lost where one of them is away when it arrives."""
 
         def arrive() -> None:
-            if not {sender, receiver} & self.away and receiver in self.lans:
+            parted = {(sender, receiver), (receiver, sender)} & self.blocked
+            if not {sender, receiver} & self.away and not parted and receiver in self.lans:
                 action()
 
         self.clock.callLater(DELAY, arrive)
@@ -332,5 +335,5 @@ class Party:
     def hear_notices(self, name: str) -> None:
         """What the desktop of a member would be told."""
         notices: Any = Notices.of(self.lans[name])  # type: ignore[arg-type]
-        notices.tell = lambda kind, title, text, subject="": self.notices.append((kind, title, text, subject))
+        notices.tell = lambda kind, title, text, subject="", total=0: self.notices.append((kind, title, text, subject, total))
         notices.withdraw = lambda subject: self.notices.append(("withdrawn", subject))

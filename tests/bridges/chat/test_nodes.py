@@ -27,8 +27,7 @@ def texts(node: Node, conversation: str) -> list[str]:
 
 
 def state(node: Node, conversation: str) -> str:
-    value: str = node.call("chat-history", conversation=conversation, limit=1)["messages"][0]["state"]
-    return value
+    return str(node.call("chat-history", conversation=conversation, limit=1)["messages"][0]["state"])
 
 
 def userlan(node: Node, *arguments: str, stdin: str | None = None) -> str:
@@ -151,7 +150,11 @@ def test_a_newer_history_keeps_the_node_from_nothing(nodes: tuple[Node, Node, No
     import sqlite3
 
     _, _, eve = nodes
+    terminal = Terminal(eve, "anna")
+    until(lambda: terminal.shows("you talk with anna"), "it begins")
     eve.stop()
+    until(lambda: terminal.shows("userlan: the node"), "whoever talks learns of it")
+    assert terminal.status() == 1
     with sqlite3.connect(eve.folder / "chat.sqlite") as database:
         database.execute("PRAGMA user_version = 77")
     database.close()

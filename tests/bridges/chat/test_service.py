@@ -10,6 +10,7 @@ import pytest
 
 from bridges.chat.absences import GRACE
 from bridges.chat.bell import DELAY as BELL
+from bridges.chat.courier import NO_CHAT, REFUSED_FOR
 from bridges.chat.frames import PORT
 from bridges.chat.records import MAX_TEXT
 from bridges.chat.service import DAY
@@ -268,6 +269,28 @@ def test_who_is_blocked_is_sent_nothing_and_heard_no_more(party: Party) -> None:
     assert eve.texts("anna") == ["before", "unheard", "kept"]
 
 
+def test_who_is_there_and_has_no_chat(party: Party) -> None:
+    """A guest, or a node with an old userlan, leaves no message to a network waiting for ever."""
+    party.close("eve")
+    party.away.clear()
+    anna = party.persons["anna"]
+    anna.send("home", "x")
+    anna.send("eve", "y")
+    party.run(REFUSED_FOR / 2)
+    assert anna.history("home")[0]["state"] == "waiting", "it may be just starting"
+    party.run(2 * REFUSED_FOR)
+    message = anna.history("home")[0]
+    assert (message["state"], message["delivered"], message["reason"]) == ("delivered", 1, NO_CHAT)
+    assert anna.history("eve")[0]["state"] == "failed"
+    attempts = len(party.attempts)
+    party.run(DAY)
+    assert len(party.attempts) == attempts
+    party.open("eve")
+    anna.send("eve", "z")
+    party.run(1)
+    assert party.persons["eve"].texts("anna") == ["z"]
+
+
 def test_a_roster_in_motion_loses_nothing(party: Party) -> None:
     party.away.add("ben")
     anna = party.persons["anna"]
@@ -351,8 +374,8 @@ def test_the_desktop_is_told_of_what_is_not_read(party: Party) -> None:
     anna.send("ben", "two")
     anna.send("home", "x" * 1000)
     party.run(2 * BELL)
-    assert ("chat", "anna", "two", conversation) in party.notices
-    assert ("chat", "anna in home", "x" * 200, "network:home") in party.notices
+    assert ("chat", "anna", "two", conversation, 2) in party.notices
+    assert ("chat", "anna in home", "x" * 200, "network:home", 1) in party.notices
     ben.ask("chat-read", conversation="anna")
     assert party.notices[2:] == [("withdrawn", conversation)]
     ben.ask("chat-mute", conversation="anna")
@@ -381,6 +404,21 @@ def test_cleared_before_it_was_brought_is_not_brought(party: Party) -> None:
     assert party.persons["ben"].texts("anna") == []
 
 
+def test_pages_of_long_messages_are_shorter(party: Party) -> None:
+    anna = party.persons["anna"]
+    for number in range(100):
+        anna.send("ben", f"{number} " + "x" * 8000)
+    page = anna.ask("chat-history", conversation="ben", limit=100)
+    assert 20 < len(page["messages"]) < 40
+    assert page["more"] is True
+    assert page["messages"][-1]["text"].startswith("99 ")
+    seen: list[int] = []
+    while page["messages"]:
+        seen[:0] = [int(message["text"].split()[0]) for message in page["messages"]]
+        page = anna.ask("chat-history", conversation="ben", limit=100, before=page["messages"][0]["seq"])
+    assert seen == list(range(100))
+
+
 def test_search(party: Party) -> None:
     anna = party.persons["anna"]
     anna.send("ben", "the needle")
@@ -404,6 +442,7 @@ def test_search(party: Party) -> None:
         ("chat-send", {"to": "25.200.1.1", "text": "x"}, "25.200.1.1"),
         ("chat-history", {"conversation": "nobody"}, "no peer and no network"),
         ("chat-history", {"conversation": "ben", "before": "x"}, "wrong arguments"),
+        ("chat-history", {"conversation": "ben", "before": 1 << 80}, "wrong arguments"),
         ("chat-search", {"text": " "}, "search for what"),
     ],
 )

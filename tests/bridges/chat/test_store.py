@@ -266,11 +266,35 @@ def test_conversations_have_a_cap(kept: Kept, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_cleared_is_gone_from_the_disk(kept: Kept) -> None:
+    def on_the_disk() -> bool:
+        return b"the-secret-word" in b"".join(path.read_bytes() for path in kept.path.parent.iterdir())
+
     kept.hear("the-secret-word " * 20)
+    assert on_the_disk()
     kept.clear("peer:ben")
-    kept.store.close()
-    assert b"the-secret-word" not in b"".join(path.read_bytes() for path in kept.path.parent.iterdir())
-    kept.store = Store(kept.path, KEEP, SIZE, kept.reports.append)
+    assert not on_the_disk()
+
+
+def test_a_full_disk_is_told_and_not_the_end(kept: Kept) -> None:
+    """SQLite undoes a transaction by itself when there is no room (https://sqlite.org/lang_transaction.html, section 3.1)."""
+    kept.hear("there")
+    database = kept.store._database
+    pages = database.execute("PRAGMA page_count").fetchone()[0]
+    database.execute(f"PRAGMA max_page_count = {pages + 4}")
+
+    def fill() -> None:
+        for _ in range(1000):
+            kept.hear("x" * 8000)
+
+    with pytest.raises(StoreError, match="disk is full"):
+        fill()
+    before = kept.texts("peer:ben")
+    with pytest.raises(StoreError, match="disk is full"):
+        fill()
+    database.execute("PRAGMA max_page_count = 1000000")
+    kept.hear("room again")
+    assert kept.texts("peer:ben") == [*before, "room again"]
+    assert kept.reports == []
 
 
 def test_search(kept: Kept) -> None:

@@ -8,6 +8,7 @@ import { t } from "./strings.js";
 import { describe, short, stroke, svg } from "./svg.js";
 
 const CROWD = 18; // members from which names are written along the rays
+const MULTITUDE = 140; // members from which the list alone has the names: around the rim there is no room for more
 const RINGS = [10, 30, 100]; // milliseconds at which circles are drawn
 const SLOWEST = 400; // milliseconds at the rim
 const DUE = 1000; // milliseconds between two drawings: positions follow smoothed latencies, and need not follow each of them
@@ -23,6 +24,7 @@ export function mount(container, context) {
   container.append(h("div", { class: "scroll" }, h("section", { class: "part" }, h("h2", { class: "unseen" }, t("tab.map")), frame, legend), h("section", { class: "part" }, h("h2", null, t("map.list")), count, list)));
   let width = 0;
   let timer = null;
+  let shown = ""; // what the drawing was made of: of a crowd, coarse latencies
 
   function members() {
     const network = store.network(params.network);
@@ -34,10 +36,13 @@ export function mount(container, context) {
     clearTimeout(timer);
     timer = null;
     const rows = members();
-    if (width > 0) draw(drawing, rows, store, context, params.network, width);
+    const facts = rows.map((row) => [row.key, row.name, shownState(row), row.relay, rows.length > CROWD ? grade(row) : row.rtt_ms]);
+    const seen = JSON.stringify([width, store.get("self")?.name, store.get("mediator")?.state, facts]);
+    if (width > 0 && seen !== shown) draw(drawing, rows, store, context, params.network, width);
+    shown = seen;
     const online = rows.filter(isOnline).length;
     text(count, t("roster.count", { online, total: rows.length }));
-    const sorted = [...rows].sort((one, other) => isOnline(other) - isOnline(one) || (one.rtt_ms ?? 1e9) - (other.rtt_ms ?? 1e9) || one.name.localeCompare(other.name));
+    const sorted = [...rows].sort((one, other) => isOnline(other) - isOnline(one) || (grade(one) - grade(other) || 0) || one.name.localeCompare(other.name));
     sync(list, sorted, (row) => row.key, (row) => makeRow(context, row), updateRow);
   }
 
@@ -56,6 +61,11 @@ export function mount(container, context) {
     clearTimeout(timer);
     resized.disconnect();
   };
+}
+
+/** A latency in coarse steps: neighbours in the list do not change places with every measurement. */
+function grade(row) {
+  return row.rtt_ms === null ? Infinity : Math.round(2 * Math.log2(1 + row.rtt_ms));
 }
 
 function sample(state) {
@@ -85,7 +95,8 @@ export function distance(milliseconds_) {
 function draw(element, rows, store, context, network, width) {
   const crowd = rows.length > CROWD;
   const side = Math.min(width, crowd ? 860 : 400 + 14 * rows.length);
-  const names = crowd ? (side < 500 ? 14 : 92) : side < 500 ? 46 : 76;
+  const dots = crowd && (side < 500 || rows.length > MULTITUDE);
+  const names = crowd ? (dots ? 14 : 92) : side < 500 ? 46 : 76;
   const radius = side / 2 - names;
   const centre = [side / 2, side / 2];
   // Who goes by the same relay stands together, and the rest by name: nobody's place changes with a latency.
@@ -93,7 +104,7 @@ function draw(element, rows, store, context, network, width) {
   const at = new Map(sorted.map((row, index) => [row.key, place(row, index, sorted.length, centre, radius)]));
   const relays = stations(sorted, at, centre, radius, side);
   element.setAttribute("viewBox", `0 0 ${side} ${side}`);
-  element.classList.toggle("small-crowd", crowd && side < 500);
+  element.classList.toggle("small-crowd", dots);
   element.setAttribute("width", side);
   element.setAttribute("height", side);
   element.replaceChildren(
@@ -104,7 +115,7 @@ function draw(element, rows, store, context, network, width) {
     svg("g", { class: "rays" }, rays(sorted, at, relays, centre)),
     svg("g", { class: "stations" }, [...relays].map(([name, spot]) => station(name, spot, spot[1] < centre[1]))),
     ...mediator(store, centre, radius),
-    svg("g", { class: "members" }, sorted.map((row) => member(row, at.get(row.key), { crowd, few: rows.length <= 8, side }, context))),
+    svg("g", { class: "members" }, sorted.map((row) => member(row, at.get(row.key), { crowd, dots, few: rows.length <= 8, side }, context))),
     own(store, centre, side < 500 ? 18 : 24),
   );
   describe(element, t("map.words", { network, n: rows.length }));
@@ -160,14 +171,14 @@ function mediator(store, [x, y], radius) {
       svg("text", { x: spot[0] + 15, y: spot[1] + 4 }, t(connected ? "map.mediator" : "map.mediator.lost")))];
 }
 
-function member(row, spot, { crowd, few, side }, context) {
+function member(row, spot, { crowd, dots, few, side }, context) {
   const state = shownState(row);
   const group = svg("g", { class: `member ${state}`, on: { click: () => context.open("path", { peer: row.key }) } },
     svg("title", {}, `${row.name} – ${presenceWords(row)}${isOnline(row) && row.rtt_ms !== null ? ` – ${t("path.ms", { ms: milliseconds(row.rtt_ms) })}` : ""}`),
-    mark(state, spot.x, spot.y, (crowd ? 5 : 10) * (side < 500 ? 0.68 : 1)));
+    mark(state, spot.x, spot.y, (crowd ? 5 : 10) * (dots || side < 500 ? 0.68 : 1)));
   const left = Math.cos(spot.angle) < -0.001;
   if (crowd) {
-    if (side >= 500) group.append(along(row, spot, left)); // On a phone there is no room for a hundred names: the list has them.
+    if (!dots) group.append(along(row, spot, left));
     return group;
   }
   const upright = Math.abs(Math.cos(spot.angle)) < 0.35;

@@ -57,7 +57,7 @@ function update(context, element, row, polling) {
   const focused = element.contains(document.activeElement);
   const name = nameOf(row);
   const elsewhere = !["127.0.0.1", "::1"].includes(row.host);
-  const place = t(row.protocol === "udp" ? "services.own.at.udp" : "services.own.at", { port: String(row.port), host: elsewhere ? row.host : "" });
+  const place = [elsewhere ? row.host : "", t(row.protocol === "udp" ? "services.own.at.udp" : "services.own.at", { port: String(row.port) })].filter(Boolean).join(", ");
   const who = row.exposed ? (row.allow.length ? t("services.own.for", { who: row.allow.join(", ") }) : t("services.own.for.all")) : "";
   const as = row.exposed && row.exposed_as !== row.port ? t("services.own.as", { port: String(row.exposed_as) }) : "";
   const control = toggle(t("services.own.switch", { name, port: String(row.port) }), row.exposed, (wanted) => change(context, row, wanted, polling), { disabled: row.configured });
@@ -65,7 +65,7 @@ function update(context, element, row, polling) {
     h("span", { class: "token", "aria-hidden": "true" }, icon(row.protocol === "udp" ? "ping" : "plug")),
     h("div", { class: "about" },
       h("strong", null, bdi(name), row.exposed && row.program && row.program !== name ? h("span", { class: "quiet" }, " ", bdi(row.program)) : null),
-      h("span", { class: "quiet" }, bdi([place, as, who].filter(Boolean).join(" · "))),
+      h("span", { class: "quiet" }, bdi([place, as, who, !row.program && row.serving ? t("services.own.foreign") : ""].filter(Boolean).join(" · "))),
       row.exposed && !row.serving && row.host === "127.0.0.1" ? h("span", { class: "problem" }, icon("warning"), t("services.own.silent")) : null,
       row.error ? h("span", { class: "problem" }, icon("warning"), bdi(row.error)) : null,
       row.configured ? h("span", { class: "quiet hint" }, t("services.own.configured")) : null),

@@ -1,5 +1,6 @@
 // Services: what a peer, or everybody in a network, offers; and what this computer offers, with one switch each.
 
+import { CommandError } from "./api.js";
 import { bdi, button, fill, h, sync, text } from "./dom.js";
 import { icon, presence, showPresence } from "./icons.js";
 import { chip, empty, section, typed } from "./parts.js";
@@ -24,6 +25,8 @@ const KINDS = {
   "_mpd._tcp": ["stream", "ping"], "_postgresql._tcp": ["data", "plug"], "_mqtt._tcp": ["data", "plug"], "_ldap._tcp": ["data", "plug"],
   "_domain._tcp": ["dns", "plug"], "_domain._udp": ["dns", "plug"], "_userlan-svc._tcp": ["other", "plug"], "_userlan-svc._udp": ["other", "plug"],
 };
+
+const UNKNOWN = "_userlan-svc._tcp"; // what listens at a port that no kind of program is known for: perhaps a web server
 
 /** Shows the services of `params.peer`, of `params.network`'s members, or of this computer; answers what ends it. */
 export function mount(container, context) {
@@ -131,6 +134,7 @@ function updateService(element, row) {
   const udp = row.type.endsWith("_udp");
   const link = row.error || udp ? null : linkOf(row.url, row.where);
   const inBrowser = link?.startsWith("http") ?? false;
+  const perhaps = !link && !row.error && row.type.toLowerCase() === UNKNOWN ? linkOf(`http://${row.where}/`, row.where) : null;
   fill(element, h("span", { class: "token", "aria-hidden": "true" }, icon(image)),
     h("div", { class: "about" },
       h("strong", null, bdi(row.name)),
@@ -139,7 +143,8 @@ function updateService(element, row) {
       row.error && h("span", { class: "problem" }, icon("warning"), bdi(row.error)),
       !link && !row.error && h("span", { class: "quiet hint" }, t(udp ? "services.hint.udp" : "services.hint.tcp")),
       link && !inBrowser && h("span", { class: "quiet hint" }, t("services.hint.program", { scheme: new URL(link).protocol.slice(0, -1) }))),
-    link && h("a", { class: "button primary", href: link, rel: "noopener noreferrer", target: inBrowser ? "_blank" : null, "aria-label": t("services.open.label", { name: row.name }) }, icon("link"), h("span", null, t("services.open"))));
+    link && h("a", { class: "button primary", href: link, rel: "noopener noreferrer", target: inBrowser ? "_blank" : null, "aria-label": t("services.open.label", { name: row.name }) }, icon("link"), h("span", null, t("services.open"))),
+    perhaps && h("a", { class: "button", href: perhaps, rel: "noopener noreferrer", target: "_blank", "aria-label": t("services.open.web.label", { name: row.name }) }, t("services.open.web")));
 }
 
 function sourceWords(source) {
@@ -161,6 +166,21 @@ function written(store, row) {
   return same.length > 1 || store.get("self")?.name === row.name ? `[${row.ipv6}]` : row.name;
 }
 
+/**
+ * A way to a peer's port: at the peer's own address of this computer (127.a.b.c for 25.a.b.c), since what is opened at 127.0.0.1 gets this page's
+ * cookie; at 127.0.0.1 where the system has no such addresses.
+ */
+async function forward(api, row, to) {
+  if (row.ipv4) {
+    try {
+      return await api.call("forward", { rule: `127.${row.ipv4.split(".").slice(1).join(".")}:0:${to}` });
+    } catch (error) {
+      if (!(error instanceof CommandError)) throw error;
+    }
+  }
+  return api.call("forward", { rule: `0:${to}` });
+}
+
 function byHand(context, done) {
   const { api, store, params } = context;
   const port = h("input", { type: "number", id: "forward-port", min: 1, max: 65535, required: true, inputmode: "numeric", placeholder: "8080" });
@@ -175,7 +195,7 @@ function byHand(context, done) {
     const row = store.peer(params.peer);
     if (!row || !port.value) return;
     try {
-      const made = await api.call("forward", { rule: `0:${written(store, row)}:${port.value}${protocol.value}` });
+      const made = await forward(api, row, `${written(store, row)}:${port.value}${protocol.value}`);
       toast(t("services.forwarded", { listen: made.listen }));
       port.value = "";
       done();
