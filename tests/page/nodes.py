@@ -63,10 +63,20 @@ class Node:
 
     def start(self) -> None:
         """Start (again, at the same port); waits until it answers."""
+        self.launch()
+        self.wait()
+
+    def launch(self) -> None:
+        """Start, without waiting for it."""
         listen = ("--listen", f"127.0.0.1:{self.port}")
         command = [sys.executable, "-m", "userlan", "--state", str(self.folder), "--config", str(self.config), "up", *listen]
         with self.log.open("ab") as log:
-            process = self.process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+
+    def wait(self) -> None:
+        """Until it answers, and is at its mediator."""
+        process = self.process
+        assert process is not None
 
         def ready() -> bool:
             if process.poll() is not None:
@@ -112,6 +122,14 @@ class Node:
     def networks(self) -> list[str]:
         """In which networks it is."""
         return [network["name"] for network in self.call("status")["networks"]]
+
+
+def start_all(*nodes: Node) -> None:
+    """Start several at once."""
+    for node in nodes:
+        node.launch()
+    for node in nodes:
+        node.wait()
 
 
 def free_port() -> int:
