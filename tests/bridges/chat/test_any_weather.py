@@ -11,10 +11,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from bridges.chat.allowance import BURST
-from tests.bridges.chat.party import Party
+from tests.bridges.chat.party import DELAY, Party
 
 NAMES = ("anna", "ben", "eve")
 names = st.sampled_from(NAMES)
+moments = st.sampled_from([1, 3, 3, 5, 9, 9, 14])
+"""Halves of ``DELAY``: after 3 a message has arrived, and its answer has not; after 9 where the connection is new."""
+places = st.sampled_from([*NAMES, "home"])
 
 
 class Weather(RuleBasedStateMachine):
@@ -32,10 +35,10 @@ class Weather(RuleBasedStateMachine):
         for name in NAMES:
             self.party.open(name)
 
-    @rule(author=names, to=st.sampled_from([*NAMES, "home"]), count=st.integers(1, 40))
+    @rule(author=names, to=places, count=st.integers(1, 40))
     def say(self, author: str, to: str, count: int) -> None:
-        person = self.party.persons.get(author)
-        if person is None or author == to or person.worker.full or self.count + count > BURST:
+        person = self.party.persons[author]
+        if author == to or person.worker.full or self.count + count > BURST:
             return
         for _ in range(count):
             self.count += 1
@@ -55,24 +58,34 @@ class Weather(RuleBasedStateMachine):
 
     @rule(name=names)
     def come_back(self, name: str) -> None:
-        if name in self.party.persons:
-            self.party.away.discard(name)
-            for other in NAMES:
-                if other != name:
-                    self.party.reach(name, other)
+        self.party.away.discard(name)
+        for other in NAMES:
+            if other != name:
+                self.party.reach(name, other)
 
-    @rule(name=names)
-    def restart(self, name: str) -> None:
-        if name in self.party.persons:
-            self.party.close(name)
+    @rule(name=names, seconds=st.sampled_from([0.0, 5.0, 400.0]))
+    def restart(self, name: str, seconds: float) -> None:
+        self.party.close(name)
+        self.party.run(seconds)
+        self.party.open(name)
+        self.come_back(name)
+
+    @rule(author=names, to=places, count=st.integers(1, 40), steps=moments, name=names, what=st.integers(0, 2))
+    def break_in_the_middle(self, author: str, to: str, count: int, steps: int, name: str, what: int) -> None:
+        """Something is said, and not all of it has arrived, or was answered, when something breaks."""
+        self.say(author, to, count)
+        self.party.run(steps * DELAY / 2)
+        if what == 0:
+            self.vanish(name)
+        elif what == 1:
+            self.restart(name, 0.0)
         else:
-            self.party.open(name)
+            self.reset(0)
 
     @rule(name=names)
     def fill_or_free_the_disk(self, name: str) -> None:
-        if name in self.party.persons:
-            worker = self.party.persons[name].worker
-            worker.full = not worker.full
+        worker = self.party.persons[name].worker
+        worker.full = not worker.full
 
     @rule(which=st.integers(0, 20))
     def reset(self, which: int) -> None:
@@ -82,8 +95,6 @@ class Weather(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         for name in NAMES:
-            if name not in self.party.persons:
-                self.party.open(name)
             self.party.persons[name].worker.full = False
         self.party.away.clear()
         for name in NAMES:
@@ -110,5 +121,5 @@ class Weather(RuleBasedStateMachine):
 
 TestWeather = Weather.TestCase
 TestWeather.settings = settings(
-    max_examples=15, stateful_step_count=30, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+    max_examples=30, stateful_step_count=25, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 )
