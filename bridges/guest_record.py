@@ -23,14 +23,12 @@ from typing import Any
 import msgspec
 
 from userlan.driver.bridge import CommandError
-from userlan.driver.guest import LEAST_MTU
+from userlan.driver.guest import KEEPALIVE, LEAST_MTU
 from userlan.driver.state import load_json, save_json
 from userlan.driver.uplink import RESOLVER_TEXT
 
 VERSION = 1
 FOLDER, FILE = "guests", "guest.json"
-KEEPALIVE = 25
-"""Seconds between the guest's keepalives: NATs keep UDP mappings for 30 s at the least, most for longer."""
 FIRST_PORT, PORTS = 51_820, 64
 """WireGuard's own port, and how many from there on are tried before any free one is taken: what a firewall is told of, stays short."""
 EVERYBODY = "255.255.255.255/32"

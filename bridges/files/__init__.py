@@ -64,7 +64,7 @@ What a hostile member gets
 * Connections: 8 of one member, 256 in all; hung up on after 60 s without a request, 90 s in which nothing of a file was taken.
 * Tokens are 128 bits of chance and hold for one member: all others get the same answer as for none. States, withdrawals and fetches of
   what is not between the two change nothing.
-* Memory: a fetch holds 5 MB on either side at the most.
+* Memory: a fetch holds some 10 MB on either side at the most (``sending.AHEAD``, ``arriving.HOLD``).
 """
 
 from bridges.files.bridge import FilesBridge, FilesOptions

@@ -24,9 +24,9 @@ from bridges.files.threads import Threads
 from bridges.files.transfer import Transfer
 
 BLOCK: Final = 1 << 20
-"""Octets written in one step."""
-HOLD: Final = 4 << 20
-"""Octets that may wait for the disk."""
+"""Octets written in one step, at least."""
+HOLD: Final = 6 << 20
+"""Octets that may wait for the disk, or for a thread's turn; one step takes all of them."""
 SYNCHRONISE: Final = 64 << 20
 """Octets after which the disk is told to write what it has, beside what goes on: else all of it were to be waited for at the end."""
 

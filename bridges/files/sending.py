@@ -2,7 +2,7 @@
 
 ::
 
-    Reader ──thread──▶ ready (AHEAD blocks at most) ──▶ transport       paused: it waits here, and no more is read
+    Reader ──thread──▶ ready (AHEAD blocks at most) ──▶ transport       paused: they wait here, and no more are read
 """
 
 from __future__ import annotations
@@ -21,8 +21,10 @@ from bridges.files.source import Reader, SourceError
 from bridges.files.threads import Threads
 from bridges.files.transfer import Transfer
 
-AHEAD: Final = 4
-"""Blocks that are read before the connection takes them: a thread may have to wait for its turn while they leave."""
+STEP: Final = 3
+"""Blocks that are read in one step: a thread may have to wait for its turn, and does not for each."""
+AHEAD: Final = 2 * STEP
+"""Blocks that are read before the connection takes them: while one step's leave, the next ones are read."""
 HASHING_INTERVAL: Final = 5.0
 """Seconds between two signs of life while the whole is still being hashed."""
 
@@ -105,23 +107,22 @@ class Sending:
             self._released(reader.hashing)
 
     def _read(self) -> None:
-        if self._reading or self._stopped or self._at_end or len(self._ready) >= AHEAD or self._reader is None:
+        if self._reading or self._stopped or self._at_end or len(self._ready) > AHEAD - STEP or self._reader is None:
             return
         self._reading = True
-        self._threads.run(self._reader.block, self._most).addCallbacks(self._read_one, self._failed)
+        self._threads.run(self._reader.blocks, self._most, STEP).addCallbacks(self._have_read, self._failed)
 
-    def _read_one(self, block: memoryview | None) -> None:
+    def _have_read(self, blocks: list[memoryview]) -> None:
         self._reading = False
         if self._stopped:
             self._close()
-        elif block is None:
-            self._at_end = True
-            self._write()
         else:
-            self._ready.append(block)
+            self._at_end = len(blocks) < STEP
+            self._ready += blocks
             self._write()
 
     def _write(self) -> None:
+        self._read()
         while self._ready and not self._paused and not self._stopped:
             block = self._ready.pop(0)
             self._sent += len(block) - HEADER

@@ -71,6 +71,13 @@ class Reader:
             self.close()
             raise SourceError(CHANGED)
 
+    def blocks(self, most: int, count: int) -> list[memoryview]:
+        """The next ``count`` blocks, as :meth:`block` gives them; fewer where the end is among them. SourceError."""
+        blocks: list[memoryview] = []
+        while len(blocks) < count and (block := self.block(most)) is not None:
+            blocks.append(block)
+        return blocks
+
     def block(self, most: int) -> memoryview | None:
         """The next octets, ``most`` at the most, with a block's header before them; None at the end. SourceError."""
         left = min(most, self._source.size - self.position)

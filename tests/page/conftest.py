@@ -14,7 +14,7 @@ from typing import Any
 import attrs
 import pytest
 
-from tests.page.nodes import PATIENCE, Node, until
+from tests.page.nodes import PATIENCE, Node, start_all, until
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
 
@@ -55,8 +55,7 @@ def people() -> Iterator[People]:
     folder = Path(tempfile.mkdtemp(prefix="userlan-page-"))     # short: a local socket's path has 108 octets
     anna, ben = Node(folder, "anna"), Node(folder, "ben")
     try:
-        anna.start()
-        ben.start()
+        start_all(anna, ben)
         invite = anna.call("create", network=HOME)["invite"]
         ben.call("join", invite=invite)
         until(lambda: anna.sees(ben) and ben.sees(anna), "anna and ben meet")

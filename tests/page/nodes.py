@@ -27,6 +27,8 @@ files: {{inbox: {inbox}}}
 notices: {{enabled: no}}
 """
 """Nothing of it leaves this computer, and several nodes fit on it."""
+TELLING = {"mdns: {enabled: no}": "mdns: {show: no, interfaces: [lo]}", "discovery: {enabled: no}": "discovery: {}"}
+"""Members tell each other of what they offer; the programs of this computer hear nothing of it."""
 
 
 def until(holds: Callable[[], Any], what: str, patience: float = PATIENCE) -> Any:
@@ -43,24 +45,38 @@ def until(holds: Callable[[], Any], what: str, patience: float = PATIENCE) -> An
 class Node:
     """One person's node."""
 
-    def __init__(self, folder: Path, name: str) -> None:
+    def __init__(self, folder: Path, name: str, *, telling: bool = False) -> None:
         self.name = name
         self.folder = folder / name
         self.inbox = self.folder / "inbox"
         self.folder.mkdir(mode=0o700)
         self.inbox.mkdir()
         self.config = self.folder / "config.yaml"
-        self.config.write_text(CONFIG.format(name=name, inbox=self.inbox, page=free_port()))
+        written = CONFIG.format(name=name, inbox=self.inbox, page=free_port())
+        for before, after in TELLING.items() if telling else ():
+            assert before in written
+            written = written.replace(before, after)
+        self.config.write_text(written)
         self.log = self.folder / "output.log"
         self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Start (again, at the same port); waits until it answers."""
+        self.launch()
+        self.wait()
+
+    def launch(self) -> None:
+        """Start, without waiting for it."""
         listen = ("--listen", f"127.0.0.1:{self.port}")
         command = [sys.executable, "-m", "userlan", "--state", str(self.folder), "--config", str(self.config), "up", *listen]
         with self.log.open("ab") as log:
-            process = self.process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+
+    def wait(self) -> None:
+        """Until it answers, and is at its mediator."""
+        process = self.process
+        assert process is not None
 
         def ready() -> bool:
             if process.poll() is not None:
@@ -106,6 +122,14 @@ class Node:
     def networks(self) -> list[str]:
         """In which networks it is."""
         return [network["name"] for network in self.call("status")["networks"]]
+
+
+def start_all(*nodes: Node) -> None:
+    """Start several at once."""
+    for node in nodes:
+        node.launch()
+    for node in nodes:
+        node.wait()
 
 
 def free_port() -> int:

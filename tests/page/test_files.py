@@ -11,7 +11,7 @@ import pytest
 
 from tests.page.nodes import until
 
-LARGE = 160 << 20
+LARGE = 96 << 20
 """Octets: long enough on the way that it can be broken off."""
 
 

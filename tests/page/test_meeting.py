@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.page.nodes import Node, until
+from tests.page.nodes import Node, start_all, until
 
 
 @pytest.fixture
@@ -19,8 +19,7 @@ def strangers() -> Iterator[tuple[Node, Node]]:
     folder = Path(tempfile.mkdtemp(prefix="userlan-page-"))
     carla, dave = Node(folder, "carla"), Node(folder, "dave")
     try:
-        carla.start()
-        dave.start()
+        start_all(carla, dave)
         yield carla, dave
     finally:
         carla.stop()

@@ -114,7 +114,7 @@ class Commands(click.Group):
             *("nick", "leave", "approve", "deny", "applicants", "lock", "unlock", "password", "evict", "block", "unblock"),
         ),
         "Programs in the LAN": ("run", "proxy", "forward", "unforward", "nc", "dns", "tap"),
-        "Look closer": ("ping", "netcheck", "doctor", "capture"),
+        "Look closer": ("ping", "path", "netcheck", "doctor", "capture"),
         "Run it": ("up", "down", "service", "mediator", "relay", "config", "completion"),
     }
     """As ``--help`` has them; a test sees to it that each is somewhere."""

@@ -17,12 +17,12 @@ import attrs
 from userlan.driver.link import LanLink
 from userlan.driver.runner import CoreRunner
 from userlan.driver.uplink import Uplink
-from userlan.node.guest import LEAST_MTU, Guest, GuestState, distant
+from userlan.node.guest import KEEPALIVE, LEAST_MTU, Guest, GuestState, distant
 from userlan.tunnel.handshake import Identity
 from userlan.wire.endpoint import UDP, Endpoint, host_port
 from userlan.wire.superpacket import SuperPacket
 
-__all__ = ["LEAST_MTU", "GuestKeys", "GuestLink", "GuestSeat", "guest_keys", "host_port"]
+__all__ = ["KEEPALIVE", "LEAST_MTU", "GuestKeys", "GuestLink", "GuestSeat", "guest_keys", "host_port"]
 
 STACK_PORTS = (2_048, 9_999)
 """Ephemeral ports of the node's own stack: below those of every kernel that a guest may have (Linux from 32768, Apple's and Windows'

@@ -134,7 +134,7 @@ export async function invite(context, network) {
     return;
   }
   const row = store.network(network);
-  const field = h("textarea", { class: "link", readonly: true, rows: 3, dir: "ltr", "aria-label": t("invite.link", { network }), spellcheck: "false", on: { focus: () => field.select() } }, link);
+  const field = h("textarea", { class: "link", readonly: true, rows: 4, dir: "ltr", "aria-label": t("invite.link", { network }), spellcheck: "false", on: { focus: () => field.select() } }, link);
   const code = h("div", { class: "qr-frame" });
   const take = button(t("invite.copy"), () => take(link, t("copied.link")), { icon: icon("copy"), kind: "primary", autofocus: true });
   openDialog(t("invite.title", { network }), [

@@ -26,6 +26,8 @@ const KINDS = {
   "_domain._tcp": ["dns", "plug"], "_domain._udp": ["dns", "plug"], "_userlan-svc._tcp": ["other", "plug"], "_userlan-svc._udp": ["other", "plug"],
 };
 
+const UNKNOWN = "_userlan-svc._tcp"; // what listens at a port that no kind of program is known for: perhaps a web server
+
 /** Shows the services of `params.peer`, of `params.network`'s members, or of this computer; answers what ends it. */
 export function mount(container, context) {
   if (context.params.peer) return ofPeer(container, context);
@@ -132,6 +134,7 @@ function updateService(element, row) {
   const udp = row.type.endsWith("_udp");
   const link = row.error || udp ? null : linkOf(row.url, row.where);
   const inBrowser = link?.startsWith("http") ?? false;
+  const perhaps = !link && !row.error && row.type.toLowerCase() === UNKNOWN ? linkOf(`http://${row.where}/`, row.where) : null;
   fill(element, h("span", { class: "token", "aria-hidden": "true" }, icon(image)),
     h("div", { class: "about" },
       h("strong", null, bdi(row.name)),
@@ -140,7 +143,8 @@ function updateService(element, row) {
       row.error && h("span", { class: "problem" }, icon("warning"), bdi(row.error)),
       !link && !row.error && h("span", { class: "quiet hint" }, t(udp ? "services.hint.udp" : "services.hint.tcp")),
       link && !inBrowser && h("span", { class: "quiet hint" }, t("services.hint.program", { scheme: new URL(link).protocol.slice(0, -1) }))),
-    link && h("a", { class: "button primary", href: link, rel: "noopener noreferrer", target: inBrowser ? "_blank" : null, "aria-label": t("services.open.label", { name: row.name }) }, icon("link"), h("span", null, t("services.open"))));
+    link && h("a", { class: "button primary", href: link, rel: "noopener noreferrer", target: inBrowser ? "_blank" : null, "aria-label": t("services.open.label", { name: row.name }) }, icon("link"), h("span", null, t("services.open"))),
+    perhaps && h("a", { class: "button", href: perhaps, rel: "noopener noreferrer", target: "_blank", "aria-label": t("services.open.web.label", { name: row.name }) }, t("services.open.web")));
 }
 
 function sourceWords(source) {

@@ -15,6 +15,7 @@ export const VIEWS = {
   "services.open": "Open",
   "services.open.label": "Open {name}",
   "services.open.web": "Open as a web page",
+  "services.open.web.label": "Open {name} as a web page",
   "services.by": "by {source}",
   "services.source.bonjour": "Bonjour",
   "services.hint.tcp": "Give this address to the program that speaks with it.",
