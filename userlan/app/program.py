@@ -167,6 +167,8 @@ class NodeProgram(Foreground):
         self.api.register(self.commands)
         yield self.local.start()
         yield self._start_bridges()
+        if self._stopping:      # somebody has said so meanwhile: all that was there is closed
+            return
         self.page = start_page(self)
         self._serving.callback(None)
         self.node.start(self.reactor.seconds())
@@ -337,7 +339,11 @@ class NodeProgram(Foreground):
             try:
                 yield bridge.start()
             except CommandError as error:
+                yield bridge.stop()     # what it has begun; nobody else knows of it
                 raise StartError(str(error)) from None
+            if self._stopping:
+                yield bridge.stop()
+                return
             self.bridges[name] = bridge
             for command, handler in bridge.commands().items():
                 self.commands.register(command, handler)
