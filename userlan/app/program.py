@@ -26,7 +26,6 @@ import attrs
 from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import Factory
-from twisted.internet.threads import deferToThread
 
 from userlan import __version__
 from userlan.app.advice import Advice
@@ -48,6 +47,7 @@ from userlan.driver.lan import Lan
 from userlan.driver.local import LocalServer
 from userlan.driver.relayed import Outward
 from userlan.driver.state import StateFolder
+from userlan.driver.threads import in_thread
 from userlan.lan.addresses import text
 from userlan.lan.invite import Invite
 from userlan.lan.names import suggest_nick
@@ -438,7 +438,7 @@ class NodeProgram(Foreground):
             try:
                 socket.inet_pton(socket.AF_INET6 if ":" in host else socket.AF_INET, host)
             except OSError:
-                answer = deferToThread(look_up, host)
+                answer = in_thread(self.reactor, look_up, host)
                 answer.addCallback(self._name_resolved, link, host)
             else:
                 link.resolved(host, (host,), now)
