@@ -106,7 +106,7 @@ class Story:
         with here.expect_file_chooser() as chooser:
             here.get_by_role("button", name="Choose files").click()
         chooser.value.set_files(film)
-        there.get_by_role("treeitem", name="carla, online, direct").filter(has_text="1").wait_for()
+        there.get_by_role("treeitem", name="carla, online, direct").locator(".badge").get_by_text("1", exact=True).wait_for()
         self.look("files-toast", there)
         person(there, "carla")
         there.get_by_role("button", name=f"Accept: {film.name}").wait_for()
