@@ -79,7 +79,7 @@ class PageRequest(Request):
             or (self.page.uploads.refuses(length) if upload else self._check_no_body(length))
         )
         if self.refusal is None and upload:
-            self.spool, self.refusal = self.page.uploads.begin(self.query, length or 0)
+            self.spool, self.refusal = self.page.uploads.begin(self.query, length or 0, self.channel.connection.pause)
 
     def gotLength(self, length: int | None) -> None:
         """There is no body, but for an upload's, which goes to its own file."""
