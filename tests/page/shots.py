@@ -92,7 +92,7 @@ def others(carla: Node, dave: Node, page: Any, look: Album) -> None:
     peer = f"#/peer/{dave.key}"
     for where, shown in (
         (f"{peer}/path", ".path-drawing"), (f"{peer}/services", "main h2"), ("#/network/garden/members", ".people"), ("#/network/garden/map", ".map-drawing .member"),
-        ("#/network/garden/services", "main h2"), ("#/self/sharing", ".tile"), ("#/self/services", ".tile"), ("#/self/files", "main .scroll"), ("#/self/doctor", ".verdict >> nth=1"), ("#/", "main h2"),
+        ("#/network/garden/services", "main h2"), ("#/self/sharing", ".tile"), ("#/self/services", ".tile"), ("#/self/files", "main .scroll"), ("#/self/doctor", ".verdict >> nth=1"), ("#/", "main .empty"),
     ):  # fmt: skip
         go(page, where)
         page.locator(shown).first.wait_for()
