@@ -116,7 +116,7 @@ class Story:
         tab(there, "Files")
         self.look("files-offered", there)
         there.get_by_role("button", name=f"Accept: {film.name}").click()
-        until(lambda: any(one["file"] == film.name and 0 < one["done"] for one in self.dave.call("files-list")), "it comes")
+        until(lambda: any(one["file"] == film.name and one["done"] > 0 for one in self.dave.call("files-list")), "it comes")
         self.carla.kill()
         here.get_by_role("alert").get_by_text("Your node does not answer").wait_for()
         self.look("node-lost", here)

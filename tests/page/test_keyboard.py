@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tests.page.nodes import until
+from tests.page.nodes import Node, until
 from tests.page.story import site
 
 
@@ -126,10 +127,15 @@ def test_the_whole_story_without_a_pointer(people: Any, show: Any, tmp_path: Pat
 
     for page, node in ((ben, people.ben), (anna, people.anna)):
         leave(page)
-        until(lambda node=node: "keys" not in node.networks(), "it was left")
+        until(partial(left, node), "it was left")
     for node in (people.anna, people.ben):
         for transfer in node.call("files-list"):
             node.call("files-forget", id=transfer["id"])
+
+
+def left(node: Node) -> bool:
+    """Whether it left the network."""
+    return "keys" not in node.networks()
 
 
 def to_row(page: Any, network: str, member: str | None = None) -> None:
