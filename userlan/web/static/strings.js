@@ -92,6 +92,8 @@ const MESSENGER = {
   "menu.password": "Change the password…",
   "menu.map": "Map",
   "menu.clear": "Clear this chat…",
+  "menu.mute": "Mute this chat",
+  "menu.unmute": "Unmute this chat",
 
   "ping.title": "Ping {name}",
   "ping.running": "Asking {name}…",
