@@ -284,7 +284,8 @@ const MESSENGER = {
   "keys.find": "/: find somebody",
   "keys.next": "Alt+↓, Alt+↑: next, previous unread conversation",
   "keys.tabs": "Alt+1 … Alt+4: chat, files, services, path",
-  "keys.new": "n: new network; j: join by link",
+  "keys.new": "n: new network",
+  "keys.join": "j: join by link",
   "keys.help": "?: this list",
 
   "time.now": "just now",
