@@ -7,7 +7,7 @@ from typing import Any
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.web.harness import Scene
-from userlan.web.metrics import Metrics
+from userlan.web.metrics import FRESH, Metrics
 
 
 def peer(name: str, key: str, state: str = "offline", **more: Any) -> dict[str, Any]:
@@ -25,6 +25,23 @@ STATUS = {
         peer('"\\\n', "m" * 43, "relayed", path="relay"),
     ],
 }
+
+
+def test_who_asks_again_at_once_gets_the_same() -> None:
+    """Whoever can connect may ask, and the status of many members takes a while."""
+    now, taken = [100.0], 0
+
+    def status() -> dict[str, Any]:
+        nonlocal taken
+        taken += 1
+        return STATUS
+
+    told = Metrics("1.2.3", status, lambda: {}, lambda: (0, 0), lambda: now[0])
+    assert told() == told()
+    assert taken == 1
+    now[0] += FRESH
+    told()
+    assert taken == 2
 
 
 def metrics(status: dict[str, Any]) -> Metrics:

@@ -8,6 +8,10 @@
 
 A request has to arrive within ``ARRIVAL_PATIENCE``, however slowly its octets drip in. One that is refused before its body is answered at
 once, and the rest is thrown away for a while, so that the answer is not lost in a reset.
+
+Why no pipelining (RFC 9112 section 9.3.2 lets a server end the connection, and clients ask again): Twisted's channel answers all requests
+that came in one piece before anything else gets its turn, whether the answers are read or not. A piece holds a thousand of them: one client
+of 100 lines would hold up the whole node for minutes, and fill its memory. Browsers ask one after the other.
 """
 
 from __future__ import annotations
@@ -58,16 +62,20 @@ class PageChannel(HTTPChannel):
             self.requests[-1].line = line
 
     def allHeadersReceived(self) -> None:
-        """One that has a body, and is refused, is answered now."""
+        """One that has a body, and is refused, is answered now. Behind one that has none, nothing is looked at before its answer."""
         request = self.requests[-1]
         self.connection.arrived()
         request.judge(self.length)
+        more = self.length == 0 and bool(self.clearLineBuffer().strip(b"\r\n"))  # type: ignore[no-untyped-call]
+        if more:
+            request.came_with_more()
         if self.length != 0 and request.refusal is not None:
             self.persistent = 0
             self.connection.drain()
             request.refuse()
         else:
             super().allHeadersReceived()  # type: ignore[no-untyped-call]
+            self.persistent = self.persistent and not more
 
     def rawDataReceived(self, data: bytes) -> None:
         """Nothing of a body whose request was refused is taken in."""
@@ -134,6 +142,13 @@ class Connection(Protocol):
         """A request's headers are complete."""
         self._stop_timer()
 
+    def pause(self, paused: bool) -> None:
+        """Read nothing for a while, or go on."""
+        if paused:
+            self.transport.pauseProducing()
+        else:
+            self.transport.resumeProducing()
+
     def drain(self) -> None:
         """The request is refused: what else comes of it is thrown away; once the answer is written, :meth:`answered` is called."""
         self.draining = True
@@ -144,6 +159,16 @@ class Connection(Protocol):
             self.transport.unregisterProducer()
             self.transport.loseWriteConnection()
             self.end_soon()
+
+    def finish(self) -> None:
+        """The page ends: what was asked for is answered, and nothing else taken in."""
+        if self._guard is None and not self._channel.requests:
+            self.abort()
+            return
+        if self._guard is None:
+            self._channel.persistent = 0
+            self.drain()
+        self.end_soon()
 
     def end_soon(self) -> None:
         """All is said; the client has some time to read it."""

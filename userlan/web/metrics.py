@@ -6,6 +6,7 @@ second one of the same name gets the beginning of its key. Text format 0.0.4, by
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -14,6 +15,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoM
 from prometheus_client.registry import Collector
 
 STATES = ("connecting", "direct", "relayed", "offline")
+FRESH = 1.0
+"""Seconds for which a scrape is told again: whoever can connect may ask, and each answer takes milliseconds, more with many members."""
 PATHS = ("udp", "tcp", "lan", "relay", "none")
 
 Counters = Mapping[str, Mapping[str, int]]
@@ -24,15 +27,26 @@ class Metrics:
     """Of one node. ``status``: as ``userlan status --json``; ``tcp``: connections of the LAN, and octets that they buffer."""
 
     def __init__(
-        self, version: str, status: Callable[[], dict[str, Any]], counters: Callable[[], Counters], tcp: Callable[[], tuple[int, int]]
+        self,
+        version: str,
+        status: Callable[[], dict[str, Any]],
+        counters: Callable[[], Counters],
+        tcp: Callable[[], tuple[int, int]],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._registry = CollectorRegistry()
         self._registry.register(_NodeCollector(version, status, counters, tcp))
         ProcessCollector(registry=self._registry)
+        self._clock = clock
+        self._until = float("-inf")
+        self._text = b""
 
     def __call__(self) -> bytes:
         """The text of one scrape."""
-        return generate_latest(self._registry)
+        now = self._clock()
+        if now >= self._until:
+            self._text, self._until = generate_latest(self._registry), now + FRESH
+        return self._text
 
 
 class _NodeCollector(Collector):

@@ -79,7 +79,12 @@ class PageRequest(Request):
             or (self.page.uploads.refuses(length) if upload else self._check_no_body(length))
         )
         if self.refusal is None and upload:
-            self.spool, self.refusal = self.page.uploads.begin(self.query, length or 0)
+            self.spool, self.refusal = self.page.uploads.begin(self.query, length or 0, self.channel.connection.pause)
+
+    def came_with_more(self) -> None:
+        """Something else came before its answer, and was dropped: frames, they would be missing from the WebSocket (RFC 6455 section 4.1)."""
+        if self.refusal is None and self.path == SOCKET:
+            self.refusal = Refusal(400, "frames follow the answer")
 
     def gotLength(self, length: int | None) -> None:
         """There is no body, but for an upload's, which goes to its own file."""
