@@ -26,6 +26,7 @@ from userlan.driver.bridge import CommandError
 from userlan.driver.guest import KEEPALIVE, LEAST_MTU
 from userlan.driver.state import load_json, save_json
 from userlan.driver.uplink import RESOLVER_TEXT
+from userlan.lan.hostport import join_host_port
 
 VERSION = 1
 FOLDER, FILE = "guests", "guest.json"
@@ -122,8 +123,7 @@ def endpoint_of(record: Record, told: Mapping[str, Any]) -> str:
         return f"{host}:{port or end.get('port') or record.port}"
     if not end:
         return ""
-    host = end["host"]
-    return f"[{host}]:{end['port']}" if ":" in host else f"{host}:{end['port']}"
+    return join_host_port(end["host"], end["port"])
 
 
 def split_endpoint(written: str) -> tuple[str, int]:

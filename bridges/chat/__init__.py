@@ -68,8 +68,8 @@ from bridges.chat.service import DAY, Service
 from bridges.chat.store import Store
 from bridges.chat.worker import Worker
 from userlan.driver.bridge import BridgeStore, CommandHandler
+from userlan.driver.commands import StreamingHandler
 from userlan.driver.lan import Lan, PeerInfo
-from userlan.driver.local import StreamingHandler
 
 MEBIBYTE = 1 << 20
 

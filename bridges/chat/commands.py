@@ -10,7 +10,7 @@ from twisted.internet.defer import inlineCallbacks
 from bridges.chat.records import MAX_TEXT, Message, clean
 from bridges.chat.service import Service
 from userlan.driver.bridge import CommandError
-from userlan.driver.local import Reply
+from userlan.driver.commands import Reply
 
 MAX_PAGE = 1000
 """Messages of one answer."""

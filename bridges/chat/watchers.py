@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred
 
 from bridges.chat.records import Message
 from userlan.driver.bridge import CommandError
-from userlan.driver.local import Reply
+from userlan.driver.commands import Reply
 
 MAX_WATCHERS = 64
 """Clients that watch: pages and terminals of one person."""

@@ -20,6 +20,8 @@ def test_approve_lock_and_leave(people: Any, show: Any) -> None:
     anna.get_by_label("Name", exact=True).fill("club")
     anna.get_by_label("I approve everybody who joins").check()
     anna.get_by_role("dialog").get_by_role("button", name="Create").click()
+    anna.get_by_role("button", name="Copy the link").click()
+    anna.get_by_text("The link is copied.").wait_for()
     link = anna.get_by_label("Link of").input_value()
     anna.keyboard.press("Escape")
 

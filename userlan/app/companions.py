@@ -6,8 +6,8 @@
                   ◀── stdout: {"companion": {…}}                                 what it is and has reached, after each change
 
 A companion has a state folder of its own below the node's, so that its key and address stay. It is in the networks that it is told, by
-their invites, and leaves those that it is told no more. One from which its owner has evicted it, or which has not
-approved it, it does not ask again.
+their invites, and leaves those that it is told no more. One from which its owner has evicted it, or which has not approved it, it does
+not ask again.
 """
 
 from __future__ import annotations

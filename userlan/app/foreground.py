@@ -31,6 +31,20 @@ class Foreground:
         """Reads the configuration again, and takes over what is not this program's own (the log's); None: there is no file."""
         self._stopping = False
 
+    def begins_to_end(self, status: int) -> bool:
+        """Whether this is the first word of it: the manager is told, and the exit status is at least this one."""
+        if self._stopping:
+            return False
+        self._stopping = True
+        self.manager.stopping()
+        self.exit_status = max(self.exit_status, status)
+        return True
+
+    def ended(self) -> None:
+        """All is closed: so ends the process."""
+        if self.reactor.running:
+            self.reactor.stop()
+
     def stop(self, status: int = 0) -> Deferred[Any]:
         """End in order, with this exit status."""
         raise TypeError(f"{type(self).__name__} does not say how it ends")

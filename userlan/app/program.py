@@ -185,11 +185,8 @@ class NodeProgram(Foreground):
     @inlineCallbacks
     def stop(self, status: int = 0) -> Any:
         """Say goodbye, close everything, save, and stop the reactor. Idempotent."""
-        if self._stopping:
+        if not self.begins_to_end(status):
             return
-        self._stopping = True
-        self.manager.stopping()
-        self.exit_status = max(self.exit_status, status)
         self.ways.stop()
         self.advice.stop()
         if self.page is not None:
@@ -213,11 +210,6 @@ class NodeProgram(Foreground):
             self._embedding.close()
         self.folder.close()
         self.ended()
-
-    def ended(self) -> None:
-        """All is closed: so ends the process."""
-        if self.reactor.running:
-            self.reactor.stop()
 
     def announce(self, lines: list[str]) -> None:
         """Tell whoever started it that it is ready."""

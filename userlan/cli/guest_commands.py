@@ -13,7 +13,7 @@ import click
 from userlan.cli.background import ensure_running
 from userlan.cli.client import ApiError, call
 from userlan.cli.main import Settings
-from userlan.cli.output import ago, as_json, byte_count, printable, table
+from userlan.cli.output import ago, as_json, byte_count, json_option, printable, table
 
 
 @click.group()
@@ -24,7 +24,6 @@ def guest() -> None:
     """
 
 
-json_option = click.option("--json", "want_json", is_flag=True, help="All that is known, for programs.")
 output_option = click.option(
     "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write the configuration to a file that only you can read."
 )
@@ -47,7 +46,7 @@ def add(
     mtu: int | None,
     no_dns: bool,
     output: Path | None,
-    want_json: bool,
+    json_output: bool,
 ) -> None:
     """Make a guest and print its WireGuard configuration, on a terminal with a QR code for the app to scan."""
     ensure_running(settings)
@@ -55,7 +54,7 @@ def add(
     arguments: dict[str, Any] = {"name": name, "endpoint": endpoint, "networks": wanted, "dns": not no_dns}
     if mtu is not None:
         arguments["mtu"] = mtu
-    _print(call(settings.state, "guest-add", **arguments), output, want_json)
+    _print(call(settings.state, "guest-add", **arguments), output, json_output)
 
 
 @guest.command()
@@ -63,18 +62,18 @@ def add(
 @output_option
 @json_option
 @click.pass_obj
-def show(settings: Settings, name: str, output: Path | None, want_json: bool) -> None:
+def show(settings: Settings, name: str, output: Path | None, json_output: bool) -> None:
     """Print a guest's configuration again."""
-    _print(call(settings.state, "guest-show", name=name), output, want_json)
+    _print(call(settings.state, "guest-show", name=name), output, json_output)
 
 
 @guest.command("list")
 @json_option
 @click.pass_obj
-def list_guests(settings: Settings, want_json: bool) -> None:
+def list_guests(settings: Settings, json_output: bool) -> None:
     """The guests: who is there, since when, from where."""
     guests = call(settings.state, "guest-list")["guests"]
-    if want_json:
+    if json_output:
         click.echo(as_json(guests))
     elif not guests:
         click.echo("no guests: `userlan guest add NAME` makes one")
@@ -89,11 +88,11 @@ def list_guests(settings: Settings, want_json: bool) -> None:
 @click.argument("name")
 @json_option
 @click.pass_obj
-def remove(settings: Settings, name: str, want_json: bool) -> None:
+def remove(settings: Settings, name: str, json_output: bool) -> None:
     """End a guest: it leaves the networks, and its configuration is void."""
     result = call(settings.state, "guest-remove", name=name)
     later = "" if result["left"] else "; the mediator is away: it leaves the networks as soon as that is back"
-    click.echo(as_json(result) if want_json else f"removed {result['name']}{later}")
+    click.echo(as_json(result) if json_output else f"removed {result['name']}{later}")
 
 
 def _row(one: dict[str, Any]) -> dict[str, Any]:
@@ -110,7 +109,7 @@ def _row(one: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _print(result: dict[str, Any], output: Path | None, want_json: bool) -> None:
+def _print(result: dict[str, Any], output: Path | None, json_output: bool) -> None:
     """The configuration alone on standard output, so that it can be piped; what else there is to say on standard error."""
     config = result["config"]
     if output is not None:
@@ -120,7 +119,7 @@ def _print(result: dict[str, Any], output: Path | None, want_json: bool) -> None
                 file.write(config)
         except OSError as error:
             raise ApiError(f"{output} cannot be written: {error.strerror}") from None
-    if want_json:
+    if json_output:
         click.echo(as_json(result))
     elif output is None:
         click.echo(config, nl=False)

@@ -121,19 +121,15 @@ class MediatorProgram(Foreground):
     @inlineCallbacks
     def stop(self, status: int = 0) -> Any:
         """Close everything and stop the reactor. Idempotent."""
-        if self._stopping:
+        if not self.begins_to_end(status):
             return
-        self._stopping = True
-        self.manager.stopping()
-        self.exit_status = max(self.exit_status, status)
         if self.runner is not None:
             self.core.stop(self.reactor.seconds())
             self.runner.touch()
         yield self.engine.stop()
         self.directory.close()
         self.folder.close()
-        if self.reactor.running:
-            self.reactor.stop()
+        self.ended()
 
     def standing(self) -> str:
         """``12 nodes online``."""

@@ -75,5 +75,5 @@ class Bridge(Protocol):
         """Commands for the local API, by name.
 
         A bridge may have ``streaming_commands`` as well: those that answer in items, or last until the client goes away
-        (``userlan.driver.local.StreamingHandler``); and ``diagnosis(peer)``: what ``userlan doctor`` asks beside the status, JSON-able,
+        (``userlan.driver.commands.StreamingHandler``); and ``diagnosis(peer)``: what ``userlan doctor`` asks beside the status, JSON-able,
         with what holds for that peer (a ``PeerInfo``, or None for none) under ``admits``."""

@@ -36,7 +36,7 @@ from twisted.logger import Logger
 from zope.interface import implementer  # type: ignore[import-untyped]  # zope ships no types
 
 from userlan.driver.bridge import CommandError
-from userlan.driver.commands import Commands, Reply, StreamingHandler
+from userlan.driver.commands import Commands, Reply
 from userlan.driver.reasons import failure_of
 from userlan.driver.state import write_atomically
 
@@ -54,9 +54,6 @@ REQUEST_TIMEOUT = 30.0
 """Seconds in which a request must have arrived."""
 MAX_SOCKET_PATH = 100
 """Octets of a path that surely fits ``sun_path`` (108 on Linux, 104 on BSD, the zero included)."""
-
-__all__ = ["LocalClient", "LocalServer", "Reply", "SocketReply", "StreamingHandler"]
-
 
 class SocketReply(Reply):
     """What a command answers with on its connection of the local socket."""

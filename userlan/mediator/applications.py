@@ -3,7 +3,7 @@
 ::
 
     Prove, the secret is right ──▶ denied of late? full? too often? ──▶ applicants ──▶ Applied, Refused(waiting); the owner: Applicants
-    Approve, by the owner ──▶ full? evicted? ──▶ members ──▶ the applicant: NetworkState, the members: MemberChanged, the owner: Applicants
+    Approve, by the owner ──▶ full? ───────────▶ members ──▶ the applicant: NetworkState, the members: MemberChanged, the owner: Applicants
     Deny, by the owner ─────▶ denied for ten minutes ──────▶ the applicant: ApplicationEnded(denied),            the owner: Applicants
     Evict, by the owner ────▶ all are forgotten ───────────▶ each: ApplicationEnded(wrong-secret),               the owner: Applicants
     Leave, by the applicant ▶ forgotten ─────────────────────────────────────────────────────────▶ the owner: Applicants

@@ -48,7 +48,10 @@ class Api {
         error: (message) => reject(new CommandError(message)),
         lost: () => reject(new ConnectionError("the connection to the node was lost")),
       };
-      ask.timer = setTimeout(() => this.#forget(ask) && reject(new CommandError(`no answer to ${command} in time`)), PATIENCE);
+      ask.timer = setTimeout(() => {
+        this.#callOff(ask);
+        reject(new CommandError(`no answer to ${command} in time`));
+      }, PATIENCE);
       if (this.#open()) this.#send(ask);
       else this.#waiting.push(ask);
     });
@@ -70,11 +73,7 @@ class Api {
     stream.lost = () => once && end(new ConnectionError("the connection to the node was lost"));
     this.#streams.add(stream);
     if (this.#open()) this.#send(stream);
-    return () => {
-      if (!this.#streams.delete(stream)) return;
-      const number = this.#forget(stream);
-      if (number && this.#open()) this.#socket.send(JSON.stringify({ id: number, cancel: true }));
-    };
+    return () => this.#streams.delete(stream) && this.#callOff(stream);
   }
 
   #open() {
@@ -87,16 +86,14 @@ class Api {
     this.#socket.send(JSON.stringify({ id: this.#number, command: ask.command, arguments: ask.args }));
   }
 
-  #forget(ask) {
-    clearTimeout(ask.timer);
+  /** Nobody waits for it any more, and the node need not work at it. */
+  #callOff(ask) {
     this.#waiting = this.#waiting.filter((other) => other !== ask);
     for (const [number, asked] of this.#asked) {
-      if (asked === ask) {
-        this.#asked.delete(number);
-        return number;
-      }
+      if (asked !== ask) continue;
+      this.#asked.delete(number);
+      if (this.#open()) this.#socket.send(JSON.stringify({ id: number, cancel: true }));
     }
-    return ask.timer ? -1 : 0;
   }
 
   #connect() {

@@ -1,6 +1,6 @@
 // Networks: made, joined, invited to, left, locked; each by a dialog that says what will happen.
 
-import { actions, ask, confirm, openDialog } from "./dialog.js";
+import { ask, confirm, openDialog } from "./dialog.js";
 import { clearItem } from "./clearing.js";
 import { take } from "./clipboard.js";
 import { button, fill, h } from "./dom.js";

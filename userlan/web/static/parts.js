@@ -1,19 +1,14 @@
 // Pieces that several views are made of.
 
-import { bdi, button, copy, h } from "./dom.js";
+import { take } from "./clipboard.js";
+import { bdi, button, h } from "./dom.js";
 import { icon } from "./icons.js";
 import { t } from "./strings.js";
 import { toast } from "./toast.js";
 
 /** A button that copies `what` and says so. */
 export function copyButton(what, label = t("parts.copy", { what })) {
-  return button(label, () => copied(what), { icon: icon("copy"), bare: true, kind: "small" });
-}
-
-/** Copies, and says whether that worked. */
-export async function copied(what) {
-  if (await copy(what)) toast(t("copied", { what }));
-  else toast(t("copy.failed"), { problem: true });
+  return button(label, () => take(what), { icon: icon("copy"), bare: true, kind: "small" });
 }
 
 /** An address or a command, as it is typed, with a button that copies it. */
