@@ -157,7 +157,8 @@ def test_without_a_user_manager_the_node_that_runs_goes_on(tmp_path: Path) -> No
         try:
             assert node.stdout is not None
             assert "ready" in node.stdout.readline()
-            installed = subprocess.run([*command, "service", "install", "--no-links"], env=environment, capture_output=True, text=True, timeout=60)
+            words = [*command, "service", "install", "--no-links"]
+            installed = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=60)
             assert "no user manager" in installed.stdout
             assert "stopped" not in installed.stdout
             assert node.poll() is None

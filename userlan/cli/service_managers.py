@@ -64,7 +64,8 @@ class Systemd:
         write(path, text)
         told = [f"wrote {path}"]
         if not self.runs():
-            return [*told, f"nothing started: no user manager of systemd answers here; with one: systemctl --user enable --now {service.name}"]
+            later = f"with one: systemctl --user enable --now {service.name}"
+            return [*told, f"nothing started: no user manager of systemd answers here; {later}"]
         self._do("daemon-reload")
         self._do("enable", service.name)
         self._do("restart" if changed else "start", service.name)
