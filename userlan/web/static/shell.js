@@ -140,7 +140,9 @@ function heading(context, selection) {
 function membersLine(store, network) {
   const others = network.members.filter((key) => key !== store.get("self")?.key);
   const online = others.filter((key) => ["direct", "relayed"].includes(store.peer(key)?.state)).length;
-  return countWords(online, others.length);
+  const count = countWords(online, others.length);
+  const name = network.own_name;      // another one than everywhere else, where a member had that before
+  return !name || name === store.get("self")?.name ? count : t("network.you-are", { count, name });
 }
 
 /** Tabs as the ARIA practices have them: one stop of the Tab key, arrows between. */

@@ -61,6 +61,7 @@ const MESSENGER = {
   "roster.nobody-found": "Nobody here is called that.",
   "roster.count": "{online} of {total} online",
   "roster.only-you": "only you",
+  "network.you-are": "{count}, you are {name} here",
   "roster.unread": { one: "{n} unread message", other: "{n} unread messages" },
   "roster.offers": { one: "{n} file offered", other: "{n} files offered" },
   "roster.alone": "Nobody else is here yet. Send somebody the link.",
