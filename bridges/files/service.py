@@ -378,6 +378,14 @@ class Service:
         self.carry_out()
         self._look_idle()
 
+    def asked(self, key: str) -> None:
+        """A member has made a request."""
+        self.exchange.correspondent(key, self.now()).asked(self.now())
+
+    def owes(self, key: str) -> float:
+        """Seconds for which no more of a member's requests are to be read."""
+        return self.exchange.correspondent(key, self.now()).owes(self.now())
+
     def heard(self, key: str, name: str, request: Request) -> Message | Transfer:
         """The answer to a member's request."""
         if isinstance(request, Offer):

@@ -380,3 +380,21 @@ def test_a_rate_is_right_at_once_and_sinks_when_nothing_comes() -> None:
         meter.add(100_000, tenth / 10)
     assert meter.rate(1.0) == pytest.approx(1e6, rel=0.05)
     assert meter.rate(31.0) < 100
+
+
+def test_whoever_offers_and_withdraws_without_end_pushes_out_its_own() -> None:
+    table = Table(lambda size: bytes(size))
+
+    def ended(number: int, peer: str) -> None:
+        transfer = Transfer(
+            id=f"{peer}{number}", token=token(number), direction="in", peer=peer, name=peer, file="x", size=1, mtime=0,
+            state="cancelled", time=number, told=True, moved=float(number),
+        )  # fmt: skip
+        table.add(transfer)
+
+    for number in range(10):
+        ended(number, "honest")
+    for number in range(MAX_ENDED + 50):
+        ended(100 + number, "eve")
+    gone = table.surplus(1000.0)
+    assert [one.id for one in gone] == [f"eve{100 + number}" for number in range(60)]
