@@ -30,7 +30,6 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError, MessageLengthError
 from twisted.internet.protocol import DatagramProtocol
 from twisted.internet.task import LoopingCall
-from twisted.internet.threads import deferToThreadPool
 from twisted.python.failure import Failure
 
 from bridges.dial import is_loopback, is_this_computer
@@ -38,6 +37,7 @@ from bridges.listen import listen_udp
 from bridges.proxy_context import ProxyContext
 from bridges.rules import is_numeric
 from bridges.socks import SocksError, build_datagram, parse_datagram
+from userlan.driver.threads import in_thread
 from userlan.lan.names import UnknownName
 
 IDLE = 300.0
@@ -157,7 +157,7 @@ class UdpAssociation:
 
     def _look_up(self, host: str) -> None:
         reactor = self._context.reactor
-        looking: Deferred[Any] = deferToThreadPool(reactor, reactor.getThreadPool(), socket.getaddrinfo, host, None, 0, socket.SOCK_DGRAM)
+        looking: Deferred[Any] = in_thread(reactor, socket.getaddrinfo, host, None, 0, socket.SOCK_DGRAM)
         looking.addCallbacks(self._looked_up, self._not_looked_up, (host,), {}, (host,))
 
     def _looked_up(self, found: list[Any], host: str) -> None:

@@ -25,17 +25,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from userlan.app.embedding import EmbeddingError, Member
+    from userlan.app.embedding import EmbeddingError, Member, WaitingError
     from userlan.driver.lan import Lan, PeerInfo
 
 __version__ = "0.1.0"
-__all__ = ["EmbeddingError", "Lan", "Member", "PeerInfo", "__version__"]
+__all__ = ["EmbeddingError", "Lan", "Member", "PeerInfo", "WaitingError", "__version__"]
 
 _HOMES = {
     "EmbeddingError": "userlan.app.embedding",
     "Member": "userlan.app.embedding",
     "Lan": "userlan.driver.lan",
     "PeerInfo": "userlan.driver.lan",
+    "WaitingError": "userlan.app.embedding",
 }
 """Where the public names live. They are fetched when they are asked for: the command line begins without Twisted."""
 

@@ -54,6 +54,7 @@ def run(body: str, folder: Path) -> list[str]:
     done = subprocess.run([sys.executable, "-W", "error", "-c", source, str(folder)], capture_output=True, text=True, timeout=90)
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
+    assert "Unhandled" not in done.stderr
     return done.stdout.splitlines()
 
 
@@ -116,3 +117,67 @@ def test_no_mediator_answers(tmp_path: Path) -> None:
     assert len(told) == 2
     assert "mediator" in told[0]
     assert told[0] == told[1]
+
+
+def test_a_member_that_is_stopped_while_it_starts(tmp_path: Path) -> None:
+    """The start fails, and nothing of it goes on afterwards."""
+    told = run(
+        """
+        from bridges.chat import ChatBridge
+
+        member = userlan.Member(reactor, folder / "a", listen=HERE, embedded_mediator=True, bridges={"chat": ChatBridge})
+        starting = member.start()
+        await member.stop()
+        print(await refused(starting))
+        print([call.func.__qualname__ for call in reactor.getDelayedCalls() if "Ways" in call.func.__qualname__])
+        async with userlan.Member(reactor, folder / "a", listen=HERE, embedded_mediator=True, bridges={"chat": ChatBridge}) as again:
+            print(again.status()["bridges"])
+        """,
+        tmp_path,
+    )
+    assert told == ["this member was stopped before it was ready", "[]", "{'chat': None}"]
+
+
+def test_a_bridge_that_cannot_start(tmp_path: Path) -> None:
+    """It is told in one line, and its threads keep the program from ending no more than those of the others."""
+    told = run(
+        """
+        from bridges.files import FilesBridge
+
+        class Again(FilesBridge):
+            name = "again"
+
+        member = userlan.Member(reactor, folder / "a", listen=HERE, bridges={"files": FilesBridge, "again": Again})
+        print(await refused(member.start()))
+        """,
+        tmp_path,
+    )
+    assert len(told) == 1
+    assert told[0].startswith("files: port 41416 of the LAN cannot be listened at")
+
+
+def test_a_network_whose_owner_approves(tmp_path: Path) -> None:
+    """Who joins is told that it waits, each time that it asks; once it is approved it is a member without asking again."""
+    told = run(
+        """
+        from twisted.internet.threads import deferToThread
+        from userlan.cli.client import call
+
+        async with userlan.Member(reactor, folder / "a", name="anna", listen=HERE, embedded_mediator=True) as anna:
+            made = await deferToThread(call, folder / "a", "create", network="home", approval=True)
+            async with userlan.Member(reactor, folder / "b", name="ben", listen=HERE) as ben:
+                for _ in range(2):
+                    try:
+                        await ben.join(made["invite"])
+                    except userlan.WaitingError as error:
+                        print(error)
+                print(ben.networks)
+                admitted = Deferred()
+                ben.lan.observe(lambda: ben.networks and not admitted.called and admitted.callback(None))
+                await deferToThread(call, folder / "a", "approve", member="ben")
+                await admitted
+                print(ben.networks, await ben.join(made["invite"]))
+        """,
+        tmp_path,
+    )
+    assert told == ["asked to join home; its owner (anna) has to approve"] * 2 + ["[]", "['home'] None"]

@@ -156,6 +156,14 @@ def test_leaving_ends_an_application(lan: VirtualLan) -> None:
         anna.membership.owner.judge("home", ben.key, True, lan.world.now)
 
 
+def test_an_owner_that_leaves_has_no_applicants_any_more(lan: VirtualLan) -> None:
+    anna, ben = scene(lan, "anna", "ben")
+    apply(lan, ben)
+    lan.world.run_until(lambda: bool(told(lan, anna, ApplicantCame)), 5)
+    assert isinstance(lan.finish(anna, anna.leave("home", lan.world.now)), RequestDone)
+    assert told(lan, anna, ApplicantGone) == [ApplicantGone("home", ben.key)]
+
+
 def test_another_secret_ends_applications(lan: VirtualLan) -> None:
     anna, ben = scene(lan, "anna", "ben")
     apply(lan, ben)

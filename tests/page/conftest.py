@@ -21,7 +21,8 @@ sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
 CHROMIUM = next((found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None)
 FLAGS = (
     "--no-sandbox",                                             # for root
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",    # nothing but this computer is asked
+    # Nothing but this computer is asked; an attacker's name leads to it as well (DNS rebinding).
+    "--host-resolver-rules=MAP *.example 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.*, EXCLUDE localhost",
     "--disable-background-networking",
     "--disable-component-update",
     "--no-proxy-server",

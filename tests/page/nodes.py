@@ -100,6 +100,13 @@ class Node:
             self.process.wait(5)
         self.process = None
 
+    def kill(self) -> None:
+        """kill -9."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait(5)
+        self.process = None
+
     def call(self, command: str, /, **arguments: Any) -> Any:
         """A command, as the command line asks for it."""
         return call(self.folder, command, **arguments)

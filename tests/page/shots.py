@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import shutil
 import tempfile
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
@@ -66,12 +67,13 @@ class Album:
 
             self.axe = Axe()
 
-    def __call__(self, what: str, page: Any) -> None:
+    def __call__(self, what: str, page: Any, again: Callable[[], object] = lambda: None) -> None:
         """Takes ``NUMBER-what-MODE.png`` for each mode."""
         self.number += 1
         for mode, scheme, size in MODES:
             page.set_viewport_size(size)
             page.emulate_media(color_scheme=scheme)
+            again()     # a menu closes when the window changes
             page.evaluate(SETTLED)
             page.screenshot(path=self.folder / f"{self.number:02}-{what}-{mode}.png")
             if self.axe is not None:
@@ -99,31 +101,38 @@ def others(carla: Node, dave: Node, page: Any, look: Album) -> None:
             if name == "path":
                 page.locator("figcaption").wait_for(timeout=8000)
         look(name, page)
-    row = page.get_by_role("treeitem", name="dave,")
-    row.click(button="right")
-    page.get_by_role("menu").wait_for()
-    look("peer-menu", page)
+    row, own = page.get_by_role("treeitem", name="dave,"), page.get_by_role("treeitem", name="garden,").locator(".network-line")
+
+    def menu(where: Any) -> None:
+        page.keyboard.press("Escape")
+        where.click(button="right")
+        page.get_by_role("menu").wait_for()
+
+    look("peer-menu", page, lambda: menu(row))
+    look("network-menu", page, lambda: menu(own))
+    menu(row)
     page.get_by_role("menuitem", name="Ping").click()
     page.get_by_role("dialog").locator(".pings li").nth(4).wait_for()
     look("ping", page)
     page.keyboard.press("Escape")
-    for item, name in (("Block", "block"), ("Remove from", "evict")):
-        row.click(button="right")
+    for where, item, name in ((row, "Block", "block"), (row, "Remove from", "evict"), (own, "Change the password", "password")):
+        menu(where)
         page.get_by_role("menuitem", name=item).click()
+        page.get_by_role("dialog").wait_for()
         look(name, page)
         page.keyboard.press("Escape")
-    network(page, button="right")
-    page.get_by_role("menuitem", name="Change the password").click()
-    look("password", page)
-    page.keyboard.press("Escape")
-    page.locator("body").click(position={"x": 1, "y": 700})
+        page.get_by_role("dialog").wait_for(state="detached")
     for key, name in (("?", "keys"), ("j", "join-by-hand")):
-        page.get_by_role("treeitem", name="garden,").focus()
+        row.focus()
         page.keyboard.press(key)
         look(name, page)
         page.keyboard.press("Escape")
-    page.get_by_role("button", name="More").click()
-    look("own-menu", page)
+
+    def more() -> None:
+        page.keyboard.press("Escape")
+        page.get_by_role("button", name="More").click()
+
+    look("own-menu", page, more)
     page.keyboard.press("Escape")
     person(page, "dave")
     for number in range(30):
@@ -179,7 +188,7 @@ def main() -> None:
         stack.callback(browser.close)
         show = Shown(browser)
         stack.callback(show.end)
-        story = Story(carla, dave, show, look)
+        story = Story(carla, dave, show, look, patient=True)
         for step in (story.create, story.join, story.meet, story.talk):
             step()
         sent = film(folder / "strawberries.mkv")

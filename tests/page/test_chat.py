@@ -100,3 +100,20 @@ def test_a_draft_is_kept(people: Any, show: Any) -> None:
     page.reload()
     conversation(page, "ben")
     assert page.locator(".composer textarea").input_value() == "half a thought"
+
+
+@pytest.mark.usefixtures("clean")
+def test_a_muted_chat_is_not_counted_and_one_cleared_elsewhere_is_gone(people: Any, show: Any) -> None:
+    anna = show(people.anna)
+    people.ben.call("chat-send", to="anna", text="one", wait=60)
+    until(lambda: anna.title() == "(1) userlan", "it is counted")
+    anna.get_by_role("treeitem", name="ben,").click(button="right")
+    anna.get_by_role("menuitem", name="Mute this chat").click()
+    until(lambda: anna.title() == "userlan", "it is counted no more")
+    people.ben.call("chat-send", to="anna", text="two", wait=60)
+    conversation(anna, "ben")
+    anna.locator(".message").nth(1).wait_for()
+    (known,) = people.anna.call("chat-conversations")
+    assert known["muted"]
+    people.anna.call("chat-clear", conversation=known["id"])
+    until(lambda: anna.locator(".message").count() == 0, "what the command line has cleared is gone here as well")

@@ -15,7 +15,7 @@ from userlan.driver.bridge import CommandError
 from userlan.web.allowed import ALLOWED
 from userlan.web.connection import MAX_MESSAGE, MAX_PIECES
 from userlan.web.frames import FrameGuard
-from userlan.web.socket import MAX_IN_FLIGHT, MAX_UNREAD
+from userlan.web.socket import MAX_IN_FLIGHT, MAX_UNREAD, PageSocket
 
 
 def test_a_value_a_deferred_and_an_error(scene: Scene) -> None:
@@ -249,6 +249,26 @@ def test_frames_behind_a_close(scene: Scene) -> None:
     page.send(frame(CLOSE, b"\x03\xe8") + frame(TEXT, b'{"id": 1, "command": "status"}'))
     page.wait_for_end()
     assert not scene.asked
+
+
+def test_what_is_told_between_a_goodbye_and_the_end_of_the_connection(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page that has closed is no failure of whoever still tells it something."""
+    told = []
+    ended = PageSocket.connectionLost
+
+    def late(socket: PageSocket, reason: Any) -> None:
+        scene.replies[0].item({"n": 1})
+        told.append(reason)
+        ended(socket, reason)
+
+    page = scene.socket()
+    page.message({"id": 1, "command": "watch"})
+    scene.until(lambda: scene.replies)
+    monkeypatch.setattr(PageSocket, "connectionLost", late)
+    page.send(frame(CLOSE, b"\x03\xe8"))
+    page.wait_for_end()
+    scene.until(lambda: told)
+    assert scene.cancelled == ["watch"]
 
 
 def test_a_page_that_does_not_read_is_cut_off(scene: Scene) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from twisted.internet.defer import Deferred
 from tests.web.harness import Scene
 from userlan.driver.bridge import CommandError
 from userlan.driver.commands import Commands
-from userlan.web.uploads import MAX_NAME, MAX_UPLOADS, PART, RESERVE, Uploads, safe_name
+from userlan.web.uploads import HOLD, MAX_NAME, MAX_UPLOADS, PART, RESERVE, Uploads, safe_name
 
 SIZE = 300_000
 
@@ -121,6 +123,45 @@ def test_a_disk_that_is_full_all_the_same(scene: Scene) -> None:
     assert not scene.asked
 
 
+def test_a_disk_that_is_slow_holds_up_nobody_but_the_browser(scene: Scene) -> None:
+    client = scene.client()
+    client.send(scene.request("/upload?to=ben&name=x", {**own(scene), "Content-Length": str(64 << 20)}, method="POST"))
+    scene.until(lambda: kept(scene))
+    (spool,) = scene.page.uploads._active
+    file, writing, on = spool._file, threading.Event(), threading.Event()
+    assert file is not None
+
+    class Slow:
+        def write(self, data: memoryview) -> int:
+            writing.set()
+            on.wait(20)
+            return file.write(data)
+
+        def close(self) -> None:
+            file.close()
+
+    spool._file = Slow()  # type: ignore[assignment]
+    sent = 0
+
+    def fill() -> bool:
+        nonlocal sent
+        with contextlib.suppress(BlockingIOError):
+            sent += client.socket.send(bytes(1 << 16))
+        return spool._paused
+
+    scene.until(fill)
+    scene.until(writing.is_set)
+    assert spool._size < HOLD + (1 << 20)
+    assert scene.get("/").code == 200
+    before = spool.left
+    scene.loop.run(0.2)
+    assert spool.left == before
+    on.set()
+    client.send(bytes((64 << 20) - sent))
+    assert client.answer().code == 200
+    assert kept(scene)[0].stat().st_size == 64 << 20
+
+
 def test_uploads_at_once_are_few(scene: Scene) -> None:
     for _ in range(MAX_UPLOADS):
         client = scene.client()
@@ -148,9 +189,34 @@ def test_a_browser_that_goes_away_in_the_middle(scene: Scene) -> None:
     client.send(scene.request("/upload?to=ben&name=x", {**own(scene), "Content-Length": "10"}, method="POST") + b"half")
     scene.until(lambda: kept(scene))
     client.socket.close()
-    scene.until(lambda: not kept(scene))
+    scene.until(lambda: not list((scene.folder / "uploads").iterdir()))
     assert not scene.asked
+
+
+def test_a_page_that_ends_in_the_middle(scene: Scene) -> None:
+    """What is half there is removed by then, and whoever keeps a connection is not served any more."""
+    uploading, idle = scene.client(), scene.client()
+    uploading.send(scene.request("/upload?to=ben&name=x", {**own(scene), "Content-Length": "10"}, method="POST") + b"half")
+    idle.send(scene.request("/"))
+    assert idle.answer().code == 200
+    scene.until(lambda: kept(scene))
+    scene.loop.result(scene.page.stop())
     assert not list((scene.folder / "uploads").iterdir())
+    idle.wait_for_end()
+    uploading.send(b" a half" + scene.request("/"))
+    assert uploading.wait_for_end() == b""
+
+
+def test_a_request_is_answered_though_the_page_ends(scene: Scene) -> None:
+    waiting: Deferred[Any] = Deferred()
+    scene.commands.register("files-send", lambda arguments: scene.asked.append(arguments) or waiting)  # type: ignore[func-returns-value]
+    client = scene.client()
+    client.send(scene.request("/upload?to=ben&name=x", own(scene), method="POST", body=b"x"))
+    scene.until(lambda: scene.asked)
+    scene.loop.result(scene.page.stop())
+    waiting.callback({})
+    answer = client.answer()
+    assert (answer.code, answer.header("connection")) == (200, "close")
 
 
 def test_what_a_killed_node_left_half_done_is_removed(scene: Scene) -> None:
@@ -235,9 +301,9 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "uploads").write_bytes(b"")
     commands = Commands()
     commands.register("files-send", lambda arguments: None)
-    refusal = Uploads(tmp_path / "uploads", commands).refuses(1)
+    refusal = Uploads(None, tmp_path / "uploads", commands).refuses(1)
     assert refusal is not None
     assert refusal.code == 507
-    refusal = Uploads(tmp_path, Commands()).refuses(1)
+    refusal = Uploads(None, tmp_path, Commands()).refuses(1)
     assert refusal is not None
     assert refusal.code == 503

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 from twisted.internet.defer import Deferred, DeferredLock
-from twisted.internet.threads import deferToThreadPool
 
 from userlan.driver.bridge import CommandError
+from userlan.driver.threads import in_thread
 
 if TYPE_CHECKING:
     from userlan.app.program import NodeProgram
@@ -69,8 +69,7 @@ class Advice:
     def _run(self, asked: _Asked) -> Deferred[dict[str, Any]]:
         if not self._asked[asked]:
             raise CommandError("nobody waits for it any more")
-        reactor = self._program.reactor
-        return deferToThreadPool(reactor, reactor.getThreadPool(), self._ask, self._command(asked))
+        return in_thread(self._program.reactor, self._ask, self._command(asked))
 
     def _command(self, asked: _Asked) -> list[str]:
         peer, service = asked

@@ -56,6 +56,10 @@ class EmbeddingError(Exception):
     """What was asked for cannot be done; ``str()`` is one clear line."""
 
 
+class WaitingError(EmbeddingError):
+    """This is no member yet: the network's owner, who was asked, has to approve."""
+
+
 class Member:
     """One member of the LAN in this process. Use it as ``async with``, or call :meth:`start` and :meth:`stop`."""
 
@@ -146,21 +150,25 @@ class Member:
         return self._ask("create", network=network, password=password).addCallback(lambda told: str(told["invite"]))
 
     def join(self, invite: str) -> Deferred[None]:
-        """Become a member by a whole invite; called back at once where this is one already."""
+        """Become a member by a whole invite; called back at once where this is one already.
+
+        Where the network's owner approves new members: fails with :class:`WaitingError`. The application stands, across restarts of both,
+        and this becomes a member by itself when it is approved (``lan.observe``); ``leave`` takes it back.
+        """
         try:
             link = Invite.parse(invite)
         except ValueError as error:
             return _failed(EmbeddingError(str(error)))
         if link.network in self.networks:
             return succeed(None)
-        return self._ask("join", invite=str(link)).addCallback(_nothing)
+        return self._ask("join", invite=str(link)).addCallback(_joined)
 
     def join_by_password(self, network: str, password: str) -> Deferred[None]:
-        """Become a member of a network of the mediator that this member uses."""
-        return self._ask("join", network=network, password=password).addCallback(_nothing)
+        """Become a member of a network of the mediator that this member uses; else as :meth:`join`."""
+        return self._ask("join", network=network, password=password).addCallback(_joined)
 
     def leave(self, network: str) -> Deferred[None]:
-        """End the membership."""
+        """End the membership, or the application."""
         return self._ask("leave", network=network).addCallback(_nothing)
 
     def invite(self, network: str) -> Deferred[str]:
@@ -234,7 +242,7 @@ class _Program(NodeProgram):
         self._ready: Deferred[None] = Deferred()
         self._late: Any = None
         started: Deferred[None] = self.start()
-        return started.addCallback(self._started)
+        return started.addCallbacks(self._started, self._not_started)
 
     def ask(self, command: str, arguments: dict[str, Any]) -> Deferred[Any]:
         """One command of the local API, in this process."""
@@ -258,6 +266,10 @@ class _Program(NodeProgram):
         elif not self._ready.called:
             self._late = self.reactor.callLater(START_TIMEOUT, self._too_late)
         return self._ready
+
+    def _not_started(self, failure: Any) -> Any:
+        self._ready.addErrback(_nothing)        # it is told by this failure, and nobody waits for that
+        return failure
 
     def _too_late(self) -> None:
         key = self.node.mediators.primary()
@@ -297,3 +309,9 @@ def _failed(error: Exception) -> Deferred[Any]:
 
 def _nothing(_: object) -> None:
     return None
+
+
+def _joined(told: dict[str, Any]) -> None:
+    if told["waiting"]:
+        owner = f" ({told['owner']})" if told["owner"] else ""
+        raise WaitingError(f"asked to join {told['network']}; its owner{owner} has to approve")

@@ -25,10 +25,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.threads import deferToThreadPool
 
 from userlan.driver import sockets
 from userlan.driver.sockets import PROC, Socket
+from userlan.driver.threads import in_thread
 from userlan.lan.hostport import join_host_port
 
 if TYPE_CHECKING:
@@ -130,4 +130,4 @@ def local_services(program: NodeProgram) -> Deferred[list[dict[str, Any]]]:
     def look() -> list[dict[str, Any]]:
         return listing(sockets.waiting(), exposed, os.getpid(), dynamic_ports())
 
-    return deferToThreadPool(program.reactor, program.reactor.getThreadPool(), look)
+    return in_thread(program.reactor, look)

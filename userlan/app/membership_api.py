@@ -8,11 +8,11 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, FirstError, gatherResults, inlineCallbacks
-from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 
 from userlan.driver.bridge import CommandError
 from userlan.driver.commands import Commands
+from userlan.driver.threads import in_thread
 from userlan.lan.addresses import key_bytes, key_text, text
 from userlan.lan.invite import Invite
 from userlan.lan.names import UnknownName, check_network, check_nick
@@ -277,7 +277,7 @@ class MembershipApi:
     def _secret(self, password: Any, network: str, mediator: bytes) -> Deferred[NetworkSecret]:
         """From the password (half a second of Argon2id, in a thread), or a fresh one."""
         if password:
-            found: Deferred[NetworkSecret] = deferToThread(NetworkSecret.from_password, str(password), network, mediator)
+            found = in_thread(self.program.reactor, NetworkSecret.from_password, str(password), network, mediator)
             return found.addErrback(_as_command_error)
         fresh: Deferred[NetworkSecret] = Deferred()
         fresh.callback(NetworkSecret.generate(os.urandom))

@@ -26,7 +26,6 @@ import attrs
 from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import Factory
-from twisted.internet.threads import deferToThread
 
 from userlan import __version__
 from userlan.app.advice import Advice
@@ -48,6 +47,7 @@ from userlan.driver.lan import Lan
 from userlan.driver.local import LocalServer
 from userlan.driver.relayed import Outward
 from userlan.driver.state import StateFolder
+from userlan.driver.threads import in_thread
 from userlan.lan.addresses import text
 from userlan.lan.invite import Invite
 from userlan.lan.names import suggest_nick
@@ -167,6 +167,8 @@ class NodeProgram(Foreground):
         self.api.register(self.commands)
         yield self.local.start()
         yield self._start_bridges()
+        if self._stopping:      # somebody has said so meanwhile: all that was there is closed
+            return
         self.page = start_page(self)
         self._serving.callback(None)
         self.node.start(self.reactor.seconds())
@@ -337,7 +339,11 @@ class NodeProgram(Foreground):
             try:
                 yield bridge.start()
             except CommandError as error:
+                yield bridge.stop()     # what it has begun; nobody else knows of it
                 raise StartError(str(error)) from None
+            if self._stopping:
+                yield bridge.stop()
+                return
             self.bridges[name] = bridge
             for command, handler in bridge.commands().items():
                 self.commands.register(command, handler)
@@ -432,7 +438,7 @@ class NodeProgram(Foreground):
             try:
                 socket.inet_pton(socket.AF_INET6 if ":" in host else socket.AF_INET, host)
             except OSError:
-                answer = deferToThread(look_up, host)
+                answer = in_thread(self.reactor, look_up, host)
                 answer.addCallback(self._name_resolved, link, host)
             else:
                 link.resolved(host, (host,), now)

@@ -13,7 +13,6 @@ from typing import Any
 
 from twisted.internet.defer import inlineCallbacks
 from twisted.internet.error import CannotListenError
-from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 
 from userlan import __version__
@@ -23,6 +22,7 @@ from userlan.control.meeting import ServerEndpoint
 from userlan.driver.engine import Engine
 from userlan.driver.heap import keep_freed
 from userlan.driver.state import StateFolder
+from userlan.driver.threads import in_thread
 from userlan.lan.addresses import key_bytes, key_text
 from userlan.lan.invite import Invite
 from userlan.lan.names import suggest_nick
@@ -223,7 +223,7 @@ class RelayProgram(Foreground):
             if again and now - self._resolved_at.get(host, -RESOLVE_INTERVAL) < RESOLVE_INTERVAL:
                 continue
             self._resolved_at[host] = now
-            deferToThread(look_up, host).addCallback(self._name_resolved, link, host)
+            in_thread(self.reactor, look_up, host).addCallback(self._name_resolved, link, host)
 
     def _name_resolved(self, numbers: tuple[str, ...], link: Any, host: str) -> None:
         if self._stopping:

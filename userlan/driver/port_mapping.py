@@ -22,13 +22,13 @@ from typing import Any
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReadDescriptor
 from twisted.internet.protocol import Protocol, connectionDone
-from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer  # type: ignore[import-untyped]  # zope ships no types
 
 from userlan.driver import gateway as system
 from userlan.driver.reactor import DelayedCall
+from userlan.driver.threads import in_thread
 from userlan.traversal.port_mapping.mapper import Mapped, PortMapper
 from userlan.traversal.port_mapping.methods import Datagram, HttpRequest
 from userlan.traversal.port_mapping.pcp import ANNOUNCE_PORT
@@ -83,8 +83,7 @@ class PortMapping:
             self._found(_surroundings(self._version))
             return
         self._looking = True
-        pool = self._reactor.getThreadPool()
-        deferToThreadPool(self._reactor, pool, _surroundings, self._version).addCallback(self._found).addErrback(self._lost)
+        in_thread(self._reactor, _surroundings, self._version).addCallback(self._found).addErrback(self._lost)
 
     def stop(self) -> Deferred[None]:
         """Give mappings back and close everything. Idempotent."""

@@ -310,6 +310,7 @@ class Membership:
         self._follow(self._roster.remove_network(message.network), now)
 
     def _forget(self, network: str, now: float) -> None:
+        self._events += self.applications.are(network, ())      # who waits for this node's word waits for it no more
         self._keyring.drop(network)
         self.applications.forget(network)
         self._follow(self._roster.forget(network), now)

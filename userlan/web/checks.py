@@ -52,7 +52,7 @@ def check_source(headers: Headers, needs_origin: bool) -> Refusal | None:
     (RFC 6454 section 7; browsers do)."""
     site = headers.getRawHeaders(b"sec-fetch-site") or []
     if any(one not in ORIGINS for one in site):
-        return Refusal(403, "This was asked for by another page. Is it a link that you followed? Then put it into the address line yourself.")
+        return Refusal(403, "This was asked for by another page. If you have followed a link, put it into the address line yourself.")
     if any(one in FRAMES for one in headers.getRawHeaders(b"sec-fetch-dest") or []):
         return Refusal(403, "this page is not shown inside another one")
     origin = headers.getRawHeaders(b"origin") or []

@@ -142,6 +142,13 @@ class Connection(Protocol):
         """A request's headers are complete."""
         self._stop_timer()
 
+    def pause(self, paused: bool) -> None:
+        """Read nothing for a while, or go on."""
+        if paused:
+            self.transport.pauseProducing()
+        else:
+            self.transport.resumeProducing()
+
     def drain(self) -> None:
         """The request is refused: what else comes of it is thrown away; once the answer is written, :meth:`answered` is called."""
         self.draining = True
@@ -152,6 +159,16 @@ class Connection(Protocol):
             self.transport.unregisterProducer()
             self.transport.loseWriteConnection()
             self.end_soon()
+
+    def finish(self) -> None:
+        """The page ends: what was asked for is answered, and nothing else taken in."""
+        if self._guard is None and not self._channel.requests:
+            self.abort()
+            return
+        if self._guard is None:
+            self._channel.persistent = 0
+            self.drain()
+        self.end_soon()
 
     def end_soon(self) -> None:
         """All is said; the client has some time to read it."""

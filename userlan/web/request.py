@@ -79,7 +79,7 @@ class PageRequest(Request):
             or (self.page.uploads.refuses(length) if upload else self._check_no_body(length))
         )
         if self.refusal is None and upload:
-            self.spool, self.refusal = self.page.uploads.begin(self.query, length or 0)
+            self.spool, self.refusal = self.page.uploads.begin(self.query, length or 0, self.channel.connection.pause)
 
     def came_with_more(self) -> None:
         """Something else came before its answer, and was dropped: frames, of which a WebSocket misses none (RFC 6455 section 4.1)."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.internet.defer import Deferred, gatherResults, maybeDeferred, succeed
 from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
@@ -57,7 +57,7 @@ class Page(Factory):
         self.commands = commands
         self.metrics = metrics
         self.assets = Assets()
-        self.uploads = Uploads(folder / "uploads", commands)
+        self.uploads = Uploads(reactor, folder / "uploads", commands)
         self.sockets: Any = WebSocketResource(self._sockets())
         self.connections: dict[Connection, None] = {}
         """The oldest first."""
@@ -96,8 +96,9 @@ class Page(Factory):
         for socket in list(self._open):
             socket.close(GOING_AWAY)
         for connection in list(self.connections):
-            connection.end_soon()
-        return maybeDeferred(listening.stopListening) if listening is not None else succeed(None)
+            connection.finish()
+        closed = maybeDeferred(listening.stopListening) if listening is not None else succeed(None)
+        return gatherResults([closed, self.uploads.stop()])
 
     # ------------------------------------------------------------------ who comes
 

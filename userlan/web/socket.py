@@ -20,6 +20,7 @@ import msgspec
 from msgspec import Meta
 from twisted.internet.interfaces import IPushProducer
 from twisted.logger import Logger
+from wsproto.utilities import LocalProtocolError
 from zope.interface import implementer  # type: ignore[import-untyped]  # zope ships no types
 
 from userlan.driver.commands import Reply
@@ -171,7 +172,10 @@ class PageSocket:
                 self._open = False
                 self._channel.connection.abort()
                 return
-        self._transport.sendTextMessage(data.decode())
+        try:
+            self._transport.sendTextMessage(data.decode())
+        except LocalProtocolError:      # the page has said goodbye: ``connectionLost`` follows
+            self._open = False
 
     def ended(self, number: int) -> None:
         """A request has its answer."""

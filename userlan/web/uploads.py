@@ -17,9 +17,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from twisted.logger import Logger
+from twisted.internet.defer import Deferred
 
 from userlan.driver.commands import Commands, Reply
+from userlan.driver.threads import in_thread
 from userlan.web.checks import Refusal
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ MAX_NAME = 200
 """Octets of a file's name as it is kept: below the 255 of every file system, with room for a suffix."""
 RESERVE = 256 << 20
 """Octets of the disk that an upload leaves free."""
+HOLD = 1 << 20
+"""Octets that wait for the disk before the browser has to."""
 PART = ".part"
 COMMAND = "files-send"
 RESERVED = frozenset({"con", "prn", "aux", "nul", *(f"com{n}" for n in range(1, 10)), *(f"lpt{n}" for n in range(1, 10))})
@@ -57,67 +60,125 @@ def _cut(text: str, octets: int) -> str:
 
 
 class Spool:
-    """One upload on its way to the disk."""
+    """One upload on its way to the disk: what comes is written in a thread, one step after the other, while more comes.
 
-    def __init__(self, uploads: Uploads, folder: Path, name: str, to: str, size: int) -> None:
+    ``pause`` is called with whether the browser is to wait. What goes wrong is told once: ``error``.
+    """
+
+    def __init__(self, uploads: Uploads, folder: Path, name: str, to: str, size: int, pause: Callable[[bool], None]) -> None:
         self.path = folder / name
         self.to = to
         self.left = size
         self.error = ""
         self._uploads = uploads
         self._folder = folder
-        self._file: BinaryIO | None = (folder / PART).open("xb")
+        self._pause = pause
+        self._file: BinaryIO | None = (folder / PART).open("xb", buffering=0)
+        self._held: list[bytes] = []
+        self._size = 0
+        self._busy = self._paused = False
+        self._then: Callable[[bool], object] | None = None
 
     def write(self, data: bytes) -> None:
         """The next octets; a disk that is full ends it."""
-        if self._file is None:
+        if self._file is None or self.error:
             return
-        try:
-            self._file.write(data)
-            self.left -= len(data)
-        except OSError as error:
-            self.error = error.strerror or str(error)
-            self.discard()
+        self.left -= len(data)
+        self._held.append(data)
+        self._size += len(data)
+        if self._size > HOLD and not self._paused:
+            self._paused = True
+            self._pause(True)
+        self._step()
 
-    def complete(self) -> bool:
-        """All is there: it gets its name. Whether that is so."""
-        file, self._file = self._file, None
-        self._uploads.ended(self)
+    def complete(self, then: Callable[[bool], object]) -> None:
+        """All has come: ``then`` is called with whether the file is there under its name."""
+        self._then = then
+        self._step()
+
+    def discard(self) -> None:
+        """It does not come to its end; one that has come already does. Idempotent."""
+        if self._then is None:
+            self.error = self.error or "it was broken off"
+            self._held.clear()
+            self._step()
+
+    def remove(self) -> Deferred[None]:
+        """Nobody needs it; fires when it is gone."""
+        return self._uploads.run(self._remove)
+
+    # --- inside ------------------------------------------------------------------------------------------------------
+
+    def _step(self) -> None:
+        """Do the next thing, unless one is being done."""
+        file = self._file
+        if self._busy:
+            return
         if file is None:
-            return False
+            self._uploads.ended(self)
+            then, self._then = self._then, None
+            if then is not None:
+                then(not self.error)
+        elif self._held and not self.error:
+            data, self._held, self._size = b"".join(self._held), [], 0
+            self._run(_write, file, data)
+        elif self.error:
+            self._file = None
+            self._run(self._give_up, file)
+        elif self._then is not None:
+            self._file = None
+            self._run(self._finish, file)
+
+    def _run(self, function: Callable[..., None], *arguments: object) -> None:
+        self._busy = True
+        self._uploads.run(function, *arguments).addErrback(self._failed).addCallback(self._went_on)
+
+    def _failed(self, failure: Any) -> None:
+        self.error = getattr(failure.value, "strerror", None) or failure.getErrorMessage()
+        self._held.clear()
+
+    def _went_on(self, _: object) -> None:
+        self._busy = False
+        if self._paused and (self.error or not self._held):
+            self._paused = False
+            self._pause(False)
+        self._step()
+
+    # --- in a thread -------------------------------------------------------------------------------------------------
+
+    def _finish(self, file: BinaryIO) -> None:
         try:
             file.close()
             (self._folder / PART).rename(self.path)
-        except OSError as error:
-            self.error = error.strerror or str(error)
-            self.remove()
-            return False
-        return True
+        except OSError:
+            self._remove()
+            raise
 
-    def discard(self) -> None:
-        """It does not come to its end. Idempotent."""
-        file, self._file = self._file, None
-        self._uploads.ended(self)
-        if file is not None:
-            file.close()
-            self.remove()
+    def _give_up(self, file: BinaryIO) -> None:
+        file.close()
+        self._remove()
 
-    def remove(self) -> None:
-        """Nobody needs it."""
+    def _remove(self) -> None:
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _write(file: BinaryIO, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[file.write(view) :]
 
 
 class Uploads:
     """All uploads of one page."""
 
-    _log = Logger()
-
-    def __init__(self, folder: Path, commands: Commands, free: Callable[[Path], int] | None = None) -> None:
+    def __init__(self, reactor: Any, folder: Path, commands: Commands, free: Callable[[Path], int] | None = None) -> None:
         """``free``: octets that are free where a folder is."""
+        self._reactor = reactor
         self._folder = folder
         self._commands = commands
         self._free = free or (lambda path: shutil.disk_usage(path).free)
         self._active: set[Spool] = set()
+        self._idle: list[Deferred[None]] = []
 
     def sweep(self) -> None:
         """Remove what a node that was killed has left half done."""
@@ -141,8 +202,10 @@ class Uploads:
             return Refusal(507, f"the file cannot be kept: {error.strerror}")
         return Refusal(507, "the disk has no room for this file") if expected + RESERVE > free else None
 
-    def begin(self, query: dict[bytes, list[bytes]], length: int) -> tuple[Spool | None, Refusal | None]:
-        """Make its place."""
+    def begin(
+        self, query: dict[bytes, list[bytes]], length: int, pause: Callable[[bool], None]
+    ) -> tuple[Spool | None, Refusal | None]:
+        """Make its place. ``pause``: has the browser wait, or go on."""
         try:
             to, name = (query[key][0][:MAX_ARGUMENT].decode() for key in (b"to", b"name"))
         except (KeyError, UnicodeDecodeError):
@@ -150,26 +213,44 @@ class Uploads:
         folder = self._folder / secrets.token_hex(8)
         try:
             folder.mkdir(mode=0o700)
-            spool = Spool(self, folder, safe_name(name), to, length)
+            spool = Spool(self, folder, safe_name(name), to, length, pause)
         except OSError as error:
             return None, Refusal(507, f"the file cannot be kept: {error.strerror}")
         self._active.add(spool)
         return spool, None
 
     def ended(self, spool: Spool) -> None:
-        """It takes no place any more."""
+        """It takes no place any more. Idempotent."""
         self._active.discard(spool)
+        if not self._active:
+            waiting, self._idle = self._idle, []
+            for one in waiting:
+                one.callback(None)
+
+    def stop(self) -> Deferred[None]:
+        """Break off what is on its way; called back when nothing touches the disk any more."""
+        idle: Deferred[None] = Deferred()
+        self._idle.append(idle)
+        for spool in list(self._active):
+            spool.discard()
+        if not self._active:
+            self._idle.remove(idle)
+            idle.callback(None)
+        return idle
+
+    def run(self, function: Callable[..., None], *arguments: object) -> Deferred[None]:
+        """What blocks, in a thread."""
+        return in_thread(self._reactor, function, *arguments)
 
     def received(self, request: PageRequest) -> None:
-        """The body is there: offer the file."""
+        """The body is there: offer the file. The browser that goes away now goes too late."""
         spool, request.spool = request.spool, None
-        if not spool.complete():
-            request.refuse(Refusal(507, f"the file cannot be kept: {spool.error or 'the disk is full'}"))
-            return
-        arguments = {"to": spool.to, "paths": [str(spool.path)], "spooled": True}
         answer = Offered(request, spool)
         request.notifyFinish().addErrback(answer.gone)
-        self._commands.serve(COMMAND, arguments, answer)
+        spool.complete(lambda kept: self._offer(spool, answer) if kept else answer.not_kept())
+
+    def _offer(self, spool: Spool, answer: Offered) -> None:
+        self._commands.serve(COMMAND, {"to": spool.to, "paths": [str(spool.path)], "spooled": True}, answer)
 
 
 class Offered(Reply):
@@ -178,25 +259,30 @@ class Offered(Reply):
     def __init__(self, request: PageRequest, spool: Spool) -> None:
         self._request: PageRequest | None = request
         self._spool = spool
-        self._cancelled: Callable[[], object] | None = None
 
     def item(self, value: object) -> None:
         """The progress is told by ``files-watch``."""
 
     def done(self, value: object) -> None:
-        request, self._request = self._request, None
-        if request is not None:
-            request.answer_json(200, value)
+        self._answer(200, value)
 
     def refuse(self, text: str) -> None:
-        self._spool.remove()
-        request, self._request = self._request, None
-        if request is not None:
-            request.answer_json(409, {"error": text})
+        self._spool.remove().addCallback(lambda _: self._answer(409, {"error": text}))
 
     def on_cancel(self, action: Callable[[], object]) -> None:
-        self._cancelled = action
+        """It is not called off: the file is there, whoever has gone away."""
+
+    def not_kept(self) -> None:
+        """The disk did not take it."""
+        request, self._request = self._request, None
+        if request is not None:
+            request.refuse(Refusal(507, f"the file cannot be kept: {self._spool.error}"))
 
     def gone(self, _: Any) -> None:
         """The browser went away: the file is there, and goes its way."""
         self._request = None
+
+    def _answer(self, code: int, value: object) -> None:
+        request, self._request = self._request, None
+        if request is not None:
+            request.answer_json(code, value)

@@ -23,7 +23,7 @@ export function openDialog(title, content, { className = "" } = {}) {
   document.body.append(element);
   const before = document.activeElement;
   element.showModal();
-  const first = element.querySelector("[autofocus], input, textarea, .dialog-body button");
+  const first = element.querySelector("[autofocus]") ?? element.querySelector("input, textarea, .dialog-body button");
   if (first) first.focus();
   closed.then(() => document.activeElement === document.body && before?.isConnected && before.focus());
   return {

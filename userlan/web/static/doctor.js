@@ -70,7 +70,7 @@ export function adviceOf(told) {
 
 function finding({ level, what, evidence, remedy }) {
   const known = Object.hasOwn(LEVELS, level) ? level : "note";
-  return h("li", { class: `finding ${known}` }, icon(LEVELS[known]),
+  return h("li", { class: `finding level-${known}` }, icon(LEVELS[known]),
     h("div", { class: "about" }, h("strong", null, h("span", { class: "unseen" }, `${t(`doctor.level.${known}`)}: `), bdi(sentence(what))),
       evidence && h("span", { class: "quiet" }, bdi(evidence)),
       remedy && h("span", { class: "remedy" }, h("span", null, t("doctor.remedy")), typed(remedy))));

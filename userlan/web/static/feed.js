@@ -1,5 +1,6 @@
 // What the node tells, into the store: its status, the chat, the files.
 
+import { cleared as forget } from "./clearing.js";
 import { milestones } from "./milestones.js";
 import { sample } from "./traffic.js";
 
@@ -46,11 +47,12 @@ export function status(store, { snapshot, changes }) {
 }
 
 /** One item of `chat-watch`. */
-export function chat(context, { message, delivery, conversation, read }) {
+export function chat(context, { message, delivery, conversation, read, cleared }) {
   const { store } = context;
   if (message) arrived(context, message);
   if (delivery) changed(store, delivery);
   if (conversation) store.patch("conversations", { [conversation.id]: conversation });
+  if (cleared) forget(store, cleared.conversation);
   if (read) {
     const known = store.get("conversations").get(read.conversation);
     if (known) store.patch("conversations", { [known.id]: { ...known, unread: 0 } });

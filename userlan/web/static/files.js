@@ -17,7 +17,7 @@ export function mount(container, context) {
   const list = h("ul", { class: "transfers", "aria-label": label });
   const empty = h("div", { class: "empty" }, icon("file", { className: "large" }), h("h2", null, t("files.empty")), h("p", null, key ? t("files.empty.words", { name: store.nameOf(key) }) : t("files.empty.all")));
   const send = key && h("div", { class: "send-files" }, button(t("files.send"), () => chooseFiles(context, key), { icon: icon("attach"), kind: "primary" }), h("span", { class: "quiet" }, t("files.send.words")));
-  const folder = !key && button(t("files.open"), () => context.api.call("files-open", {}).catch(failed), { icon: icon("folder") });
+  const folder = !key && button(t("files.open.inbox"), () => context.api.call("files-open", {}).catch(failed), { icon: icon("folder") });
   container.append(h("div", { class: "scroll", tabindex: "0" }, send || folder, list, empty));
 
   function update() {
@@ -71,7 +71,7 @@ function updateTransfer(context, element, one, named) {
   bar.hidden = !["uploading", "active", "paused"].includes(one.state);
   bar.value = one.size > 0 ? one.done / one.size : 0;
   attribute(bar, "aria-label", t("files.progress", { file: one.file, percent: Math.floor(bar.value * 100) }));
-  const line = [named && t(one.direction === "in" ? "files.from" : "files.to", { name }), size(one.size), words(one, name)].filter(Boolean).join(" · ");
+  const line = [named && t(one.direction === "in" ? "files.from" : "files.to", { name }), ["active", "paused"].includes(one.state) ? null : size(one.size), words(one, name)].filter(Boolean).join(" · ");
   text(element.querySelector(".status"), line);
   attribute(element.querySelector(".status"), "title", moment(one.time));
   if (element.dataset.mark === mark) return;

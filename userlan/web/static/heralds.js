@@ -20,11 +20,21 @@ export function heralds({ api, store, open }) {
     if (state === "offered") {
       const words = t("files.offered", { name: store.nameOf(peer), file });
       if (here) announce(words);
-      else toast(words, { action: { label: t("tab.files"), run: () => open("files", { peer }) } });
+      else until(store, peer, toast(words, { action: { label: t("files.show"), run: () => open("files", { peer }) } }));
     } else if (state === "done" && here) {
       announce(t("files.came", { file }));
     } else if (state === "done") {
       toast(t("files.came", { file }), { action: { label: t("files.open"), run: () => api.call("files-open", { id }).catch(failed) } });
     }
+  });
+}
+
+/** Takes a toast away when what it is about comes on the screen. */
+function until(store, peer, leave) {
+  const off = store.on("selection", () => {
+    const { id, view } = store.get("selection");
+    if (id !== peer || (view !== "files" && view !== "chat")) return;
+    off();
+    leave();
   });
 }

@@ -3,7 +3,7 @@
 import { bdi, h, sync, text } from "./dom.js";
 import { milliseconds } from "./format.js";
 import { icon, presence, showPresence } from "./icons.js";
-import { isOnline, presenceWords, shownState } from "./presence.js";
+import { countWords, isOnline, presenceWords, shownState } from "./presence.js";
 import { t } from "./strings.js";
 import { describe, short, stroke, svg } from "./svg.js";
 
@@ -41,7 +41,7 @@ export function mount(container, context) {
     if (width > 0 && seen !== shown) draw(drawing, rows, store, context, params.network, width);
     shown = seen;
     const online = rows.filter(isOnline).length;
-    text(count, t("roster.count", { online, total: rows.length }));
+    text(count, countWords(online, rows.length));
     const sorted = [...rows].sort((one, other) => isOnline(other) - isOnline(one) || (grade(one) - grade(other) || 0) || one.name.localeCompare(other.name));
     sync(list, sorted, (row) => row.key, (row) => makeRow(context, row), updateRow);
   }

@@ -134,13 +134,13 @@ export async function invite(context, network) {
     return;
   }
   const row = store.network(network);
-  const field = h("textarea", { class: "link", readonly: true, rows: 3, dir: "ltr", "aria-label": t("invite.link", { network }), spellcheck: "false", on: { focus: () => field.select() } }, link);
+  const field = h("textarea", { class: "link", readonly: true, rows: 4, dir: "ltr", "aria-label": t("invite.link", { network }), spellcheck: "false", on: { focus: () => field.select() } }, link);
   const code = h("div", { class: "qr-frame" });
-  const take = button(t("invite.copy"), () => take(link, t("copied.link")), { icon: icon("copy"), kind: "primary", autofocus: true });
+  const copying = button(t("invite.copy"), () => take(link, t("copied.link")), { icon: icon("copy"), kind: "primary", autofocus: true });
   openDialog(t("invite.title", { network }), [
     row?.locked && h("p", { class: "problem" }, icon("lock"), t("invite.locked", { network })),
     h("p", null, t(row?.approval ? "invite.approval" : "invite.words")),
-    h("div", { class: "invitation" }, h("div", { class: "invitation-link" }, field, take), code),
+    h("div", { class: "invitation" }, h("div", { class: "invitation-link" }, field, copying), code),
     h("p", { class: "quiet" }, t("invite.command")), h("code", { class: "command", dir: "ltr" }, `userlan join '${link}'`),
   ], { className: "wide" });
   api.call("invite-qr", { network }).then(({ rows }) => fill(code, qr(rows, t("invite.qr"))), () => code.remove());

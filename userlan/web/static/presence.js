@@ -13,6 +13,11 @@ export function isOnline(row) {
   return row !== undefined && !row.blocked && (row.state === "direct" || row.state === "relayed");
 }
 
+/** "2 of 5 online", without oneself. */
+export function countWords(online, total) {
+  return total === 0 ? t("roster.only-you") : t("roster.count", { online, total });
+}
+
 /** "online, by the relay fra1", "last seen 5 minutes ago". */
 export function presenceWords(row) {
   if (row.blocked) return t("presence.blocked");

@@ -8,7 +8,7 @@ import { icon } from "./icons.js";
 import { compare, makeRow, rank, updateRow } from "./roster-row.js";
 import { t } from "./strings.js";
 import { take } from "./clipboard.js";
-import { isOnline } from "./presence.js";
+import { countWords, isOnline } from "./presence.js";
 import { ago } from "./format.js";
 import { moves } from "./tree.js";
 
@@ -96,7 +96,7 @@ export function mount(container, context) {
   function updateCount(element, network) {
     const others = network.members.filter((key) => key !== store.get("self")?.key);
     const online = others.filter((key) => isOnline(store.peer(key))).length;
-    text(element.querySelector(".count"), t("roster.count", { online, total: others.length }));
+    text(element.querySelector(".count"), countWords(online, others.length));
     const unread = store.get("conversations").get(`network:${network.name}`)?.unread ?? 0;
     const badge = element.querySelector(".network-line .badge");
     attribute(badge, "hidden", unread === 0);
@@ -105,7 +105,7 @@ export function mount(container, context) {
     const asking = element.querySelector(".asking");
     attribute(asking, "hidden", applicants === 0);
     text(asking.lastChild, t("roster.applicants", { n: applicants }));
-    const said = [network.name, t("roster.count", { online, total: others.length })];
+    const said = [network.name, countWords(online, others.length)];
     if (network.approval) said.push(t("roster.approval"));
     if (network.locked) said.push(t("roster.locked"));
     if (unread) said.push(t("roster.unread", { n: unread }));

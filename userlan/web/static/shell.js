@@ -10,7 +10,7 @@ import { avatar, showAvatar } from "./avatar.js";
 import { banner } from "./banner.js";
 import { networkMenu } from "./networks.js";
 import { own } from "./own.js";
-import { presenceWords, shownState } from "./presence.js";
+import { countWords, presenceWords, shownState } from "./presence.js";
 import { VIEWS } from "./routes.js";
 import { t } from "./strings.js";
 import { nothing } from "./welcome.js";
@@ -138,7 +138,7 @@ function heading(context, selection) {
 function membersLine(store, network) {
   const others = network.members.filter((key) => key !== store.get("self")?.key);
   const online = others.filter((key) => ["direct", "relayed"].includes(store.peer(key)?.state)).length;
-  return t("roster.count", { online, total: others.length });
+  return countWords(online, others.length);
 }
 
 /** Tabs as the ARIA practices have them: one stop of the Tab key, arrows between. */

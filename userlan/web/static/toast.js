@@ -1,4 +1,4 @@
-// Short words at the bottom: what was done, or what did not work. They are said to a screen reader, and go by themselves.
+// Short words above all: what was done, or what did not work. They are said to a screen reader, and go by themselves.
 
 import { bdi, button, h } from "./dom.js";
 import { icon } from "./icons.js";

@@ -21,7 +21,7 @@ export function nothing(main, context) {
     if (kind === "loading") fill(main, h("div", { class: "empty" }, logo(), h("p", null, t("app.loading"))));
     else if (kind === "welcome") fill(main, welcome(context));
     else if (kind.startsWith("waiting")) fill(main, h("div", { class: "empty" }, icon("clock", { className: "large" }), h("h2", null, t("waiting.title", { network: waits })), h("p", null, t("waiting.words"))));
-    else if (kind === "nothing") fill(main, h("div", { class: "empty" }, logo(), h("h2", null, t("nothing.title")), h("p", null, t("nothing.words"))));
+    else if (kind === "nothing") fill(main, h("div", { class: "empty" }, logo(), h("h1", null, t("nothing.title")), h("p", null, t("nothing.words"))));
     else fill(main, lonely(context, alone.name));
   }
   update();
