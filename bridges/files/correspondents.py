@@ -27,7 +27,7 @@ where there are more."""
 class Correspondent:
     """One member with which there are transfers, as the clock sees it."""
 
-    __slots__ = ("_asked", "_asked_at", "_budget", "_budget_at", "coming", "errand", "failures", "fetching", "retry_at")
+    __slots__ = ("_asked", "_asked_at", "_budget", "_budget_at", "coming", "errand", "failures", "fetching", "retry_at", "turn")
 
     def __init__(self, now: float) -> None:
         self.errand = False
@@ -38,6 +38,8 @@ class Correspondent:
         """How many of those have no file at the moment, and will ask for one."""
         self.failures = 0
         self.retry_at = now
+        self.turn = float("-inf")
+        """When it was last its turn to be fetched from."""
         self._budget = float(OFFER_BURST)
         self._budget_at = now
         self._asked = 0.0

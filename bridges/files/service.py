@@ -306,6 +306,10 @@ class Service:
         self.carry_out()
         return transfer
 
+    def crowded(self) -> bool:
+        """Whether a member waits for one that is fetched from to make room."""
+        return self.exchange.crowded(self.now())
+
     def begun(self, key: str) -> None:
         """A member sends what was asked of it."""
         self.exchange.correspondent(key, self.now()).succeeded(self.now())

@@ -17,6 +17,7 @@ from bridges.files import visiting as visiting_module
 from bridges.files.frames import (
     Begin,
     Fetch,
+    Hashing,
     Hello,
     Message,
     Noted,
@@ -199,6 +200,17 @@ def test_a_sender_that_falls_silent_is_left_and_asked_again(scene: Scene, nas: H
     scene.me.wait("done")
     assert fetches == [0, 4]
     assert scene.me.received() == {"evil.txt": DATA}
+
+
+def test_a_sender_that_hashes_without_end_makes_room_for_others(scene: Scene, nas: Hostile, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of its signs of life comes in time for a patience that every one renews."""
+    monkeypatch.setattr(visiting_module, "TURN", 0.3)
+    monkeypatch.setattr(scene.me.bridge.service, "crowded", lambda: True)
+    nas.listen(sends(BEGIN, block(b"x"), Hashing(TOKEN)))
+    nas.offer()
+    (row,) = scene.me.wait("paused")
+    assert row["error"] == "nas sends slowly, and others wait: it goes on by itself"
+    until(lambda: all(eve.lost for eve in nas.met[1:]), lambda: "it is still connected")
 
 
 def test_without_a_yes_nothing_is_fetched_and_nothing_written(scene: Scene, nas: Hostile) -> None:
