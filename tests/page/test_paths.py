@@ -23,7 +23,7 @@ def test_how_a_peer_is_reached_and_why(people: Any, show: Any) -> None:
     assert picture.locator("g.way.used.direct").count() == 1
     page.locator("figcaption").get_by_text(PLOTTED).wait_for()
     told = people.anna.call("path", peer=people.ben.key)
-    assert page.get_by_role("definition").get_by_text(told["endpoint"], exact=True).is_visible()
+    assert page.get_by_role("definition").get_by_text(told["endpoint"], exact=True).first.is_visible(), "its bulk may have the same one"
     assert told["history"]["rtt_ms"].count(None) < len(told["history"]["rtt_ms"]), "the page's own echoes are measurements, too"
     plot = page.locator(".plot-area")
     plot.focus()
