@@ -1,11 +1,15 @@
-"""In CI a skipped test is a failure, unless ``allowed_skips.txt`` names it with its reason; and no test reaches the real network."""
+"""In CI a skipped test is a failure, unless ``allowed_skips.txt`` names it with its reason; no test reaches the real network, and none
+the home or the desktop of whoever runs it."""
 
 from __future__ import annotations
 
 import ipaddress
 import os
+import shutil
+import signal
 import socket
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +56,25 @@ def by_loopback(one: socket.socket) -> bool:
 
 
 sys.addaudithook(stay_here)
+
+OF_A_PERSON = (
+    "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR", "XDG_DOWNLOAD_DIR",
+    "DBUS_SESSION_BUS_ADDRESS", "DISPLAY", "WAYLAND_DISPLAY", "USERLAN_STATE",
+)  # fmt: skip
+"""Where programs look for somebody's folders, session, screen and node."""
+HOME = tempfile.mkdtemp(prefix="userlan-home-")
+"""The home of all tests and of the programs that they start."""
+os.environ["HOME"] = HOME
+for _name in OF_A_PERSON:
+    os.environ.pop(_name, None)
+
+
+def pytest_unconfigure() -> None:
+    """The tests' home goes with them."""
+    shutil.rmtree(HOME, ignore_errors=True)
+
+
+signal.signal(signal.SIGTERM, signal.default_int_handler)       # timeout(1) ends the tests as Ctrl-C does: what they started ends, too
 
 ALLOWED = Path(__file__).with_name("allowed_skips.txt")
 

@@ -60,7 +60,8 @@ nothing. The connection is slowed down where the disk is (``arriving.HOLD``), an
 What a hostile member gets
 --------------------------
 * Names: ``names.safe_name``; texts: what can be printed of them. Sizes: more or fewer octets than offered end the fetch for good.
-* Offers: 256 in a row, then 2 a second; 256 of one member and 1024 in all wait at the most; 4096 transfers. Requests: 64 a second.
+* Offers: 256 in a row, then 2 a second; 256 of one member and 1024 in all wait at the most; 4096 transfers, of whom there are most go
+  first. Requests: 512 in a row, then 64 a second, of a member, over however many connections.
 * Connections: 8 of one member, 256 in all; hung up on after 60 s without a request, 90 s in which nothing of a file was taken.
 * Tokens are 128 bits of chance and hold for one member: all others get the same answer as for none. States, withdrawals and fetches of
   what is not between the two change nothing.

@@ -230,6 +230,8 @@ class FilesBridge:
             raise CommandError(f"no member is called {to!r}: `userlan status` lists them")
         if peer.key == self._lan.own().key:
             raise CommandError("that is this computer itself")
+        if peer.blocked:
+            raise CommandError(f"{peer.name} is blocked: `userlan unblock {peer.name}` first")
         return peer
 
 

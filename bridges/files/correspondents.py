@@ -1,4 +1,5 @@
-"""When which member is visited: at most one visit with news and a few that fetch at a time, again after failures ever more slowly.
+"""When which member is visited, and how much it may ask: at most one visit with news and a few that fetch at a time, again after
+failures ever more slowly.
 
 A member that is seen (``reached``) is visited at once, whatever failed before.
 """
@@ -16,11 +17,17 @@ OFFER_BURST: Final = 256
 OFFER_RATE: Final = 2.0
 """Offers a second that it may make for ever: each is shown to somebody and kept on disk."""
 
+REQUEST_BURST: Final = 512
+"""Requests of a member in a row that are answered at once."""
+REQUEST_RATE: Final = 64.0
+"""Requests a second of a member for ever, over however many connections, one after the other or at once; none of them is read for a while
+where there are more."""
+
 
 class Correspondent:
     """One member with which there are transfers, as the clock sees it."""
 
-    __slots__ = ("_budget", "_budget_at", "coming", "errand", "failures", "fetching", "retry_at")
+    __slots__ = ("_asked", "_asked_at", "_budget", "_budget_at", "coming", "errand", "failures", "fetching", "retry_at", "turn")
 
     def __init__(self, now: float) -> None:
         self.errand = False
@@ -31,8 +38,12 @@ class Correspondent:
         """How many of those have no file at the moment, and will ask for one."""
         self.failures = 0
         self.retry_at = now
+        self.turn = float("-inf")
+        """When it was last its turn to be fetched from."""
         self._budget = float(OFFER_BURST)
         self._budget_at = now
+        self._asked = 0.0
+        self._asked_at = now
 
     def may_offer(self, now: float) -> bool:
         """Whether it keeps to the rate of offers; counts this one."""
@@ -42,6 +53,15 @@ class Correspondent:
             return False
         self._budget -= 1
         return True
+
+    def asked(self, now: float) -> None:
+        """It has made a request."""
+        self._asked = max(0.0, self._asked - (now - self._asked_at) * REQUEST_RATE) + 1
+        self._asked_at = now
+
+    def owes(self, now: float) -> float:
+        """Seconds for which no more of its requests are to be read."""
+        return max(0.0, (self._asked - REQUEST_BURST) / REQUEST_RATE - (now - self._asked_at))
 
     def failed(self, now: float) -> None:
         """A visit came to nothing."""
@@ -59,5 +79,5 @@ class Correspondent:
         return not self.errand and not self.fetching
 
     def rested(self, now: float) -> bool:
-        """Whether its budget is whole again, so that to forget it gives nothing away."""
-        return self._budget + (now - self._budget_at) * OFFER_RATE >= OFFER_BURST
+        """Whether its budgets are whole again, so that to forget it gives nothing away."""
+        return now - self._asked_at >= self._asked / REQUEST_RATE and self._budget + (now - self._budget_at) * OFFER_RATE >= OFFER_BURST

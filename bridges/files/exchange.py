@@ -335,6 +335,13 @@ class Exchange:
                 self.move(transfer, "paused", text, told=True)
         self._schedule(now)
 
+    def crowded(self, now: float) -> bool:
+        """Whether there is a member from whom nothing can be fetched, though it is to be, since others are."""
+        if sum(one.fetching for one in self._correspondents.values()) < AT_ONCE_OF_ALL:
+            return False
+        waiting = {transfer.peer for transfer in self.table if self._fetchable(transfer, now)}
+        return any(not found.fetching and found.retry_at <= now for key in waiting for found in (self.correspondent(key, now),))
+
     # --- inside ------------------------------------------------------------------------------------------------------
 
     def offered(self, transfer: Transfer, accepted: bool, now: float) -> None:
@@ -380,7 +387,7 @@ class Exchange:
                 other_news, fetches = waiting.get(transfer.peer, (False, 0))
                 waiting[transfer.peer] = (news or other_news, fetches + fetch)
         running = sum(one.fetching for one in self._correspondents.values())
-        for key, (news, fetches) in waiting.items():
+        for key, (news, fetches) in sorted(waiting.items(), key=lambda one: self.correspondent(one[0], now).turn):
             found = self.correspondent(key, now)
             if now < found.retry_at:
                 deadline = min(deadline, found.retry_at)
@@ -391,6 +398,7 @@ class Exchange:
             for _ in range(min(fetches - found.coming, self._at_once - found.fetching, AT_ONCE_OF_ALL - running)):
                 found.fetching += 1
                 found.coming += 1
+                found.turn = now
                 running += 1
                 self._effects.append(Visit(key, True))
         self.deadline = deadline

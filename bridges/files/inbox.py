@@ -136,6 +136,8 @@ class Inbox:
         status = os.lstat(parts)
         if not stat.S_ISDIR(status.st_mode) or (hasattr(os, "geteuid") and status.st_uid != os.geteuid()):
             raise InboxError(f"{parts} is not a folder of yours: remove it")
+        if os.name == "posix" and status.st_mode & 0o077:
+            os.chmod(parts, 0o700)      # others could have put into it what is then written to
 
     def _check_space(self, wanted: int, promised: int) -> None:
         if not hasattr(os, "statvfs"):
@@ -194,9 +196,15 @@ class Part:
         os.fsync(self._descriptor)
 
     def restart(self) -> None:
-        """Empty it. InboxError."""
+        """Empty it; where it is a file with another name, too, begin another one in its place: that one is whole, or somebody's, and may
+        have been changed since. InboxError."""
         try:
-            os.ftruncate(self._descriptor, 0)
+            if os.fstat(self._descriptor).st_nlink > 1:
+                self.close()
+                os.unlink(self._inbox.part_path(self._identifier))
+                self._descriptor = os.open(self._inbox.part_path(self._identifier), _FLAGS | os.O_CREAT | os.O_EXCL, 0o666)
+            else:
+                os.ftruncate(self._descriptor, 0)
         except OSError as error:
             raise self._inbox.problem(error) from None
         self.size = 0

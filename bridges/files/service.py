@@ -306,6 +306,10 @@ class Service:
         self.carry_out()
         return transfer
 
+    def crowded(self) -> bool:
+        """Whether a member waits for one that is fetched from to make room."""
+        return self.exchange.crowded(self.now())
+
     def begun(self, key: str) -> None:
         """A member sends what was asked of it."""
         self.exchange.correspondent(key, self.now()).succeeded(self.now())
@@ -377,6 +381,14 @@ class Service:
                 self.exchange.move(transfer, "paused", text, told=transfer.told)
         self.carry_out()
         self._look_idle()
+
+    def asked(self, key: str) -> None:
+        """A member has made a request."""
+        self.exchange.correspondent(key, self.now()).asked(self.now())
+
+    def owes(self, key: str) -> float:
+        """Seconds for which no more of a member's requests are to be read."""
+        return self.exchange.correspondent(key, self.now()).owes(self.now())
 
     def heard(self, key: str, name: str, request: Request) -> Message | Transfer:
         """The answer to a member's request."""

@@ -119,13 +119,18 @@ class Table:
         self._tokens.pop((transfer.peer, transfer.direction, transfer.token), None)
 
     def surplus(self, wall: float) -> list[Transfer]:
-        """Ended ones that are to go: too old, or too many. One of which the other member is still to be told stays first."""
+        """Ended ones that are to go: too old, or too many, of whom there are most: who offers and withdraws without end pushes out its own
+        alone. One of which the other member is still to be told stays first."""
         ended = sorted((one for one in self._all.values() if one.state in ENDED), key=lambda one: (not one.told, one.moved))
         old = [one for one in ended if wall - one.moved > ENDED_KEPT]
         left = [one for one in ended if wall - one.moved <= ENDED_KEPT]
         forgotten = [one for one in left if one.hidden and one.told]
         left = [one for one in left if not (one.hidden and one.told)]
-        return old + forgotten + left[: max(0, len(left) - MAX_ENDED)]
+        of_peer: dict[str, list[Transfer]] = {}
+        for one in reversed(left):
+            of_peer.setdefault(one.peer, []).append(one)
+        excess = [max(of_peer.values(), key=len).pop() for _ in range(len(left) - MAX_ENDED)]
+        return old + forgotten + excess
 
     def dump(self) -> object:
         """For the disk."""

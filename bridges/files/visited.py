@@ -42,10 +42,6 @@ IDLE_LIMIT: Final = 60.0
 """Seconds without a request after which a member is hung up on."""
 STALL_LIMIT: Final = 90.0
 """Seconds in which a member must have taken something of a file that it fetches: it can ask for the rest later."""
-REQUEST_BURST: Final = 512
-"""Requests in a row that are answered at once."""
-REQUEST_RATE: Final = 64.0
-"""Requests a second of one connection for ever; it is not read for a while where there are more."""
 THROTTLE: Final = 1.0
 """Seconds for which it is not read at least."""
 
@@ -58,6 +54,12 @@ class Host(Protocol):
 
     def who(self, address: str) -> tuple[str, str] | None:
         """Key and nickname of the member at an address, unless it has too many connections here already."""
+
+    def asked(self, key: str) -> None:
+        """A member has made a request, over whatever connection."""
+
+    def owes(self, key: str) -> float:
+        """Seconds for which no more of its requests are to be read, as there were too many."""
 
     def heard(self, key: str, name: str, request: Any) -> Message | Transfer: ...
     def arrives(self, visited: Visited) -> None: ...
@@ -86,8 +88,6 @@ class Visited(TwistedProtocol):
         self._reader = Reader(blocks=False)
         self._greeted = False
         self._timer: Any = None
-        self._budget = float(REQUEST_BURST)
-        self._budget_at = host.reactor.seconds()
         self._full = False
         self._throttle: Any = None
         """The timer that ends a time in which it is not read because it had asked too often."""
@@ -98,6 +98,7 @@ class Visited(TwistedProtocol):
         self._host.arrives(self)
         self.transport.registerProducer(self, True)
         self._wait(IDLE_LIMIT)
+        self._slow_down()
 
     def dataReceived(self, data: Buffer) -> None:
         try:
@@ -172,21 +173,21 @@ class Visited(TwistedProtocol):
             self.transport.write(encode(answer))
 
     def _pay(self) -> None:
-        """Count a request; where there were too many, no more are read until they would have been few."""
-        now = self._host.reactor.seconds()
-        self._budget = min(REQUEST_BURST, self._budget + (now - self._budget_at) * REQUEST_RATE) - 1
-        self._budget_at = now
-        if self._budget < 0 and self._throttle is None:
+        """Count a request."""
+        self._host.asked(self.key)
+        self._slow_down()
+
+    def _slow_down(self) -> None:
+        """Where there were too many requests, no more are read until they would have been few."""
+        owed = self._host.owes(self.key)
+        if owed > 0 and self._throttle is None:
             self.transport.pauseProducing()
-            self._throttle = self._host.reactor.callLater(THROTTLE, self._read_on)
+            self._throttle = self._host.reactor.callLater(max(THROTTLE, owed), self._read_on)
 
     def _read_on(self) -> None:
-        now = self._host.reactor.seconds()
         self._throttle = None
-        missing = -self._budget - (now - self._budget_at) * REQUEST_RATE
-        if missing > 0:
-            self._throttle = self._host.reactor.callLater(max(THROTTLE, missing / REQUEST_RATE), self._read_on)
-        elif not self._full:
+        self._slow_down()
+        if self._throttle is None and not self._full:
             self.transport.resumeProducing()
 
     # inside: files

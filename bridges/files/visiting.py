@@ -27,6 +27,10 @@ LINGER: Final = 10.0
 STALL_LIMIT: Final = 30.0
 """Seconds without an octet after which a fetch begins anew: the tunnel is back long before TCP's own patience has run out."""
 
+TURN, SLOW = 60.0, 16 << 10
+"""Seconds after which a fetch makes room for members who wait, where fewer octets a second than that came: who sends one now and then, or
+hashes without end, must not keep all others from being fetched from. It goes on later, where it was."""
+
 
 class Traveller(Protocol):
     """The node that visits."""
@@ -37,6 +41,7 @@ class Traveller(Protocol):
     def answered(self, key: str, said: News, answer: Message) -> None: ...
     def next_fetch(self, key: str) -> Transfer | None: ...
     def begun(self, key: str) -> None: ...
+    def crowded(self) -> bool: ...
     def arriving(self, visit: Fetching, transfer: Transfer, pause: Callable[[bool], None], ended: Callable[[Result], None]) -> Arriving: ...
     def open(self, arriving: Arriving) -> Any: ...
     def arrived(self, arriving: Arriving, result: Result) -> None: ...
@@ -175,6 +180,9 @@ class Fetching(Visit):
         self._open = False
         """Whether the answer to a ``Fetch`` has not come to its end."""
         self._offset = 0
+        self._came = 0
+        """Octets of this turn."""
+        self._turn: Any = None
 
     @property
     def waits(self) -> bool:
@@ -190,6 +198,7 @@ class Fetching(Visit):
         self._begun = False
         arriving = self.arriving = self.traveller.arriving(self, transfer, self._pause, self._ended)
         self.wait(None)
+        self._begin_turn()
         self.traveller.open(arriving).addCallback(self._opened, arriving)
 
     def said(self, heard: Heard) -> None:
@@ -201,6 +210,7 @@ class Fetching(Visit):
             self.wait(STALL_LIMIT)
         match heard:
             case Octets() if self._begun:
+                self._came += len(heard.data)
                 arriving.octets(heard.data)
             case frames.Hashing() if self._begun:
                 pass
@@ -220,6 +230,7 @@ class Fetching(Visit):
 
     def lost(self) -> None:
         arriving = self.arriving
+        self._end_turn()
         if arriving is None:
             self.traveller.over(self, self.failed)
         else:
@@ -230,6 +241,23 @@ class Fetching(Visit):
         if self.arriving is not None:
             self.arriving.unwanted = True
         self.abort()
+
+    def _begin_turn(self) -> None:
+        self._end_turn()
+        self._came = 0
+        self._turn = self.traveller.reactor.callLater(TURN, self._turn_over)
+
+    def _end_turn(self) -> None:
+        turn, self._turn = self._turn, None
+        if turn is not None and turn.active():
+            turn.cancel()
+
+    def _turn_over(self) -> None:
+        arriving = self.arriving
+        if arriving is not None and self.waits and self._came < TURN * SLOW and self.traveller.crowded():
+            arriving.end(Result("later", f"{arriving.transfer.name} sends slowly, and others wait: it goes on by itself"))
+        elif arriving is not None:
+            self._begin_turn()
 
     def _opened(self, offset: int, arriving: Arriving) -> None:
         if self.transport is not None:

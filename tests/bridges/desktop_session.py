@@ -22,7 +22,7 @@ BUS = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration
   </policy>
 </busconfig>
 """
-PATIENCE = 30.0
+PATIENCE = 60.0
 
 
 class Session:

@@ -25,7 +25,7 @@ from bridges.listen import listen_udp
 from userlan.driver.lan import PeerInfo
 from userlan.lan.names import UnknownName
 
-WAIT = 10.0
+WAIT = 30.0
 """Seconds after which a blocking socket of a test gives up."""
 
 OWN, NAS, LAPTOP = "25.9.0.1", "25.9.0.2", "25.9.0.3"

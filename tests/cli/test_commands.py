@@ -109,6 +109,9 @@ def test_the_status_in_columns() -> None:
     assert "aes-256-gcm" not in told
     assert "aes-256-gcm" in describe(snapshot, verbose=True)
     assert "create NAME" in describe(snapshot | {"networks": [], "peers": []})
+    other = network() | {"own_name": "ben-2"}
+    assert "you are ben-2" in describe(snapshot | {"networks": [other]})
+    assert "you are" not in told
 
 
 def test_the_status_tells_who_waits_for_whom() -> None:

@@ -123,7 +123,7 @@ def mediator(tmp_path: Path) -> Iterator[str]:
         yield wait_for_line(log, "userlan://", process)
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
 
 
 def test_without_a_node(tmp_path: Path, mediator: str) -> None:
@@ -153,4 +153,4 @@ def test_a_running_node_measures_anew(tmp_path: Path, mediator: str) -> None:
         assert status["self"]["nat"]["mapping"] == "endpoint-independent"
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)

@@ -148,6 +148,26 @@ def test_without_a_user_manager_the_next_step_is_said(tmp_path: Path) -> None:
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
+def test_without_a_user_manager_the_node_that_runs_goes_on(tmp_path: Path) -> None:
+    """Nothing would take its place."""
+    (tmp_path / "config.yaml").write_text(QUIET + "page: {listen: none}\n")
+    command = [sys.executable, "-m", "userlan", "--state", str(tmp_path / "state"), "--config", str(tmp_path / "config.yaml")]
+    environment = NO_MANAGER | {"HOME": str(tmp_path)}
+    with subprocess.Popen([*command, "up", "--listen", "127.0.0.1:0"], env=environment, stdout=subprocess.PIPE, text=True) as node:
+        try:
+            assert node.stdout is not None
+            assert "ready" in node.stdout.readline()
+            words = [*command, "service", "install", "--no-links"]
+            installed = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=60)
+            assert "no user manager" in installed.stdout
+            assert "stopped" not in installed.stdout
+            assert node.poll() is None
+            assert subprocess.run([*command, "status"], env=environment, capture_output=True, timeout=60).returncode == 0
+        finally:
+            node.terminate()
+            node.wait(60)
+
+
 def service(*command: str) -> Service:
     return Service("userlan", "userlan: a <test> 100%", command, Path("/home/a b/node.log"))
 

@@ -18,7 +18,7 @@ except ImportError:
 else:
     Kind = EPollReactor
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 """Seconds after which something that should have happened has not: ample for a busy machine."""
 
 

@@ -6,7 +6,7 @@ import os
 import platform
 import subprocess
 import sys
-import time
+import timeit
 from collections.abc import Callable, Iterator
 from itertools import cycle
 
@@ -39,10 +39,8 @@ def test_the_faster_one_wins_by_a_margin() -> None:
 
 
 def test_it_takes_a_moment_only() -> None:
-    aes_pays()
-    began = time.perf_counter()
-    aes_pays()
-    assert time.perf_counter() - began < 0.1
+    """The least of several: whatever else this machine does meanwhile only adds to it."""
+    assert min(timeit.repeat(aes_pays, number=1, repeat=20)) < 0.1
 
 
 @pytest.mark.skipif(platform.machine().lower() not in ("x86_64", "amd64"), reason="the switch is for x86")

@@ -37,15 +37,23 @@ def invite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 def test_a_page_is_fetched_by_name(invite: str, tmp_path: Path) -> None:
     for _ in range(2):      # the second time it is a member already
-        reader = example("fetch", "--state", str(tmp_path / "reader"), invite, "http://site:8000/")
-        assert reader.communicate(timeout=PATIENCE)[0] == "hello, reader\n"
+        with example("fetch", "--state", str(tmp_path / "reader"), invite, "http://site:8000/") as reader:
+            try:
+                assert reader.communicate(timeout=PATIENCE)[0] == "hello, reader\n"
+            finally:
+                reader.kill()
         assert reader.returncode == 0
 
 
 def test_beacons_find_each_other(invite: str, tmp_path: Path) -> None:
     names = ("kim", "lee", "max")
     programs = {name: example("beacon", "--state", str(tmp_path / name), "--name", name, "--others", "2", invite) for name in names}
-    for name, program in programs.items():
-        told = program.communicate(timeout=PATIENCE)[0]
-        assert program.returncode == 0
-        assert {line.split(" is there")[0] for line in told.splitlines()} == {*names} - {name}
+    try:
+        for name, program in programs.items():
+            told = program.communicate(timeout=PATIENCE)[0]
+            assert program.returncode == 0
+            assert {line.split(" is there")[0] for line in told.splitlines()} == {*names} - {name}
+    finally:
+        for program in programs.values():
+            program.kill()
+            program.communicate()

@@ -129,7 +129,7 @@ def start_servers(bed: Bed) -> None:
         ports = bed.run("cat", "/proc/net/tcp6").stdout
         return all(f":{port:04X} " in ports for port in (8000, 9000, SSH_PORT, *IPERF_PORTS))
 
-    until(listening, 15, "the kernel's servers")
+    until(listening, 60, "the kernel's servers")
 
 
 def own(family: int) -> str:

@@ -156,7 +156,7 @@ def test_the_kernels_bridge_learns_and_keeps_our_groups(space: Namespace) -> Non
             assert process.stdin is not None
             assert process.stdout is not None
             assert process.stdout.readline() == b"joined\n", log.read_text()
-            until(lambda: entries(space) == wanted, 5, "the bridge knows our groups")
+            until(lambda: entries(space) == wanted, 60, "the bridge knows our groups")
             for _ in range(9):
                 time.sleep(0.5)
                 assert entries(space) == wanted

@@ -99,7 +99,7 @@ class Namespace:
 
     def run(self, *command: str, text: str = "") -> str:
         done = subprocess.run(
-            [*self._enter, *command], input=text, capture_output=True, text=True, timeout=10, check=False
+            [*self._enter, *command], input=text, capture_output=True, text=True, timeout=60, check=False
         )
         if done.returncode:
             raise RuntimeError(f"{command}: {done.stderr.strip()}")
@@ -111,7 +111,7 @@ class Namespace:
             subprocess.run(
                 [*self._enter, sys.executable, "-c", _OPEN_SOCKET, str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
-                timeout=10,
+                timeout=60,
                 check=True,
             )
             _, descriptors, _, _ = socket.recv_fds(ours, 16, 1)

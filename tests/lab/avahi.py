@@ -98,10 +98,10 @@ class Avahi:
         with self.log.open("wb") as log:
             bus = ("dbus-daemon", f"--config-file={self.folder / 'bus.conf'}", "--nofork", "--nopidfile")
             self._daemons = [self.namespace.start(*bus, stdout=log, stderr=log)]
-            until(self._bus.exists, 20, "the bus listens")
+            until(self._bus.exists, 60, "the bus listens")
             inside = (*self._environment, "unshare", "-m", "sh", "-ec", START)
             self._daemons.append(self.namespace.start(*inside, cwd=self.folder, stdout=log, stderr=log))
-        until(self._ready, 30, f"avahi is ready: {self.log}")
+        until(self._ready, 60, f"avahi is ready: {self.log}")
 
     def _ready(self) -> bool:
         told = self.log.read_text(errors="replace")
@@ -120,7 +120,7 @@ class Avahi:
             process = self.namespace.start(
                 *self._environment, "avahi-publish", "-s", *under, name, service_type, str(port), *text, stdout=log, stderr=log
             )
-        until(lambda: "Established" in told.read_text(errors="replace"), 30, f"avahi has published {name}: {told}")
+        until(lambda: "Established" in told.read_text(errors="replace"), 60, f"avahi has published {name}: {told}")
         return process
 
     def browse(self, service_type: str = "-a", timeout: float = 30) -> list[Found]:

@@ -26,7 +26,7 @@ def unavailable() -> str | None:
         if shutil.which(tool) is None:
             return f"the program {tool} is missing"
     command = ["unshare", "-n", "true"] if os.geteuid() == 0 else ["unshare", "-Urn", "true"]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=10)
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60)
     if result.returncode:
         return f"network namespaces are not allowed here: {result.stderr.strip()}"
     return None
@@ -91,7 +91,7 @@ class Namespace:
 
     def nft(self, rules: str) -> None:
         """Load nftables rules."""
-        subprocess.run(self.command("nft", "-f", "-"), input=rules, text=True, check=True, timeout=10)
+        subprocess.run(self.command("nft", "-f", "-"), input=rules, text=True, check=True, timeout=60)
 
     def ordinary(self) -> Namespace:
         """This namespace as a user without privileges enters it: of another user namespace, as ``nobody``, with no capability."""
@@ -197,7 +197,7 @@ class Lab:
         self.close()
 
 
-def end(process: subprocess.Popen[bytes], patience: float = 5.0) -> None:
+def end(process: subprocess.Popen[bytes], patience: float = 20.0) -> None:
     """Terminate a process (and what it started in its session), then kill it."""
     if process.poll() is not None:
         return

@@ -14,7 +14,7 @@ from tests.lab.userlan_process import Mediator, Member, Relay, wait_for_line
 MEDIATOR = ("44.0.0.1", "44.0.0.2", "2a00::1")
 PORTS = (41414, 443)
 """Where mediator and relays listen: of two ports the second one passes where only HTTPS does."""
-PATIENCE = 30.0
+PATIENCE = 60.0
 """Seconds in which a pair must have met: many processes share two cores."""
 
 

@@ -40,7 +40,7 @@ class Phone:
                 env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "WG_PROCESS_FOREGROUND": "1", "LOG_LEVEL": "verbose"},
             )  # fmt: skip
         self._beside = self.namespace.through("nsenter", "--mount", "-t", str(self._process.pid))
-        until(lambda: self._beside.run("wg", "show", INTERFACE, check=False).returncode == 0, 10, "wireguard-go listens")
+        until(lambda: self._beside.run("wg", "show", INTERFACE, check=False).returncode == 0, 60, "wireguard-go listens")
         for address in self._values("Address"):
             self.namespace.ip("addr", "add", address, "dev", INTERFACE)
         self.namespace.ip("link", "set", INTERFACE, "mtu", self._values("MTU")[0], "up")
@@ -70,8 +70,8 @@ class Phone:
     def restart(self) -> None:
         """The app is killed and started again."""
         self._process.kill()
-        self._process.wait(5)
-        until(lambda: INTERFACE not in self.namespace.run("ip", "-o", "link").stdout, 10, "the interface is gone")
+        self._process.wait(60)
+        until(lambda: INTERFACE not in self.namespace.run("ip", "-o", "link").stdout, 60, "the interface is gone")
         self._start()
 
     def stop(self) -> None:

@@ -174,7 +174,7 @@ class World:
     def _answer(self, what: str) -> str:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
-        assert line, f"the Internet's process stopped at {what}: {self._process.wait(5)}"
+        assert line, f"the Internet's process stopped at {what}: {self._process.wait(60)}"
         return line.decode()
 
 

@@ -42,7 +42,7 @@ def serve(site: Site, size: int) -> str:
     with (site.folder / "http.log").open("wb") as log:
         command = ("python3", "-u", "-m", "http.server", "8000", "--bind", "127.0.0.1", "--directory", str(folder))
         site.anna_space.start(*command, stdout=log, stderr=log)
-    until(lambda: site.anna_space.run("curl", "-sI", "http://127.0.0.1:8000/", check=False).returncode == 0, 10, "http.server")
+    until(lambda: site.anna_space.run("curl", "-sI", "http://127.0.0.1:8000/", check=False).returncode == 0, 60, "http.server")
     site.anna.run("expose", "8000")
     return digest
 
@@ -145,12 +145,12 @@ def test_a_transfer_survives_the_mediator(site: Site) -> None:
     download = site.ben_space.start(
         "curl", "-sS", "--fail", "-o", str(target), "--limit-rate", "80M", "--socks5-hostname", "127.0.0.1:1055", "http://anna:8000/file"
     )
-    until(lambda: target.exists() and target.stat().st_size > 20 << 20, 30, "the transfer is under way")
+    until(lambda: target.exists() and target.stat().st_size > 20 << 20, 60, "the transfer is under way")
     site.mediator.kill()
     assert download.wait(120) == 0
     with target.open("rb") as file:
         assert hashlib.file_digest(file, "sha256").hexdigest() == digest
-    until(lambda: site.ben.status()["mediator"]["state"] != "connected", 30, "ben notices")
+    until(lambda: site.ben.status()["mediator"]["state"] != "connected", 60, "ben notices")
     assert site.ben.peer("anna")["state"] == "direct"  # type: ignore[index]
     site.mediator.start()
     until(lambda: site.ben.status()["mediator"]["state"] == "connected", 45, "ben reconnects by itself")
@@ -163,7 +163,7 @@ def test_a_peer_that_vanishes_ends_the_transfer(site: Site) -> None:
         "curl", "-sS", "-o", "/dev/null", "--limit-rate", "20M", "--socks5-hostname", "127.0.0.1:1055", "http://anna:8000/file",
         stderr=subprocess.DEVNULL,
     )
-    until(lambda: (site.ben.peer("anna") or {}).get("rx_bytes", 0) > 10 << 20, 30, "the transfer is under way")
+    until(lambda: (site.ben.peer("anna") or {}).get("rx_bytes", 0) > 10 << 20, 60, "the transfer is under way")
     site.anna.kill()
     site.ben.wait_state("anna", "offline", 40)
     assert site.ben.status()["bridges"]["proxy"] == "127.0.0.1:1055"
@@ -194,7 +194,7 @@ def test_ssh_through_nc(site: Site) -> None:
         "ssh", "-F", "none", "-p", "2222", "-i", str(keys / "user"), "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null",
         "-o", "LogLevel=ERROR", "-o", "BatchMode=yes", "-o", f"ProxyCommand={nc}", "root@anna",
     ]
-    until(lambda: site.anna_space.run("curl", "-s", "-m", "1", "telnet://127.0.0.1:2222", check=False).stdout.startswith("SSH"), 10, "sshd")
+    until(lambda: site.anna_space.run("curl", "-s", "-m", "1", "telnet://127.0.0.1:2222", check=False).stdout.startswith("SSH"), 60, "sshd")
     result = site.ben_space.run(*command, "echo it works; head -c 3000000 /dev/zero | sha256sum", timeout=60)
     assert result.stdout.startswith("it works\n")
     assert hashlib.sha256(bytes(3_000_000)).hexdigest() in result.stdout

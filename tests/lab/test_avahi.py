@@ -24,6 +24,6 @@ def test_published_here_and_found_there(lab: Lab, tmp_path: Path) -> None:
     assert (found.address, found.port, found.host, found.text) == ("10.98.0.1", 8000, "one.local", ("a=b", "path=/x"))
     assert there.browse("_printer._sub._http._tcp")
     end(publisher)
-    until(lambda: not there.browse("_http._tcp"), 20, "goodbye was heard")
+    until(lambda: not there.browse("_http._tcp"), 60, "goodbye was heard")
     here.stop()
     there.stop()

@@ -103,7 +103,7 @@ def test_a_capture_read_by_tshark(pair: Site, tmp_path: Path) -> None:
     say(pair.anna, "25.255.255.255")
     say(pair.anna, "239.9.9.9")
     say(pair.anna, pair.ben.status()["self"]["ipv4"], 7001)
-    until(lambda: file.stat().st_size > 1000, 20, "the file grows while it is captured")
+    until(lambda: file.stat().st_size > 1000, 60, "the file grows while it is captured")
     summary = capture.end()
     own, theirs = (member.status()["self"]["ipv4"] for member in (pair.anna, pair.ben))
     assert rows(file, f"({BAD}) and not icmp.type == 3", "frame.number", "frame.protocols") == [], "but what errors quote, as it was sent"
@@ -131,7 +131,7 @@ def test_what_comes_in_and_is_refused_is_told_where_it_is_refused(pair: Site, tm
         say(pair.anna, theirs, 7001)
         return capture.process.poll() is not None
 
-    until(said, 30, "three packets, after which it ends", 0.2)
+    until(said, 60, "three packets, after which it ends", 0.2)
     assert capture.process.wait(20) == 0
     told = rows(file, "udp", "frame.interface_name", "udp.dstport", "frame.comment")
     assert [(name, port, comment.split(",")[0]) for name, port, comment in told] == [("anna", "7001", "dropped: udp-port-closed")] * 3
@@ -159,8 +159,8 @@ def test_a_reader_that_goes_away_ends_it(pair: Site, tmp_path: Path) -> None:
         pair.anna.run("ping", "-c", "1", "ben")
         return piped.poll() is not None
 
-    until(ended, 30, "the end of both", 0.2)
-    until(lambda: pair.anna.status()["bridges"]["capture"] is None, 20, "the node has let go")
+    until(ended, 60, "the end of both", 0.2)
+    until(lambda: pair.anna.status()["bridges"]["capture"] is None, 60, "the node has let go")
     assert (tmp_path / "told").read_text().splitlines() == ["capturing: Ctrl-C ends"]
 
 
@@ -178,7 +178,7 @@ def test_live_text(pair: Site, tmp_path: Path) -> None:
         lines = capture.output.read_text().splitlines()
         return all(any(all(word in line for word in words) for line in lines) for words in wanted)
 
-    until(all_shown, 20, "the lines")
+    until(all_shown, 60, "the lines")
     assert "\x1b" not in capture.output.read_text(), "colours are for terminals"
     print(capture.output.read_text())
     assert "captured in" in capture.end()

@@ -152,7 +152,7 @@ for _ in range(20):
 else:
     sys.exit("no device answers")
 location = re.search(rb"LOCATION: (\\S+)", answer)[1].decode()
-page = urllib.request.urlopen(location, timeout=10).read().decode()
+page = urllib.request.urlopen(location, timeout=60).read().decode()
 print(json.dumps({"location": location, "page": page}))
 """
 

@@ -63,7 +63,7 @@ def test_what_is_wrong_is_said(site: Site) -> None:
     assert alone["node-not-running"]["remedy"] == "userlan up"
 
     site.join()
-    until(lambda: WORLDS in groups(anna), 20, "ben has told what it listens to")
+    until(lambda: WORLDS in groups(anna), 60, "ben has told what it listens to")
     assert ask(anna, "ben", "--service", "minecraft") == {}
     words = anna.run("doctor").stdout
     assert "nothing wrong with:" in words
@@ -77,7 +77,7 @@ def test_what_is_wrong_is_said(site: Site) -> None:
     assert ask(anna, "ben", "--service", "minecraft")["profile-off"]["remedy"] == "userlan share minecraft"
     anna.call("share", profile="minecraft")
     ben.call("unshare", profile="minecraft")
-    until(lambda: WORLDS not in groups(anna), 20, "ben listens no more")
+    until(lambda: WORLDS not in groups(anna), 60, "ben listens no more")
     deaf = ask(anna, "ben", "--service", "minecraft")["group-not-heard"]
     assert f"ben does not listen to {WORLDS}" in deaf["what"]
 
@@ -94,7 +94,7 @@ def test_what_is_wrong_is_said(site: Site) -> None:
 
     ben.stop()
     site.anna_space.nft(RULES)
-    until(lambda: anna.call("status")["peers"][0]["state"] == "offline", 30, "ben is offline")
+    until(lambda: anna.call("status")["peers"][0]["state"] == "offline", 60, "ben is offline")
     findings = ask(anna, "ben")
     assert 'oif "lo"' in findings["firewall-loopback"]["evidence"]
     offline = findings["peer-offline"]

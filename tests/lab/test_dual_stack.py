@@ -37,7 +37,7 @@ def test_they_meet_by_ipv6_whatever_family_their_sessions_have(lab: Lab, tmp_pat
     for one, other in combinations(members, 2):
         assert party.met(one, other)["endpoint"].startswith("[2a00:")
     for member in members:
-        told = until(lambda member=member: both(member.call("netcheck")), 20, f"{member.name} is seen by both families")
+        told = until(lambda member=member: both(member.call("netcheck")), 60, f"{member.name} is seen by both families")
         assert told["seen"]["ipv4"].startswith("44.0.")
         assert told["seen"]["ipv6"].startswith("2a00:")
         assert (":" in told["observed"]) == (":" in SESSIONS[member.name])

@@ -77,7 +77,7 @@ def both_announced(site: Site) -> list[tuple[str, int, dict[bytes, bytes]]]:
         announced = browse(site)
         return announced if len(announced) == 2 else None
 
-    found: list[tuple[str, int, dict[bytes, bytes]]] = until(both, 20, "both announce themselves")
+    found: list[tuple[str, int, dict[bytes, bytes]]] = until(both, 60, "both announce themselves")
     return found
 
 

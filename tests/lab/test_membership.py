@@ -31,10 +31,10 @@ def test_asked_restarted_approved_blocked_and_a_new_password(site: Site) -> None
     up_all((anna, ben), "--mediator", site.mediator.url)
     invite = anna.run("create", "home", "--approve").stdout.split()[0]
     assert ben.run("join", invite).stdout == "asked to join home; its owner (anna) has to approve\n"
-    until(lambda: applicants(anna) == ["ben"], 20, "anna hears of it")
+    until(lambda: applicants(anna) == ["ben"], 60, "anna hears of it")
     assert "home (yours), joined with approval; ben waits" in anna.run("status").stdout
     assert "waiting to join home: its owner anna has to approve" in ben.run("status").stdout
-    until(lambda: "home" in json.loads((ben.folder / "memory.json").read_text())["applications"], 10, "ben has written it down")
+    until(lambda: "home" in json.loads((ben.folder / "memory.json").read_text())["applications"], 60, "ben has written it down")
     ben.kill()
     ben.up()
     assert [row["network"] for row in ben.status()["waiting"]] == ["home"]
@@ -48,7 +48,7 @@ def test_asked_restarted_approved_blocked_and_a_new_password(site: Site) -> None
     assert anna.wait_state("ben", "offline")["blocked"] is True
     assert not pings(ben, "anna")
     assert anna.run("ping", "ben", "-c", "1", check=False).stderr.endswith("ben is blocked: userlan unblock ben\n")
-    until(lambda: json.loads((anna.folder / "memory.json").read_text())["blocked"], 10, "anna has written it down")
+    until(lambda: json.loads((anna.folder / "memory.json").read_text())["blocked"], 60, "anna has written it down")
     anna.kill()
     anna.up()
     assert anna.peer("ben")["blocked"] is True  # type: ignore[index]
@@ -61,7 +61,7 @@ def test_asked_restarted_approved_blocked_and_a_new_password(site: Site) -> None
     (site.folder / "password").write_text("open sesame\n")
     again = anna.run("password", "home", "--password-file", str(site.folder / "password")).stdout.split()[0]
     assert again != invite
-    until(lambda: secret_of(ben) == secret_of(anna) != before, 20, "ben has the new secret")
+    until(lambda: secret_of(ben) == secret_of(anna) != before, 60, "ben has the new secret")
     assert pings(ben, "anna")
 
 
@@ -70,9 +70,9 @@ def test_denied_locked_and_void(site: Site) -> None:
     up_all((anna, ben), "--mediator", site.mediator.url)
     invite = anna.run("create", "home", "--approve").stdout.split()[0]
     ben.run("join", invite)
-    until(lambda: applicants(anna) == ["ben"], 20, "anna hears of it")
+    until(lambda: applicants(anna) == ["ben"], 60, "anna hears of it")
     assert anna.run("deny", "ben").stdout == "ben is not let into home\n"
-    until(lambda: ben.call("status")["denied"], 20, "ben is told")
+    until(lambda: ben.call("status")["denied"], 60, "ben is told")
     assert "not in home: the owner of home, anna, has denied this" in ben.run("status").stdout
     assert "ask again in" in ben.run("join", invite, check=False).stderr
     assert "nobody called 'ben' waits" in anna.run("approve", "ben", check=False).stderr

@@ -53,7 +53,7 @@ def start() -> Iterator[Start]:
 
     yield run
     for process in started:
-        process.communicate(timeout=10)
+        process.communicate(timeout=60)
 
 
 def line(process: subprocess.Popen[str]) -> str:
@@ -114,7 +114,7 @@ def test_none_or_a_link_that_leads_nowhere(start: Start, etc: Path, link: str | 
     process = start(KEEP + show, etc.parents[1] / "state", etc)
     assert line(process) == OURS
     assert again(process) == OURS
-    assert process.communicate(timeout=10)[0].splitlines()[-1] == "there"
+    assert process.communicate(timeout=60)[0].splitlines()[-1] == "there"
     assert not etc.exists()
     assert etc.is_symlink() is (link is not None)
     assert list((etc.parents[1] / "state").iterdir()) == []
@@ -132,7 +132,7 @@ def test_a_link_to_a_resolver_of_the_system(start: Start, etc: Path) -> None:
     (folder / "new").write_text("another\n")
     (folder / "new").rename(folder / "stub-resolv.conf")
     assert again(process) == OURS
-    assert process.communicate(timeout=10)[0].splitlines()[-1] == "['resolv.conf', 'stub-resolv.conf']"
+    assert process.communicate(timeout=60)[0].splitlines()[-1] == "['resolv.conf', 'stub-resolv.conf']"
     assert etc.read_text() == "another\n"
 
 
@@ -187,15 +187,15 @@ def test_who_is_there(start: Start) -> None:
         assert again(keeper) == "2 2\n"
         program.kill()
         assert again(keeper, "wait") == "True\n"
-        until(lambda: again(keeper) == "1 1\n", 10, "the child is left")
+        until(lambda: again(keeper) == "1 1\n", 60, "the child is left")
         program.stdin.close()
         assert again(keeper, "wait") == "True\n"
-        until(lambda: again(keeper) == "0 0\n", 10, "nobody is there any more")
+        until(lambda: again(keeper) == "0 0\n", 60, "nobody is there any more")
 
 
 def test_a_process_whose_first_thread_has_ended(start: Start) -> None:
     keeper = start(LIVE)
     with entered(line(keeper).split()[0], "threads") as program:
         status = Path(f"/proc/{program.pid}/stat")
-        until(lambda: status.read_text().split()[2] == "Z", 10, "its first thread has ended")
+        until(lambda: status.read_text().split()[2] == "Z", 60, "its first thread has ended")
         assert again(keeper) == "2 2\n"

@@ -156,18 +156,18 @@ def test_a_mapping_lives_as_long_as_it_is_refreshed(looks: Looks) -> None:
     sites = [looks.world.site(shorter), looks.world.site(boxed)]
     idle, kept = [wait(site, 3.5) for site in sites], [wait(site, 3.5, "keep") for site in sites]
     longer = wait(looks.sites[PORT_RESTRICTED.name], 3.5)
-    assert [process.communicate(timeout=10)[0] for process in idle] == [b"nothing\n"] * 2
-    assert [process.communicate(timeout=10)[0] for process in (*kept, longer)] == [b"late\n"] * 3
+    assert [process.communicate(timeout=60)[0] for process in idle] == [b"nothing\n"] * 2
+    assert [process.communicate(timeout=60)[0] for process in (*kept, longer)] == [b"late\n"] * 3
 
 
 @pytest.mark.parametrize("kind", [PORT_RESTRICTED, ADDRESS_DEPENDENT], ids=lambda kind: kind.name)
 def test_a_reboot_forgets_the_mappings(looks: Looks, kind: Kind) -> None:
     site = looks.sites[kind.name]
     before = wait(site, 0.3)
-    assert before.communicate(timeout=10)[0] == b"late\n"
+    assert before.communicate(timeout=60)[0] == b"late\n"
     waiting = wait(site, 1.0)
     looks.world.reboot(site)
-    assert waiting.communicate(timeout=10)[0] == b"nothing\n"
+    assert waiting.communicate(timeout=60)[0] == b"nothing\n"
 
 
 def test_ipv6_passes_and_strangers_do_not(looks: Looks) -> None:
@@ -203,7 +203,7 @@ def test_early_packets_move_the_port_of_a_nat_that_keeps_a_state_of_them(looks: 
         own = f"import socket; one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); one.bind(('0.0.0.0', {port})); " \
               f"one.sendto(b'own', ('{HOSTS[1]}', {port}))"
         site.host.run(sys.executable, "-c", own)
-        moved[kind.name] = int(receiver.communicate(timeout=10)[0]) != port
+        moved[kind.name] = int(receiver.communicate(timeout=60)[0]) != port
     assert moved == {MOVING.name: True, PORT_RESTRICTED.name: False}
 
 

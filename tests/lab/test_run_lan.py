@@ -48,16 +48,16 @@ def test_the_outside(two: Inside) -> None:
     command = ("python3", "-m", "http.server", "8080", "--bind", "0.0.0.0", "--directory", str(two.folder / "site"))
     for where in (space, two.ben.namespace):
         where.start(*command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        until(lambda where=where: ":8080" in where.run("ss", "-ltn").stdout, 10, "http.server listens")
+        until(lambda where=where: ":8080" in where.run("ss", "-ltn").stdout, 60, "http.server listens")
     url = OUTSIDE.format(host=MEDIATOR)
     closed = two.run("curl", "-sS", "-m", "5", url, check=False)
     assert (closed.returncode, closed.stdout) == (7, "")
-    until(two.gone, 10, "the place is gone")
+    until(two.gone, 60, "the place is gone")
     assert two.run("curl", "-sS", "-m", "20", url, options=("--internet",)).stdout == "exposed"
-    until(two.gone, 10, "the place is gone")
+    until(two.gone, 60, "the place is gone")
     refused = two.run("curl", "-sS", "-m", "5", f"http://{ANNA}:9/", options=("--internet",), check=False)
     assert refused.returncode == 7
-    until(two.gone, 10, "the place is gone")
+    until(two.gone, 60, "the place is gone")
     assert two.run("curl", "-sS", "-m", "5", OUTSIDE.format(host="127.0.0.1"), options=("--internet",), check=False).returncode == 7
 
 

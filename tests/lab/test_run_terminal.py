@@ -69,7 +69,7 @@ class Terminal:
     def close(self) -> None:
         """Hang up (SIGHUP for the session)."""
         os.close(self.master)
-        self.process.wait(10)
+        self.process.wait(60)
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def terminal(two: Inside) -> Iterator[Terminal]:
     finally:
         if made.process.poll() is None:
             made.close()
-        until(lambda: two.gone(), 10, "the place is gone")
+        until(lambda: two.gone(), 60, "the place is gone")
 
 
 def typed(two: Inside, *program: str) -> str:
@@ -120,7 +120,7 @@ def test_in_the_background(two: Inside, terminal: Terminal) -> None:
         terminal.type("jobs; echo done\n")
         return "Stopped" in terminal.expect(r"(?s)(.*)done\n\$ $")[0]
 
-    until(stopped, 20, "it waits for the terminal", 0.3)
+    until(stopped, 60, "it waits for the terminal", 0.3)
     terminal.type("kill -KILL %1; wait; echo ended\n")
     terminal.expect("ended\n")
 
@@ -141,7 +141,7 @@ def test_hanging_up(two: Inside, terminal: Terminal, tmp_path: Path) -> None:
     keeper = int((two.ben.folder / "namespace.keeper").read_text().split()[0])
     assert os.getsid(keeper) == keeper
     terminal.close()
-    until(lambda: note.exists() and note.read_text() == "hup\n", 10, "the program was told")
+    until(lambda: note.exists() and note.read_text() == "hup\n", 60, "the program was told")
 
 
 def test_kill_of_the_whole_session_leaves_nothing(two: Inside, terminal: Terminal) -> None:

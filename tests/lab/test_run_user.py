@@ -102,6 +102,6 @@ def test_run(home: Path) -> None:
         assert found["interfaces"] == ["lo", "lan0"]
         assert "nameserver fd75:6c61:6e00::53\n" in found["resolver"]
         assert userlan("run", "sh", "-c", "getent hosts solo && exit 9").returncode == 9
-        until(lambda: not (home / "state" / "namespace.keeper").exists(), 10, "the place is gone")
+        until(lambda: not (home / "state" / "namespace.keeper").exists(), 60, "the place is gone")
     finally:
         userlan("down")

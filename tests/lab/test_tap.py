@@ -56,7 +56,7 @@ def attached(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Computers]:
         (folder / "file").write_bytes(os.urandom(SIZE))
         command = ("python3", "-u", "-m", "http.server", "8000", "--bind", "::", "--directory", str(folder))
         made.anna.namespace.start(*command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        until(lambda: made.from_ben("curl", "-sI", f"http://{made.address(made.anna)}:8000/", check=False).returncode == 0, 10, "http")
+        until(lambda: made.from_ben("curl", "-sI", f"http://{made.address(made.anna)}:8000/", check=False).returncode == 0, 60, "http")
         yield made
 
 
@@ -95,7 +95,7 @@ def test_iperf3(attached: Computers, arguments: tuple[str, ...]) -> None:
     server = attached.anna.namespace.start("iperf3", "-s", "-1", stdout=subprocess.DEVNULL)
     target = attached.address(attached.anna, 6 if "-6" in arguments else 4)
     try:
-        until(lambda: ":5201" in attached.anna.namespace.run("ss", "-ltn").stdout, 10, "iperf3 listens")
+        until(lambda: ":5201" in attached.anna.namespace.run("ss", "-ltn").stdout, 60, "iperf3 listens")
         result = json.loads(attached.from_ben("iperf3", "-c", target, "-t", "1", "-J", *arguments).stdout)
     finally:
         end(server)
@@ -137,7 +137,7 @@ def test_ssh(attached: Computers) -> None:
         sshd, "-D", "-e", "-f", "/dev/null", "-p", "2222", "-h", str(keys / "host"), *(part for one in options for part in ("-o", one)),
         stderr=subprocess.DEVNULL,
     )
-    until(lambda: ":2222" in attached.anna.namespace.run("ss", "-ltn").stdout, 10, "sshd listens")
+    until(lambda: ":2222" in attached.anna.namespace.run("ss", "-ltn").stdout, 60, "sshd listens")
     output = attached.from_ben(
         "ssh", "-F", "none", "-p", "2222", "-i", str(keys / "user"), "-o", "StrictHostKeyChecking=no",
         "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR", f"root@{attached.address(attached.anna)}", "echo over the LAN",
@@ -152,7 +152,7 @@ def test_proxy_forward_and_expose_go_on(attached: Computers) -> None:
     (attached.folder / "inner" / "page").write_text("exposed")
     command = ("python3", "-m", "http.server", "9000", "--bind", "127.0.0.1", "--directory", str(attached.folder / "inner"))
     anna.namespace.start(*command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    until(lambda: ":9000" in anna.namespace.run("ss", "-ltn").stdout, 10, "http.server listens")
+    until(lambda: ":9000" in anna.namespace.run("ss", "-ltn").stdout, 60, "http.server listens")
     anna.run("expose", "9000")
     ben.run("forward", "9001:anna:9000")
     proxied = ("curl", "-sS", "-m", "10", "--socks5-hostname", "127.0.0.1:1055")
@@ -190,21 +190,21 @@ def test_nothing_remains_however_it_ends(two: Computers) -> None:
         process = tap_up(ben, "--mtu", "1300")
         assert "mtu 1300" in ben.namespace.run("ip", "link", "show", "lan0").stdout
         os.kill(process.pid, number)
-        assert process.wait(10) == (-signal.SIGKILL if number is signal.SIGKILL else 0)
-        until(lambda: traces(ben.namespace) == before, 5, f"no trace after {number!r}")
+        assert process.wait(60) == (-signal.SIGKILL if number is signal.SIGKILL else 0)
+        until(lambda: traces(ben.namespace) == before, 60, f"no trace after {number!r}")
     process = tap_up(ben)
     assert ben.run("tap", "--detach").stdout == "detached lan0\n"
-    assert process.wait(10) == 0
+    assert process.wait(60) == 0
     assert traces(ben.namespace) == before
     assert ben.run("tap", "--detach", check=False).returncode == 1
     assert ben.status()["bridges"]["tap"] is None
     for stop in (ben.kill, ben.stop):
         process = tap_up(ben)
         stop()
-        until(lambda: "waiting" in (ben.folder / "tap.log").read_text(), 10, "the command waits for the next node")
+        until(lambda: "waiting" in (ben.folder / "tap.log").read_text(), 60, "the command waits for the next node")
         process.kill()
-        process.wait(10)
-        until(lambda: traces(ben.namespace) == before, 5, "no trace after the end of both, by kill -9 too")
+        process.wait(60)
+        until(lambda: traces(ben.namespace) == before, 60, "no trace after the end of both, by kill -9 too")
         ben.up()
 
 
@@ -223,11 +223,11 @@ def test_a_node_attaches_at_its_start(two: Computers) -> None:
     ben.wait_state("anna", "direct")
     assert "1 received" in two.from_ben("ping", "-n", "-c", "1", "-W", "3", two.address(two.anna)).stdout
     ben.namespace.ip("link", "del", "home0")
-    until(lambda: ben.status()["bridges"]["tap"] == "detached: the interface was removed", 5, "the node notices")
+    until(lambda: ben.status()["bridges"]["tap"] == "detached: the interface was removed", 60, "the node notices")
     ben.stop()
     ben.up()
     ben.kill()
-    until(lambda: traces(ben.namespace) == before, 5, "no trace after kill -9")
+    until(lambda: traces(ben.namespace) == before, 60, "no trace after kill -9")
 
 
 def test_a_path_that_is_narrower_than_the_interface(two: Computers) -> None:
@@ -236,7 +236,7 @@ def test_a_path_that_is_narrower_than_the_interface(two: Computers) -> None:
         tap_up(member)
     target = two.address(two.anna)
     forced = ("ping", "-n", "-M", "do", "-W", "2", "-c", "1", "-s", "1392", target)
-    until(lambda: two.from_ben(*forced, check=False).returncode == 0, 10, "the whole MTU is carried")
+    until(lambda: two.from_ben(*forced, check=False).returncode == 0, 60, "the whole MTU is carried")
     for space in (two.ben.namespace, two.anna.namespace):
         space.ip("link", "set", "eth0", "mtu", "1400")
     large = ("ping", "-n", "-W", "1", "-c", "1", "-s", "1392", target)
@@ -245,12 +245,12 @@ def test_a_path_that_is_narrower_than_the_interface(two: Computers) -> None:
         two.from_ben(*large, check=False)       # what confirms the size in use is that large packets are sent
         return "mtu" in (refused := two.from_ben(*forced, check=False)).stdout + refused.stderr
 
-    until(narrower, 30, "the kernel is told the path's MTU", 0.3)
+    until(narrower, 60, "the kernel is told the path's MTU", 0.3)
     assert "1 received" in two.from_ben(*large).stdout, "in fragments"
     (two.folder / "file").write_bytes(os.urandom(3_000_000))
     command = ("python3", "-m", "http.server", "8000", "--bind", "0.0.0.0", "--directory", str(two.folder))
     two.anna.namespace.start(*command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    until(lambda: ":8000" in two.anna.namespace.run("ss", "-ltn").stdout, 10, "http.server listens")
+    until(lambda: ":8000" in two.anna.namespace.run("ss", "-ltn").stdout, 60, "http.server listens")
     fetched = two.from_ben("curl", "-sS", "-m", "30", "-o", "/dev/null", "-w", "%{size_download}", f"http://{target}:8000/file")
     assert fetched.stdout == "3000000"
 

@@ -215,7 +215,7 @@ def test_places_that_are_nobodys(site: Site, host: str) -> None:
     """The loopback of the namespace is its own; the outer one's cannot be reached."""
     command = "python3", "-m", "http.server", "8123", "--bind", "::"
     listener = site.outer.start(*command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    until(lambda: ":8123" in site.outer.run("ss", "-ltn").stdout, 10, "a server outside")
+    until(lambda: ":8123" in site.outer.run("ss", "-ltn").stdout, 60, "a server outside")
     try:
         assert site.call("tcp", host, 8123)[0] in ("ECONNREFUSED", "EHOSTUNREACH", "ENETUNREACH")
     finally:

@@ -39,7 +39,7 @@ class Mediator:
     def kill(self) -> None:
         """kill -9."""
         self.process.kill()
-        self.process.wait(5)
+        self.process.wait(60)
 
 
 class Relay:
@@ -59,7 +59,7 @@ class Relay:
     def kill(self) -> None:
         """kill -9."""
         self.process.kill()
-        self.process.wait(5)
+        self.process.wait(60)
 
 
 class Member:
@@ -120,7 +120,7 @@ class Member:
         """kill -9."""
         assert self.process is not None
         self.process.kill()
-        self.process.wait(5)
+        self.process.wait(60)
 
     def stop(self) -> None:
         """End the process in order."""

@@ -171,6 +171,16 @@ def test_the_own_name_is_ambiguous_too_when_a_peer_has_it() -> None:
         Resolver(one).resolve("me")
 
 
+def test_a_peer_that_bears_the_name_that_this_node_wanted_is_meant_by_it() -> None:
+    """Two people of one computer: the second one is me-2 in the network, and `me` there is the first one."""
+    one = filled()
+    one.remove_member("work", OWN)
+    one.apply_member("home", member(OWN, "me-2"))
+    one.apply_member("work", member(CARL, "me"))
+    assert Resolver(one).find("me").key == CARL
+    assert Resolver(one).find("me-2").key == OWN
+
+
 def test_one_name_twice_in_one_network_is_told_by_address() -> None:
     one = filled()
     one.apply_member("home", Member(public("dora"), "anna", packed("25.1.0.9")))

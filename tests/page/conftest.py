@@ -23,6 +23,7 @@ FLAGS = (
     "--no-sandbox",                                             # for root
     # Nothing but this computer is asked; an attacker's name leads to it as well (DNS rebinding).
     "--host-resolver-rules=MAP *.example 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.*, EXCLUDE localhost",
+    "--disable-dev-shm-usage",                                  # a container may have little of it
     "--disable-background-networking",
     "--disable-component-update",
     "--no-proxy-server",

@@ -97,14 +97,14 @@ class Node:
             self.process.wait(20)
         except subprocess.TimeoutExpired:
             self.process.kill()
-            self.process.wait(5)
+            self.process.wait(60)
         self.process = None
 
     def kill(self) -> None:
         """kill -9."""
         assert self.process is not None
         self.process.kill()
-        self.process.wait(5)
+        self.process.wait(60)
         self.process = None
 
     def call(self, command: str, /, **arguments: Any) -> Any:

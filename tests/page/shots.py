@@ -12,6 +12,7 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -19,36 +20,49 @@ from playwright import sync_api
 
 from tests.page.conftest import CHROMIUM, DESK, FLAGS, PHONE, Shown
 from tests.page.nodes import Node, until
-from tests.page.story import Story, film, go, network, person, say, site
+from tests.page.story import Story, film, go, person, say, site
 
 MODES = (("light", "light", DESK), ("dark", "dark", DESK), ("phone", "light", PHONE), ("phone-dark", "dark", PHONE))
 SETTLED = """() => Promise.all([document.fonts.ready, ...document.getAnimations().filter((one) => one.effect.getTiming().iterations < 9)
-  .map((one) => one.finished.catch(() => null))]).then(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))))"""
+  .map((one) => one.finished.catch(() => null))]).then(() => new Promise((done) => requestAnimationFrame(() =>
+    requestAnimationFrame(done))))"""
 CROWD = """async () => {
   const [{ status }, { store }] = await Promise.all([import("./feed.js"), import("./store.js")]);
   const self = store.get("self");
-  const names = ["anna", "ben", "a-very-long-nickname-that-somebody-thought-was-funny-at-the-time-xx", "<img src=x onerror=alert(1)>", "דוד", "erika",
+  const names = ["anna", "ben", "a-very-long-nickname-that-somebody-thought-was-funny-at-the-time-xx", "<img src=x onerror=alert(1)>",
+    "דוד", "erika",
                  "felix", "gül", "hans-peter", "nas", "printer", "livingroom"];
   const states = ["direct", "relayed", "connecting", "offline"];
   const peers = names.map((name, number) => ({
-    name, key: `key${number}`.padEnd(43, "A"), ipv4: `25.9.1.${number}`, ipv6: `fd75::${number}`, networks: number % 5 === 4 ? ["home", "friday-games"] : ["home"],
-    state: states[number % 4], path: "udp", relay: "fra1", endpoint: null, bulk: null, cipher: "", rtt_ms: number % 4 < 2 ? 3.7 * number ** 2 + 0.4 : null,
+    name, key: `key${number}`.padEnd(43, "A"), ipv4: `25.9.1.${number}`, ipv6: `fd75::${number}`, networks: number % 5 === 4 ? ["home",
+      "friday-games"] : ["home"],
+    state: states[number % 4], path: "udp", relay: "fra1", endpoint: null, bulk: null, cipher: "",
+      rtt_ms: number % 4 < 2 ? 3.7 * number ** 2 + 0.4 : null,
     rx_bytes: 0, tx_bytes: 0, last_seen: Date.now() / 1000 - 3 ** number, blocked: number === 11,
   }));
   const row = (name, owner, rest) => ({ name, owner, mine: owner === self.key, locked: false, approval: false, applicants: [],
     members: [self.key, ...peers.filter((peer) => peer.networks.includes(name)).map((peer) => peer.key)], ...rest });
-  const asking = ["carla", "ein-sehr-langer-name-fuer-einen-rechner"].map((name, number) => ({ name, key: `asks${number}`.padEnd(43, "B"), since: Date.now() / 1000 - 4000 }));
+  const asking = ["carla", "ein-sehr-langer-name-fuer-einen-rechner"].map((name, number) => ({ name, key: `asks${number}`.padEnd(43,
+    "B"), since: Date.now() / 1000 - 4000 }));
   const networks = [row("home", self.key, { approval: true, applicants: asking }), row("friday-games", peers[0].key, { locked: true })];
   status(store, { snapshot: { self, networks, peers, mediator: { state: "connecting", reason: "connection refused" },
-    waiting: [{ network: "club", since: Date.now() / 1000 - 90 }], denied: [{ network: "secret", reason: "the owner said no" }], bridges: {}, groups: null } });
-  const chats = [[peers[0], 2], [peers[4], 120]].map(([peer, unread]) => [`peer:${peer.key}`, { id: `peer:${peer.key}`, kind: "peer", title: peer.name, unread, last: null, muted: false }]);
-  store.patch("conversations", Object.fromEntries([...chats, ["network:home", { id: "network:home", kind: "network", title: "home", unread: 7, last: null, muted: false }]]));
-  const transfer = (number, direction, state, rest) => ({ id: `t${number}`, direction, peer: peers[number % 3].key, name: peers[number % 3].name, file: `holiday-${number}.mp4`,
-    size: 7 ** number + 1e6, done: 0, rate: 0, state, error: null, path: null, sha256: null, time: Date.now() / 1000 - 60 * number, ...rest });
+    waiting: [{ network: "club", since: Date.now() / 1000 - 90 }], denied: [{ network: "secret", reason: "the owner said no" }],
+      bridges: {}, groups: null } });
+  const chats = [[peers[0], 2], [peers[4], 120]].map(([peer, unread]) => [`peer:${peer.key}`, { id: `peer:${peer.key}`, kind: "peer",
+    title: peer.name, unread, last: null, muted: false }]);
+  store.patch("conversations", Object.fromEntries([...chats, ["network:home", { id: "network:home", kind: "network", title: "home",
+    unread: 7, last: null, muted: false }]]));
+  const transfer = (number, direction, state, rest) => ({ id: `t${number}`, direction, peer: peers[number % 3].key,
+    name: peers[number % 3].name, file: `holiday-${number}.mp4`,
+    size: 7 ** number + 1e6, done: 0, rate: 0, state, error: null, path: null, sha256: null, time: Date.now() / 1000 - 60 * number,
+      ...rest });
   store.set("transfers", new Map([
-    transfer(1, "in", "offered", { file: "<b>a name that goes on and on and on until it does not fit any more into the line that it has</b>.tar.gz" }),
-    transfer(2, "in", "active", { size: 3e9, done: 1.2e9, rate: 2.3e7 }), transfer(3, "in", "paused", { size: 9e8, done: 4e8 }), transfer(4, "out", "waiting", {}),
-    transfer(5, "out", "offered", {}), transfer(6, "out", "declined", {}), transfer(7, "in", "failed", { error: "no space left on the device" }),
+    transfer(1, "in", "offered", {
+      file: "<b>a name that goes on and on and on until it does not fit any more into the line that it has</b>.tar.gz" }),
+    transfer(2, "in", "active", { size: 3e9, done: 1.2e9, rate: 2.3e7 }), transfer(3, "in", "paused", { size: 9e8, done: 4e8 }),
+      transfer(4, "out", "waiting", {}),
+    transfer(5, "out", "offered", {}), transfer(6, "out", "declined", {}), transfer(7, "in", "failed", {
+      error: "no space left on the device" }),
     transfer(8, "out", "cancelled", {}), transfer(9, "in", "done", {}), transfer(10, "out", "done", {}),
   ].map((one) => [one.id, one])));
   store.flush();
@@ -63,9 +77,7 @@ class Album:
         self.number = 0
         self.axe: Any = None
         if axe:
-            from axe_playwright_python.sync_playwright import Axe
-
-            self.axe = Axe()
+            self.axe = import_module("axe_playwright_python.sync_playwright").Axe()
 
     def __call__(self, what: str, page: Any, again: Callable[[], object] = lambda: None) -> None:
         """Takes ``NUMBER-what-MODE.png`` for each mode."""
@@ -91,8 +103,10 @@ def others(carla: Node, dave: Node, page: Any, look: Album) -> None:
     """The views that the story does not pass."""
     peer = f"#/peer/{dave.key}"
     for where, shown in (
-        (f"{peer}/path", ".path-drawing"), (f"{peer}/services", "main h2"), ("#/network/garden/members", ".people"), ("#/network/garden/map", ".map-drawing .member"),
-        ("#/network/garden/services", "main h2"), ("#/self/sharing", ".tile"), ("#/self/services", ".tile"), ("#/self/files", "main .scroll"), ("#/self/doctor", ".verdict >> nth=1"), ("#/", "main h2"),
+        (f"{peer}/path", ".path-drawing"), (f"{peer}/services", "main h2"),
+        ("#/network/garden/members", ".people"), ("#/network/garden/map", ".map-drawing .member"), ("#/network/garden/services", "main h2"),
+        ("#/self/sharing", ".tile"), ("#/self/services", ".tile"), ("#/self/files", "main .scroll"), ("#/self/doctor", ".verdict >> nth=1"),
+        ("#/", "main .empty"),
     ):  # fmt: skip
         go(page, where)
         page.locator(shown).first.wait_for()

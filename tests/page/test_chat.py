@@ -80,10 +80,14 @@ def test_older_messages_come_when_they_are_scrolled_to(people: Any, show: Any) -
     conversation(page, "ben")
     page.get_by_text("message 129", exact=True).wait_for()
     assert page.locator(".message").count() < 130
-    for _ in range(4):
+    begin = page.get_by_text("message 0", exact=True)
+
+    def at_the_begin() -> bool:
         page.locator(".messages").evaluate("element => element.scrollTo(0, 0)")
-        page.wait_for_timeout(200)
-    page.get_by_text("message 0", exact=True).wait_for(state="attached")
+        page.wait_for_timeout(100)
+        return bool(begin.count())
+
+    until(at_the_begin, "the oldest message is there")
     page.get_by_text("This is where your conversation begins.").wait_for()
     shown = page.locator(".message .words").all_inner_texts()
     assert shown == [f"message {number}" for number in range(130)]

@@ -81,3 +81,24 @@ def test_who_comes_online_moves_up_and_keeps_the_focus(people: Any, show: Any) -
     }""")
     assert page.evaluate(ORDER)[0] == "0-first"
     assert page.evaluate("document.activeElement.getAttribute('aria-label')").startswith("0-first, online, direct")
+
+
+RENAMED = """async () => {
+  const { status } = await import("./feed.js");
+  const { store } = await import("./store.js");
+  const network = { ...store.network("big"), own_name: "anna-2" };
+  status(store, { changes: { networks: [network] } });
+  store.flush();
+}"""
+
+
+def test_another_name_in_a_network_is_said_at_its_head(people: Any, show: Any) -> None:
+    """Two people of one computer are vm and vm-2 there, and each of them vm to itself."""
+    page = show(people.anna)
+    page.evaluate(FEED, 3)
+    page.evaluate("location.hash = '#/network/big/chat'")
+    head = page.get_by_role("main")
+    head.get_by_text("online").first.wait_for()
+    assert "you are" not in head.inner_text()
+    page.evaluate(RENAMED)
+    assert "anna-2" in head.inner_text()

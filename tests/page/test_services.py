@@ -16,27 +16,19 @@ from urllib.request import urlopen
 import pytest
 
 from tests.page.conftest import People
-from tests.page.nodes import PATIENCE, Node, until
+from tests.page.nodes import PATIENCE, Node, start_all, until
 
 HOSTILE = "<img src=x onerror=alert(1)> javascript:alert(1)"
 WORDS = b"what ben has to say"
-ON = {"mdns: {enabled: no}": "mdns: {show: no, interfaces: [lo]}", "discovery: {enabled: no}": "discovery: {}"}
-"""Members tell each other of what they offer; the programs of this computer hear nothing of it."""
 
 
 @pytest.fixture(scope="module")
 def pair() -> Iterator[People]:
     """Anna and ben, who tell each other what they offer."""
     folder = Path(tempfile.mkdtemp(prefix="userlan-page-"))
-    anna, ben = Node(folder, "anna"), Node(folder, "ben")
+    anna, ben = Node(folder, "anna", telling=True), Node(folder, "ben", telling=True)
     try:
-        for node in (anna, ben):
-            written = node.config.read_text()
-            for before, after in ON.items():
-                assert before in written
-                written = written.replace(before, after)
-            node.config.write_text(written)
-            node.start()
+        start_all(anna, ben)
         ben.call("join", invite=anna.call("create", network="home")["invite"])
         until(lambda: anna.sees(ben) and ben.sees(anna), "anna and ben meet")
         yield People(anna, ben)

@@ -27,23 +27,6 @@ STATUS = {
 }
 
 
-def test_who_asks_again_at_once_gets_the_same() -> None:
-    """Whoever can connect may ask, and the status of many members takes a while."""
-    now, taken = [100.0], 0
-
-    def status() -> dict[str, Any]:
-        nonlocal taken
-        taken += 1
-        return STATUS
-
-    told = Metrics("1.2.3", status, lambda: {}, lambda: (0, 0), lambda: now[0])
-    assert told() == told()
-    assert taken == 1
-    now[0] += FRESH
-    told()
-    assert taken == 2
-
-
 def metrics(status: dict[str, Any]) -> Metrics:
     counters = {"stack": {"checksum": 3}, "flooding": {"storm": 2, "no-listener": 0}}
     return Metrics("1.2.3", lambda: status, lambda: counters, lambda: (4, 5000))
@@ -60,6 +43,22 @@ def read(text: bytes) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
             assert at not in found, "told twice"
             found[at] = sample.value
     return found
+
+
+def test_who_asks_again_at_once_gets_the_same() -> None:
+    """Whoever can connect may ask, and the status of many members takes a while."""
+    now, taken = [100.0], []
+
+    def status() -> dict[str, Any]:
+        taken.append(now[0])
+        return STATUS
+
+    told = Metrics("1.2.3", status, dict, lambda: (0, 0), lambda: now[0])
+    assert told() == told()
+    assert taken == [100.0]
+    now[0] += FRESH
+    told()
+    assert taken == [100.0, 100.0 + FRESH]
 
 
 def test_what_is_told() -> None:

@@ -128,14 +128,16 @@ def test_a_disk_that_is_slow_holds_up_nobody_but_the_browser(scene: Scene) -> No
     client.send(scene.request("/upload?to=ben&name=x", {**own(scene), "Content-Length": str(64 << 20)}, method="POST"))
     scene.until(lambda: kept(scene))
     (spool,) = scene.page.uploads._active
-    file, writing, on = spool._file, threading.Event(), threading.Event()
+    file: Any = spool._file
+    writing, on = threading.Event(), threading.Event()
     assert file is not None
 
     class Slow:
         def write(self, data: memoryview) -> int:
             writing.set()
             on.wait(20)
-            return file.write(data)
+            written: int = file.write(data)
+            return written
 
         def close(self) -> None:
             file.close()

@@ -148,7 +148,7 @@ def call(state: Path, command: str, on_item: Callable[[Any], None] | None = None
 
 def _connect(state: Path, patience: float) -> socket.socket:
     path = state / SOCKET_NAME
-    missing = NotRunningError(f"no node runs with the state folder {state}: start it with `userlan up`")
+    missing = NotRunningError(f"no node runs with the state folder {state}: `userlan open` starts it, or `userlan up` in the foreground")
     try:
         if hasattr(socket, "AF_UNIX"):
             return _connect_unix(path, patience)

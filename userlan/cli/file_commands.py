@@ -37,6 +37,8 @@ def send(settings: Settings, files: tuple[Path, ...], peer: str, wait: bool, jso
         else:
             click.echo("\n".join(f"{one['id']}  {printable(one['file'])}  {size_text(one['size'])}" for one in transfers))
         return
+    if not json_output:
+        click.echo("until it is received; Ctrl-C ends the waiting, not the transfer", err=True)
     rows = _follow(settings, transfers, quiet=json_output)
     if json_output:
         click.echo(as_json(rows))

@@ -181,6 +181,10 @@ def cli(context: click.Context, state: Path | None, config: Path | None, verbose
     context.obj = Settings((state or default_state()).absolute(), config, verbose, state is not None or "USERLAN_STATE" in os.environ)
 
 
+NO_ARGUMENTS: type[click.UsageError] | tuple[()] = getattr(click.exceptions, "NoArgsIsHelpError", ())
+"""A group without a command; before click 8.2 its help was no error."""
+
+
 def main() -> None:
     """Entry point: run a command; a failure is one line on standard error and exit status 1 (2 for wrong usage)."""
     try:
@@ -190,6 +194,9 @@ def main() -> None:
     except click.exceptions.Abort:
         sys.exit(130)
     except click.UsageError as error:
+        if isinstance(error, NO_ARGUMENTS):
+            click.echo(error.format_message(), err=True)    # the help, as it is
+            sys.exit(error.exit_code)
         where = f"userlan {error.ctx.info_name}" if error.ctx is not None and error.ctx.parent is not None else "userlan"
         click.echo(f"{where}: {error.format_message()}", err=True)
         sys.exit(error.exit_code)

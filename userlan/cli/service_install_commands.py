@@ -52,7 +52,7 @@ def install(settings: Settings, of: str, links: bool, only_print: bool, options:
             encoding = "utf-16" if content.startswith(codecs.BOM_UTF16) else "utf-8"
             click.echo(f"# {path}\n{content.decode(encoding)}")
         return
-    if of == "node" and not manager.status(described)["running"]:
+    if of == "node" and manager.runs() and not manager.status(described)["running"]:
         _make_room(settings)
     for line in manager.install(described):
         click.echo(line)

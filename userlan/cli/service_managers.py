@@ -29,6 +29,9 @@ class ServiceManager(Protocol):
 
     name: str
 
+    def runs(self) -> bool:
+        """Whether it is there to start something now; else `install` only writes the file."""
+
     def file(self, service: Service) -> tuple[Path, bytes]:
         """What is written where."""
 
@@ -61,7 +64,8 @@ class Systemd:
         write(path, text)
         told = [f"wrote {path}"]
         if not self.runs():
-            return [*told, f"no user manager of systemd answers here; with one: systemctl --user enable --now {service.name}"]
+            later = f"with one: systemctl --user enable --now {service.name}"
+            return [*told, f"nothing started: no user manager of systemd answers here; {later}"]
         self._do("daemon-reload")
         self._do("enable", service.name)
         self._do("restart" if changed else "start", service.name)
@@ -96,7 +100,6 @@ class Systemd:
         return {"installed": path.exists(), "running": running, "at_login": told.get("UnitFileState") == "enabled", "text": text}
 
     def runs(self) -> bool:
-        """Whether there is a manager of this user's to talk to."""
         return self._ask("show-environment").returncode == 0
 
     def _linger(self) -> list[str]:
@@ -148,6 +151,9 @@ class Launchd:
         text = "running" if running else ("loaded" if asked.returncode == 0 else "not loaded")
         return {"installed": path.exists(), "running": running, "at_login": path.exists(), "text": text}
 
+    def runs(self) -> bool:
+        return True
+
     def _target(self, service: Service) -> str:
         return f"gui/{os.getuid()}/{service.name}"
 
@@ -162,6 +168,9 @@ class TaskScheduler:
 
     def __init__(self, tool: str, environment: Mapping[str, str]) -> None:
         self._tool, self._environment = tool, environment
+
+    def runs(self) -> bool:
+        return True
 
     def file(self, service: Service) -> tuple[Path, bytes]:
         domain = self._environment.get("USERDOMAIN")

@@ -54,7 +54,7 @@ def describe(snapshot: dict[str, Any], verbose: bool = False, painted: bool = Fa
     if not snapshot["networks"]:
         lines += ["", "in no network: `userlan create NAME` makes one, `userlan join INVITE` joins one"]
     for network in snapshot["networks"]:
-        lines += ["", _heading(network, network["owner"] == me["key"])]
+        lines += ["", _heading(network, me)]
         peers = [peer for peer in snapshot["peers"] if network["name"] in peer["networks"]]
         paint = _painter(peers) if painted else None
         rows = [_row(peer, verbose) for peer in peers]
@@ -62,11 +62,15 @@ def describe(snapshot: dict[str, Any], verbose: bool = False, painted: bool = Fa
     return "\n".join(lines)
 
 
-def _heading(network: dict[str, Any], mine: bool) -> str:
-    """``home (yours), locked, joined with approval; ben and carla wait for it``."""
+def _heading(network: dict[str, Any], me: dict[str, Any]) -> str:
+    """``home (yours), you are vm-2, locked, joined with approval; ben and carla wait for it``. The name only where it is another one there,
+    because a member had it before."""
     marks = [mark for mark, is_so in (("locked", network["locked"]), ("joined with approval", network.get("approval"))) if is_so]
     waiting = [one["name"] for one in network.get("applicants", ())]
-    line = ", ".join([network["name"] + (" (yours)" if mine else ""), *marks])
+    own_name = network.get("own_name", me["name"])
+    if own_name != me["name"]:
+        marks.insert(0, f"you are {own_name}")
+    line = ", ".join([network["name"] + (" (yours)" if network["owner"] == me["key"] else ""), *marks])
     if not waiting:
         return line
     names = ", ".join(waiting[:3]) + (f" and {len(waiting) - 3} more" if len(waiting) > 3 else "")

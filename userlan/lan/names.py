@@ -136,8 +136,8 @@ class Resolver:
         for network in self._roster.networks if query.network is None else (query.network,):
             for key in self._roster.keys_named(network, query.short):
                 found.setdefault(key, []).append(network)
-        if query.network is None and query.short == self._roster.own_name:
-            found.setdefault(self._roster.own_key, [])
+        if not found and query.network is None and query.short == self._roster.own_name:
+            found[self._roster.own_key] = []        # who bears it in a network comes first: there this node has another one
         return found
 
     def _answer(self, key: bytes, name: str) -> Answer:

@@ -106,8 +106,10 @@ def _mediator(node: Node) -> dict[str, Any]:
 
 def _network(node: Node, network: Network) -> dict[str, Any]:
     mine = network.owner == node.key
+    me = network.members.get(node.key)
     return {
         "name": network.name,
+        "own_name": node.roster.own_name if me is None else me.name,
         "owner": key_text(network.owner),
         "mine": mine,
         "locked": network.locked,

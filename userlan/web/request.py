@@ -82,7 +82,7 @@ class PageRequest(Request):
             self.spool, self.refusal = self.page.uploads.begin(self.query, length or 0, self.channel.connection.pause)
 
     def came_with_more(self) -> None:
-        """Something else came before its answer, and was dropped: frames, they would be missing from the WebSocket (RFC 6455 section 4.1)."""
+        """Something else came before its answer, and was dropped: frames, of which a WebSocket misses none (RFC 6455 section 4.1)."""
         if self.refusal is None and self.path == SOCKET:
             self.refusal = Refusal(400, "frames follow the answer")
 

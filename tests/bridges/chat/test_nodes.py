@@ -143,7 +143,7 @@ def test_following(nodes: tuple[Node, Node, Node], tmp_path: Path) -> None:
         until(lambda: b"ben: a line to follow" in log.read_bytes(), "so is what comes")
     finally:
         following.terminate()
-        following.wait(10)
+        following.wait(60)
 
 
 def test_a_newer_history_keeps_the_node_from_nothing(nodes: tuple[Node, Node, Node]) -> None:

@@ -12,7 +12,7 @@ from tests.bridges.harness import Loop
 from tests.bridges.stacked import StackedPair
 from userlan.driver.bridge import BridgeStore
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 """Seconds that anything here may take on a machine with other work."""
 
 

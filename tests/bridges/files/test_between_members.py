@@ -8,6 +8,7 @@ import stat
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 
 from bridges.files import FilesOptions, exchange, inbox
@@ -255,6 +256,16 @@ def test_an_offer_is_told_on_the_desktop_until_it_is_answered(scene: Scene, monk
 def test_mistakes_are_one_clear_line(scene: Scene, command: str, arguments: dict[str, object], wrong: str) -> None:
     with pytest.raises(CommandError, match=wrong):
         scene.me.call(command, **arguments)
+
+
+def test_nothing_is_offered_to_whom_one_has_blocked(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would wait for a member that is never seen."""
+    service = scene.me.bridge.service
+    (peer,) = (one for one in scene.me.lan.members() if one.name == "nas")
+    monkeypatch.setattr(service, "member", lambda key: attrs.evolve(peer, blocked=True))
+    with pytest.raises(CommandError, match="is blocked"):
+        scene.me.call("files-send", to="nas", paths=["/etc/hostname"])
+    assert scene.me.rows() == []
 
 
 def test_switched_off_nothing_listens(loop: Loop, tmp_path: Path) -> None:

@@ -380,3 +380,60 @@ def test_a_rate_is_right_at_once_and_sinks_when_nothing_comes() -> None:
         meter.add(100_000, tenth / 10)
     assert meter.rate(1.0) == pytest.approx(1e6, rel=0.05)
     assert meter.rate(31.0) < 100
+
+
+def test_whoever_offers_and_withdraws_without_end_pushes_out_its_own() -> None:
+    table = Table(lambda size: bytes(size))
+
+    def ended(number: int, peer: str) -> None:
+        transfer = Transfer(
+            id=f"{peer}{number}", token=token(number), direction="in", peer=peer, name=peer, file="x", size=1, mtime=0,
+            state="cancelled", time=number, told=True, moved=float(number),
+        )  # fmt: skip
+        table.add(transfer)
+
+    for number in range(10):
+        ended(number, "honest")
+    for number in range(MAX_ENDED + 50):
+        ended(100 + number, "eve")
+    gone = table.surplus(1000.0)
+    assert [one.id for one in gone] == [f"eve{100 + number}" for number in range(60)]
+
+
+def test_members_take_turns_where_many_wait() -> None:
+    """Whoever was fetched from longest ago comes first, however old the transfers of the others are."""
+    exchange = Exchange(lambda size: hashlib.sha256(str(next(numbers)).encode()).digest()[:size], lambda: 1e9, at_once=1)
+    numbers = itertools.count()
+
+    def accepted(number: int) -> None:
+        transfer = Transfer(
+            id=exchange.table.new_id(), token=token(number), direction="in", peer=f"peer {number}", name="x", file="x", size=1, mtime=0,
+            state="offered", time=1e9, told=True, moved=1e9,
+        )  # fmt: skip
+        exchange.offered(transfer, True, 0.0)
+
+    def fetching() -> set[str]:
+        return {one.key for one in exchange.effects() if isinstance(one, Visit) and one.fetching}
+
+    for number in range(core.AT_ONCE_OF_ALL):
+        accepted(number)
+    first = fetching()
+    assert len(first) == core.AT_ONCE_OF_ALL
+    assert not exchange.crowded(1.0), "nobody else waits"
+    begun = [exchange.next_fetch(key, 1.0) for key in sorted(first)]
+    for number in range(100, 100 + 2 * core.AT_ONCE_OF_ALL):
+        accepted(number)
+    assert exchange.crowded(2.0)
+    seen = set(first)
+    for turn in range(1, 4):
+        now = 60.0 * turn
+        for transfer in begun:
+            assert transfer is not None
+            exchange.fetched(transfer, "broken", "", now)
+            exchange.visit_ended(transfer.peer, True, False, now, coming=True)
+        visited = fetching()
+        begun = [exchange.next_fetch(key, now) for key in sorted(visited)]
+        seen |= visited
+        if turn < 3:
+            assert not visited & first, "it is not their turn"
+    assert len(seen) == 3 * core.AT_ONCE_OF_ALL

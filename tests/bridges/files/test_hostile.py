@@ -11,11 +11,13 @@ from typing import Any
 import pytest
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 
+from bridges.files import correspondents
 from bridges.files import visited as visited_module
 from bridges.files import visiting as visiting_module
 from bridges.files.frames import (
     Begin,
     Fetch,
+    Hashing,
     Hello,
     Message,
     Noted,
@@ -200,6 +202,17 @@ def test_a_sender_that_falls_silent_is_left_and_asked_again(scene: Scene, nas: H
     assert scene.me.received() == {"evil.txt": DATA}
 
 
+def test_a_sender_that_hashes_without_end_makes_room_for_others(scene: Scene, nas: Hostile, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of its signs of life comes in time for a patience that every one renews."""
+    monkeypatch.setattr(visiting_module, "TURN", 0.3)
+    monkeypatch.setattr(scene.me.bridge.service, "crowded", lambda: True)
+    nas.listen(sends(BEGIN, block(b"x"), Hashing(TOKEN)))
+    nas.offer()
+    (row,) = scene.me.wait("paused")
+    assert row["error"] == "nas sends slowly, and others wait: it goes on by itself"
+    until(lambda: all(eve.lost for eve in nas.met[1:]), lambda: "it is still connected")
+
+
 def test_without_a_yes_nothing_is_fetched_and_nothing_written(scene: Scene, nas: Hostile) -> None:
     nas.listen(sends(BEGIN, block(DATA), Trailer(TOKEN, RIGHT)))
     eve = nas.connect()
@@ -271,7 +284,24 @@ def test_a_flood_of_requests_is_slowed(scene: Scene, nas: Hostile) -> None:
     time.sleep(1.0)
     answers, seconds = len(eve.heard), time.monotonic() - begin
     chunk = 2 * 65536 // len(encode(State(TOKEN, "done")))
-    assert answers < visited_module.REQUEST_BURST + visited_module.REQUEST_RATE * seconds + chunk
+    assert answers < correspondents.REQUEST_BURST + correspondents.REQUEST_RATE * seconds + chunk
+    scene.me.call("files-list")
+
+
+def test_a_flood_over_one_connection_after_the_other_is_slowed(scene: Scene, nas: Hostile) -> None:
+    """A connection costs nothing: what a member may ask is counted for all of them."""
+    flood = encode(State(TOKEN, "done")) * correspondents.REQUEST_BURST
+    eves = []
+    for number in range(4):
+        eve = nas.connect()
+        eves.append(eve)
+        nas.say(eve, Hello(), flood)
+        if not number:
+            until(lambda: len(eves[0].heard) > correspondents.REQUEST_BURST, lambda: "the first are not answered")
+            nas.scene.loop.call(eve.transport.loseConnection)
+    time.sleep(1.0)
+    seconds = 10.0      # more than it takes
+    assert sum(len(eve.heard) for eve in eves) < 2 * correspondents.REQUEST_BURST + correspondents.REQUEST_RATE * seconds
     scene.me.call("files-list")
 
 

@@ -82,6 +82,34 @@ def test_a_link_in_place_of_a_part_is_refused(inbox: Inbox, tmp_path: Path) -> N
     assert victim.read_bytes() == b"precious"
 
 
+def test_a_file_that_has_its_name_is_not_emptied(inbox: Inbox) -> None:
+    """Its end was interrupted, and it was changed since: what is fetched once more becomes another file."""
+    part = inbox.open_part("id", 4, 0, None)
+    part.append([b"sent"])
+    first = part.finish("x.txt", 0)
+    with first.open("r+b") as file:
+        file.write(b"mine")
+    part = inbox.open_part("id", 4, 0, None)
+    assert part.size == 4
+    part.restart()
+    assert part.size == 0
+    part.append([b"sent"])
+    second = part.finish("x.txt", 0)
+    assert first.read_bytes() == b"mine"
+    assert second.name == "x (2).txt"
+    assert second.read_bytes() == b"sent"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes are POSIX's")
+def test_a_folder_of_parts_is_for_nobody_else(inbox: Inbox) -> None:
+    """Others could put links into it."""
+    inbox.folder.mkdir(parents=True)
+    (inbox.folder / PARTS).mkdir()
+    (inbox.folder / PARTS).chmod(0o777)
+    inbox.open_part("id", 4, 0, None).close()
+    assert stat.S_IMODE((inbox.folder / PARTS).stat().st_mode) == 0o700
+
+
 def test_a_link_in_place_of_the_folder_of_parts_is_refused(inbox: Inbox, tmp_path: Path) -> None:
     inbox.folder.mkdir(parents=True)
     elsewhere = tmp_path / "elsewhere"

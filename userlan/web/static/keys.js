@@ -6,7 +6,7 @@ import { createNetwork, joinNetwork } from "./networks.js";
 import { VIEWS } from "./routes.js";
 import { t } from "./strings.js";
 
-const LISTED = ["list", "enter", "menu", "find", "next", "tabs", "escape", "new", "help"];
+const LISTED = ["list", "enter", "menu", "find", "next", "tabs", "escape", "new", "join", "help"];
 
 /** Starts listening. */
 export function shortcuts(context) {

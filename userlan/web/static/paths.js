@@ -68,7 +68,7 @@ export function mount(container, context) {
       told = await api.call("path", { peer: key });
     } catch (error) {
       whole.hidden = true;
-      fill(problem, empty("path", t("path.gone"), null, h("p", { class: "quiet" }, bdi(error.message))));
+      fill(problem, empty("path", t("path.gone"), null, store.peer(key) && h("p", { class: "quiet" }, bdi(error.message))));
       return;
     }
     fill(problem);

@@ -113,6 +113,18 @@ export function mount(container, context) {
     attribute(element, "aria-label", said.join(", "));
   }
 
+  /** Whoever has the focus in the list keeps it there, though what had it be gone. */
+  function keeping(update) {
+    return (keys) => {
+      const held = tree.contains(document.activeElement);
+      update(keys);
+      if (!held || tree.contains(document.activeElement)) return;
+      const next = tree.querySelector("[role=treeitem][tabindex='0']") ?? tree.querySelector("[role=treeitem]");
+      next?.setAttribute("tabindex", "0");
+      (next ?? foot.querySelector("button")).focus();
+    };
+  }
+
   // --- the network's part ---
 
   function makeNetwork(network) {
@@ -222,8 +234,8 @@ export function mount(container, context) {
 
   const about = (keys) => changed(keys === null ? null : new Set([...keys].filter((id) => id.startsWith("peer:")).map((id) => id.slice(5))));
   const offs = [
-    store.on(["networks", "waiting", "denied", "self"], everything),
-    store.on(["peers", "traffic"], changed),
+    store.on(["networks", "waiting", "denied", "self"], keeping(everything)),
+    store.on(["peers", "traffic"], keeping(changed)),
     store.on("conversations", about),
     store.on("transfers", offers),
     store.on("selection", selected),

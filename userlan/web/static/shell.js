@@ -105,13 +105,15 @@ function heading(context, selection) {
     h("div", { class: "who" }, back, face, h("div", { class: "about" }, name, h("p", null, kind === "peer" ? signal : null, state, where)), kind === "self" ? null : more), tabs.element);
   const items = () => (kind === "peer" ? peerMenu(context, id) : networkMenu(context, id));
 
+  let last = null; // its name while it was there
   let known = false; // whether it was there since this heading is: what was made just now comes with the next telling
 
   function update() {
     const row = kind === "peer" ? store.peer(id) : kind === "network" ? store.network(id) : store.get("self");
     known ||= row !== undefined && row !== null;
     const gone = known ? t("gone.title") : t("app.loading");
-    const called = kind === "network" ? id : row?.name ?? store.nameOf(id);
+    const called = kind === "network" ? id : row?.name ?? last ?? store.nameOf(id);
+    last = row?.name ?? last;
     text(name.firstChild, called);
     showAvatar(face, kind === "network" ? id : row?.key ?? id ?? "", called, kind);
     attribute(more, "aria-label", t("roster.open-menu", { name: called }));
@@ -138,7 +140,9 @@ function heading(context, selection) {
 function membersLine(store, network) {
   const others = network.members.filter((key) => key !== store.get("self")?.key);
   const online = others.filter((key) => ["direct", "relayed"].includes(store.peer(key)?.state)).length;
-  return countWords(online, others.length);
+  const count = countWords(online, others.length);
+  const name = network.own_name;      // another one than everywhere else, where a member had that before
+  return !name || name === store.get("self")?.name ? count : t("network.you-are", { count, name });
 }
 
 /** Tabs as the ARIA practices have them: one stop of the Tab key, arrows between. */

@@ -61,6 +61,7 @@ const MESSENGER = {
   "roster.nobody-found": "Nobody here is called that.",
   "roster.count": "{online} of {total} online",
   "roster.only-you": "only you",
+  "network.you-are": "{count}, you are {name} here",
   "roster.unread": { one: "{n} unread message", other: "{n} unread messages" },
   "roster.offers": { one: "{n} file offered", other: "{n} files offered" },
   "roster.alone": "Nobody else is here yet. Send somebody the link.",
@@ -284,7 +285,8 @@ const MESSENGER = {
   "keys.find": "/: find somebody",
   "keys.next": "Alt+↓, Alt+↑: next, previous unread conversation",
   "keys.tabs": "Alt+1 … Alt+4: chat, files, services, path",
-  "keys.new": "n: new network; j: join by link",
+  "keys.new": "n: new network",
+  "keys.join": "j: join by link",
   "keys.help": "?: this list",
 
   "time.now": "just now",
