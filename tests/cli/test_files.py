@@ -89,7 +89,8 @@ def test_sending_waits_and_tells_each_change_once(node: Node, tmp_path: Path) ->
     )
     result = node.run("send", str(tmp_path / "film.mkv"), "ben")
     assert result.exit_code == 0, result.output
-    assert [line.split(": ", 1)[1] for line in result.output.splitlines()] == [
+    assert result.stderr == "until it is received; Ctrl-C ends the waiting, not the transfer\n"
+    assert [line.split(": ", 1)[1] for line in result.stdout.splitlines()] == [
         "waits until ben is seen", "offered: waits for ben's answer", "begins", "ben has it",
     ]  # fmt: skip
     assert node.asked == [("files-send", {"to": "ben", "paths": [str(tmp_path / "film.mkv")]})]

@@ -17,7 +17,7 @@ def focused(page: Any) -> str:
     """The name of what has the focus, without marks of direction; nothing for what only scrolls."""
     name: str = page.evaluate("""() => {
       const one = document.activeElement;
-      if (one.matches(".scroll, body")) return "";
+      if (one.matches(".scroll, body") || (one.tabIndex < 0 && !one.hasAttribute("tabindex"))) return "";
       return one.getAttribute("aria-label") ?? one.textContent;
     }""")
     return name.replace("\u2068", "").replace("\u2069", "").strip()
