@@ -106,6 +106,7 @@ class Shown:
         page.on("pageerror", lambda error: self.complaints.append(f"error: {error}"))
         page.on("console", self._said)
         page.on("dialog", self._interrupted)
+        page.on("filechooser", lambda chooser: None)     # from the beginning on: a chooser that comes before it is intercepted is cancelled
 
     def _said(self, message: Any) -> None:
         if message.type in ("error", "warning") and not any(part in message.text for part in self.tolerated):

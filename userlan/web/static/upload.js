@@ -8,10 +8,15 @@ const GIVEN_UP = new Error("given up");
 
 let number = 0;
 
-/** Lets the person choose files, and sends them. */
+/** Lets the person choose files, and sends them. The input is in the page as long as its dialog: one that nobody holds may be collected. */
 export function chooseFiles(context, key) {
-  const input = h("input", { type: "file", multiple: true });
-  input.addEventListener("change", () => sendFiles(context, key, [...input.files]));
+  const input = h("input", { type: "file", multiple: true, hidden: true });
+  input.addEventListener("change", () => {
+    input.remove();
+    sendFiles(context, key, [...input.files]);
+  });
+  input.addEventListener("cancel", () => input.remove());
+  document.body.append(input);
   input.click();
 }
 
