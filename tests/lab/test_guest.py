@@ -20,6 +20,7 @@ from tests.lab import phone as phones
 from tests.lab.network import Lab, Namespace, end, until
 from tests.lab.phone import Phone
 from tests.lab.test_run_lan import SEEK
+from tests.lab.test_tap import ECHO
 from tests.lab.userlan_process import PATIENCE, Mediator, Member, together, wait_for_line
 
 pytestmark = pytest.mark.lab
@@ -27,16 +28,6 @@ pytestmark = pytest.mark.lab
 MEDIATOR, ANNA, BEN, WIFI, MOBILE = (f"44.0.0.{number}" for number in (1, 2, 3, 8, 9))
 SIZE = 5_000_000
 
-ECHO = """
-import socket
-server = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
-server.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-server.bind(("::", 7007))
-print("ready", flush=True)
-while True:
-    data, source = server.recvfrom(65535)
-    server.sendto(data, source)
-"""
 ASK = """
 import socket, sys
 client = socket.socket(socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET, socket.SOCK_DGRAM)

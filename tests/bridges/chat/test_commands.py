@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +11,6 @@ from bridges.chat.frames import PORT
 from bridges.chat.records import MAX_TEXT
 from tests.bridges.chat.party import Party
 from userlan.driver.bridge import CommandError
-
-
-@pytest.fixture
-def party(tmp_path: Path) -> Iterator[Party]:
-    made = Party(tmp_path, "anna", "ben", "eve")
-    for name in made.names:
-        made.open(name)
-    yield made
-    for name in list(made.persons):
-        made.close(name)
-    made.run(1)
-    assert made.clock.getDelayedCalls() == [], "nothing goes on after the end"
 
 
 def test_pages_of_long_messages_are_shorter(party: Party) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,18 +12,6 @@ from bridges.chat.courier import NO_CHAT, REFUSED_FOR
 from bridges.chat.service import DAY
 from tests.bridges.chat.party import DELAY, WALL, Party
 from userlan.driver.bridge import CommandError
-
-
-@pytest.fixture
-def party(tmp_path: Path) -> Iterator[Party]:
-    made = Party(tmp_path, "anna", "ben", "eve")
-    for name in made.names:
-        made.open(name)
-    yield made
-    for name in list(made.persons):
-        made.close(name)
-    made.run(1)
-    assert made.clock.getDelayedCalls() == [], "nothing goes on after the end"
 
 
 def test_both_ways(party: Party) -> None:
