@@ -170,6 +170,8 @@ class NodeProgram(Foreground):
         if self._stopping:      # somebody has said so meanwhile: all that was there is closed
             return
         self.page = start_page(self)
+        for link in self.node.links.values():       # not sooner: a node that cannot start is not seen to come and go
+            self._resolve(link)
         self._serving.callback(None)
         self.node.start(self.reactor.seconds())
         self.ways.start()
@@ -315,8 +317,6 @@ class NodeProgram(Foreground):
             self.node.mediators.add(chosen.mediator, now)
         if embedded or (chosen is None and not self.memory.mediators and self.config.embedded_mediator == "auto"):
             self._embed(now)
-        for link in self.node.links.values():
-            self._resolve(link)
 
     def _embed(self, now: float) -> None:
         self._embedding = EmbeddedMediator(self.engine, self.folder, str(self.config.lan.range), now)
