@@ -3,8 +3,8 @@
     python -m tests.bench.programs.residents FOLDER FIRST COUNT TOTAL SEED
 
 Runs the members FIRST to FIRST+COUNT-1 of TOTAL, whose keys, network and port follow from SEED, as in :mod:`.chatterers`; member 0 is a
-``userlan up`` of somebody else's, which begins with what the first of :func:`memories_of` says. Each of these has a tunnel to it alone, since all
-their tunnels together (124,750 of five hundred) would be what is weighed. Their chats' histories are in FOLDER.
+``userlan up`` of somebody else's, which begins with what the first of :func:`memories_of` says. Each of these has a tunnel to it alone,
+since all their tunnels together (124,750 of five hundred) would be what is weighed. Their chats' histories are in FOLDER.
 
 Prints ``ready`` once all serve. Then each line on its standard input is answered by a line of JSON::
 
