@@ -187,6 +187,7 @@ def company(samples: Samples) -> str:
         ("CPU of the node, ms", middle("busy", ",.0f", 1000)),
         ("CPU of the node, % of a core", middle("cpu", ".1f")),
         ("node, MiB", middle("mib", ".0f")),
+        ("who did not hear it", middle("lost", ".0f")),
         ("KiB of the answer", middle("kib", ",.0f")),
         ("ms to an answer", middle("answer", ",.1f")),
         ("the longest", middle("longest", ",.0f")),
