@@ -75,7 +75,7 @@ def test_a_chatty_lan(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkey
 @pytest.mark.lab
 def test_one_node_in_company(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     needs_programs()
-    from tests.bench.sections import company
+    from tests.bench.sections.browser import missing_browser
 
     file = tmp_path / "figures.json"
     assert main([*TINY, "--section", "company", "--members", "6", "--json", str(file)]) == 0
@@ -84,7 +84,7 @@ def test_one_node_in_company(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert samples["until all are met"]["busy"][0] >= 0
     assert samples["status --json"]["kib"][0] > 1
     assert set(samples) >= {"a broadcast to all", "a chat message to all"}
-    if company.missing_browser() is None:
+    if missing_browser() is None:
         assert samples["page, scrolled"]["longest_frame"][0] > 0
 
 
