@@ -103,11 +103,6 @@ def opened(folder: Path) -> Iterator[Bed]:
         bed.close()
 
 
-def has_ssh() -> bool:
-    """Whether sshd can serve: it changes users, which root alone can."""
-    return os.geteuid() == 0
-
-
 def start_servers(bed: Bed) -> None:
     """HTTP on port 8000, a sink that answers with a digest on port 9000, SSH, four of iperf3: kernel TCP."""
     (bed.folder / "file").write_bytes(content(FILE_SIZE))
@@ -115,15 +110,17 @@ def start_servers(bed: Bed) -> None:
     for name in ("host_key", "user_key"):
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(bed.folder / name)], check=True)
     (bed.folder / "sshd_config").write_text(SSHD_CONFIG.format(port=SSH_PORT, folder=bed.folder))
-    sshd = f"mount -t tmpfs none /run && mkdir /run/sshd && exec {shutil.which('sshd')} -D -e -f {bed.folder}/sshd_config"
+    sshd = (str(shutil.which("sshd")), "-D", "-e", "-f", f"{bed.folder}/sshd_config")
+    if os.geteuid() == 0:       # root's closes its half that meets strangers in there
+        sshd = ("unshare", "-m", "sh", "-c", 'mount -t tmpfs none /run && mkdir /run/sshd && exec "$@"', "sh", *sshd)
     with (bed.folder / "servers.log").open("wb") as log:
         for arguments in (
             ("python3", "-m", "http.server", "8000", "--bind", "::", "--directory", str(bed.folder)),
             ("python3", "-c", SINK_SCRIPT),
             *(("iperf3", "-s", "-p", str(port)) for port in IPERF_PORTS),
-            ("unshare", "-m", "sh", "-c", sshd),
         ):
             bed.namespace.start(*arguments, stdout=log, stderr=log)
+        bed.namespace.as_ourselves().start(*sshd, stdout=log, stderr=log)
 
     def listening() -> bool:
         ports = bed.run("cat", "/proc/net/tcp6").stdout
