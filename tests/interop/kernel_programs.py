@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import hashlib
 import json
 import os
@@ -21,7 +20,7 @@ import pytest
 from tests.interop.kernel import Bed, gate_port
 from tests.interop.kernel_services import IPERF_PORTS, SSH_PORT, content
 from tests.interop.kernel_stage import HOST_IPV4, HOST_IPV6, KERNEL_IPV4, KERNEL_IPV6
-from tests.lab.network import tun_unavailable, unavailable, until
+from tests.lab.network import tun_unavailable, unavailable, until, user_name
 
 FILE_SIZE = 3_000_000
 """Octets of the file that the kernel's HTTP server has; ``/small`` has a tenth."""
@@ -194,7 +193,7 @@ def ssh(bed: Bed, family: int, size: int, through_us: bool) -> None:
     side = "client" if through_us else "server"
     source = _file(bed, f"ssh-{side}-{family}", size)
     target = bed.folder / f"ssh-back-{side}-{family}"
-    address = f"{getpass.getuser()}@{kernel(family) if through_us else own(family)}"
+    address = f"{user_name()}@{kernel(family) if through_us else own(family)}"
     with Path(source).open("rb") as file, target.open("wb") as back:
         result = subprocess.run(
             bed.namespace.command("ssh", *options, address, "cat"),

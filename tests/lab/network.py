@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import os
+import pwd
 import shutil
 import signal
 import subprocess
@@ -27,6 +28,11 @@ def find_servers() -> None:
     """Let PATH end with the system folders: as root of a namespace of their own everybody may run what is there."""
     present = os.environ.get("PATH", os.defpath).split(os.pathsep)
     os.environ["PATH"] = os.pathsep.join([*present, *(folder for folder in SYSTEM_FOLDERS if folder not in present)])
+
+
+def user_name() -> str:
+    """Whom a server that runs :meth:`Namespace.as_ourselves` knows; the environment may name somebody else."""
+    return pwd.getpwuid(os.geteuid()).pw_name
 
 
 def unavailable() -> str | None:

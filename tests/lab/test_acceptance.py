@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import hashlib
 import json
 import os
@@ -14,7 +13,7 @@ import pytest
 
 from tests.bench.measure import peak_memory
 from tests.lab.conftest import ANNA, Site
-from tests.lab.network import until
+from tests.lab.network import until, user_name
 
 pytestmark = pytest.mark.lab
 
@@ -192,7 +191,7 @@ def test_ssh_through_nc(site: Site) -> None:
     nc = " ".join([*site.ben._command("nc", "%h", "%p")])
     command = [
         "ssh", "-F", "none", "-p", "2222", "-i", str(keys / "user"), "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null",
-        "-o", "LogLevel=ERROR", "-o", "BatchMode=yes", "-o", f"ProxyCommand={nc}", f"{getpass.getuser()}@anna",
+        "-o", "LogLevel=ERROR", "-o", "BatchMode=yes", "-o", f"ProxyCommand={nc}", f"{user_name()}@anna",
     ]
     until(lambda: site.anna_space.run("curl", "-s", "-m", "1", "telnet://127.0.0.1:2222", check=False).stdout.startswith("SSH"), 60, "sshd")
     result = site.ben_space.run(*command, "echo it works; head -c 3000000 /dev/zero | sha256sum", timeout=60)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import hashlib
 import json
 import os
@@ -16,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.lab.attached import Computers, computers, needed, tap_up, traces
-from tests.lab.network import Lab, end, until
+from tests.lab.network import Lab, end, until, user_name
 from tests.lab.userlan_process import wait_for_line
 
 pytestmark = pytest.mark.lab
@@ -140,7 +139,7 @@ def test_ssh(attached: Computers) -> None:
     until(lambda: ":2222" in attached.anna.namespace.run("ss", "-ltn").stdout, 60, "sshd listens")
     output = attached.from_ben(
         "ssh", "-F", "none", "-p", "2222", "-i", str(keys / "user"), "-o", "StrictHostKeyChecking=no",
-        "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR", f"{getpass.getuser()}@{attached.address(attached.anna)}", "echo over the LAN",
+        "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR", f"{user_name()}@{attached.address(attached.anna)}", "echo over the LAN",
     ).stdout  # fmt: skip
     assert output == "over the LAN\n"
 
