@@ -139,7 +139,8 @@ def test_ssh(attached: Computers) -> None:
     until(lambda: ":2222" in attached.anna.namespace.run("ss", "-ltn").stdout, 60, "sshd listens")
     output = attached.from_ben(
         "ssh", "-F", "none", "-p", "2222", "-i", str(keys / "user"), "-o", "StrictHostKeyChecking=no",
-        "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR", f"{user_name()}@{attached.address(attached.anna)}", "echo over the LAN",
+        "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR",
+        f"{user_name()}@{attached.address(attached.anna)}", "echo over the LAN",
     ).stdout  # fmt: skip
     assert output == "over the LAN\n"
 
