@@ -109,7 +109,7 @@ def start_servers(bed: Bed) -> None:
     for name in ("host_key", "user_key"):
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(bed.folder / name)], check=True)
     (bed.folder / "sshd_config").write_text(SSHD_CONFIG.format(port=SSH_PORT, folder=bed.folder))
-    sshd = (str(shutil.which("sshd")), "-D", "-e", "-f", f"{bed.folder}/sshd_config")
+    sshd: tuple[str, ...] = (str(shutil.which("sshd")), "-D", "-e", "-f", f"{bed.folder}/sshd_config")
     if os.geteuid() == 0:       # root's closes its half that meets strangers in there
         sshd = ("unshare", "-m", "sh", "-c", 'mount -t tmpfs none /run && mkdir /run/sshd && exec "$@"', "sh", *sshd)
     with (bed.folder / "servers.log").open("wb") as log:
