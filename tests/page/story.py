@@ -128,11 +128,21 @@ class Story:
         """Her node comes back, her page by itself too, and the rest of the film arrives."""
         self.carla.start()
         self.here.get_by_role("alert").wait_for(state="hidden")
+        self._arrives(film.name)
         self.there.locator(".transfer[data-state=done]").get_by_text("saved, checked").wait_for()
         self.here.locator(".transfer[data-state=done]").get_by_text("delivered, checked").wait_for()
         self.look("files-done", self.there)
         self.look("files-done-sent", self.here)
         assert digest(self.dave.inbox / film.name) == digest(film)
+
+    def _arrives(self, name: str) -> None:
+        """Waits for as long as it goes on, however slow the machine is."""
+
+        def row() -> dict[str, Any]:
+            return next(one for one in self.dave.call("files-list") if one["file"] == name)
+
+        while (told := row())["state"] != "done":
+            until(lambda told=told: row() != told, f"{name} goes on: {told}")
 
     def use(self, port: int, seen: Callable[[Any], None]) -> None:
         """Dave lets the others use his server by a switch; carla opens it, and sees its page."""
