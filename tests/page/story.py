@@ -139,12 +139,15 @@ class Story:
 
     def _arrives(self, name: str) -> None:
         """Waits for as long as it goes on, however slow the machine is."""
+        told: dict[str, Any] = {}
 
-        def row() -> dict[str, Any]:
-            return next(one for one in self.dave.call("files-list") if one["file"] == name)
+        def news() -> bool:
+            nonlocal told
+            before, told = told, next(one for one in self.dave.call("files-list") if one["file"] == name)
+            return told != before
 
-        while (told := row())["state"] != "done":
-            until(lambda told=told: row() != told, f"{name} goes on: {told}")
+        while told.get("state") != "done":
+            until(news, f"{name} goes on")
 
     def use(self, port: int, seen: Callable[[Any], None]) -> None:
         """Dave lets the others use his server by a switch; carla opens it, and sees its page."""
