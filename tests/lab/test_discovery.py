@@ -52,7 +52,7 @@ port, told = int(sys.argv[1]), {"found": []}
 asking = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 asking.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
 asking.settimeout(1)
-for _ in range(60):
+for _ in range(40):
     asking.sendto(b"who?", ("255.255.255.255", port))
     try:
         answer, server = asking.recvfrom(65536)
@@ -142,7 +142,7 @@ import json, re, socket, sys, urllib.request
 udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 udp.settimeout(1)
 ask = "M-SEARCH * HTTP/1.1\\r\\nHOST: 239.255.255.250:1900\\r\\nMAN: \\"ssdp:discover\\"\\r\\nMX: 1\\r\\nST: upnp:rootdevice\\r\\n\\r\\n"
-for _ in range(60):
+for _ in range(40):
     udp.sendto(ask.encode(), ("239.255.255.250", 1900))
     try:
         answer, seen = udp.recvfrom(65536)
@@ -241,7 +241,7 @@ def test_a_server_is_found_by_broadcast_joined_and_played(two: Two) -> None:
     assert f"{there}:{told['found'][2]}" in listed
     assert f"port {PORT}/tcp → 10.96.2.2:{PORT}" in two.ben.run("share").stdout
     two.ben.run("unshare", "game", "--peer", "anna")
-    refused = two.anna.namespace.run(*PLAIN, sys.executable, "-c", CLIENT.replace("range(20)", "range(3)"), str(PORT), check=False)
+    refused = two.anna.namespace.run(*PLAIN, sys.executable, "-c", CLIENT.replace("range(40)", "range(3)"), str(PORT), check=False)
     assert "nobody answers" in refused.stderr
 
 
