@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from bridges.expose import SERVICE_TIMEOUT, ExposeBridge, ExposeOptions, aliases_bindable
 from bridges.rules import ExposeRule
 from bridges.udp_expose import UdpExpose
+from tests.bridges.conftest import until
 from tests.bridges.harness import (
     LAPTOP,
     NAS,
@@ -271,18 +273,20 @@ def test_flows_to_a_service_that_is_down_end(loop: Loop, lan: Any) -> None:
         service = gone.getsockname()[1]
     exposed = UdpExpose(lan, lan.peer_at, "127.0.0.1", service, aliases_bindable())
     port = loop.call(exposed.open, 0)
+
+    def ended(flows: int) -> bool:
+        return exposed.counters["refused"] == flows and len(exposed) == 0
+
     with udp(real(NAS)) as nas:
-        for _ in range(3):
+        for number in (1, 2, 3):
             nas.sendto(b"x", (real(OWN), port.getHost().port))
-            time.sleep(0.05)
-    assert loop.call(lambda: exposed.counters["refused"]) >= 1
-    assert loop.call(lambda: len(exposed)) == 0
+            until(partial(ended, number), loop)
     loop.call(exposed.close)
 
 
-def test_flows_are_bounded(loop: Loop, lan: Any) -> None:
+def test_flows_are_bounded_and_end(loop: Loop, lan: Any) -> None:
     with udp("127.0.0.1") as service:
-        exposed = UdpExpose(lan, lan.peer_at, "127.0.0.1", service.getsockname()[1], aliases_bindable(), idle=0.4, capacity=2)
+        exposed = UdpExpose(lan, lan.peer_at, "127.0.0.1", service.getsockname()[1], aliases_bindable(), capacity=2)
         port = loop.call(exposed.open, 0)
         for _ in range(3):
             with udp(real(NAS)) as nas:
@@ -290,6 +294,11 @@ def test_flows_are_bounded(loop: Loop, lan: Any) -> None:
                 service.recv(10)
         assert loop.call(lambda: len(exposed)) == 2
         assert exposed.counters["flows-full"] == 1
-        time.sleep(0.8)
-        assert loop.call(lambda: len(exposed)) == 0
         loop.call(exposed.close)
+        short = UdpExpose(lan, lan.peer_at, "127.0.0.1", service.getsockname()[1], aliases_bindable(), idle=0.2)
+        port = loop.call(short.open, 0)
+        with udp(real(NAS)) as nas:
+            nas.sendto(b"x", (real(OWN), port.getHost().port))
+            assert service.recv(10) == b"x"
+        until(lambda: len(short) == 0, loop)
+        loop.call(short.close)

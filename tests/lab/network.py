@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 TOOLS = ("ip", "unshare", "nsenter")
-START_TIMEOUT = 5.0
-"""Seconds in which a namespace must exist."""
+START_TIMEOUT = 60.0
+"""Seconds in which a namespace must exist: the machine may have other work."""
 ORDINARY = ("--map-user=65534", "--map-group=65534")
 """A user that every system names (nobody), to whom the lab's files belong: programs as root would run with all of its rights."""
 

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 
+from tests.driver.loop import PATIENCE
 from tests.web.harness import Scene
 from userlan.driver.bridge import CommandError
 from userlan.driver.commands import Commands
@@ -135,7 +136,7 @@ def test_a_disk_that_is_slow_holds_up_nobody_but_the_browser(scene: Scene) -> No
     class Slow:
         def write(self, data: memoryview) -> int:
             writing.set()
-            on.wait(20)
+            on.wait(PATIENCE)
             written: int = file.write(data)
             return written
 
