@@ -31,8 +31,9 @@ from bridges.files.visiting import Visit as Visiting
 from bridges.notices import Notices
 from userlan.driver.bridge import BridgeStore, CommandError
 from userlan.driver.lan import Lan, PeerInfo
+from userlan.lan import ports
 
-PORT: Final = 41416
+PORT: Final = ports.FILES
 """TCP port of the LAN at which members are visited."""
 MAX_CONNECTIONS_OF_PEER: Final = 8
 """Connections of one member: it needs one for news and two for files, and dead ones may not be known as such yet."""
