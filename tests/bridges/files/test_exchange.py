@@ -237,6 +237,27 @@ def test_a_full_disk_is_tried_again_each_minute(world: World) -> None:
     assert 9 <= len(world.visits) - begin <= 10
 
 
+def test_what_waits_for_this_computer_alone_is_said_to(world: World) -> None:
+    """Until it is tried again, as it is at once when it is accepted anew; what waits for the other member is no such thing."""
+    world.fetching = "held-up"
+    world.send()
+    accept_all(world)
+    [transfer] = world.ben.core.table.shown()
+
+    def held_up() -> object:
+        return world.ben.core.view(transfer, world.now)["held_up"]
+
+    assert (transfer.state, held_up()) == ("paused", True)
+    world.ben.core.accept(transfer, world.now)
+    assert held_up() is False
+    world.run(world.now + 1)
+    assert held_up() is True
+    world.fetching = "later"
+    world.ben.core.accept(transfer, world.now)
+    world.run(world.now + 1)
+    assert (transfer.state, held_up()) == ("paused", False)
+
+
 def test_what_does_not_go_on_for_a_week_is_given_up(world: World) -> None:
     world.send()
     world.up = False
