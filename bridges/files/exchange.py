@@ -362,6 +362,10 @@ class Exchange:
             self._effects.append(Announce(transfer))
         self._schedule(now)
 
+    def promised(self) -> int:
+        """Octets that are still to come of what was accepted."""
+        return sum(max(0, one.size - one.done) for one in self.table if one.direction == "in" and one.state in UNDER_WAY)
+
     def wanted(self, transfer: Transfer, now: float) -> None:
         """A member has said that a file may be fetched: those that wait for nothing but it go on."""
         if transfer.state in UNDER_WAY:

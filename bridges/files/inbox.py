@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shutil
 import stat
 import time
 from collections.abc import Iterator
@@ -64,6 +65,14 @@ class Inbox:
             part.close()
             raise
         return part
+
+    def room(self) -> int:
+        """Octets that the disk has left beside ``RESERVE``; 0 where that cannot be found out."""
+        there = next((one for one in (self.folder, *self.folder.parents) if one.is_dir()), self.folder)
+        try:
+            return max(0, shutil.disk_usage(there).free - RESERVE)
+        except OSError:
+            return 0
 
     def discard(self, identifier: str) -> None:
         """Remove a part, where there is one."""
