@@ -15,9 +15,9 @@ from typing import Final
 from bridges.files.correspondents import Unasked
 from bridges.files.exchange import Exchange
 from bridges.files.frames import Fetch, Message, Noted, Offer, Refused, Request, State, Withdraw
-from bridges.files.names import safe_name
 from bridges.files.table import MAX_OFFERS, MAX_OFFERS_OF_PEER
 from bridges.files.transfer import Transfer, plain
+from userlan.lan.filenames import safe_name
 
 NOT_OFFERED: Final = "it is not offered any more"
 FULL: Final = "too many offers wait there for an answer"

@@ -9,7 +9,7 @@ A part is on the inbox's own file system, so that it becomes the file without an
 the file system has no links (FAT), over an empty file of that name that only we can have made (O_EXCL). What has come is on the disk
 (``fsync``) before it has its name.
 
-Paths are made of the inbox, an id of our own and ``names.safe_name``; no symbolic link is followed at their end.
+Paths are made of the inbox, an id of our own and ``userlan.lan.filenames.safe_name``; no symbolic link is followed at their end.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from pathlib import Path
 from typing import Final
 
 from bridges.files.hashing import Hashing
-from bridges.files.names import numbered
 from bridges.files.transfer import size_text
+from userlan.lan.filenames import numbered
 
 PARTS: Final = ".userlan-parts"
 """No peer's name begins with a dot."""
