@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -220,6 +221,34 @@ def test_a_lan_port_in_use(start: Callable[..., Running], service: Listener) -> 
         with pytest.raises(CommandError, match=f"port {port}/udp of the LAN is in use"):
             run("expose", service=f"{service.port}/udp", port=port)
     assert run("exposes") == []
+
+
+BUILT_IN = [("tcp", 41414, "their networks"), ("udp", 41414, "their networks"), ("tcp", 41415, "chat"), ("tcp", 41416, "files")]
+
+
+@pytest.mark.parametrize(("protocol", "port", "what"), BUILT_IN)
+def test_the_ports_of_the_node_itself_are_not_exposed(
+    start: Callable[..., Running], store: MemoryStore, service: Listener, protocol: str, port: int, what: str
+) -> None:
+    """They are the node's, whether or not something listens there at the moment: it starts, and says which is left out."""
+    written = f"port {port}{'/udp' if protocol == 'udp' else ''} of the LAN is the node's own, for .*{what}"
+    run = start()
+    with pytest.raises(CommandError, match=f"^{written}: choose another one with --as$"):
+        run("expose", service=f"{service.port}/{protocol}", port=port)
+    with pytest.raises(CommandError, match=written):
+        run("expose", service=f"{port}/{protocol}")
+    assert (run("exposes"), store.value) == ([], None)
+    run.stop()
+    kept = free_port()
+    store.value = [{"service": f"{service.port}/{protocol}", "as": port}, {"service": str(service.port), "as": kept}]
+    again = start(ExposeRule(f"9/{protocol}", port))
+    told = again("exposes")
+    assert [(one["port"], one["state"]) for one in told] == [(port, "failed"), (port, "failed"), (kept, "listening")]
+    assert re.match(f"{written}$", told[0]["error"])
+    again.stop()
+    last = start()
+    last("unexpose", service=f"{port}/{protocol}")
+    assert [one["port"] for one in last("exposes")] == [kept]
 
 
 def test_those_of_the_configuration_belong_to_it(start: Callable[..., Running], service: Listener) -> None:

@@ -163,6 +163,8 @@ def test_the_connections_in_columns() -> None:
     assert "50000 < 25.1.2.3:80" in told[2]
     assert told[3] == "and 1 more, which moved less"
     assert describe_connections({"total": 0, "memory": 0, "connections": []}) == "no connections"
+    told = describe_connections({"total": 0, "memory": 0, "refused": 7, "connections": []}).splitlines()
+    assert told == ["no connections", "7 were refused: their members made too many in a short time"]
 
 
 def test_units() -> None:

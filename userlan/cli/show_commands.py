@@ -90,12 +90,12 @@ def _painter(peers: Sequence[dict[str, Any]]) -> Callable[[int, str, str], str]:
 
 def describe_connections(snapshot: dict[str, Any]) -> str:
     """The TCP connections in columns."""
-    told, total = snapshot["connections"], snapshot["total"]
-    if not told:
-        return "no connections"
-    lines = [table([_connection(row) for row in told])]
+    told, total, refused = snapshot["connections"], snapshot["total"], snapshot.get("refused", 0)
+    lines = [table([_connection(row) for row in told]) if told else "no connections"]
     if total > len(told):
         lines.append(f"and {total - len(told)} more, which moved less")
+    if refused:
+        lines.append(f"{refused} were refused: their members made too many in a short time")
     return "\n".join(lines)
 
 

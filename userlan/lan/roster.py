@@ -132,6 +132,14 @@ class Roster:
         peer = self._peers.get(key)
         return "" if peer is None else peer.name
 
+    @property
+    def given_name(self) -> str:
+        """What a network calls the node since a member there had its name before; empty where it has its own everywhere.
+
+        Of several, that of the first network: a name that is another member's nowhere is understood by all."""
+        memberships = (self._networks[name].members.get(self.own_key) for name in sorted(self._networks))
+        return next((one.name for one in memberships if one is not None and one.name != self.own_name), "")
+
     def names(self, network: str) -> Iterable[str]:
         """The members' names in a network."""
         return self._named.get(network, {}).keys()

@@ -15,6 +15,7 @@ from userlan.lan.roster import Network, Peer
 from userlan.node.applications import Waiting
 from userlan.node.nat_report import short
 from userlan.node.node import Node
+from userlan.stack.host import TOO_FAST
 from userlan.stack.tcp import ConnectionInfo
 from userlan.wire.endpoint import host_port
 
@@ -40,15 +41,17 @@ MAX_CONNECTIONS_TOLD = 2_000
 
 
 def connections(node: Node, now: float) -> dict[str, Any]:
-    """``userlan status --connections --json``: ``total``, ``memory`` (octets that they buffer), and ``connections``, one
-    object for each TCP connection of the LAN, with the peer's name.
+    """``userlan status --connections --json``: ``total``, ``memory`` (octets that they buffer), ``refused`` (those that were
+    reset since their member had made too many in a short time), and ``connections``, one object for each TCP connection of the LAN, with
+    the peer's name.
 
     Its keys are those of :class:`userlan.stack.tcp.ConnectionInfo` (times in seconds, sizes in octets, rates in octets a
     second), with the addresses as ``local``, ``local_port``, ``remote``, ``remote_port``, and ``peer``.
     """
     every = node.host.tcp_connections(now)
     told = sorted(every, key=lambda info: -info.octets_sent - info.octets_received)[:MAX_CONNECTIONS_TOLD]
-    return {"total": len(every), "memory": node.host.tcp_memory, "connections": _connections(node, told)}
+    refused = node.host.counters[TOO_FAST]
+    return {"total": len(every), "memory": node.host.tcp_memory, "refused": refused, "connections": _connections(node, told)}
 
 
 def _connections(node: Node, told: list[ConnectionInfo]) -> list[dict[str, Any]]:

@@ -262,6 +262,7 @@ const MESSENGER = {
   "files.state.active": "{done} of {size} · {rate} · {left} left",
   "files.state.active.bare": "{done} of {size}",
   "files.state.paused": "paused at {done} of {size}; goes on when {name} is seen",
+  "files.state.paused.why": "paused at {done} of {size}: {why}",
   "files.state.done": "done",
   "files.state.done.in": "saved, checked",
   "files.state.done.out": "delivered, checked",
