@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any, TypeVar
 
 import msgspec
@@ -9,6 +10,7 @@ from twisted.internet.defer import inlineCallbacks
 
 from bridges.chat.records import MAX_TEXT, Message, clean
 from bridges.chat.service import Service
+from bridges.chat.store import Store
 from userlan.driver.bridge import CommandError
 from userlan.driver.commands import Reply
 
@@ -98,11 +100,12 @@ class Commands:
             raise CommandError("before or after, not both")
         conversation = yield self._conversation(given.conversation)
         limit = min(max(given.limit, 1), MAX_PAGE)
-        if given.after is None:
+        after = given.after
+        if after is None:
             messages, more = yield self._service.run(lambda store: store.history(conversation, given.before, limit))
             fitting = _fitting(messages)
         else:
-            messages, more = yield self._service.run(lambda store: store.newer(conversation, given.after, limit))
+            messages, more = yield self._service.run(partial(Store.newer, conversation=conversation, after=after, limit=limit))
             fitting = _fitting(messages[::-1])[::-1]
         return {"messages": _shown(fitting), "more": more or len(fitting) < len(messages), "conversation": conversation}
 
