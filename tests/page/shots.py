@@ -70,17 +70,19 @@ CROWD = """async () => {
 
 NETWORKS = """async (count) => {
   const [{ status }, { store }] = await Promise.all([import("./feed.js"), import("./store.js")]);
-  const self = { ...store.get("self"), name: "the-computer-under-the-staircase-of-grandmother" };
+  const self = { ...store.get("self"), name: "the-computer-under-the-stairs-of-grandmother" };
   const word = ["friday-games", "the-choir-of-saint-bartholomew", "home", "work", "chess"];
   const names = Array.from({ length: count }, (_, number) => `${word[number % word.length]}-${number}`);
   const peers = names.map((name, number) => ({
     name: `${["anna", "bartholomew-the-second-of-that-name", "ben"][number % 3]}-${number}`, key: `many${number}`.padEnd(43, "A"),
-    ipv4: `25.9.2.${number}`, ipv6: `fd75::${number}`, networks: [name, names[(number + 1) % count]], state: ["direct", "offline"][number % 2],
-    path: "udp", relay: null, endpoint: null, bulk: null, cipher: "", rtt_ms: 12, rx_bytes: 0, tx_bytes: 0, last_seen: Date.now() / 1000,
-    blocked: false }));
-  const networks = names.map((name, number) => ({ name, owner: number % 4 ? "x" : self.key, mine: number % 4 === 0, locked: number % 5 === 1,
-    approval: number % 7 === 1, applicants: [], members: [self.key, ...peers.filter((one) => one.networks.includes(name)).map((one) => one.key)] }));
-  status(store, { snapshot: { self, networks, peers, mediator: { state: "connected" }, waiting: [], denied: [], bridges: {}, groups: null } });
+    ipv4: `25.9.2.${number}`, ipv6: `fd75::${number}`, networks: [name, names[(number + 1) % count]],
+    state: ["direct", "offline"][number % 2], path: "udp", relay: null, endpoint: null, bulk: null, cipher: "", rtt_ms: 12, rx_bytes: 0, tx_bytes: 0,
+    last_seen: Date.now() / 1000, blocked: false }));
+  const networks = names.map((name, number) => ({ name, owner: number % 4 ? "x" : self.key, mine: number % 4 === 0,
+    locked: number % 5 === 1, approval: number % 7 === 1, applicants: [],
+    members: [self.key, ...peers.filter((one) => one.networks.includes(name)).map((one) => one.key)] }));
+  status(store, { snapshot: { self, networks, peers, mediator: { state: "connected" }, waiting: [], denied: [], bridges: {},
+    groups: null } });
   store.flush();
 }"""
 """The long names are of letters that a node lets pass."""
