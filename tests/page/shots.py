@@ -76,8 +76,8 @@ NETWORKS = """async (count) => {
   const peers = names.map((name, number) => ({
     name: `${["anna", "bartholomew-the-second-of-that-name", "ben"][number % 3]}-${number}`, key: `many${number}`.padEnd(43, "A"),
     ipv4: `25.9.2.${number}`, ipv6: `fd75::${number}`, networks: [name, names[(number + 1) % count]],
-    state: ["direct", "offline"][number % 2], path: "udp", relay: null, endpoint: null, bulk: null, cipher: "", rtt_ms: 12, rx_bytes: 0, tx_bytes: 0,
-    last_seen: Date.now() / 1000, blocked: false }));
+    state: ["direct", "offline"][number % 2], path: "udp", relay: null, endpoint: null, bulk: null, cipher: "", rtt_ms: 12,
+    rx_bytes: 0, tx_bytes: 0, last_seen: Date.now() / 1000, blocked: false }));
   const networks = names.map((name, number) => ({ name, owner: number % 4 ? "x" : self.key, mine: number % 4 === 0,
     locked: number % 5 === 1, approval: number % 7 === 1, applicants: [],
     members: [self.key, ...peers.filter((one) => one.networks.includes(name)).map((one) => one.key)] }));
