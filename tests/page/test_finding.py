@@ -39,8 +39,9 @@ def test_by_keys_in_a_long_chat(people: Any, show: Any) -> None:
     assert page.locator(".message .words").get_by_text("Marmalade").count() == 0, "it is not on the page"
     page.keyboard.press("Control+f")
     dialog = looked_for(page, "marmalade")
-    assert dialog.locator(".findings mark").inner_text() == "Marmalade"
+    assert dialog.locator(".hits mark").inner_text() == "Marmalade"
     assert findings(page, "dialog") == []
+    assert page.evaluate("document.scrollingElement.scrollHeight - innerHeight") == 0, "the window itself has nothing to scroll"
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Enter")
     dialog.wait_for(state="detached")
@@ -71,12 +72,12 @@ def test_in_all_chats_and_back_to_the_end(people: Any, show: Any) -> None:
     person(page, "ben")
     page.get_by_role("button", name="Find in this chat").click()
     dialog = looked_for(page, "JAM")
-    assert dialog.locator(".findings .words").all_inner_texts() == ["jam for ben"]
+    assert dialog.locator(".hits .words").all_inner_texts() == ["jam for ben"]
     dialog.get_by_label("In all chats").check()
-    dialog.locator(".findings li").nth(1).wait_for()
-    assert dialog.locator(".findings .words").all_inner_texts() == ["jam for all", "jam for ben"]
+    dialog.locator(".hits li").nth(1).wait_for()
+    assert dialog.locator(".hits .words").all_inner_texts() == ["jam for all", "jam for ben"]
     assert findings(page, "dialog") == []
-    dialog.locator(".findings button").first.click()
+    dialog.locator(".hits button").first.click()
     page.locator(".message .words").get_by_text("jam for all", exact=True).wait_for()
     assert page.get_by_role("heading", name="home").is_visible()
     page.locator(".composer textarea").fill("at the end")
@@ -93,10 +94,10 @@ def test_markup_is_found_as_text_and_nothing_is_said_to_be_nothing(people: Any, 
     page.locator(".message .words").get_by_text("bold").wait_for()
     page.keyboard.press("Control+f")
     dialog = looked_for(page, "<B>")
-    assert dialog.locator(".findings .words").inner_text() == "<img src=x onerror=alert(1)> & <b>bold</b>"
+    assert dialog.locator(".hits .words").inner_text() == "<img src=x onerror=alert(1)> & <b>bold</b>"
     assert dialog.locator("img, b").count() == 0
     dialog.get_by_label("Words to look for").fill("nobody ever")
     dialog.get_by_role("status").get_by_text("Nobody has written that.").wait_for()
-    assert dialog.locator(".findings li").count() == 0
+    assert dialog.locator(".hits li").count() == 0
     page.keyboard.press("Escape")
     dialog.wait_for(state="detached")

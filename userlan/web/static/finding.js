@@ -2,7 +2,7 @@
 
 import { openDialog } from "./dialog.js";
 import { bdi, button, fill, h, text } from "./dom.js";
-import { moment } from "./format.js";
+import { day, moment, time as clock } from "./format.js";
 import { icon } from "./icons.js";
 import { t } from "./strings.js";
 
@@ -18,13 +18,13 @@ export function findWords(context, id = null) {
   const field = h("input", { type: "text", role: "searchbox", id: "finding-words", autocomplete: "off", spellcheck: "false", enterkeyhint: "search", maxlength: 200, dir: "auto" });
   const all = h("input", { type: "checkbox", id: "finding-all", checked: id === null });
   const status = h("p", { class: "quiet", role: "status" }, t("find.hint"));
-  const list = h("ol", { class: "findings", "aria-label": t("find.list") });
+  const list = h("ol", { class: "hits", "aria-label": t("find.list") });
   const older = button(t("find.older"), () => look(true), { icon: icon("clock"), hidden: true });
   const dialog = openDialog(t("find.title"), [
     h("div", { class: "field" }, h("label", { class: "unseen", for: field.id }, t("find.words")), field),
     id !== null && h("div", { class: "field check" }, all, h("label", { for: all.id }, t("find.all"))),
     status, h("div", { class: "found" }, list, older),
-  ], { className: "finding" });
+  ], { className: "search" });
   let number = 0; // of the last search: an answer to an earlier one is of no use
   let before = null;
   let timer = null;
@@ -78,8 +78,8 @@ export function findWords(context, id = null) {
       store.set("target", { conversation, seq: message.seq });
       open("chat", { [kind]: about });
     };
-    const when = h("time", { datetime: new Date(time * 1000).toISOString() }, moment(time));
-    const place = all.checked && (own || kind === "network") ? h("span", { class: "place" }, t("find.with", { name: where })) : null;
+    const when = h("time", { datetime: new Date(time * 1000).toISOString(), title: moment(time) }, t("find.when", { day: day(time), time: clock(time) }));
+    const place = all.checked && (own || kind === "network") ? h("span", null, t(kind === "network" ? "find.in" : "find.to", { name: where })) : null;
     return h("button", { type: "button", on: { click: show } },
       h("span", { class: "first" }, bdi(author, "name"), place, when), h("span", { class: "words", dir: "auto" }, marked(message.text, wanted)));
   }

@@ -250,7 +250,9 @@ const MESSENGER = {
   "find.nothing": "Nobody has written that.",
   "find.nothing-yet": "Nobody has written that lately.",
   "find.older": "Look further back",
-  "find.with": "with {name}",
+  "find.to": "to {name}",
+  "find.in": "in {name}",
+  "find.when": "{day}, {time}",
 
   "files.drop": "Drop to send to {name}",
   "files.drop.network": "Files go to one person: drop them onto somebody in the list.",
