@@ -97,7 +97,7 @@ def find(settings: Settings, wanted: str, to: str | None, number: int, json_outp
     begin: int | None = None
     while len(found) < number:
         told = call(settings.state, "chat-search", text=wanted, conversation=to, before=begin, limit=number - len(found))
-        found, begin = told["messages"] + found, told["before"]
+        found, begin = told["messages"] + found, told.get("before")     # a node of an earlier version looks at all at once
         if begin is None:
             break
     if json_output:
