@@ -174,6 +174,10 @@ def others(carla: Node, dave: Node, page: Any, look: Album) -> None:
 
     look("own-menu", page, more)
     page.keyboard.press("Escape")
+
+
+def words(carla: Node, dave: Node, page: Any, look: Album) -> None:
+    """A long chat, what is found in it, and dave who is blocked and then away."""
     person(page, "dave")
     for number in range(30):
         carla.call("chat-send", to=dave.key, text=f"line {number} " + "long words that go on and on " * (number % 4))
@@ -201,7 +205,7 @@ def others(carla: Node, dave: Node, page: Any, look: Album) -> None:
     page.get_by_role("treeitem", name="dave, last seen").wait_for()
     say(page, "Where are you?")
     look("offline", page)
-    go(page, f"{peer}/path")
+    go(page, f"#/peer/{dave.key}/path")
     page.locator(".path-drawing").wait_for()
     look("path-offline", page)
     dave.start()
@@ -266,6 +270,7 @@ def main() -> None:
         story.use(port, lambda page: page.wait_for_load_state())
         until(lambda: carla.sees(dave), "they are together again")
         others(carla, dave, story.here, look)
+        words(carla, dave, story.here, look)
         until(lambda: carla.sees(dave), "they are together again")
         story.there.get_by_role("alert").wait_for(state="hidden")
         story.part()
