@@ -111,7 +111,10 @@ class Ownership:
             held = self._keyring.get(network)
             if held is not None and held.approved is None and known.approval and known.owner == self._public_key:
                 others = [key for key in known.members if key != self._public_key]
-                self.approve(network, others[: MAX_APPROVED - 1], now)
+                try:
+                    self.approve(network, others[: MAX_APPROVED - 1], now)
+                except ValueError:      # it stays as it was, rather than the node does not start
+                    self._roster.counters["approvals-unsigned"] += 1
 
     def made(self, network: str, approval: bool, now: float) -> None:
         """A mediator has made a network for this node, or made it again: it has no document of it yet."""

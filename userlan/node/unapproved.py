@@ -5,12 +5,16 @@ A member that was away hears the list before the owner's newest document, so tha
 
 from __future__ import annotations
 
+from math import inf
+
 from userlan.control.mediation import printable
 from userlan.lan.roster import Roster
 from userlan.node.events import MemberUnapproved
 
 GRACE = 10.0
 """Seconds in which the owner's document may come: as long as members talk about it at most."""
+INTERVAL = 1.0
+"""Seconds between two looks: a mediator can list thousands, and a node has much to do in a second."""
 MAX_SAID = 64
 """Members of all networks that are told of in one run. A mediator can make up as many keys as it likes; the status counts them all."""
 
@@ -23,9 +27,13 @@ class Unapproved:
         self._since: dict[tuple[str, bytes], float] = {}
         """When each was withheld first; the roster's caps bound it."""
         self._said: set[tuple[str, bytes]] = set()
+        self._next = -inf
 
     def due(self, now: float) -> list[MemberUnapproved]:
         """Those who have been withheld for long."""
+        if now < self._next:
+            return []
+        self._next = now + INTERVAL
         listed = self._roster.approvals.withheld
         withheld = {(network, key): one for network in self._roster.networks for key, one in listed(network).items()}
         self._since = {who: self._since.get(who, now) for who in withheld}
