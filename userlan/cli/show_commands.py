@@ -71,6 +71,10 @@ def _heading(network: dict[str, Any], me: dict[str, Any]) -> str:
     if own_name != me["name"]:
         marks.insert(0, f"you are {own_name}")
     line = ", ".join([network["name"] + (" (yours)" if network["owner"] == me["key"] else ""), *marks])
+    unapproved = [one["name"] for one in network.get("unapproved", ())]
+    if unapproved:
+        more = f" and {len(unapproved) - 3} more" if len(unapproved) > 3 else ""
+        line += f"; not let in, since its owner has not approved: {', '.join(unapproved[:3])}{more}"
     if not waiting:
         return line
     names = ", ".join(waiting[:3]) + (f" and {len(waiting) - 3} more" if len(waiting) > 3 else "")
