@@ -160,8 +160,8 @@ def achievable(a: NatBehaviour, b: NatBehaviour, transport: Transport = "udp") -
     """The rate at which a pair can meet in theory, 0 to 1, with the caps of this package and without any loss of packets.
 
     Two that draw a port for each destination meet over TCP where both first rows of a round lie across their ports, ``ACROSS``². Where a
-    NAT leaves out every third port only 2/3 of its rows have theirs, but there the rows are so short that five fit into a plan: with
-    2/3 on both sides 1 - (1 - (2/3)² ACROSS²)⁵ = 0.88 a round, and 0.998 in three.
+    NAT leaves out every third port only 2/3 of its rows have theirs, but there the rows are so short that four fit into a plan: with
+    2/3 on both sides 1 - (1 - (2/3)² ACROSS²)⁴ = 0.82 a round, and 0.994 in three.
     """
     ends = reduce(a, transport), reduce(b, transport)
     technique, swapped = technique_for(*ends, transport)

@@ -64,7 +64,7 @@ LEAST_ROW = 3
 """Sockets of a row beyond that."""
 ROW_OWN = 2
 """``OWN_SLOTS`` where a side has just measured for a quarter of a second and speaks to nobody else by new ways."""
-NOISY = 4
+NOISY = 5
 """One of so many gaps at least is left out by a NAT that leaves out ports; fewer are others'."""
 PAUSED_PRIOR, PAUSED_DOUBT = 0.02, 4.0
 """``PRIOR`` and the least standard deviation of the rate where a pause was measured: the rate that was known may hold the own mappings of
