@@ -75,6 +75,9 @@ MAX_SWEEP = 640
 """Packets of a side that goes through a window."""
 MAX_WOVEN, TCP_CONNECTIONS = 1200, 64
 """Packets of a side where both look for each other; and connection attempts: as many as a node allows to a plan."""
+SWEEP_GIVE_UP = 2.5
+"""Seconds after which a row that was not hit has failed: after a kernel's second SYN, which makes good a lost one, and before the third.
+A random port that over TCP looks as if it were the same for all costs less than 500 packets so."""
 ROUND_GIVE_UP = 1.0
 """Seconds after which two rows that miss have failed: before a kernel's second SYNs, which would go to the same ports."""
 TCP_UNSURE = 40.0
@@ -159,7 +162,8 @@ def _tcp_prediction(seeker: Ends, sought: Ends, start: float) -> tuple[Plan, Pla
         for number, port in enumerate(near)
     )  # fmt: skip
     swept = _to(host_of(sought.side), ports, transport="tcp", sockets=1, fresh=True, spacing=TCP_SPACING)[:MAX_STEPS]
-    return Plan("tcp-prediction", swept), Plan("tcp-prediction", rows_, hold=HOLD)
+    give_up = SWEEP_GIVE_UP
+    return Plan("tcp-prediction", swept, give_up=give_up), Plan("tcp-prediction", rows_, give_up=give_up, hold=HOLD)
 
 
 def _next_to(ends: Ends) -> list[int]:
