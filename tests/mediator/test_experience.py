@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from userlan.mediator.background import MAX_RATE, MAX_SITES, Background
-from userlan.mediator.backoff import BASE, LONGEST, MAX_PAIRS, Backoff
+from userlan.mediator.backoff import BASE, BY_ROUNDS, LONGEST, MAX_PAIRS, Backoff
 from userlan.mediator.experience import EXPLORE, HALF_LIFE, MAX_ENTRIES, REPORTS, Experience, kinds
+from userlan.traversal.ends import ROUNDS
 from userlan.traversal.nat import NatBehaviour, Policy
 
 CONE = NatBehaviour(udp=Policy(mapping="endpoint-independent", filtering="address-and-port-dependent"))
@@ -151,6 +152,19 @@ def test_pauses_double_and_end_when_something_changed() -> None:
     assert backoff.failed(pair, 2, 0.0) == BASE
     backoff.met(pair)
     assert not backoff.waits(pair, 2, 0.0)
+
+
+def test_rows_are_tried_in_three_rounds_before_the_pause() -> None:
+    backoff = Backoff()
+    pair = (b"a", b"b")
+    waits = []
+    for _ in range(2 * ROUNDS):
+        rounds = backoff.rounds(pair, 1)
+        waits.append((rounds, backoff.failed(pair, 1, 0.0, BY_ROUNDS) / BASE))
+    assert waits[:ROUNDS] == [(0, 0), (1, 0), (2, 1)]
+    assert waits[ROUNDS:] == [(0, 1), (1, 1), (2, 2)], "who is asked for it meanwhile does not shorten the pause"
+    assert backoff.rounds(pair, 2) == 0, "another address or NAT"
+    assert backoff.failed(pair, 2, 0.0, "prediction") == BASE, "one failure of anything else is enough"
 
 
 def test_what_failed_by_ipv6_makes_no_pause_for_ipv4() -> None:

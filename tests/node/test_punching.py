@@ -216,6 +216,22 @@ def test_a_measurement_asks_the_mediators_own_hosts_once_a_socket_in_order() -> 
     assert [burst.endpoint.via for burst in stage.run(0.02) if burst.endpoint.via] == vias
 
 
+def test_of_a_measurement_with_a_pause_half_the_connections_are_opened_after_it() -> None:
+    stage = Stage()
+    server, vantage = SERVER._replace(transport="tcp"), ServerEndpoint(SERVER.host, SERVER.port, "tcp")
+    stage.punching.measure(Measure(bytes(16), 7, (vantage,), "tcp", 0.25), MEDIATOR, (server,), stage.now)
+    stage.run(1.0)
+    opened = [(round(at - 100, 3), burst.endpoint.via) for at, burst in stage.sent]
+    vias = [via for _, via in opened]
+    assert [at for at, _ in opened] == [0.0] * 3 + [0.25] * 4
+    assert vias == sorted(set(vias)), "each once, in order"
+    stage.punching.way_opened(server._replace(via=vias[-1]), stage.now)
+    (asked,) = stage.run(0.1)
+    request = Seal(MEDIATOR).read_request(asked.data)
+    assert request is not None
+    assert request.index == 6
+
+
 def test_measurements_elsewhere_repeated_or_too_many_are_refused_and_unused_ones_end() -> None:
     stage = Stage()
     stage.punching.measure(Measure(bytes(16), 4, (ServerEndpoint("8.8.8.8", 53),)), MEDIATOR, (SERVER,), stage.now)

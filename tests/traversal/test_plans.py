@@ -7,12 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from userlan.node.punching import FEW_CONNECTIONS, connections
 from userlan.traversal.ends import achievable, kind, meets, reduce, technique_for
 from userlan.traversal.nat import NatBehaviour, Policy
 from userlan.traversal.plans import PATIENT_HOLD, Side, Sighting, make_plans
 from userlan.traversal.punch import MAX_PROBES, cost
 from userlan.traversal.sides import Transport
 from userlan.traversal.step import MAX_SOCKETS, Plan
+from userlan.traversal.techniques import CALM_TCP_SOCKETS, MEASURING_PAUSE, ROW_TCP_SOCKETS
 
 LEVELS = ("endpoint-independent", "address-dependent", "address-and-port-dependent")
 HOSTS = ("203.0.113.1", "198.51.100.7")
@@ -74,6 +76,38 @@ def test_what_is_achievable_is_symmetrical_and_none_for_the_hopeless() -> None:
         assert (achievable(a, b) == 0.0) is (technique == "relay" or NO_UDP in (a, b))
     assert achievable(AMR_ADF, SR) > 0.999
     assert achievable(PDF, SR, "tcp") == 0.0
+
+
+def test_over_tcp_a_known_port_may_be_that_of_one_host_alone_and_each_likely_one_gets_a_row() -> None:
+    sought = tuple(Sighting(number, HOSTS[1], 6000 + number, 10.0) for number in range(16))
+    sides = Side(NO_UDP, HOSTS[0], 0, (Sighting(0, HOSTS[0], 5000, 10.0),)), Side(SI, HOSTS[1], 0, sought)
+    verdict = make_plans(*sides, start=10.2)
+    assert verdict.technique == "tcp-prediction"
+    swept, rows_ = verdict.plans
+    assert [step.first for step in rows_.steps] == [5000, 5001, 5002, 5003]
+    assert {step.sockets for step in rows_.steps} == {CALM_TCP_SOCKETS}
+    aimed = {step.first + number * step.stride for step in swept.steps for number in range(step.count)}
+    for first in range(6016, 6020):         # wherever the first of the rows begins, each of them is hit
+        for row in range(4):
+            begin = first + row * CALM_TCP_SOCKETS
+            assert aimed & set(range(begin, begin + CALM_TCP_SOCKETS))
+
+
+def test_two_incremental_ones_over_tcp_are_measured_with_a_pause_and_open_rows() -> None:
+    blocked = NatBehaviour(Policy(passes=False), SI.tcp, translated=True)
+    sides = Side(blocked, HOSTS[0]), Side(blocked, HOSTS[1])
+    first = make_plans(*sides)
+    assert (first.measure, first.pause) == ((ROW_TCP_SOCKETS, ROW_TCP_SOCKETS), MEASURING_PAUSE)
+    half = ROW_TCP_SOCKETS // 2
+    seen = [
+        tuple(Sighting(number, host, 6000 + number + 25 * (number >= half), 10.0 + 0.25 * (number >= half)) for number in range(2 * half))
+        for host in HOSTS
+    ]
+    plans = make_plans(*(side._replace(measured=one) for side, one in zip(sides, seen, strict=True)), start=10.4).plans
+    for plan, peer in zip(plans, HOSTS[::-1], strict=True):
+        assert len(plan.steps) >= 2
+        assert {(step.host, step.count, step.transport, step.fresh) for step in plan.steps} == {(peer, 1, "tcp", True)}
+        assert all(6056 < step.first < 6056 + 100 for step in plan.steps), "others took 100 a second, and go on"
 
 
 def test_kinds_are_short_words() -> None:
@@ -176,6 +210,7 @@ def test_no_plan_exceeds_its_caps_or_names_another_host(
         assert max((step.sockets for step in plan.steps), default=0) <= MAX_SOCKETS
         assert all(1 <= step.first + step.stride * (step.count - 1) <= 65535 for step in plan.steps if not step.scattered)
         assert all(step.transport == verdict.transport for step in plan.steps)
+        assert sum(connections(step) for step in plan.steps) <= FEW_CONNECTIONS         # what a node allows, whoever asks for it
     assert all(0 <= wanted <= 64 for wanted in verdict.measure)
     if not verdict.possible:
         assert sum(cost(plan) for plan in verdict.plans) < HANDFUL // 4

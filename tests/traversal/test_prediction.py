@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from random import Random
+from statistics import mean
 
 import pytest
 from hypothesis import given
@@ -19,6 +20,8 @@ from userlan.traversal.prediction import (
     block,
     comb,
     forecast,
+    forecast_paused,
+    rows,
     runs,
     step_of,
     weave,
@@ -98,6 +101,62 @@ def test_two_incremental_nats_meet_in_the_blocks_that_both_draw(near: tuple[floa
         there = {slot: number for number, slot in enumerate(made[1])}
         met += any(aim in there and aims[1][there[aim]] == slot for aim, slot in zip(aims[0], made[0], strict=True))
     assert met / times >= least
+
+
+def paused(random: Random, rate: float, noise: float) -> tuple[Forecast, Box, int]:
+    """A box of which 32 mappings were seen, half of them after a pause; what is thought of it; and the last of them."""
+    box = Box(random, rate, noise)
+    at = [number // 8 * 0.002 + (0.25 if number >= 16 else 0.0) for number in range(32)]
+    slots = [box.mapping(time) for time in at]
+    seen = [
+        Sighting(number, "203.0.113.1", 20_000 + 2 * slot, 10.0 + time) for number, (slot, time) in enumerate(zip(slots, at, strict=True))
+    ]
+    found = forecast_paused(seen, step=2, rate=rate * 2 + 30)         # its own are taken for others'
+    assert found is not None
+    return found, box, slots[-1]
+
+
+@pytest.mark.parametrize(("rate", "noise"), [QUIET, NOISY, BUSY, BUSIEST])
+def test_a_pause_tells_what_others_take_from_what_the_nat_leaves_out(rate: float, noise: float) -> None:
+    random = Random(f"pause {rate} {noise}")
+    found = [paused(random, rate, noise)[0] for _ in range(200)]
+    assert mean(one.rate for one in found) == pytest.approx(rate, rel=0.15, abs=5.0)
+    assert mean(one.noise for one in found) == pytest.approx(noise, abs=0.1)
+    near = [abs(one.rate - rate) <= 2 * one.doubt**0.5 for one in found]
+    assert mean(near) > 0.9, "the doubt is as great as it is said to be"
+
+
+@pytest.mark.parametrize(
+    ("near", "far", "least"), [(QUIET, QUIET, 0.97), (QUIET, NOISY, 0.85), (NOISY, NOISY, 0.7), (NOISY, BUSY, 0.75), (BUSY, BUSY, 0.79)]
+)
+def test_two_rows_meet_as_often_as_theory_says(near: tuple[float, float], far: tuple[float, float], least: float) -> None:
+    random = Random(f"rows {near} {far}")
+    met, times = 0, 150
+    for _ in range(times):
+        ends = [paused(random, *one) for one in (near, far)]
+        start = 0.25 + 0.006 + 0.14
+        aims = rows(ends[0][0], ends[1][0], (0.14, 0.14), 0.00025, 64, 32)
+        made: list[dict[int, int]] = []
+        for (_, box, last), side in zip(ends, aims, strict=True):
+            for _ in range(random.choice((0, 0, 1))):       # the computer's own, meanwhile
+                box.mapping(start - 0.05)
+            targets = [row.slot for row in side for _ in range(row.sockets)]
+            made.append({box.mapping(start + number // 8 * 0.002) - last: slot for number, slot in enumerate(targets)})
+        met += any(made[1].get(aim) == slot for slot, aim in made[0].items())
+    assert met / times >= least
+
+
+@given(st.integers(0, 1000), st.integers(0, 266), st.floats(0, 3), st.floats(0, 2), st.integers(32, 64), st.integers(1, 32))
+def test_rows_follow_one_another_within_their_caps(
+    near_rate: int, far_rate: int, noise: float, pause: float, most: int, sockets: int
+) -> None:
+    near, far = Forecast(20_000, 1, near_rate, near_rate, noise, noise, 31), Forecast(30_000, 1, far_rate, far_rate)
+    sides = rows(near, far, (pause, pause), 0.00025, most, sockets)
+    assert len(sides[0]) == len(sides[1]) >= 1
+    for side in sides:
+        assert sum(row.sockets for row in side) <= most
+        assert all(1 <= row.sockets <= sockets and row.slot >= 1 for row in side)
+        assert [row.sent for row in side] == [sum(row.sockets for row in side[:number]) for number in range(len(side))]
 
 
 @given(st.integers(0, 266), st.integers(0, 266), st.floats(0, 3), st.floats(0, 1), st.integers(1, 1200))

@@ -157,6 +157,9 @@ class Introduce(Message, frozen=True, tag="introduce"):
 class Measure(Message, frozen=True, tag="measure"):
     """Open ``sockets`` fresh sockets and ask the mediator's ``vantages`` from each where it is seen, at once, in order.
 
+    ``pause``: seconds after which the second half of them is opened: what others took of an incremental NAT's ports meanwhile says how busy
+    it is.
+
     The requests carry the token's tag, so that the mediator itself sees the answer; an ``Introduce`` of the same token may follow, whose
     plan uses those sockets. Otherwise they are closed after ``MEASURED_FOR`` (``userlan.node.punching``).
     """
@@ -165,6 +168,7 @@ class Measure(Message, frozen=True, tag="measure"):
     sockets: Annotated[int, Meta(ge=1, le=MAX_MEASURED)]
     vantages: EndpointList
     transport: Literal["udp", "tcp"] = "udp"
+    pause: Annotated[float, Meta(ge=0, le=1)] = 0.0
 
 
 class Vantages(Message, frozen=True, tag="vantages"):

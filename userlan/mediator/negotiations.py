@@ -214,7 +214,7 @@ class Negotiations:
         return messages
 
     def again(self) -> list[Pair]:
-        """Pairs that did not meet by IPv6 and are to try by IPv4. Drained."""
+        """Pairs that did not meet by IPv6 and are to try by IPv4, or have a round left. Drained."""
         again, self._again = self._again, []
         return again
 
@@ -244,7 +244,8 @@ class Negotiations:
         needs = negotiation.needs
         taken = self._locks.take(negotiation, needs, now + MAX_HOLD) if needs else True
         if taken:
-            return self._go_on(negotiation, now, [] if negotiation.sockets == (0, 0) else self._relays_first(negotiation, now)), True
+            told = negotiation.sockets == (0, 0) or self._backoff.rounds(negotiation.pair, negotiation.circumstances) > 0
+            return self._go_on(negotiation, now, [] if told else self._relays_first(negotiation, now)), True
         relays = self._relays_first(negotiation, now)
         if taken is None:
             self._end(negotiation)
@@ -275,9 +276,10 @@ class Negotiations:
         transport = negotiation.verdict.transport
         trips = MEASURE_ROUND_TRIPS + (TCP_ROUND_TRIPS if transport == "tcp" else 0.0)
         busy = 2 * sum(member.link.jitter for member in negotiation.members)
-        self._wake(negotiation, now + min(trips * 2 * farthest + MEASURE_GRACE + busy, MEASURE_LONGEST))
+        pause = negotiation.verdict.pause
+        self._wake(negotiation, now + min(trips * 2 * farthest + MEASURE_GRACE + busy, MEASURE_LONGEST) + pause)
         return [
-            Introduction(member.key, Measure(negotiation.token, sockets, self._vantages_for(member), transport))
+            Introduction(member.key, Measure(negotiation.token, sockets, self._vantages_for(member), transport, pause))
             for member, sockets in zip(negotiation.members, negotiation.sockets, strict=True)
             if sockets
         ]
@@ -392,8 +394,8 @@ class Negotiations:
             second.met.discard(first.key)
             if not negotiation.cheap:
                 technique = negotiation.verdict.technique if negotiation.verdict is not None else ""
-                self._backoff.failed(negotiation.pair, negotiation.circumstances, now, technique)
-                if technique == BY_IPV6 and said:
+                wait = self._backoff.failed(negotiation.pair, negotiation.circumstances, now, technique)
+                if said and (technique == BY_IPV6 or not wait):
                     self._again.append(negotiation.pair)
         for member, direct in zip(negotiation.members, negotiation.directs, strict=True):
             member.silent |= direct is None and current

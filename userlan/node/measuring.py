@@ -21,21 +21,32 @@ MAX_MEASUREMENTS = 4
 HOST_RATE, HOST_BURST = 50.0, 1024.0
 """Requests a second, and at once, to one host: the mediator's name may point to somebody else, too."""
 AGAIN = (0.0, 0.05, 0.15)
-"""Seconds after the start at which what is not yet answered is sent; the later ones make no new mapping, so they cost no accuracy."""
+"""Seconds after the start at which what is not yet answered is sent; the later ones make no new mapping, so they cost no accuracy.
+Connections repeat their SYNs by themselves: they are asked for once, the second half of them after the pause that the mediator wants."""
 
 
 class _Measurement:
     """One. ``transactions`` are those of the requests that were not answered yet, in the order of the sockets."""
 
-    __slots__ = ("at", "left", "requests", "transport", "until", "vias")
+    __slots__ = ("_halves", "at", "left", "requests", "transport", "until", "vias")
 
-    def __init__(self, vias: tuple[int, ...], requests: dict[bytes, tuple[Endpoint, bytes]], transport: str, now: float) -> None:
+    def __init__(
+        self, vias: tuple[int, ...], requests: dict[bytes, tuple[Endpoint, bytes]], transport: str, pause: float, now: float
+    ) -> None:
         self.vias = vias
         self.requests = requests
         self.transport = transport
         self.until = now + MEASURED_FOR
-        self.left = list(AGAIN)
+        self.left = list(AGAIN) if transport != TCP else [0.0, pause] if pause else [0.0]
         self.at = now
+        self._halves = len(self.left) if transport == TCP else 1
+
+    def turn(self) -> list[Endpoint]:
+        """The targets of the connections that are opened now."""
+        begun = self._halves - len(self.left)
+        first, last = (len(self.vias) * number // self._halves for number in (begun - 1, begun))
+        vias = self.vias[first:last]
+        return [target for target, _ in self.requests.values() if target.via in vias]
 
     def deadline(self) -> float:
         return min(self.at + self.left[0] if self.left and self.requests else inf, self.until)
@@ -66,7 +77,7 @@ class Measuring:
             transaction = self._entropy(TRANSACTION_SIZE)
             target = Endpoint(message.transport, vantage.host, vantage.port, via)
             requests[transaction] = target, seal.request(Request(tag, transaction, index))
-        self._measurements[message.token] = _Measurement(vias, requests, message.transport, now)
+        self._measurements[message.token] = _Measurement(vias, requests, message.transport, message.pause, now)
 
     def taken(self, token: bytes) -> tuple[int, ...]:
         """The sockets that were measured for an introduction, which has them from now on; none where it was not measured."""
@@ -98,15 +109,18 @@ class Measuring:
         for measurement in self._measurements.values():
             if not measurement.left or now < measurement.at + measurement.left[0]:
                 continue
-            first = len(measurement.left) == len(AGAIN)
-            while measurement.left and now >= measurement.at + measurement.left[0]:
+            if measurement.transport == TCP:
                 measurement.left.pop(0)
-            targets = [target for target, _ in measurement.requests.values()]
+                targets = measurement.turn()
+            else:
+                while measurement.left and now >= measurement.at + measurement.left[0]:
+                    measurement.left.pop(0)
+                targets = [target for target, _ in measurement.requests.values()]
             if not all(self._budget.allow(target.host, now) for target in targets):
                 self._counters["measure-budget"] += 1
             elif measurement.transport != TCP:
                 bursts += [_burst(request, target) for target, request in measurement.requests.values()]
-            elif first:
+            else:
                 bursts += [Burst(b"", 0, target, True) for target in targets]
         return bursts
 

@@ -19,7 +19,7 @@ from userlan.traversal.ends import End, reduce, technique_for
 from userlan.traversal.nat import NatBehaviour
 from userlan.traversal.sides import Side, Sighting, Transport, Verdict
 from userlan.traversal.step import Plan, Step
-from userlan.traversal.techniques import BUSY_SOCKETS, WOVEN_TCP_SOCKETS, Ends, sockets_for
+from userlan.traversal.techniques import BUSY_SOCKETS, MEASURING_PAUSE, ROW_TCP_SOCKETS, TCP_SOCKETS, Ends, sockets_for
 
 __all__ = ["Experience", "Side", "Sighting", "Verdict", "make_plans"]
 
@@ -82,7 +82,8 @@ def _verdict(a: Side, b: Side, start: float, learnt: Experience) -> Verdict:
         return _relay(transport)
     measure = _measure(technique, swapped, (a, b), ends, transport)
     if any(wanted and not side.measured for wanted, side in zip(measure, (a, b), strict=True)):
-        return Verdict((_waiting(technique), _waiting(technique)), measure, transport, technique)
+        pause = MEASURING_PAUSE if transport == "tcp" and min(measure) > 1 else 0.0
+        return Verdict((_waiting(technique), _waiting(technique)), measure, transport, technique, pause=pause)
     plans = _plans(technique, swapped, Ends(a, ends[0]), Ends(b, ends[1]), start, transport)
     if plans is None:               # the measurement does not bear out what was thought of the NAT
         return _relay(transport) if transport == "tcp" else _unpredictable(swapped, Ends(a, ends[0]), Ends(b, ends[1]))
@@ -127,8 +128,10 @@ def _measure(
     """Fresh sockets to be measured on both sides."""
     rates = [side.nat.policy(transport).rate for side in sides]
     if technique == "both-incremental":
-        most = WOVEN_TCP_SOCKETS if transport == "tcp" else BUSY_SOCKETS
+        most = ROW_TCP_SOCKETS if transport == "tcp" else BUSY_SOCKETS
         woven = not (ends[0].one or ends[1].one)
+        if transport == "tcp" and not woven:
+            return (1, TCP_SOCKETS) if ends[0].one and not ends[1].one else (TCP_SOCKETS, 1)
         return (most, most) if woven else (sockets_for(rates[0], transport), sockets_for(rates[1], transport))
     if technique == "birthday":
         return 0, 0

@@ -28,7 +28,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from math import ceil, gcd, log, sqrt
-from statistics import median, variance
+from statistics import mean, median, variance
 from typing import NamedTuple
 
 from userlan.traversal.sides import Sighting
@@ -57,6 +57,18 @@ LEAST_BLOCK = 3
 """Packets of a block at least."""
 FIRST_PORT = 1024
 LAST_PORT = 65535
+SPAN = 3.2
+"""Length of a row in standard deviations of where it begins: it lies across its port 89 times of 100 then, and with the sockets beyond
+that more often. That several rows fit is worth more than to be surer of fewer."""
+LEAST_ROW = 3
+"""Sockets of a row beyond that."""
+ROW_OWN = 2
+"""``OWN_SLOTS`` where a side has just measured for a quarter of a second and speaks to nobody else by new ways."""
+NOISY = 5
+"""One of so many gaps at least is left out by a NAT that leaves out ports; fewer are others'."""
+PAUSED_PRIOR, PAUSED_DOUBT = 0.02, 4.0
+"""``PRIOR`` and the least standard deviation of the rate where a pause was measured: the rate that was known may hold the own mappings of
+a member that has just come."""
 MISSED = 0.003
 """Share of rows that a comb may miss: what three standard deviations leave out."""
 """What an allocation wraps round to, and after, where its range is not known."""
@@ -128,6 +140,14 @@ class Block(NamedTuple):
     sent: int
 
 
+class Row(NamedTuple):
+    """``sockets`` packets of one side to the other side's ``slot``, from a socket each, after ``sent`` packets before."""
+
+    slot: int
+    sockets: int
+    sent: int
+
+
 class Run(NamedTuple):
     """Ports first, first + stride …: ``length`` of them, none of them beyond a range's end."""
 
@@ -175,12 +195,46 @@ def forecast(
         scatter = variance(gaps) if len(gaps) > 1 else 0.0
         others = round(usual)
     total = PRIOR + watched
-    mean = (rate * PRIOR + others) / total
+    expected = (rate * PRIOR + others) / total
     first, last = (low, high) if 0 < low < newest.port < high else (FIRST_PORT, LAST_PORT)
     if not first <= newest.port <= last:
         first = 1
-    doubt = (mean + 1) / total + (DOUBT[0] * mean) ** 2 + unsure**2
-    return Forecast(newest.port, step, mean, doubt, noise, scatter, max(1, len(gaps)), first, last)
+    doubt = (expected + 1) / total + (DOUBT[0] * expected) ** 2 + unsure**2
+    return Forecast(newest.port, step, expected, doubt, noise, scatter, max(1, len(gaps)), first, last)
+
+
+def forecast_paused(sightings: Sequence[Sighting], *, step: int = 0, rate: float = 0.0) -> Forecast | None:
+    """The same of a measurement whose second half was taken after a pause; as without one where that cannot be seen of it."""
+    step = step_of(sightings, step)
+    usual = forecast(sightings, step=step, rate=rate)
+    halves = _halves(sightings)
+    if usual is None or halves is None:
+        return usual
+    before, after = halves
+    gaps = [gap for half in halves for gap in _gaps(half, step)]
+    noisy = sum(gap > 0 for gap in gaps) * NOISY >= len(gaps) > 1
+    noise, scatter = (mean(gaps), variance(gaps)) if noisy else (0.0, 0.0)
+    newest = _newest(before, step).port
+    slots = min((one.port - newest) // step for one in after)
+    if slots < 1:                       # the ports wrapped round, or one was seen again
+        return usual
+    others = max(0.0, slots / (1 + noise) - 1)
+    total = PAUSED_PRIOR + median(one.at for one in after) - median(one.at for one in before)
+    others_rate = (rate * PAUSED_PRIOR + others) / total
+    doubt = (others_rate + 1) / total + PAUSED_DOUBT**2
+    return usual._replace(rate=others_rate, doubt=doubt, noise=noise, scatter=scatter, gaps=max(1, len(gaps)))
+
+
+def _halves(sightings: Sequence[Sighting]) -> tuple[list[Sighting], list[Sighting]] | None:
+    """Before the pause and after it; None where two that overlap, or are of unlike size, say that there was none."""
+    ordered = sorted(sightings)
+    middle = len(ordered) // 2
+    cuts = range(middle - len(ordered) // 4, middle + len(ordered) // 4 + 1)
+    cut = max((cut for cut in cuts if 0 < cut < len(ordered)), key=lambda cut: ordered[cut].at - ordered[cut - 1].at, default=0)
+    before, after = ordered[:cut], ordered[cut:]
+    if cut < 2 or len(after) < 2 or min(one.at for one in after) - max(one.at for one in before) < BRIEF:
+        return None
+    return before, after
 
 
 def _newest(sightings: Sequence[Sighting], step: int) -> Sighting:
@@ -250,3 +304,25 @@ def weave(near: Forecast, far: Forecast, ages: tuple[float, float], spacing: flo
             blocks[side].append(Block(1 + int(other[0]), min(ceil(packets * pace), LAST_PORT), packets, sent))
         sent += packets
     return blocks
+
+
+def rows(
+    near: Forecast, far: Forecast, ages: tuple[float, float], spacing: float, most: int, sockets: int
+) -> tuple[list[Row], list[Row]]:
+    """The rows of both sides, ``spacing`` seconds a packet, ``most`` packets and ``sockets`` sockets a side at most: those of the side
+    behind ``near``, to slots of ``far``, and the other way round. ``ages``: seconds from both measurements to the first packet."""
+    found: tuple[list[Row], list[Row]] = ([], [])
+    sent = [0, 0]
+    while True:
+        lengths, middles = [], []
+        for end, age, before in zip((near, far), ages, sent, strict=True):
+            slot, spread = end.after(age + before * spacing, before, ROW_OWN)
+            pace = end.pace(spacing)
+            wanted = min(sockets, ceil(SPAN * sqrt(spread) / pace) + LEAST_ROW)
+            lengths.append(min(wanted, most - before))
+            middles.append(round(slot + 1 + end.noise + (lengths[-1] - 1) / 2 * pace))
+            if 2 * lengths[-1] < wanted:
+                return found
+        for side in (0, 1):
+            found[side].append(Row(max(1, middles[1 - side]), lengths[side], sent[side]))
+            sent[side] += lengths[side]

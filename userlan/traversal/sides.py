@@ -41,6 +41,7 @@ class Verdict(NamedTuple):
     """What is to be done for a pair, (a, b) in the order in which they were given.
 
     ``measure``: fresh sockets to be measured on each side before the plans can be made, by ``transport``; (0, 0): ``plans`` are final.
+    ``pause``: seconds after which the second half of them is opened, which shows how busy the NATs are.
     ``possible``: False where a direct way is not to be hoped for: the plans then cost a handful of packets.
     """
 
@@ -49,3 +50,4 @@ class Verdict(NamedTuple):
     transport: Transport = "udp"
     technique: str = "candidates"
     possible: bool = True
+    pause: float = 0.0

@@ -13,7 +13,21 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from userlan.traversal.ends import BIRTHDAY_PROBES, BIRTHDAY_SOCKETS, End, block_sockets
-from userlan.traversal.prediction import DOUBT, LAST_PORT, Block, Forecast, Window, block, comb, forecast, runs, weave
+from userlan.traversal.prediction import (
+    DOUBT,
+    LAST_PORT,
+    Block,
+    Forecast,
+    Row,
+    Window,
+    block,
+    comb,
+    forecast,
+    forecast_paused,
+    rows,
+    runs,
+    weave,
+)
 from userlan.traversal.sides import Side, Transport
 from userlan.traversal.step import MAX_PORTS, MAX_STEPS, Plan, Step
 
@@ -31,8 +45,14 @@ ROW = 0.0001
 """Seconds between their packets."""
 OPENED = 0.15
 """Seconds after which the seeker has searched the window."""
-TCP_SOCKETS, WOVEN_TCP_SOCKETS = 8, 24
-"""The same of TCP connections: each is one kernel's socket for each port that is tried; and where both sides look for each other."""
+TCP_SOCKETS, ROW_TCP_SOCKETS = 16, 32
+"""The same of TCP connections: each is one kernel's socket for each port that is tried; and where both sides look for each other, of which
+half are opened after ``MEASURING_PAUSE``."""
+CALM_TCP_SOCKETS = 8
+"""Of these, as many as are opened in a row where the NAT leaves no ports out, so that none of them is passed over."""
+MEASURING_PAUSE = 0.25
+"""Seconds between both halves of a measurement that is to show how busy a NAT is (``prediction``): twice as long as its ports are
+foreseen for. Longer, the rate would be known better than what others do by chance until then."""
 WIDER = 384
 """Slots beyond the window for the second sweep, where the first one did not hit: the NAT is busier than it was seen to be."""
 MAX_SLOTS, MAX_WIDER = 512, 768
@@ -42,17 +62,24 @@ SWEEP_AGAIN = 0.45
 """Seconds after the start of the second sweep."""
 MAX_AIMED = 1024
 """Packets aimed at a predicted port and the few beside it."""
-TCP_SWEEP = 32
+TCP_SWEEP = 48
 """Connection attempts of a side that goes through a window."""
-WEAVE_SPACING, CALM_SPACING, TCP_SPACING = 0.0005, 0.0025, 0.001
+WEAVE_SPACING, CALM_SPACING, TCP_SPACING = 0.0005, 0.0025, 0.00025
 """Seconds between the packets of two sides that look for each other: the sooner it is over, the less others do meanwhile. Where both NATs
-are calm the first dozens of packets do, and what would leave until the answer comes is for nothing."""
+are calm the first dozens of packets do, and what would leave until the answer comes is for nothing. Rows are as fast as a punch can."""
 BESIDE = (1, 2, 3)
 """Ports after a measured one that are tried as well."""
+WHOLE_TEETH = 6
+"""Ports that are tried of a row in which some are passed over."""
 MAX_SWEEP = 640
 """Packets of a side that goes through a window."""
-MAX_WOVEN, TCP_WOVEN = 1200, 64
-"""Packets of a side where both look for each other; and connection attempts."""
+MAX_WOVEN, TCP_CONNECTIONS = 1200, 64
+"""Packets of a side where both look for each other; and connection attempts: as many as a node allows to a plan."""
+SWEEP_GIVE_UP = 2.5
+"""Seconds after which a row that was not hit has failed: after a kernel's second SYN, which makes good a lost one, and before the third.
+A random port that over TCP looks as if it were the same for all costs less than 500 packets so."""
+ROUND_GIVE_UP = 1.0
+"""Seconds after which two rows that miss have failed: before a kernel's second SYNs, which would go to the same ports."""
 TCP_UNSURE = 40.0
 """Others' mappings a second that may have been missed where ports are measured over TCP, little of which is seen before. Not where both
 sides look for each other, which would become too wide for the connections that there are."""
@@ -94,26 +121,57 @@ def forecast_of(side: Side, transport: Transport, unsure: float = DOUBT[1]) -> F
 
 def prediction(seeker: Ends, sought: Ends, start: float, transport: Transport) -> tuple[Plan, Plan] | None:
     """The sought side's measured sockets, in a row, to the seeker's port; the seeker hits the row by a comb, then by a longer one."""
-    ahead = forecast_of(sought.side, transport, TCP_UNSURE if transport == "tcp" else DOUBT[1])
+    if transport == "tcp":
+        return _tcp_prediction(seeker, sought, start)
+    ahead = forecast_of(sought.side, transport)
     if ahead is None:
         return None
-    name = "prediction" if transport == "udp" else "tcp-prediction"
+    name = "prediction"
     sockets = len(sought.side.measured)
     window = ahead.window(age(sought.side, start, transport))
     slots = comb(window, sockets, ahead.noise)[:MAX_SLOTS]
     host = host_of(sought.side)
-    if transport == "tcp":
-        ports = [ahead.port(slot) for slot in slots[:TCP_SWEEP]]
-        return (
-            Plan(name, _to(host, ports, transport="tcp", sockets=1, fresh=True, spacing=0.002)[:MAX_STEPS]),
-            Plan(name, _knock(seeker.side, sought.side, transport, sockets), hold=HOLD),
-        )
     first = _to(host, [ahead.port(slot) for slot in slots], rounds=2)
     outside = Window(window.last + 1, window.last + WIDER), Window(1, max(1, window.first - 1))
     beyond = [slot for one in outside for slot in comb(one, sockets, ahead.noise)][:MAX_WIDER]
     wider = _to(host, [ahead.port(slot) for slot in beyond], start=SWEEP_AGAIN, rounds=2, interval=0.5)
     again = _to(host, [ahead.port(slot) for slot in slots], start=SWEEP_AGAIN, rounds=3, interval=0.5)
-    return Plan(name, _affordable((*first, *again, *wider))), Plan(name, _knock(seeker.side, sought.side, transport, sockets), hold=HOLD)
+    return Plan(name, _affordable((*first, *again, *wider))), Plan(name, _knock(seeker.side, sought.side, sockets), hold=HOLD)
+
+
+def _tcp_prediction(seeker: Ends, sought: Ends, start: float) -> tuple[Plan, Plan] | None:
+    """The same over TCP. By one host, and there is often but one to be asked by TCP, a mapping that is the same for all is not told from
+    one that depends on the address; so the seeker's port is the measured one or one of the next. The sought side opens a row to each of
+    them, the likeliest first, and the seeker's comb goes through all the rows."""
+    ahead = forecast_of(sought.side, "tcp", TCP_UNSURE)
+    if ahead is None:
+        return None
+    calm = ahead.noise < 1 / 16
+    sockets = min(len(sought.side.measured), CALM_TCP_SOCKETS if calm else TCP_SOCKETS)
+    near = _next_to(seeker)[: TCP_CONNECTIONS // sockets]
+    window = ahead.window(age(sought.side, start, "tcp"))
+    pace = 1 + ahead.noise
+    stride = max(1, int(sockets * pace) // (2 if calm else WHOLE_TEETH))
+    last = window.last + ceil(len(near) * sockets * pace)
+    ports = [ahead.port(slot) for slot in range(window.first + stride - 1, last, stride)][:TCP_SWEEP]
+    rows_ = tuple(
+        Step(
+            host_of(seeker.side), port, transport="tcp", sockets=sockets, fresh=True, start=number * sockets * TCP_SPACING,
+            spacing=TCP_SPACING,
+        )
+        for number, port in enumerate(near)
+    )  # fmt: skip
+    swept = _to(host_of(sought.side), ports, transport="tcp", sockets=1, fresh=True, spacing=TCP_SPACING)[:MAX_STEPS]
+    give_up = SWEEP_GIVE_UP
+    return Plan("tcp-prediction", swept, give_up=give_up), Plan("tcp-prediction", rows_, give_up=give_up, hold=HOLD)
+
+
+def _next_to(ends: Ends) -> list[int]:
+    """The outside ports that a side's newest socket may have towards the peer, the likeliest first."""
+    port = ends.side.measured[-1].port
+    step = ends.side.nat.tcp.step or 1
+    steps = (0, *BESIDE) if ends.end.drawn == "known" else (*BESIDE, BESIDE[-1] + 1)
+    return [one for one in (port + number * step for number in steps) if 1 <= one <= LAST_PORT]
 
 
 def block_of(ends: Ends) -> tuple[int, int]:
@@ -151,11 +209,13 @@ def search(seeker: Ends, sought: Ends) -> tuple[Plan, Plan]:
 def both_incremental(a: Ends, b: Ends, start: float, transport: Transport) -> tuple[Plan, Plan] | None:
     """Each side aims at the other's next ports. Who keeps one port is found by going through its window; where each packet moves the port
     of both, they draw each other's slots block by block (``prediction.weave``)."""
+    if transport == "tcp":
+        return _tcp_both_incremental(a, b, start)
     near, far = forecast_of(a.side, transport), forecast_of(b.side, transport)
     if near is None or far is None:
         return None
     calm = all(ahead.noise < 1 / 16 and ahead.rate < QUIET_RATE for ahead in (near, far))
-    spacing = TCP_SPACING if transport == "tcp" else CALM_SPACING if calm else WEAVE_SPACING
+    spacing = CALM_SPACING if calm else WEAVE_SPACING
     hosts, ages = (host_of(a.side), host_of(b.side)), (age(a.side, start, transport), age(b.side, start, transport))
     if a.end.one or b.end.one:
         windows = near.window(ages[0]), far.window(ages[1])
@@ -165,32 +225,59 @@ def both_incremental(a: Ends, b: Ends, start: float, transport: Transport) -> tu
         elif not a.end.one:
             against += through * near.pace(spacing)
         steps = (
-            _swept(hosts[1], far, windows[1].first, ceil(through), spacing, transport),
-            _swept(hosts[0], near, windows[0].first, ceil(against), spacing, transport),
+            _swept(hosts[1], far, windows[1].first, ceil(through), spacing),
+            _swept(hosts[0], near, windows[0].first, ceil(against), spacing),
         )
     else:
-        here, there = weave(near, far, ages, spacing, MAX_WOVEN if transport == "udp" else TCP_WOVEN)
-        steps = (_drawn(hosts[1], far, here, spacing, transport), _drawn(hosts[0], near, there, spacing, transport))
-    name = "both-incremental" if transport == "udp" else "tcp-both-incremental"
+        here, there = weave(near, far, ages, spacing, MAX_WOVEN)
+        steps = (_drawn(hosts[1], far, here, spacing), _drawn(hosts[0], near, there, spacing))
     hold = HOLD + spacing * max(sum(step.count for step in one) for one in steps)
-    return Plan(name, steps[0], hold=hold), Plan(name, steps[1], hold=hold)
+    return Plan("both-incremental", steps[0], hold=hold), Plan("both-incremental", steps[1], hold=hold)
 
 
-def _swept(host: str, ahead: Forecast, first: int, slots: int, spacing: float, transport: Transport) -> tuple[Step, ...]:
+def _tcp_both_incremental(a: Ends, b: Ends, start: float) -> tuple[Plan, Plan] | None:
+    """The same over TCP, where each packet is a connection: both open rows (``prediction.rows``). Who keeps one port is searched for as a
+    seeker whose next ports are known."""
+    if a.end.one or b.end.one:
+        if not b.end.one:
+            return _tcp_prediction(a, b, start)
+        plans = _tcp_prediction(b, a, start)
+        return plans and plans[::-1]
+    policies = a.side.nat.tcp, b.side.nat.tcp
+    near, far = (forecast_paused(one.side.measured, step=tcp.step, rate=tcp.rate) for one, tcp in zip((a, b), policies, strict=True))
+    if near is None or far is None:
+        return None
+    ages = age(a.side, start, "tcp"), age(b.side, start, "tcp")
+    sockets = min(len(a.side.measured), len(b.side.measured))
+    here, there = rows(near, far, ages, TCP_SPACING, TCP_CONNECTIONS, sockets)
+    return _opened_rows(host_of(b.side), far, here), _opened_rows(host_of(a.side), near, there)
+
+
+def _opened_rows(host: str, ahead: Forecast, opened: Sequence[Row]) -> Plan:
+    """A step for each row."""
+    steps = tuple(
+        Step(
+            host, ahead.port(row.slot), transport="tcp", sockets=row.sockets, fresh=True, start=row.sent * TCP_SPACING, spacing=TCP_SPACING
+        )
+        for row in opened[:MAX_STEPS]
+    )
+    return Plan("tcp-both-incremental", steps, give_up=ROUND_GIVE_UP, hold=HOLD)
+
+
+def _swept(host: str, ahead: Forecast, first: int, slots: int, spacing: float) -> tuple[Step, ...]:
     """Slots one after the other, from one measured socket."""
-    most = MAX_SWEEP if transport == "udp" else TCP_SWEEP
-    ports = [ahead.port(first + slot) for slot in range(min(most, slots))]
-    return _to(host, ports, transport=transport, sockets=1, fresh=True, spacing=spacing)
+    ports = [ahead.port(first + slot) for slot in range(min(MAX_SWEEP, slots))]
+    return _to(host, ports, sockets=1, fresh=True, spacing=spacing)
 
 
-def _drawn(host: str, ahead: Forecast, blocks: Sequence[Block], spacing: float, transport: Transport) -> tuple[Step, ...]:
+def _drawn(host: str, ahead: Forecast, blocks: Sequence[Block], spacing: float) -> tuple[Step, ...]:
     """A step for each block: its slots in random order. Of one in which the ports wrap round, the longer part."""
     steps: list[Step] = []
     for one in blocks:
         first, stride, length = max(runs([ahead.port(one.first + slot) for slot in range(one.size)]), key=lambda run: run.length)
         low, high = sorted((first, first + stride * (length - 1)))
         step = Step(
-            host, low, count=min(one.packets, length), stride=abs(stride), last=high, scattered=True, transport=transport, sockets=1,
+            host, low, count=min(one.packets, length), stride=abs(stride), last=high, scattered=True, sockets=1,
             fresh=True, start=one.sent * spacing, spacing=spacing,
         )  # fmt: skip
         steps.append(step)
@@ -234,11 +321,9 @@ def opening_ttl(side: Side) -> int:
     return NESTED_TTL if side.nat.nested else OPENING_TTL
 
 
-def _knock(seeker: Side, sought: Side, transport: Transport, sockets: int) -> tuple[Step, ...]:
+def _knock(seeker: Side, sought: Side, sockets: int) -> tuple[Step, ...]:
     """The sought side's packets to the seeker's one port, at once, so that its sockets' ports are in a row. A seeker whose NAT moves its
     port gets none but answers, and one of which it is not known none before it has searched."""
-    if transport == "tcp":
-        return (Step(host_of(seeker), seeker.measured[-1].port, transport="tcp", sockets=sockets, fresh=True, spacing=ROW),)
     first = Step(seeker.host, seeker.port or 1, sockets=sockets, fresh=True, spacing=ROW, rounds=4, interval=0.3)
     if seeker.nat.early == "harmless":
         return (first,)
