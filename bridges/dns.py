@@ -23,9 +23,10 @@ from twisted.internet.error import CannotListenError
 from bridges.dns_server import DnsDatagrams, DnsStreams, Server
 from bridges.dns_upstream import PORT, SystemServers, Upstream, parse_server
 from bridges.dns_zone import Zone
-from bridges.listen import PORTS_TRIED, check_listen, is_taken, listen_error, listen_udp, ports_to_try
+from bridges.listen import PORTS_TRIED, check_listen, listen_udp, ports_to_try
 from userlan.driver.bridge import BridgeStore, CommandError, CommandHandler
 from userlan.driver.lan import Lan, PeerInfo
+from userlan.driver.reasons import is_taken, listen_error
 from userlan.lan.hostport import join_host_port
 
 DEFAULT_LISTEN = "127.0.0.1:5354"

@@ -23,12 +23,12 @@ from twisted.logger import Logger
 from bridges.acceptor import Acceptor
 from bridges.dial import DIAL_TIMEOUT, connect
 from bridges.leg import Leg, LegOwner
-from bridges.listen import listen_error
 from bridges.rules import MAX_RULES, ForwardRule, is_numeric, suffix
 from bridges.splice import Splices
 from bridges.udp_forward import UdpForward
 from userlan.driver.bridge import BridgeStore, CommandError, CommandHandler
 from userlan.driver.lan import Lan
+from userlan.driver.reasons import listen_error
 from userlan.lan.hostport import join_host_port
 from userlan.lan.names import UnknownName
 

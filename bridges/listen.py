@@ -1,8 +1,7 @@
-"""Where a bridge listens on this computer: how it is written, and how a failure is told."""
+"""Where a bridge listens on this computer, as it is written. How a failure is told: ``userlan.driver.reasons.listen_error``."""
 
 from __future__ import annotations
 
-import errno
 import ipaddress
 import socket
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import DatagramProtocol
 
-from userlan.lan.hostport import check_port, cut_host_port, join_host_port
+from userlan.lan.hostport import check_port, cut_host_port
 
 PORTS_TRIED = 16
 """Ports from a default one on that are tried, for as many nodes on one computer; then any free one."""
@@ -32,11 +31,6 @@ def ports_to_try(written: str, default: str) -> tuple[str, list[int]]:
     the next ones too, since another node of this computer may have it, and then any free one."""
     host, port = parse_listen(written)
     return host, [*range(port, port + PORTS_TRIED), 0] if written == default else [port]
-
-
-def is_taken(error: CannotListenError) -> bool:
-    """Whether the port is another program's, so that the next one may be free."""
-    return getattr(error.socketError, "errno", None) == errno.EADDRINUSE
 
 
 def check_listen(written: str, beyond: bool, what_if: str) -> None:
@@ -83,16 +77,3 @@ def listen_udp(reactor: Any, port: int, protocol: DatagramProtocol, interface: s
             except OSError as error:
                 raise CannotListenError(interface, port, error) from error  # type: ignore[no-untyped-call]
     return reactor.listenUDP(port, protocol, interface, MAX_DATAGRAM)
-
-
-def listen_error(error: CannotListenError) -> str:
-    """Why a port cannot be had, in one line."""
-    where = join_host_port(error.interface or "0.0.0.0", error.port)
-    number = getattr(error.socketError, "errno", None)
-    if is_taken(error):
-        return f"{where} is in use by another program"
-    if number == errno.EACCES:
-        return f"{where} needs more rights (ports below 1024 belong to root)"
-    if number == errno.EADDRNOTAVAIL:
-        return f"{where} is not an address of this computer"
-    return f"{where} cannot be listened on: {getattr(error.socketError, 'strerror', None) or error.socketError}"

@@ -17,12 +17,12 @@ from bridges.expose import SERVICE_TIMEOUT
 from bridges.filtered import Filter, FilteringSplices
 from bridges.forward import BACKLOG
 from bridges.leg import Leg, LegOwner
-from bridges.listen import listen_error
 from bridges.splice import Splices
 from bridges.udp_expose import UdpExpose
 from bridges.udp_forward import UdpForward
 from userlan.driver.interfaces import local_addresses
 from userlan.driver.lan import Lan, PeerInfo
+from userlan.driver.reasons import listen_error
 from userlan.lan.hostport import join_host_port
 from userlan.lan.ports import built_in
 

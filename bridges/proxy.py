@@ -29,11 +29,12 @@ from bridges.credentials import Credentials
 from bridges.dial import DIAL_TIMEOUT, Dialer
 from bridges.http import HttpSession
 from bridges.leg import Leg
-from bridges.listen import check_listen, is_taken, listen_error, ports_to_try
+from bridges.listen import check_listen, ports_to_try
 from bridges.proxy_context import MAX_CLIENTS, REQUEST_TIMEOUT, ProxyContext
 from bridges.socks_session import SocksSession
 from userlan.driver.bridge import BridgeStore, CommandError, CommandHandler
 from userlan.driver.lan import Lan
+from userlan.driver.reasons import is_taken, listen_error
 from userlan.lan.hostport import join_host_port
 
 DEFAULT_LISTEN = "127.0.0.1:1055"

@@ -132,7 +132,16 @@ def test_a_mediator_and_a_relay(start: Callable[..., Managed]) -> None:
 def test_a_program_that_cannot_start_says_why(start: Callable[..., Managed]) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
         taken.bind(("127.0.0.1", 0))
-        program = start("node", "up", "--listen", f"127.0.0.1:{taken.getsockname()[1]}")
+        where = f"127.0.0.1:{taken.getsockname()[1]}"
+        program = start("node", "up", "--listen", where)
         assert "STATUS=" in program.wait_for("STOPPING=1")
         assert program.process.wait(PATIENCE) == 1
-        assert program.log.read_text().startswith("userlan: ")
+        assert program.log.read_text() == f"userlan: {where} is in use by another program: name another with --listen HOST:PORT\n"
+
+
+@pytest.mark.parametrize("program", [("mediator",), ("relay", "--mediator", f"userlan://127.0.0.1:1/{'A' * 43}")])
+def test_a_server_that_cannot_listen_says_what_to_do(start: Callable[..., Managed], program: tuple[str, ...]) -> None:
+    foreign = start(program[0], *program, "--listen", "192.0.2.1:41414")
+    assert foreign.process.wait(PATIENCE) == 1
+    told = "userlan: 192.0.2.1:41414 is not an address of this computer: name another with --listen HOST:PORT\n"
+    assert foreign.log.read_text() == told

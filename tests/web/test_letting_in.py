@@ -164,7 +164,7 @@ def test_a_port_is_kept_and_the_next_free_one_is_taken(loop: Loop, tmp_path: Pat
     first = begin("first", 0, others=False)
     second = begin("second", first.port, others=True)
     assert first.port < second.port
-    with pytest.raises(CommandError, match="cannot listen at"):
+    with pytest.raises(CommandError, match=r"the page: 127\.0\.0\.1:\d+ is in use by another program; set page\.listen"):
         begin("third", first.port, others=False)
     loop.result(first.stop())
     loop.result(second.stop())

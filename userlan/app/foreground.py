@@ -7,14 +7,21 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
 
 from userlan.app.notify import Manager
+from userlan.driver.reasons import listen_error
 from userlan.node.config import Config
 
 
 class StartError(Exception):
     """The program cannot start; ``str()`` is one line for people."""
+
+
+def not_listening(error: CannotListenError) -> StartError:
+    """The program cannot listen where it was told to, and where that is said otherwise."""
+    return StartError(f"{listen_error(error)}: name another with --listen HOST:PORT")
 
 
 class Foreground:

@@ -31,7 +31,7 @@ from userlan import __version__
 from userlan.app.advice import Advice
 from userlan.app.api import Api
 from userlan.app.embedded_mediator import EmbeddedMediator
-from userlan.app.foreground import Foreground, StartError
+from userlan.app.foreground import Foreground, StartError, not_listening
 from userlan.app.interfaces import local_addresses, look_up
 from userlan.app.narrator import Narrator
 from userlan.app.page import start_page
@@ -300,7 +300,7 @@ class NodeProgram(Foreground):
                 number = self.engine.listen(host, port)
                 self.port = self.port or number
         except CannotListenError as error:
-            raise StartError(str(error)) from None
+            raise not_listening(error) from None
 
     def _listen_anywhere(self) -> int:
         """The default port, or a free one when another node of this computer has it."""

@@ -13,7 +13,7 @@ from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
 
 from userlan import __version__
-from userlan.app.foreground import Foreground, StartError
+from userlan.app.foreground import Foreground, StartError, not_listening
 from userlan.app.interfaces import local_addresses
 from userlan.driver.engine import Engine
 from userlan.driver.state import StateFolder
@@ -73,7 +73,7 @@ class MediatorProgram(Foreground):
         try:
             bound = self._listen()
         except CannotListenError as error:
-            raise StartError(str(error)) from None
+            raise not_listening(error) from None
         self.runner = self.engine.add(self.core, lambda event: None)
         print(str(Invite(self._addresses(bound), self.core.public_key)), flush=True)
         yield None

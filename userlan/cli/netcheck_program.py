@@ -13,6 +13,7 @@ from userlan.app.interfaces import local_addresses
 from userlan.cli.client import ApiError
 from userlan.cli.main import Settings
 from userlan.driver.engine import Engine
+from userlan.driver.reasons import listen_error
 from userlan.lan.invite import Invite
 from userlan.node.memory import Memory, SavedMediator
 from userlan.node.nat_report import report
@@ -91,7 +92,7 @@ class Measurement:
         try:
             port = self._engine.listen_dual(0)
         except CannotListenError as error:
-            self._end(str(error))
+            self._end(listen_error(error))
             return
         self._runner = self._engine.add(self._node, lambda event: None)
         now = self._reactor.seconds()

@@ -16,11 +16,12 @@ from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
 
 from userlan import __version__
-from userlan.app.foreground import Foreground, StartError
+from userlan.app.foreground import Foreground, StartError, not_listening
 from userlan.app.interfaces import local_addresses, look_up
 from userlan.control.meeting import ServerEndpoint
 from userlan.driver.engine import Engine
 from userlan.driver.heap import keep_freed
+from userlan.driver.reasons import listen_error
 from userlan.driver.state import StateFolder
 from userlan.driver.threads import in_thread
 from userlan.lan.addresses import key_bytes, key_text
@@ -100,7 +101,7 @@ class RelayProgram(Foreground):
         try:
             self._listen()
         except CannotListenError as error:
-            raise StartError(str(error)) from None
+            raise not_listening(error) from None
         self.runner = self.engine.add(self.core, self._observe)
         self._look_at_addresses()
         for link in self.core.links.values():
@@ -135,7 +136,7 @@ class RelayProgram(Foreground):
             try:
                 self._bound.append(("0.0.0.0", self.engine.listen_dual(WEB_PORT, via=1)))
             except CannotListenError as error:
-                self.log.warn("{error} Who is where only HTTPS passes cannot use this relay.", error=error)
+                self.log.warn("{reason}: who is where only HTTPS passes cannot use this relay", reason=listen_error(error))
             return
         numbers = {4: 0, 6: 0}
         for host, port in self.listen:

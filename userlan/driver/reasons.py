@@ -1,7 +1,8 @@
-"""The stack's addresses and its words for why a connection ended, as Twisted's."""
+"""The stack's addresses and its words for why a connection ended, as Twisted's; and why a port cannot be had, in words for people."""
 
 from __future__ import annotations
 
+import errno
 from typing import Any
 
 from twisted.internet import error as twisted_error
@@ -9,6 +10,7 @@ from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.python import failure as twisted_failure
 
 from userlan.lan.addresses import text
+from userlan.lan.hostport import join_host_port
 
 Address = IPv4Address | IPv6Address
 
@@ -60,3 +62,21 @@ def cannot_listen(place: str, port: int, problem: OSError) -> twisted_error.Cann
     """Twisted's error for a port that cannot be had; ``str()`` is one line."""
     made: twisted_error.CannotListenError = error.CannotListenError(place, port, problem)
     return made
+
+
+def is_taken(problem: twisted_error.CannotListenError) -> bool:
+    """Whether the port is another program's, so that the next one may be free."""
+    return getattr(problem.socketError, "errno", None) == errno.EADDRINUSE
+
+
+def listen_error(problem: twisted_error.CannotListenError) -> str:
+    """Why a port of this computer cannot be had, in one line; what to do about it, the caller adds: it knows what the address is from."""
+    where = join_host_port(problem.interface or "0.0.0.0", problem.port)
+    number = getattr(problem.socketError, "errno", None)
+    if is_taken(problem):
+        return f"{where} is in use by another program"
+    if number == errno.EACCES:
+        return f"{where} needs more rights (ports below 1024 belong to root)"
+    if number == errno.EADDRNOTAVAIL:
+        return f"{where} is not an address of this computer"
+    return f"{where} cannot be listened on: {getattr(problem.socketError, 'strerror', None) or problem.socketError}"

@@ -15,6 +15,7 @@ from twisted.web.websocket import WebSocketResource
 
 from userlan.driver.bridge import BridgeStore, CommandError
 from userlan.driver.commands import Commands
+from userlan.driver.reasons import listen_error
 from userlan.lan.hostport import join_host_port
 from userlan.web.assets import Assets
 from userlan.web.caller import is_foreign
@@ -77,14 +78,15 @@ class Page(Factory):
         if others:
             remembered = [self._sessions.port] if port <= self._sessions.port <= port + NEXT_PORTS else []
             candidates = [*remembered, *range(port, port + NEXT_PORTS + 1), 0]
+        reason = ""
         for number in candidates:
             try:
                 self._listening = self.reactor.listenTCP(number, self, BACKLOG, host)
                 break
             except CannotListenError as error:
-                reason = getattr(error.socketError, "strerror", None) or error.socketError
+                reason = reason or listen_error(error)
         else:
-            raise CommandError(f"the page cannot listen at {join_host_port(host, port)}: {reason}")
+            raise CommandError(f"the page: {reason}; set page.listen to another address, or to none")
         self.host, self.port = host, self._listening.getHost().port
         self.authorities = authorities(host, self.port)
         self._sessions.moved(self.port)
