@@ -38,10 +38,13 @@ def userlan(*arguments: str, state: Path) -> subprocess.CompletedProcess[str]:
         (("approve",), 2, "MEMBER"),
         (("block",), 2, "PEER"),
         (("lock", "home"), 1, "userlan up"),
-        (("config", "check", "/nowhere"), 1, "/nowhere"),
+        (("config", "check", "/nowhere"), 1, "userlan: /nowhere: cannot be read"),
+        (("--config", "/nowhere", "up"), 1, "name another file with --config, or leave it out"),
         (("create", "home", "--password-file", "/nowhere"), 1, "/nowhere"),
         (("up", "--listen", "nonsense"), 2, "nonsense"),
-        (("up", "--mediator", "http://x"), 1, "userlan://"),
+        (("up", "--mediator", "http://x"), 1, "is userlan://HOST:PORT/KEY, as `userlan mediator` prints it"),
+        (("join", "http://x"), 1, "as `userlan invite NETWORK` prints it"),
+        (("join", f"userlan://h:1/{'A' * 43}"), 1, "as `userlan invite NETWORK` prints it"),
         (("relay",), 2, "--mediator"),
         (("relay", "--mediator", "http://x"), 1, "userlan://"),
         (("relay", "--mediator", f"userlan://h:1/{'A' * 43}", "--listen", "nonsense"), 2, "nonsense"),
@@ -54,8 +57,22 @@ def test_each_mistake_is_one_clear_line(tmp_path: Path, arguments: tuple[str, ..
     told = result.stdout if status == 0 else result.stderr
     assert result.returncode == status, result.stderr
     assert part in told
-    if status and arguments[0] != "config":
+    if status:
         assert len(told.strip().splitlines()) == 1
+
+
+def test_a_wrong_configuration_is_told_by_its_first_mistake(tmp_path: Path) -> None:
+    """The others by the command that lists them."""
+    path = tmp_path / "a config.yaml"
+    path.write_text("nmae: anna\n")
+    first = f"userlan: {path}:1: nmae: unknown key: did you mean 'name'?"
+    result = userlan("--config", str(path), "up", state=tmp_path / "state")
+    assert (result.returncode, result.stderr) == (1, f"{first}\n")
+    path.write_text("nmae: anna\nlisten: x\nlog: 3\n")
+    result = userlan("--config", str(path), "up", state=tmp_path / "state")
+    assert (result.returncode, result.stderr) == (1, f"{first} (and 2 more: `userlan config check '{path}'` lists them)\n")
+    listed = userlan("config", "check", str(path), state=tmp_path / "state")
+    assert len(listed.stderr.splitlines()) == 4
 
 
 def test_no_configuration_is_no_mistake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,12 +37,17 @@ def sections() -> dict[str, Any]:
 
 
 def load_configuration(settings: Settings) -> tuple[Config, Path | None]:
-    """The named file, else the user's own where there is one, else the defaults; ApiError with every problem, one a line."""
+    """The named file, else the user's own where there is one, else the defaults; ApiError with the first mistake, in one line."""
     from userlan.node.config import defaults, load_file
-    from userlan.node.config_reader import ConfigError
+    from userlan.node.config_reader import ConfigError, UnreadableError
 
     path = settings.config or (default_config() if default_config().is_file() else None)
     try:
         return (load_file(path, sections()), path) if path is not None else (defaults(sections()), None)
+    except UnreadableError as error:
+        other = ", or leave it out: every key has its default" if settings.config is not None else ""
+        raise ApiError(f"{error}; name another file with --config{other}") from None
     except ConfigError as error:
-        raise ApiError(str(error)) from None
+        first, *more = error.problems
+        how = f" (and {len(more)} more: `userlan config check {shlex.quote(str(path))}` lists them)" if more else ""
+        raise ApiError(f"{first}{how}") from None

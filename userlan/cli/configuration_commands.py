@@ -30,11 +30,14 @@ def check(settings: Settings, file: Path | None, json_output: bool) -> None:
         click.echo("[]" if json_output else f"{path}: there is none, every key has its default")
         return
     problems = check_file(path, sections())
+    whole = len(problems) == 1 and not problems[0].line     # there is no line to look at: that is all there is to say
     if json_output:
         click.echo(as_json([{"file": str(path), "line": problem.line, "text": str(problem)} for problem in problems]))
-    else:
+    elif not whole:
         for problem in problems:
             click.echo(str(problem), err=True)
+    if whole:
+        raise ApiError(str(problems[0]))
     if problems:
         raise ApiError(f"{path}: {len(problems)} mistake{'s' if len(problems) > 1 else ''}")
     if not json_output:

@@ -199,7 +199,7 @@ def main() -> None:
         if isinstance(error, NO_ARGUMENTS):
             click.echo(error.format_message(), err=True)    # the help, as it is
             sys.exit(error.exit_code)
-        where = f"userlan {error.ctx.info_name}" if error.ctx is not None and error.ctx.parent is not None else "userlan"
+        where = error.ctx.command_path if error.ctx is not None and error.ctx.parent is not None else "userlan"
         click.echo(f"{where}: {error.format_message()}", err=True)
         sys.exit(error.exit_code)
     except click.ClickException as error:

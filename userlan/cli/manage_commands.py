@@ -9,6 +9,7 @@ import click
 
 from userlan.cli.background import ensure_running
 from userlan.cli.client import ApiError, call, stop_node
+from userlan.cli.links import invite_link
 from userlan.cli.main import Settings
 from userlan.cli.output import as_json, json_option, say
 
@@ -63,14 +64,7 @@ def join(settings: Settings, invite_or_network: str, password_file: Path | None,
     arguments: dict[str, Any] = {"password": read_password(password_file) if password_file else None}
     mediator = None
     if "://" in invite_or_network:
-        from userlan.lan.invite import Invite
-
-        try:
-            invite = Invite.parse(invite_or_network)
-        except ValueError as error:
-            raise ApiError(str(error)) from None
-        if invite.network is None:
-            raise ApiError("this is a mediator's address, not an invite: it names no network")
+        invite = invite_link(invite_or_network)
         if invite.secret is None and password_file is None:
             raise ApiError("the invite carries no secret: add --password-file, or ask for the whole link")
         mediator = str(invite.mediator)

@@ -11,10 +11,10 @@ from twisted.internet.error import CannotListenError
 from userlan import __version__
 from userlan.app.interfaces import local_addresses
 from userlan.cli.client import ApiError
+from userlan.cli.links import mediator_link
 from userlan.cli.main import Settings
 from userlan.driver.engine import Engine
 from userlan.driver.reasons import listen_error
-from userlan.lan.invite import Invite
 from userlan.node.memory import Memory, SavedMediator
 from userlan.node.nat_report import report
 from userlan.node.node import Node
@@ -29,10 +29,7 @@ POLL = 0.05
 
 def measure(settings: Settings, mediator: str | None) -> dict[str, Any]:
     """The report. ``mediator`` is its link; without one, those of the state folder are asked. ApiError where nobody answers."""
-    try:
-        known = [str(Invite.parse(mediator).mediator)] if mediator is not None else remembered(settings)
-    except ValueError as error:
-        raise ApiError(f"--mediator: {error}") from None
+    known = [str(mediator_link(mediator).mediator)] if mediator is not None else remembered(settings)
     if not known:
         raise ApiError("no mediator is known that could be asked: name one by --mediator URL, or join a network first")
     from twisted.internet import reactor as installed

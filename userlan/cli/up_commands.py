@@ -15,6 +15,7 @@ import click
 
 from userlan.cli.client import ApiError
 from userlan.cli.configuration import discover_bridges, load_configuration
+from userlan.cli.links import mediator_link
 from userlan.cli.main import EXIT_HELD, Settings, fail
 
 if TYPE_CHECKING:
@@ -56,13 +57,8 @@ def up(
     settings: Settings, mediator: str | None, listen: tuple[str, ...], background: bool, member: str | None, companion: int | None
 ) -> None:
     """Run the node in the foreground. Without a mediator anywhere it runs one itself."""
-    from userlan.lan.invite import Invite
-
     config, path = load_configuration(settings)
-    try:
-        link = Invite.parse(mediator) if mediator else None
-    except ValueError as error:
-        raise ApiError(f"--mediator: {error}") from None
+    link = mediator_link(mediator) if mediator else None
     listening = parse_listen(listen)
     bridges = discover_bridges()
     alone = member is None and companion is None        # a member beside the node has its name, and more, not from the file
@@ -147,13 +143,8 @@ def relay(settings: Settings, mediators: tuple[str, ...], listen: tuple[str, ...
     """
     import msgspec
 
-    from userlan.lan.invite import Invite
-
     config, path = load_configuration(settings)
-    try:
-        links = tuple(Invite.parse(one).mediator for one in mediators)
-    except ValueError as error:
-        raise ApiError(f"--mediator: {error}") from None
+    links = tuple(mediator_link(one).mediator for one in mediators)
     if region is not None:
         if len(region) > MAX_REGION or not region.isprintable():
             raise click.BadParameter(f"a region has at most {MAX_REGION} printable characters", param_hint="--region")

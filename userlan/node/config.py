@@ -249,14 +249,14 @@ def _decoded(data: bytes, name: str) -> str:
 
 
 def _contents(path: Path) -> bytes:
-    from userlan.node.config_reader import MAX_TEXT, Problem
+    from userlan.node.config_reader import MAX_TEXT, Problem, UnreadableError
 
     try:
         with path.open("rb") as file:
             return file.read(4 * MAX_TEXT + 1)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise _error([Problem(str(path), 0, "", f"cannot be read: {reason}")]) from None
+        raise UnreadableError([Problem(str(path), 0, "", f"cannot be read: {reason}")]) from None
 
 
 def _error(problems: list[Problem]) -> ConfigError:

@@ -82,6 +82,10 @@ class ConfigError(ValueError):
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
 
+class UnreadableError(ConfigError):
+    """There is no file, or none that may be read: it is not the text that is wrong."""
+
+
 class Field(NamedTuple):
     """A key: the type of its value, and its default (``REQUIRED``: it must be there)."""
 
