@@ -118,7 +118,7 @@ class FilesBridge:
         return {
             "files-send": self._send,
             "files-list": lambda arguments: self._list(),
-            "files-accept": lambda arguments: self._each(arguments, exchange.accept, "offered"),
+            "files-accept": self._accept,
             "files-decline": lambda arguments: self._each(arguments, exchange.decline, "offered"),
             "files-cancel": lambda arguments: self._each(arguments, exchange.cancel, ""),
             "files-forget": lambda arguments: self._each(arguments, exchange.forget, "ended"),
@@ -193,6 +193,11 @@ class FilesBridge:
         finally:
             service.carry_out()
         return service.save().addCallback(lambda _: {"transfers": [self._view(one) for one in transfers]})
+
+    def _accept(self, arguments: dict[str, Any]) -> Deferred[Any]:
+        """Take what is offered; the answer says into which folder it comes."""
+        folder = str(self.service.inbox.folder)
+        return self._each(arguments, self.service.exchange.accept, "offered").addCallback(lambda told: told | {"inbox": folder})
 
     def _watch(self, arguments: dict[str, Any], reply: Reply) -> None:
         """All transfers as they are, then each change."""

@@ -16,6 +16,7 @@ from userlan.lan.addresses import key_text
 from userlan.lan.members import Member, StoredNetwork
 from userlan.lan.roster import Roster
 from userlan.node.applications import Applications
+from userlan.node.blocking import Blocked
 from userlan.node.events import Admitted, ApplicantCame, ApplicationRefused, MemberUnapproved, MemoryChanged
 
 
@@ -52,6 +53,16 @@ def test_a_client_that_goes_away_leaves_nothing_behind() -> None:
     command.addErrback(lambda _: None)
     command.cancel()
     assert waiting == {}
+
+
+def test_who_is_blocked_is_listed_by_the_name_of_now_or_of_then() -> None:
+    api, _ = api_of([])
+    blocked = Blocked({key_text(BEN): "ben", key_text(CARLA): "carla"})
+    names = {BEN: "benjamin"}
+    api.node = cast(Any, SimpleNamespace(
+        blocking=SimpleNamespace(blocked=blocked), roster=SimpleNamespace(name_of=lambda key: names.get(key, ""))
+    ))  # fmt: skip
+    assert api.blocked({}) == [{"name": "benjamin", "key": key_text(BEN)}, {"name": "carla", "key": key_text(CARLA)}]
 
 
 ANNA, BEN, CARLA = b"a" * 32, b"b" * 32, b"c" * 32

@@ -38,6 +38,7 @@ class Node:
         self.rows: list[dict[str, Any]] = []
         self.story: list[dict[str, Any]] = []
         self.asked: list[tuple[str, dict[str, Any]]] = []
+        self.inbox = {"inbox": "/inbox"}
         self.loop = Loop()
         commands = Commands()
         self.server = LocalServer(self.loop.reactor, folder, commands)
@@ -59,7 +60,7 @@ class Node:
         self.asked.append((command, arguments))
         if arguments.get("id") == "nope":
             raise CommandError("there is no transfer 'nope': `userlan inbox` lists them")
-        return {"transfers": self.rows}
+        return {"transfers": self.rows, **(self.inbox if command == "files-accept" else {})}
 
     def _watch(self, arguments: dict[str, Any], reply: Reply) -> None:
         for item in self.story:
@@ -176,6 +177,18 @@ def test_answers(node: Node, word: str) -> None:
     assert node.asked == [(f"files-{word}", {"id": "abc"}), (f"files-{word}", {"id": "abd"})]
     wrong = node.run("inbox", word, "nope")
     assert "there is no transfer" in str(wrong.exception)
+
+
+def test_accepting_says_where_a_file_goes_and_that_it_goes_on(node: Node) -> None:
+    full = transfer(direction="in", state="paused", error="the disk is full", file="b")
+    node.rows = [transfer(direction="in", state="active"), full, transfer(direction="in", state="done", path="/inbox/c", file="c")]
+    result = node.run("inbox", "accept", "all")
+    assert result.stdout == "film.mkv: comes into /inbox\nb: paused at 0 %: the disk is full\nc: received: /inbox/c\n"
+    assert result.stderr == "it goes on by itself; `userlan inbox` shows how far it is\n"
+    node.rows, node.inbox = [transfer(direction="in", state="accepted")], {}
+    assert node.run("inbox", "accept", "abc").stdout == "film.mkv: is about to come\n", "a node of an older version"
+    node.rows = [transfer(direction="in", state="done", path="/inbox/film.mkv")]
+    assert node.run("inbox", "accept", "abc").stderr == ""
 
 
 def test_accepting_waits(node: Node) -> None:

@@ -108,3 +108,13 @@ def test_blocks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert node.run("block", "ben").stdout == "blocked ben\n"
     assert node.run("unblock", "ben").stdout == "unblocked ben\n"
     assert node.asked == [("block", {"peer": "ben"}), ("unblock", {"peer": "ben"})]
+
+
+def test_blocks_are_listed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    rows = [{"name": "ben", "key": "K" * 43}]
+    node = Node(monkeypatch, tmp_path, blocked=rows)
+    assert node.run("block").stdout.split() == ["NAME", "KEY", "ben", "K" * 43]
+    assert json.loads(node.run("block", "--json").stdout) == rows
+    node.answers["blocked"] = []
+    assert node.run("block").stdout == "nobody is blocked: `userlan block PEER`\n"
+    assert node.run("block", "--json").stdout == "[]\n"

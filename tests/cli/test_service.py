@@ -91,7 +91,9 @@ def test_installed_reloaded_watched_and_removed(manager: UserManager, config: Pa
     assert manager.userlan("status", check=False).returncode == 1
     assert {path for path in manager.left() - before if not path.startswith(".local/share/userlan/")} == set()
     assert manager.userlan("service", "remove").stdout == "nothing is installed\n"
-    assert "not installed" in manager.userlan("service", "status").stdout
+    assert manager.userlan("service", "status").stdout.startswith("userlan (systemd)  not installed: `userlan service install`\n")
+    status = json.loads(manager.userlan("service", "status", "--json").stdout)
+    assert (status["installed"], status["running"], status["text"]) == (False, False, "not installed")
 
 
 @pytest.mark.lab

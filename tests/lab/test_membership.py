@@ -45,6 +45,7 @@ def test_asked_restarted_approved_blocked_and_a_new_password(site: Site) -> None
     assert ben.status()["networks"][0]["mine"] is False
 
     assert anna.run("block", "ben").stdout == "blocked ben\n"
+    assert [row["name"] for row in json.loads(anna.run("block", "--json").stdout)] == ["ben"]
     assert anna.wait_state("ben", "offline")["blocked"] is True
     assert not pings(ben, "anna")
     assert anna.run("ping", "ben", "-c", "1", check=False).stderr.endswith("ben is blocked: userlan unblock ben\n")

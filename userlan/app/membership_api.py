@@ -50,6 +50,7 @@ class MembershipApi:
         server.register("deny", lambda arguments: self.judge(arguments, False))
         server.register("block", self.block)
         server.register("unblock", self.unblock)
+        server.register("blocked", self.blocked)
 
     def happened(self, event: object) -> None:
         """An event of the node's, if it is one of these: for the log, and for the person in front of this computer."""
@@ -229,6 +230,11 @@ class MembershipApi:
         written = text_of(arguments, "peer")
         key = self.node.blocking.blocked.find(written) or self._peer(written)
         return self._blocking(self.node.blocking.unblock, key, self.node.roster.name_of(key) or written)
+
+    def blocked(self, arguments: dict[str, Any]) -> list[dict[str, Any]]:
+        """Whom this node blocks, by the names that they have now, or had as members."""
+        kept = self.node.blocking.blocked.save()
+        return [{"name": self.node.roster.name_of(key_bytes(key)) or name, "key": key} for key, name in kept.items()]
 
     @inlineCallbacks
     def nick(self, arguments: dict[str, Any]) -> Any:

@@ -67,8 +67,13 @@ def inbox(context: click.Context, watch: bool, json_output: bool) -> None:
 @json_option
 @click.pass_obj
 def accept(settings: Settings, ids: tuple[str, ...], wait: bool, json_output: bool) -> None:
-    """Take files that are offered."""
-    transfers = _each(settings, "files-accept", ids)
+    """Take files that are offered. They come by themselves, also after this command has ended."""
+    transfers: list[dict[str, Any]] = []
+    folder = ""
+    for identifier in ids:
+        told = call(settings.state, "files-accept", id=identifier)
+        transfers += told["transfers"]
+        folder = told.get("inbox", "")      # a node of an older version does not say it
     if wait and transfers:
         transfers = _follow(settings, transfers, quiet=json_output)
     if json_output:
@@ -76,7 +81,7 @@ def accept(settings: Settings, ids: tuple[str, ...], wait: bool, json_output: bo
     elif not transfers:
         click.echo("nothing is offered")
     elif not wait:
-        _say(transfers)
+        _say_accepted(transfers, folder)
     if wait:
         _check(transfers)
 
@@ -172,6 +177,18 @@ def _say(transfers: list[dict[str, Any]]) -> None:
         click.echo(f"{printable(one['file'])}: {printable(state_text(one))}")
     if not transfers:
         click.echo("nothing is offered")
+
+
+def _say_accepted(transfers: list[dict[str, Any]], folder: str) -> None:
+    """Where each goes; and how far it is, one sees elsewhere."""
+    coming = False
+    for one in transfers:
+        under_way = one["state"] in ("accepted", "active") and not one["error"]
+        coming = coming or one["state"] not in FINAL
+        words = f"comes into {folder}" if under_way and folder else state_text(one)
+        click.echo(f"{printable(one['file'])}: {printable(words)}")
+    if coming:
+        click.echo("it goes on by itself; `userlan inbox` shows how far it is", err=True)
 
 
 def _follow(settings: Settings, transfers: list[dict[str, Any]], quiet: bool) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ from userlan.cli.background import ensure_running
 from userlan.cli.client import ApiError, call, stop_node
 from userlan.cli.links import invite_link
 from userlan.cli.main import Settings
-from userlan.cli.output import as_json, json_option, say
+from userlan.cli.output import as_json, json_option, say, say_rows
 
 MAX_PASSWORD_FILE = 4096
 """Bytes. A password is a line; anything longer is the wrong file."""
@@ -122,11 +122,15 @@ def evict(settings: Settings, member: str, network: str | None, json_output: boo
 
 
 @click.command()
-@click.argument("peer")
+@click.argument("peer", required=False)
 @json_option
 @click.pass_obj
-def block(settings: Settings, peer: str, json_output: bool) -> None:
-    """Have nothing to do with PEER: no packet to it or from it, until `userlan unblock`. The others are not concerned."""
+def block(settings: Settings, peer: str | None, json_output: bool) -> None:
+    """Have nothing to do with PEER: no packet to it or from it, until `userlan unblock`. The others are not concerned. Without an argument,
+    list whom you block."""
+    if peer is None:
+        say_rows(call(settings.state, "blocked"), json_output, "nobody is blocked: `userlan block PEER`")
+        return
     result = call(settings.state, "block", peer=peer)
     say(result, f"blocked {result['name']}", json_output)
 

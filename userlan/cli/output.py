@@ -29,6 +29,16 @@ def say(result: Any, line: str, json_output: bool) -> None:
     click.echo(as_json(result) if json_output else line)
 
 
+def say_rows(rows: list[dict[str, Any]], json_output: bool, nothing: str) -> None:
+    """What a command lists: for programs, or for people; ``nothing``: what it says to them where there are no rows."""
+    if json_output:
+        click.echo(as_json(rows))
+    elif not rows:
+        click.echo(nothing)
+    else:
+        click.echo("\n".join(str(row["text"]) for row in rows) if "text" in rows[0] else table(rows))
+
+
 def signal(state: str, text: str) -> str:
     """Text in the colour of a peer's state."""
     return click.style(text, **SIGNALS.get(state, {}))

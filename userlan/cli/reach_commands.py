@@ -6,13 +6,12 @@ import os
 import socket
 import sys
 import threading
-from typing import Any
 
 import click
 
 from userlan.cli.client import ApiError, Client, call
 from userlan.cli.main import Settings
-from userlan.cli.output import as_json, json_option, say, table
+from userlan.cli.output import as_json, json_option, say, say_rows
 
 CHUNK = 65536
 """Bytes moved at once between standard input or output and the node."""
@@ -27,7 +26,7 @@ CHUNK = 65536
 def expose(settings: Settings, service: str | None, port: int | None, name: str | None, json_output: bool) -> None:
     """Let peers reach a local service; without an argument, list what is exposed."""
     if service is None:
-        _listing(call(settings.state, "exposes"), json_output, "nothing is exposed: `userlan expose PORT`")
+        say_rows(call(settings.state, "exposes"), json_output, "nothing is exposed: `userlan expose PORT`")
         return
     result = call(settings.state, "expose", service=service, port=port, name=name)
     click.echo(as_json(result) if json_output else result["text"])
@@ -50,7 +49,7 @@ def unexpose(settings: Settings, service: str, json_output: bool) -> None:
 def forward(settings: Settings, rule: str | None, json_output: bool) -> None:
     """Make a local port lead to a peer's service; without an argument, list the forwards."""
     if rule is None:
-        _listing(call(settings.state, "forwards"), json_output, "nothing is forwarded: `userlan forward PORT:PEER:PORT`")
+        say_rows(call(settings.state, "forwards"), json_output, "nothing is forwarded: `userlan forward PORT:PEER:PORT`")
         return
     result = call(settings.state, "forward", rule=rule)
     click.echo(as_json(result) if json_output else result["text"])
@@ -97,15 +96,6 @@ def _write_all(data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(sys.stdout.fileno(), view) :]
-
-
-def _listing(rows: list[dict[str, Any]], json_output: bool, nothing: str) -> None:
-    if json_output:
-        click.echo(as_json(rows))
-    elif not rows:
-        click.echo(nothing)
-    else:
-        click.echo("\n".join(str(row["text"]) for row in rows) if "text" in rows[0] else table(rows))
 
 
 COMMANDS: dict[str, click.Command] = {

@@ -76,14 +76,14 @@ def remove(settings: Settings, of: str) -> None:
 @click.option("--json", "json_output", is_flag=True, help="As JSON.")
 @click.pass_obj
 def status(settings: Settings, of: str, json_output: bool) -> None:
-    """Whether it is installed, and how it stands."""
+    """Whether it is installed, and how it stands. The exit status is 0 in any case: this tells, and fails only where it cannot."""
     described, manager = describe(settings, of, ()), find(os.environ)
     told: dict[str, Any] = {"name": described.name, "manager": manager.name, **manager.status(described)}
     told["links"] = of == "node" and all(path.exists() for path in link_handler.files((), os.environ))
     if json_output:
         click.echo(as_json(told))
         return
-    where = "installed" if told["installed"] else "not installed: `userlan service install`"
+    where = "installed" if told["installed"] else told["text"] + (": `userlan service install`" if manager.runs() else "")
     click.echo(f"{told['name']} ({told['manager']})  {where}")
     if told["installed"]:
         running = "running" if told["running"] else "not running"

@@ -22,6 +22,8 @@ TOOL_TIMEOUT = 100.0
 """Seconds: a start may take systemd's own limit of 90 s."""
 TOLD = ("ActiveState", "SubState", "UnitFileState", "MainPID", "StatusText", "NRestarts", "Result")
 """Properties of a unit that are shown."""
+ABSENT = "not installed"
+"""How a service stands that is not there, for programs and for people."""
 
 
 class ServiceManager(Protocol):
@@ -88,7 +90,7 @@ class Systemd:
         path, _ = self.file(service)
         wanted = (self._folder / "default.target.wants" / path.name).exists()
         if not self.runs():
-            text = "no user manager of systemd answers here"
+            text = ("" if path.exists() else f"{ABSENT}; ") + "no user manager of systemd answers here"
             return {"installed": path.exists(), "running": False, "at_login": wanted, "text": text}
         shown = self._ask("show", service.name, f"--property={','.join(TOLD)}").stdout
         told = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
@@ -97,6 +99,7 @@ class Systemd:
         text += f", started anew {told['NRestarts']} times" if told.get("NRestarts", "0") != "0" else ""
         text += f": {told['StatusText']}" if told.get("StatusText") else ""
         running = told.get("ActiveState") in ("active", "reloading")
+        text = text if running or path.exists() else ABSENT
         return {"installed": path.exists(), "running": running, "at_login": told.get("UnitFileState") == "enabled", "text": text}
 
     def runs(self) -> bool:
@@ -148,7 +151,7 @@ class Launchd:
         path, _ = self.file(service)
         asked = self._ask("print", self._target(service))
         running = asked.returncode == 0 and "state = running" in asked.stdout
-        text = "running" if running else ("loaded" if asked.returncode == 0 else "not loaded")
+        text = "running" if running else ("loaded" if asked.returncode == 0 else "not loaded" if path.exists() else ABSENT)
         return {"installed": path.exists(), "running": running, "at_login": path.exists(), "text": text}
 
     def runs(self) -> bool:
@@ -197,7 +200,7 @@ class TaskScheduler:
     def status(self, service: Service) -> dict[str, Any]:
         asked = self._ask("/Query", "/TN", service.name, "/FO", "CSV", "/NH")
         there = asked.returncode == 0
-        text = asked.stdout.strip().rpartition(",")[2].strip('"') if there else "not installed"
+        text = asked.stdout.strip().rpartition(",")[2].strip('"') if there else ABSENT
         return {"installed": there, "running": text.lower() == "running", "at_login": there, "text": text}
 
     def _ask(self, *words: str) -> subprocess.CompletedProcess[str]:

@@ -13,10 +13,13 @@ from userlan.cli.client import ApiError, Client, call
 from userlan.cli.main import Settings
 from userlan.cli.output import ago, as_json, byte_count, signal, table
 
+WATCH_HELP = """Go on, and show what changes; with --json an object a line: first {"snapshot": …}, which is what --json alone prints, then
+{"changes": …}, its parts that are new, of the peers the rows by their keys (null: gone)."""
+
 
 @click.command()
 @click.option("--connections", is_flag=True, help="The TCP connections of the LAN instead, one a line.")
-@click.option("--watch", "watching", is_flag=True, help="Go on, and show what changes; with --json one object a line.")
+@click.option("--watch", "watching", is_flag=True, help=WATCH_HELP)
 @click.option("--json", "json_output", is_flag=True, help="As JSON.")
 @click.pass_obj
 def status(settings: Settings, connections: bool, watching: bool, json_output: bool) -> None:

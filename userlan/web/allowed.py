@@ -34,6 +34,7 @@ ALLOWED = frozenset(
         "password",
         "block",
         "unblock",
+        "blocked",
         # what is reachable
         "expose",
         "unexpose",

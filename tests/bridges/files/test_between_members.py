@@ -27,7 +27,8 @@ def test_a_file_is_offered_accepted_fetched_and_checked(scene: Scene) -> None:
     (offer,) = scene.nas.wait("offered")
     assert (offer["file"], offer["size"], offer["name"], offer["direction"]) == ("report.pdf", len(data), "me", "in")
     assert not scene.nas.inbox.exists(), "nothing is written before it is accepted"
-    scene.nas.call("files-accept", id=offer["id"][:4])
+    accepted = scene.nas.call("files-accept", id=offer["id"][:4])
+    assert accepted["inbox"] == str(scene.nas.inbox)
     (done,) = scene.nas.wait("done")
     assert scene.nas.received() == {"report.pdf": data}
     assert done["sha256"] == hashlib.sha256(data).hexdigest()

@@ -88,8 +88,8 @@ def collide(host: str, held: Socket) -> bool:
 def interfaces(scene: Scene) -> Iterator[Finding]:
     computer = scene.computer
     if not computer.addresses:
-        yield wrong("no-address", "no interface of this computer has an IPv4 address", "only loopback: local programs announce nothing",
-                    "ip address")
+        what = "this computer has no IPv4 address but those of loopback: nothing outside of it is reached by IPv4"
+        yield note("no-address", what, "programs of this computer are found by loopback all the same", "ip address")
     if not computer.loopback_up:
         yield wrong("loopback-down", "the loopback interface is down: nothing reaches local programs", "lo is not UP",
                     "sudo ip link set lo up")
