@@ -77,7 +77,7 @@ def _holder(lock: Path) -> int:
     """The process that holds the lock: the one that it names, where that has it open. It is not tried by taking it, not even for a
     moment: a node that starts just then would not."""
     with suppress(OSError, ValueError):
-        pid = int(lock.read_text())
+        pid = int(lock.read_text(encoding="ascii").partition("\n")[0])     # what it is stands behind it
         for descriptor in Path(f"/proc/{pid}/fd").iterdir():
             with suppress(OSError):
                 if descriptor.samefile(lock):
