@@ -80,6 +80,18 @@ def test_a_node_that_is_just_starting_is_waited_for(tmp_path: Path) -> None:
         assert command(tmp_path) == "found", "it is not this command's to stop"
 
 
+def test_a_command_that_starts_no_node_says_that_one_is_just_starting(tmp_path: Path) -> None:
+    """It is not worth waiting for: whoever asks for the status asks again."""
+    ask = [sys.executable, "-m", "userlan", "--state", str(tmp_path), "status"]
+    with slow_start(tmp_path, "node") as process:
+        told = subprocess.run(ask, env=ENVIRONMENT, capture_output=True, text=True, timeout=120)
+        assert told.returncode == 1
+        assert f" yet: process {process} is just starting one, or ending; try again in a moment\n" in told.stderr
+    assert holding_node(tmp_path) == process, "its lock still names the one that has ended"
+    told = subprocess.run(ask, env=ENVIRONMENT, capture_output=True, text=True, timeout=120)
+    assert told.stderr.startswith(f"userlan: no node runs with the state folder {tmp_path}: ")
+
+
 def test_a_mediator_that_holds_the_folder_is_no_node_to_wait_for(tmp_path: Path) -> None:
     with slow_start(tmp_path, "mediator") as process:
         assert holding_node(tmp_path) is None

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from userlan.driver.bridge import BridgeStore, CommandError
-from userlan.driver.state import StateError, StateFolder, write_atomically
+from userlan.driver.state import StateError, StateFolder, holding_node, holds, write_atomically
 
 KEY = bytes(range(32))
 
@@ -43,6 +43,16 @@ def test_what_is_no_folder(tmp_path: Path, messages: list[str]) -> None:
         with pytest.raises(StateError, match="state folder") as caught:
             StateFolder(path, messages.append)
         assert "\n" not in str(caught.value)
+
+
+def test_who_has_the_lock_open_is_shown(tmp_path: Path, messages: list[str]) -> None:
+    with StateFolder(tmp_path, messages.append):
+        assert holding_node(tmp_path) == os.getpid()
+        assert holds(os.getpid(), tmp_path) is (True if os.path.isdir("/proc/self/fd") else None)
+    assert not holds(os.getpid(), tmp_path)
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    assert not holds(ended.pid, tmp_path)
 
 
 def test_a_second_holder_is_refused_until_the_first_lets_go(tmp_path: Path, messages: list[str]) -> None:

@@ -72,24 +72,26 @@ def _start(settings: Settings, mediator: str | None, member: str | None) -> bool
             return bool(call(settings.state, "hello")["process"] == process.pid)
         except NotRunningError:
             status = process.poll()
-            if status is not None and (status != EXIT_HELD or not _starting(settings.state)):
+            if status is not None and (status != EXIT_HELD or starting_node(settings.state) is None):
                 raise ApiError(_last_line(log_path, begin)) from None
             time.sleep(0.05)
     raise ApiError(f"the node did not start within {START_TIMEOUT:.0f} s: see {log_path}")
 
 
-def _starting(state: Path) -> bool:
-    """A node holds the folder, whose socket may not be there yet."""
-    from userlan.driver.state import holding_node
+def starting_node(state: Path) -> int | None:
+    """The process of a node that holds the folder, whose socket may not be there yet."""
+    from userlan.driver.state import holding_node, holds
 
     process = holding_node(state)
-    if process is None or os.name != "posix":      # elsewhere signal 0 is no question
-        return process is not None
-    try:
-        os.kill(process, 0)
-    except OSError:      # it has ended, or is another user's
-        return False
-    return True
+    held = holds(process, state) if process is not None else False
+    if process is None or held is not None:
+        return process if held else None
+    if os.name == "posix":      # elsewhere signal 0 is no question
+        try:
+            os.kill(process, 0)
+        except OSError:      # it has ended, or is another user's
+            return None
+    return process
 
 
 def _last_line(path: Path, begin: int) -> str:

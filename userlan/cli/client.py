@@ -36,7 +36,11 @@ class ApiError(Exception):
 
 
 class NotRunningError(ApiError):
-    """No node holds the state folder."""
+    """No node answers for the state folder, which is ``state``."""
+
+    def __init__(self, text: str, state: Path | None = None) -> None:
+        super().__init__(text)
+        self.state = state
 
 
 class NodeGoneError(ApiError):
@@ -148,7 +152,8 @@ def call(state: Path, command: str, on_item: Callable[[Any], None] | None = None
 
 def _connect(state: Path, patience: float) -> socket.socket:
     path = state / SOCKET_NAME
-    missing = NotRunningError(f"no node runs with the state folder {state}: `userlan open` starts it, or `userlan up` in the foreground")
+    what_to_do = "`userlan open` starts it, or `userlan up` in the foreground"
+    missing = NotRunningError(f"no node runs with the state folder {state}: {what_to_do}", state)
     try:
         if hasattr(socket, "AF_UNIX"):
             return _connect_unix(path, patience)

@@ -11,7 +11,7 @@ import attrs
 import click
 
 from userlan import __version__
-from userlan.cli.client import ApiError
+from userlan.cli.client import ApiError, NotRunningError
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -204,6 +204,8 @@ def main() -> None:
         sys.exit(error.exit_code)
     except click.ClickException as error:
         fail(error.format_message())
+    except NotRunningError as error:
+        fail(_starting(error) or str(error))
     except ApiError as error:
         fail(str(error))
     except BrokenPipeError:
@@ -211,6 +213,16 @@ def main() -> None:
         sys.exit(EXIT_FAILED)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _starting(error: NotRunningError) -> str:
+    """What is to be said where a node does not answer yet, or no longer; empty where there is none."""
+    from userlan.cli.background import starting_node
+
+    process = starting_node(error.state) if error.state is not None else None
+    if process is None:
+        return ""
+    return f"no node runs with the state folder {error.state} yet: process {process} is just starting one, or ending; try again in a moment"
 
 
 def fail(text: str, status: int = EXIT_FAILED) -> NoReturn:

@@ -206,6 +206,24 @@ def holding_node(path: Path) -> int | None:
         return None
 
 
+def holds(process: int, path: Path) -> bool | None:
+    """Whether a process has the folder's lock open; None where the system does not show it: it has no ``/proc``, or the process is another
+    user's, or has rights that this one has not. It is not tried by taking the lock, not even for a moment: a node that starts just then
+    would not."""
+    if not os.path.isdir("/proc/self/fd"):
+        return None
+    try:
+        for descriptor in Path(f"/proc/{process}/fd").iterdir():
+            with contextlib.suppress(OSError):
+                if descriptor.samefile(path / "lock"):
+                    return True
+    except PermissionError:
+        return None
+    except OSError:      # it has ended
+        return False
+    return False
+
+
 def _take_lock(path: Path, holder: str) -> int:
     """The open, locked file that shows that this folder is in use. The lock goes with the process, however it ends."""
     name = path / "lock"

@@ -17,6 +17,7 @@ from userlan.cli.doctor.finding import Computer, Folder, Wanted
 from userlan.cli.main import Settings, default_config
 from userlan.driver import sockets
 from userlan.driver.interfaces import interfaces
+from userlan.driver.state import holds
 
 DEVICE = "/dev/net/tun"
 AVAHI = Path("/etc/avahi/avahi-daemon.conf")
@@ -67,21 +68,18 @@ def folder(path: Path) -> Folder:
         open_to_others=bool(stat.S_IMODE(status.st_mode) & 0o077) and os.name == "posix",
         writable=path.is_dir() and os.access(path, os.W_OK | os.X_OK),
         free=disk.f_bavail * disk.f_frsize if disk is not None else 1 << 40,
-        holder=_holder(path / "lock"),
+        holder=_holder(path),
         damaged=tuple(sorted(one.name for one in path.glob("*.corrupt"))) if own else (),
         log_end=_last_line(path / LOG_NAME),
     )
 
 
-def _holder(lock: Path) -> int:
-    """The process that holds the lock: the one that it names, where that has it open. It is not tried by taking it, not even for a
-    moment: a node that starts just then would not."""
+def _holder(folder: Path) -> int:
+    """The process that holds the folder: the one that its lock names, where that has it open."""
     with suppress(OSError, ValueError):
-        pid = int(lock.read_text(encoding="ascii").partition("\n")[0])     # what it is stands behind it
-        for descriptor in Path(f"/proc/{pid}/fd").iterdir():
-            with suppress(OSError):
-                if descriptor.samefile(lock):
-                    return pid
+        process = int((folder / "lock").read_text(encoding="ascii").partition("\n")[0])     # what it is stands behind it
+        if holds(process, folder):
+            return process
     return 0
 
 
