@@ -12,7 +12,7 @@ from pathlib import Path
 
 import attrs
 
-from userlan.cli.client import ApiError, NotRunningError, call, stop_node
+from userlan.cli.client import ApiError, NotRunningError, call, starting_node, stop_node
 from userlan.cli.main import EXIT_HELD, Settings
 
 START_TIMEOUT = 60.0
@@ -76,22 +76,6 @@ def _start(settings: Settings, mediator: str | None, member: str | None) -> bool
                 raise ApiError(_last_line(log_path, begin)) from None
             time.sleep(0.05)
     raise ApiError(f"the node did not start within {START_TIMEOUT:.0f} s: see {log_path}")
-
-
-def starting_node(state: Path) -> int | None:
-    """The process of a node that holds the folder, whose socket may not be there yet."""
-    from userlan.driver.state import holding_node, holds
-
-    process = holding_node(state)
-    held = holds(process, state) if process is not None else False
-    if process is None or held is not None:
-        return process if held else None
-    if os.name == "posix":      # elsewhere signal 0 is no question
-        try:
-            os.kill(process, 0)
-        except OSError:      # it has ended, or is another user's
-            return None
-    return process
 
 
 def _last_line(path: Path, begin: int) -> str:

@@ -150,6 +150,22 @@ def call(state: Path, command: str, on_item: Callable[[Any], None] | None = None
         client.close()
 
 
+def starting_node(state: Path) -> int | None:
+    """The process of a node that holds the folder, whose socket may not be there yet."""
+    from userlan.driver.state import holding_node, holds
+
+    process = holding_node(state)
+    held = holds(process, state) if process is not None else False
+    if process is None or held is not None:
+        return process if held else None
+    if os.name == "posix":      # elsewhere signal 0 is no question
+        try:
+            os.kill(process, 0)
+        except OSError:      # it has ended, or is another user's
+            return None
+    return process
+
+
 def _connect(state: Path, patience: float) -> socket.socket:
     path = state / SOCKET_NAME
     what_to_do = "`userlan open` starts it, or `userlan up` in the foreground"

@@ -11,7 +11,7 @@ import attrs
 import click
 
 from userlan import __version__
-from userlan.cli.client import ApiError, NotRunningError
+from userlan.cli.client import ApiError, NotRunningError, starting_node
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -217,8 +217,6 @@ def main() -> None:
 
 def _starting(error: NotRunningError) -> str:
     """What is to be said where a node does not answer yet, or no longer; empty where there is none."""
-    from userlan.cli.background import starting_node
-
     process = starting_node(error.state) if error.state is not None else None
     if process is None:
         return ""
