@@ -8,7 +8,8 @@ Layers, from the bottom up; a line imports upper lines only, and the siblings of
     traversal   what to send where, so that two ends meet               │
     lan         addresses, secrets, roster, names, the switch           ┘
     control     typed messages between node, mediator and peers
-    mediator    the directory of networks, presence, introductions
+    mediator    the directory of networks, presence, introductions      ┐ siblings
+    relay       carries ciphertext for pairs without a direct path      ┘
     node        one member of the LAN, composed; still no I/O
     driver      everything Twisted: sockets, timers, LAN endpoints
     web         the local page: commands and status over HTTP and WebSocket
