@@ -210,13 +210,13 @@ def test_who_asks_does_not_wait_for_the_next_try_of_the_link(lan: VirtualLan) ->
 
 def test_a_mediator_that_comes_back_is_found_within_its_greatest_wait(lan: VirtualLan) -> None:
     (anna,) = members(lan, "anna")
+    (link,) = anna.links.values()
     for _ in range(3):
         lan.kill_mediator()
         lan.world.run(120.0 + STEP_TIMEOUT / 3)
         lan.start_mediator()
-        (link,) = anna.links.values()
         began = lan.world.now
-        lan.world.run_until(lambda link=link: link.state is LinkState.READY, 60)
+        lan.world.run_until(lambda: link.state is LinkState.READY, 60)
         assert lan.world.now - began < BACKOFF_LAST + STEP_TIMEOUT
 
 
