@@ -32,6 +32,9 @@ relay    what one relay held to one core carries of a flood of 1,400 octets, for
          steady gigabit, beside coturn (which takes ChannelData off once and puts it on nowhere: the less work) and plain forwarding
 chatty   broadcasts and multicasts among fifty members, each with a socket of its own (:mod:`.programs.chatterers`): packets a second that
          one of them seals and hears, and its processor time; and how long fifty take until each has a tunnel to each
+company  one node with its page among five hundred members who are all there (:mod:`.programs.residents`): until it has met them, processor
+         time at rest and watched, how long its answers take, long tasks and late frames of the page in Chromium (left out where there is
+         none), a broadcast and a chat message to all
 =======  ==============================================================================================================
 
 Everything on Linux's side uses CUBIC, by route, whatever the host's default is (:meth:`.stage.Stage.use_cubic`): a host that defaults to

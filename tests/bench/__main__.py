@@ -16,13 +16,13 @@ from typing import Any
 
 from tests.bench.measure import Plan, Samples, Troubles
 from tests.bench.peers import Peers
-from tests.bench.sections import bulk, chatty, links, relay, scale, small, udp
+from tests.bench.sections import bulk, chatty, company, links, relay, scale, small, udp
 from tests.bench.stage import staged
 from tests.bench.systems import ON_LINKS, SYSTEMS, System, Userlan, variant
 from tests.bench.tables import report
 from tests.lab.network import tun_unavailable, unavailable
 
-SECTIONS = ("bulk", "udp", "small", "links", "scale", "relay", "chatty")
+SECTIONS = ("bulk", "udp", "small", "links", "scale", "relay", "chatty", "company")
 ON_WIRE = {"bulk": bulk.measure, "udp": udp.measure, "small": small.measure}
 
 
@@ -43,7 +43,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--link-seconds", type=float, default=plan.link_seconds, help="over each bad line (default %(default)s)")
     parser.add_argument("--seeds", type=int, default=plan.seeds, help="of the bad lines (default %(default)s)")
     parser.add_argument("--connections", type=int, default=plan.connections, help="idle connections (default %(default)s)")
-    parser.add_argument("--members", type=int, default=plan.members, help="idle peers (default %(default)s)")
+    parser.add_argument("--members", type=int, default=plan.members, help="idle peers, and members of one network (default %(default)s)")
     parser.add_argument("--peers", type=Path, metavar="FOLDER", help="where `python -m tests.bench.peers --install` put its programs")
     parser.add_argument("--json", type=Path, metavar="FILE", help="all raw figures")
     parser.add_argument("--plots", type=Path, metavar="FOLDER", help="bars and distributions as PNG (needs matplotlib)")
@@ -138,6 +138,8 @@ def main(words: Sequence[str] | None = None) -> int:
             relay.measure(plan, samples, troubles)
         if "chatty" in sections:
             chatty.measure(plan, samples, troubles)
+        if "company" in sections:
+            company.measure(plan, samples, troubles)
     except (KeyboardInterrupt, SystemExit):
         troubles.lines.append("interrupted: what was measured until then is shown")
     seconds = time.monotonic() - begin

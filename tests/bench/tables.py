@@ -172,8 +172,36 @@ def chatty(samples: Samples) -> str:
     ])
 
 
+def company(samples: Samples) -> str:
+    """One node among many members who are all there."""
+
+    def middle(metric: str, form: str, factor: float = 1.0) -> Callable[[str], str]:
+        def cell(system: str) -> str:
+            value = samples.median("company", system, metric)
+            return number(None if value is None else value * factor, form)
+
+        return cell
+
+    return table(list(samples.data["company"]), [
+        ("s", middle("seconds", ".1f")),
+        ("CPU of the node, ms", middle("busy", ",.0f", 1000)),
+        ("CPU of the node, % of a core", middle("cpu", ".1f")),
+        ("node, MiB", middle("mib", ".0f")),
+        ("who did not hear it", middle("lost", ".0f")),
+        ("KiB of the answer", middle("kib", ",.0f")),
+        ("ms to an answer", middle("answer", ",.1f")),
+        ("the longest", middle("longest", ",.0f")),
+        ("CPU of the page, % of a core", middle("page_cpu", ".1f")),
+        ("tasks of it above 50 ms", middle("long_tasks", ".0f")),
+        ("the longest, ms", middle("longest_task", ",.0f")),
+        ("frames later than 50 ms", middle("late_frames", ",.0f")),
+        ("the latest, ms", middle("longest_frame", ",.0f")),
+    ])
+
+
 TITLES = {
     "bulk": "Bulk", "udp": "64-byte UDP packets", "small": "Small requests", "scale": "Scale", "relay": "Relays", "chatty": "A chatty LAN",
+    "company": "One node in a large network",
 }
 
 
@@ -182,7 +210,7 @@ def report(samples: Samples) -> str:
     parts = []
     for section in samples.data:
         if section in TITLES:
-            tables = {"bulk": bulk, "udp": udp, "small": small, "scale": scale, "relay": relay, "chatty": chatty}
+            tables = {"bulk": bulk, "udp": udp, "small": small, "scale": scale, "relay": relay, "chatty": chatty, "company": company}
             body = tables[section](samples)
             parts.append(f"### {TITLES[section]}\n\n{body}")
         elif section.startswith("link: "):

@@ -73,6 +73,22 @@ def test_a_chatty_lan(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkey
 
 
 @pytest.mark.lab
+def test_one_node_in_company(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    needs_programs()
+    from tests.bench.sections.browser import missing_browser
+
+    file = tmp_path / "figures.json"
+    assert main([*TINY, "--section", "company", "--members", "6", "--json", str(file)]) == 0
+    assert "KiB of the answer" in capsys.readouterr().out
+    samples = json.loads(file.read_text())["samples"]["company"]
+    assert samples["until all are met"]["busy"][0] >= 0
+    assert samples["status --json"]["kib"][0] > 1
+    assert set(samples) >= {"a broadcast to all", "a chat message to all"}
+    if missing_browser() is None:
+        assert samples["page, scrolled"]["longest_frame"][0] > 0
+
+
+@pytest.mark.lab
 def test_a_bad_line_and_scale(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     needs_programs()
     from tests.bench.sections import links

@@ -18,7 +18,7 @@ NETWORK = "home"
 def memories(private_keys: Sequence[bytes], endpoints: Sequence[Endpoint], secret: NetworkSecret, star: bool = False) -> list[Memory]:
     """What each of them remembers: the roster, and where the others were last. ``star``: all but the first know of the first alone."""
     keys = [public_key(private) for private in private_keys]
-    claims = [MemberState(key, f"n{number}", bytes((25, 1, 1, number + 1))) for number, key in enumerate(keys)]
+    claims = [MemberState(key, f"n{number}", bytes((25, 1, 1 + number // 250, number % 250 + 1))) for number, key in enumerate(keys)]
     saved = SavedNetwork(bytes(32), [secret.value])
     made: list[Memory] = []
     for place, claim in enumerate(claims):

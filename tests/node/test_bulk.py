@@ -11,7 +11,7 @@ from userlan.node.bulk import LONGEST_ROUND_TRIP, LOSSY_PAUSE, RETRY_FIRST, RETR
 from userlan.node.peers import PeerLink, PeerState
 from userlan.tunnel.endpoint import Burst
 from userlan.tunnel.events import BulkStalled, BulkTraffic, WayHeard
-from userlan.wire.endpoint import TCP, UDP, Endpoint
+from userlan.wire.endpoint import RELAY, TCP, UDP, Endpoint
 
 THERE = Endpoint(TCP, "192.0.2.2", 41414)
 """Framed TCP at B's tunnel's own address."""
@@ -62,6 +62,14 @@ def scene() -> Scene:
 def test_bulk_traffic_asks_for_a_connection_to_where_the_peer_is(scene: Scene) -> None:
     assert scene.traffic() == [THERE]
     assert scene.way is None, "it is used once the peer was heard by it"
+
+
+def test_a_relay_at_the_peers_address_is_no_way_for_bulk(scene: Scene) -> None:
+    """One machine, or a relay behind the peer's own NAT: what comes by it, or from another UDP port of the peer, is not framed TCP."""
+    assert scene.heard(Endpoint(RELAY, "192.0.2.2", 41500, 7)) is None
+    assert scene.heard(Endpoint(UDP, "192.0.2.2", 7)) is None
+    assert scene.traffic() == [THERE], "the connection is still asked for"
+    assert scene.heard() == THERE
 
 
 def test_the_port_may_be_another_the_address_not(scene: Scene) -> None:

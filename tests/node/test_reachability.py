@@ -11,7 +11,7 @@ from tests.node.lan import MEDIATOR_HOST, PORT, VirtualLan
 from tests.sim.nat import Nat
 from tests.sim.nat_behaviour import FULL_CONE, HOME_ROUTER, INCREMENTAL_SYMMETRIC, WITHOUT_UDP, NatBehaviour
 from userlan.control.mediation import LinkState
-from userlan.control.meeting import Measure, ServerEndpoint, Vantages
+from userlan.control.meeting import Measure, RelayInfo, RelayPool, ServerEndpoint, Vantages
 from userlan.node.node import Node
 from userlan.node.reachability import DOUBTED_BETWEEN, EVERY, LEAST_BETWEEN, MAX_POINTS, placed
 from userlan.wire.endpoint import TCP, UDP, Endpoint
@@ -39,12 +39,12 @@ def lan(tmp_path: Path) -> Lan:
     return Lan(tmp_path)
 
 
-def at_home(lan: Lan, behaviour: NatBehaviour = HOME_ROUTER) -> tuple[Node, Nat]:
+def at_home(lan: VirtualLan, behaviour: NatBehaviour = HOME_ROUTER) -> tuple[Node, Nat]:
     nat = Nat(lan.internet, HOME, behaviour=behaviour)
     return lan.node("alice", nat.inside, "192.168.1.2"), nat
 
 
-def measured(lan: Lan, node: Node, seconds: float = 10) -> None:
+def measured(lan: VirtualLan, node: Node, seconds: float = 10) -> None:
     before = node.reachability.at
     lan.world.run_until(lambda: node.reachability.at not in (None, before), seconds)
 
@@ -91,6 +91,30 @@ def test_a_changed_network_is_measured_at_once(lan: Lan) -> None:
     measured(lan, node)
     assert node.reachability.nat.udp.filtering == "endpoint-independent"
     assert lan.world.now - began < 5.0
+
+
+class OneAddress(VirtualLan):
+    """The mediator listens on two ports of its only address."""
+
+    def start_mediator(self) -> None:
+        super().start_mediator()
+        for via, port in enumerate([PORT, PORT + 1]):
+            if via:
+                self.mediator_attachment.listen(port, via, MEDIATOR_HOST)
+            self.mediator.listening(via, MEDIATOR_HOST, port)
+
+
+@pytest.mark.parametrize("host", [MEDIATOR_HOST, "127.0.0.1"])
+def test_a_relay_on_the_mediators_machine_is_no_other_host(tmp_path: Path, host: str) -> None:
+    """It cannot answer as one, and an answer that never was sent is no evidence of a filter."""
+    lan = OneAddress(tmp_path)
+    node, _ = at_home(lan, FULL_CONE)
+    relay = RelayInfo(bytes(32), "beside", (ServerEndpoint(host, PORT + 2, UDP),))
+    node.reachability.relay_pool(lan.mediator.public_key, RelayPool((relay,)), lan.world.now)
+    measured(lan, node)
+    found = node.reachability.classification
+    assert found is not None
+    assert "no other host could be asked: it may be endpoint-independent" in found.evidence["filtering"]
 
 
 def test_a_punch_that_contradicts_lowers_the_confidence_and_measures_again(lan: Lan) -> None:

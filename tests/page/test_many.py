@@ -83,6 +83,42 @@ def test_who_comes_online_moves_up_and_keeps_the_focus(people: Any, show: Any) -
     assert page.evaluate("document.activeElement.getAttribute('aria-label')").startswith("0-first, online, direct")
 
 
+MOVED = """async () => {
+  const { status } = await import("./feed.js");
+  const { store } = await import("./store.js");
+  const apply = (change) => {
+    peers.forEach((row, number) => { if (change(number) !== undefined) peers[number] = { ...row, state: change(number) }; });
+    status(store, { changes: { peers: Object.fromEntries(peers.map((row) => [row.key, row])) } });
+    store.flush();
+  };
+  apply(() => "direct");
+  const group = document.querySelector(".row").parentNode;
+  const observer = new MutationObserver(() => {});
+  observer.observe(group, { childList: true });
+  const counted = (change) => {
+    apply(change);
+    return observer.takeRecords().reduce((sum, record) => sum + record.addedNodes.length, 0);
+  };
+  const gone = (number) => (number % 10 === 3 || (number >= 100 && number < 110) ? "offline" : undefined);
+  const moves = [counted(gone), counted((number) => (gone(number) ? "direct" : undefined))];
+  const shown = [...group.children].map((row) => row.dataset.peer);
+  const order = peers.map((row) => row.key).sort((one, other) => {
+    const name = (key) => `0${store.peer(key).name}`;
+    return new Intl.Collator(undefined, { numeric: true, sensitivity: "base" }).compare(name(one), name(other)) || (one < other ? -1 : 1);
+  });
+  return { moves, right: JSON.stringify(shown) === JSON.stringify(order) };
+}"""
+
+
+def test_only_those_move_who_come_and_go(people: Any, show: Any) -> None:
+    """A tenth of them, some side by side: the others stay where they are, and their rows are not laid out again."""
+    page = show(people.anna)
+    page.evaluate(FEED, MEMBERS)
+    moved = page.evaluate(MOVED)
+    assert moved["moves"] == [59, 59]
+    assert moved["right"]
+
+
 RENAMED = """async () => {
   const { status } = await import("./feed.js");
   const { store } = await import("./store.js");

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +40,7 @@ class Api:
 
     def register(self, server: Commands) -> None:
         """Offer all of them."""
-        server.register("hello", lambda arguments: {"key": text(self.node.ipv6)})
+        server.register("hello", lambda arguments: {"key": text(self.node.ipv6), "process": os.getpid()})
         server.register("status", lambda arguments: self.program.status())
         server.register("connections", lambda arguments: self.program.connections())
         server.register("netcheck", self.netcheck)

@@ -13,10 +13,10 @@ from pathlib import Path
 import attrs
 
 from userlan.cli.client import ApiError, NotRunningError, call, stop_node
-from userlan.cli.main import Settings
+from userlan.cli.main import EXIT_HELD, Settings
 
-START_TIMEOUT = 15.0
-"""Seconds in which a started node must answer on its socket: a cold start takes half a second, a slow disk some more."""
+START_TIMEOUT = 60.0
+"""Seconds in which a node that lives must answer on its socket: a cold start takes two, on a machine with much else to do many more."""
 LOG_NAME = "node.log"
 
 
@@ -45,12 +45,12 @@ def ensure_running(settings: Settings, mediator: str | None = None, member: str 
     try:
         call(settings.state, "hello")
     except NotRunningError:
-        _start(settings, mediator, member)
-        return Started(settings, True)
+        return Started(settings, _start(settings, mediator, member))
     return Started(settings, False)
 
 
-def _start(settings: Settings, mediator: str | None, member: str | None) -> None:
+def _start(settings: Settings, mediator: str | None, member: str | None) -> bool:
+    """Whether it is the process started here that answers: another one may have been starting, and holds the folder."""
     settings.state.mkdir(mode=0o700, parents=True, exist_ok=True)
     log_path = settings.state / LOG_NAME
     command = [sys.executable, "-m", "userlan", "--state", str(settings.state)]
@@ -69,13 +69,27 @@ def _start(settings: Settings, mediator: str | None, member: str | None) -> None
     give_up = time.monotonic() + START_TIMEOUT
     while time.monotonic() < give_up:
         try:
-            call(settings.state, "hello")
-            return
+            return bool(call(settings.state, "hello")["process"] == process.pid)
         except NotRunningError:
-            if process.poll() is not None:
+            status = process.poll()
+            if status is not None and (status != EXIT_HELD or not _starting(settings.state)):
                 raise ApiError(_last_line(log_path, begin)) from None
             time.sleep(0.05)
     raise ApiError(f"the node did not start within {START_TIMEOUT:.0f} s: see {log_path}")
+
+
+def _starting(state: Path) -> bool:
+    """A node holds the folder, whose socket may not be there yet."""
+    from userlan.driver.state import holding_node
+
+    process = holding_node(state)
+    if process is None or os.name != "posix":      # elsewhere signal 0 is no question
+        return process is not None
+    try:
+        os.kill(process, 0)
+    except OSError:      # it has ended, or is another user's
+        return False
+    return True
 
 
 def _last_line(path: Path, begin: int) -> str:

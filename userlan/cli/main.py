@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, NoReturn
 
 import attrs
 import click
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
 EXIT_FAILED = 1
+EXIT_HELD = 75
+"""Of a node that a command has started, to that command alone: another process holds the state folder (sysexits.h: EX_TEMPFAIL)."""
 VARIABLE = "_USERLAN_COMPLETE"
 """Set where a shell asks what to complete."""
 
@@ -211,7 +213,7 @@ def main() -> None:
         sys.exit(130)
 
 
-def fail(text: str) -> None:
+def fail(text: str, status: int = EXIT_FAILED) -> NoReturn:
     """One line on standard error, exit status 1."""
     click.echo(f"userlan: {text}", err=True)
-    sys.exit(EXIT_FAILED)
+    sys.exit(status)

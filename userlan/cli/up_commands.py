@@ -15,7 +15,7 @@ import click
 
 from userlan.cli.client import ApiError
 from userlan.cli.configuration import discover_bridges, load_configuration
-from userlan.cli.main import Settings
+from userlan.cli.main import EXIT_HELD, Settings, fail
 
 if TYPE_CHECKING:
     from userlan.node.config import Config
@@ -69,7 +69,7 @@ def up(
     process = _Process(settings, config, path if alone else None, bridges)
     from userlan.app.foreground import StartError
     from userlan.app.program import NodeProgram, Options
-    from userlan.driver.state import StateError, StateFolder
+    from userlan.driver.state import FolderHeldError, StateError, StateFolder
 
     options = Options(config, path, bridges, link, listening, background)
     if member is not None:
@@ -84,6 +84,8 @@ def up(
         folder = StateFolder(settings.state, lambda text: print(f"userlan: {text}", file=sys.stderr, flush=True))
         program = NodeProgram(process.reactor, folder, options)
     except (StateError, StartError) as error:
+        if background and isinstance(error, FolderHeldError):
+            fail(str(error), EXIT_HELD)
         raise ApiError(str(error)) from None
     if member is not None:
         from userlan.cli.companion import end_when_left
@@ -123,7 +125,7 @@ def mediator(
     from userlan.driver.state import StateError, StateFolder
 
     try:
-        folder = StateFolder(settings.state, lambda text: print(f"userlan: {text}", file=sys.stderr, flush=True))
+        folder = StateFolder(settings.state, lambda text: print(f"userlan: {text}", file=sys.stderr, flush=True), "mediator")
         program = MediatorProgram(process.reactor, folder, config, listening, store, named, relays)
     except (StateError, StartError) as error:
         raise ApiError(str(error)) from None
@@ -164,7 +166,7 @@ def relay(settings: Settings, mediators: tuple[str, ...], listen: tuple[str, ...
 
     try:
         state = settings.state if settings.state_named else settings.state / "relay"    # a node or a mediator may hold the other one
-        folder = StateFolder(state, lambda text: print(f"userlan: {text}", file=sys.stderr, flush=True))
+        folder = StateFolder(state, lambda text: print(f"userlan: {text}", file=sys.stderr, flush=True), "relay")
         program = RelayProgram(process.reactor, folder, config, links, listening, named)
     except (StateError, StartError) as error:
         raise ApiError(str(error)) from None

@@ -3,7 +3,7 @@
 ::
 
     STATE/                0700
-      lock                held (flock) as long as the node runs; its text is the holder's process id
+      lock                held (flock) as long as the node runs; its text is the holder's process id, and on a second line what it is
       identity.key        0600, the private key: base64url, 43 characters and a newline
       *.json              caches and what commands added; a broken one is set aside as *.json.corrupt, never fatal
       control.sock        0600, the local API (see local.py)
@@ -37,6 +37,10 @@ more than the largest roster, and no way to fill the memory by a damaged file.""
 
 class StateError(Exception):
     """The state folder cannot be used; ``str()`` is one clear line that says what to do."""
+
+
+class FolderHeldError(StateError):
+    """Another process holds it."""
 
 
 def write_atomically(path: Path, data: bytes, mode: int = FILE_MODE) -> None:
@@ -102,13 +106,13 @@ def load_json(path: Path, report: Callable[[str], None]) -> object | None:
 class StateFolder:
     """An open state folder. Only one process holds it at a time; use it as a context manager, or call :meth:`close`."""
 
-    def __init__(self, path: Path, report: Callable[[str], None]) -> None:
-        """Create the folder where it is missing and take its lock;
-        raises StateError. ``report`` gets one line for each mishap."""
+    def __init__(self, path: Path, report: Callable[[str], None], holder: str = "node") -> None:
+        """Create the folder where it is missing and take its lock; raises StateError. ``report`` gets one line for each mishap;
+        ``holder``: what this process is, one word."""
         self.path = path
         self._report = report
         _make_folder(path)
-        self._lock: int | None = _take_lock(path)
+        self._lock: int | None = _take_lock(path, holder)
 
     @property
     def control_path(self) -> Path:
@@ -193,7 +197,16 @@ def _make_folder(path: Path) -> None:
         raise StateError(f"the state folder {path} cannot be closed to others: {error.strerror}") from error
 
 
-def _take_lock(path: Path) -> int:
+def holding_node(path: Path) -> int | None:
+    """The process of the node that holds the folder, or has held it last; None where that is no node, or is told by nobody."""
+    try:
+        number, holder = (path / "lock").read_text(encoding="ascii").split()
+        return int(number) if holder == "node" else None
+    except (OSError, ValueError):
+        return None
+
+
+def _take_lock(path: Path, holder: str) -> int:
     """The open, locked file that shows that this folder is in use. The lock goes with the process, however it ends."""
     name = path / "lock"
     try:
@@ -203,16 +216,17 @@ def _take_lock(path: Path) -> int:
     try:
         _lock_file(handle)
     except OSError:
+        by: list[str] = []
         with contextlib.suppress(OSError):
-            holder = os.pread(handle, 20, 0).decode("ascii", "replace").strip() if hasattr(os, "pread") else ""
+            by = os.pread(handle, 40, 0).decode("ascii", "replace").split() if hasattr(os, "pread") else []
         os.close(handle)
-        by = f" (process {holder})" if holder else ""
-        raise StateError(
-            f"the state folder {path} is held by another userlan{by}: stop it (`userlan down`, if it is a node), "
+        process = f" (process {by[0]})" if by else ""
+        raise FolderHeldError(
+            f"the state folder {path} is held by another userlan{process}: stop it (`userlan down`, if it is a node), "
             "or name another one with --state"
         ) from None
     os.ftruncate(handle, 0)
-    os.write(handle, f"{os.getpid()}\n".encode("ascii"))
+    os.write(handle, f"{os.getpid()}\n{holder}\n".encode("ascii"))
     return handle
 
 

@@ -111,12 +111,13 @@ class BulkWays:
             self._device.knock(key, endpoint, now)
 
     def heard(self, key: bytes, endpoint: Endpoint, now: float) -> None:
-        """Authenticated packets of a peer came by framed TCP beside UDP: use it, and say so by an answer."""
+        """Authenticated packets of a peer came by another way than the one in use: if that is framed TCP beside UDP, use it, and say so by
+        an answer. A relay at the same address is none, nor is another of the peer's UDP ports."""
         peer = self._device.peer(key)
         if not self.enabled or key not in self._links or peer is None or peer.ways.bulk is not None:
             return
-        attempts = self._of(key)
-        if now < attempts.rest_until or peer.endpoint is None or peer.endpoint.host != endpoint.host:
+        attempts, used = self._of(key), peer.endpoint
+        if now < attempts.rest_until or used is None or (used.transport, endpoint.transport) != (UDP, TCP) or used.host != endpoint.host:
             return
         peer.ways.use_bulk(endpoint)
         attempts.not_before, attempts.pause, attempts.resting = now + RETRY_FIRST, RETRY_FIRST, None

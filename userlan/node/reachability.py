@@ -328,9 +328,16 @@ class Reachability:
         able = set()
         for key, vantages in self._vantages.items():
             hosts = {one.host for one in vantages.own if ":" not in one.host and not _wildcard(one.host)}
-            if len(hosts) > 1 or vantages.others or self._relays.get(key):
+            if len(hosts) > 1 or vantages.others or self._relay_elsewhere(key, hosts):
                 able.add(key)
         return frozenset(able)
+
+    def _relay_elsewhere(self, key: bytes, own: set[str]) -> bool:
+        """Whether a mediator's pool has a relay that is not on its own machine: that one would be no other host."""
+        link = self._mediators.get(key)
+        own = own.union(self._hosts(key, link)) if link is not None else own
+        relays = (one for info in self._relays.get(key, ()) for one in info.endpoints if one.transport == UDP)
+        return any(one.host not in own and one.host not in LOOPBACK for one in relays)
 
     def _points(self) -> list[Point]:
         """All that may be asked, the first mediator's first, relays last."""
@@ -392,6 +399,10 @@ def placed(endpoints: Iterable[ServerEndpoint], reached: Iterable[str]) -> list[
         if host:
             found.append(Endpoint(one.transport, host, one.port))
     return found
+
+
+LOOPBACK = ("127.0.0.1", "::1")
+"""Where a relay is on the reader's machine, or on the mediator's: both are one then."""
 
 
 def _wildcard(host: str) -> bool:

@@ -75,7 +75,7 @@ class Chatterer(DatagramProtocol):
     def __init__(self, reactor: Any, number: int, port: int, key: bytes, memory: Memory) -> None:
         self.counts: Counter[str] = Counter()
         self.said = 0
-        engine = Engine(reactor)
+        engine = self.engine = Engine(reactor)
         engine.listen(host(number), port)
         now = reactor.seconds()
         self.node = Node(
@@ -84,9 +84,10 @@ class Chatterer(DatagramProtocol):
         )
         self.gone = 0
         self._reached: set[bytes] = set()
-        runner = engine.add(self.node, self._happened)
+        runner = self.runner = engine.add(self.node, self._happened)
         self.node.set_local_endpoints([Endpoint(UDP, host(number), port)], now)
-        Lan(runner, self.node.lookup).datagram_port(self, TALK_PORT)
+        self.lan = Lan(runner, self.node.lookup)
+        self.lan.datagram_port(self, TALK_PORT)
         if number % LISTENER_TURN == 0:
             self.transport.joinGroup(GROUP)
         self.transport.setLoopbackMode(False)

@@ -63,6 +63,7 @@ export function sync(container, items, key, make, update) {
   for (const item of items) after.set(key(item), null);
   for (const [name, element] of before) if (!after.has(name)) element.remove();
   const focused = container.contains(document.activeElement) ? document.activeElement : null;
+  const staying = inOrder([...before.keys()], [...after.keys()]);
   let cursor = container.firstElementChild;
   for (const item of items) {
     const name = key(item);
@@ -73,18 +74,33 @@ export function sync(container, items, key, make, update) {
     }
     if (update) update(element, item);
     after.set(name, element);
-    if (element === cursor) {
-      cursor = cursor.nextElementSibling;
-    } else if (cursor !== null && cursor.nextElementSibling === element) {
-      // The one before it goes elsewhere: one move instead of one for each that follows.
-      cursor.remove();
-      cursor = element.nextElementSibling;
-    } else {
-      container.insertBefore(element, cursor);
-    }
+    if (!staying.has(name) && element !== cursor) container.insertBefore(element, cursor);
+    cursor = element.nextElementSibling;
   }
   rowsOf.set(container, after);
   if (focused !== null && document.activeElement !== focused && container.contains(focused)) focused.focus({ preventScroll: true });
+}
+
+/** The most names that are in the same order before and after: with them in place, as few as can be are moved, however many others go. */
+function inOrder(before, after) {
+  const places = new Map(before.map((name, place) => [name, place]));
+  const ends = []; // by length: the name at the end of the run of that length that ends first
+  const previous = new Map(); // name → the one before it in its run
+  for (const name of after) {
+    const place = places.get(name);
+    if (place === undefined) continue;
+    let [low, high] = [0, ends.length];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (places.get(ends[middle]) < place) low = middle + 1;
+      else high = middle;
+    }
+    previous.set(name, ends[low - 1]);
+    ends[low] = name;
+  }
+  const staying = new Set();
+  for (let name = ends.at(-1); name !== undefined; name = previous.get(name)) staying.add(name);
+  return staying;
 }
 
 /** The elements that `sync` made, by key. */
