@@ -8,6 +8,7 @@ import pytest
 
 from tests.node.lan import MEDIATOR_HOST, VirtualLan
 from userlan.control.mediation import BACKOFF_LAST, STEP_TIMEOUT, LinkState
+from userlan.control.messages import ApplicantState
 from userlan.lan.secrets import NetworkSecret
 from userlan.node.departures import MAX_DEPARTURES, Departures
 from userlan.node.events import RequestDone, RequestRefused
@@ -174,7 +175,7 @@ def test_a_nickname_is_in_the_next_greeting(lan: VirtualLan) -> None:
     lan.world.run_until(lambda: anna.roster.name_of(ben.key) == "quentin", 5)
 
 
-@pytest.mark.parametrize("what", ["create", "join", "lock", "unlock"])
+@pytest.mark.parametrize("what", ["create", "join", "lock", "unlock", "approve", "deny"])
 def test_what_needs_the_mediator_says_so_soon(lan: VirtualLan, what: str) -> None:
     (anna,) = members(lan, "anna")
     away(lan)
@@ -183,8 +184,11 @@ def test_what_needs_the_mediator_says_so_soon(lan: VirtualLan, what: str) -> Non
         number = anna.create("club", mediator, secret, began)
     elif what == "join":
         number = anna.join("club", mediator, secret, began)
-    else:
+    elif what in ("lock", "unlock"):
         number = anna.asked(anna.membership.owner.lock("home", what == "lock", began), began)
+    else:
+        anna.membership.applications.are("home", (ApplicantState(b"b" * 32, "ben", 5.0),))
+        number = anna.asked(anna.membership.owner.judge("home", b"b" * 32, what == "approve", began), began)
     refused = lan.finish(anna, number)
     assert isinstance(refused, RequestRefused)
     assert lan.world.now - began <= DOUBTFUL + 0.1
