@@ -80,7 +80,7 @@ class Recording:
     def begin(self, application: str, filter_text: str = "") -> bytes:
         """The blocks before all packets."""
         comment = f"filter: {filter_text}" if filter_text else ""
-        self._add(b"", self._own.name, "this node: what no peer was to get", _addresses(self._own))
+        self._add(b"", self._own.called, "this node: what no peer was to get", _addresses(self._own))
         for member in self._members():
             self._describe(member)
         self._name([self._own, *self._members()])
@@ -163,7 +163,7 @@ class Recording:
         return interface
 
     def _name(self, members: Sequence[PeerInfo]) -> None:
-        self._new.append(pcapng.names((address, member.name) for member in members for address in _addresses(member)))
+        self._new.append(pcapng.names((address, member.called) for member in members for address in _addresses(member)))
 
     def _drained(self) -> bytes:
         new, self._new = self._new, []

@@ -12,6 +12,9 @@ for anybody else. It follows that a service which trusts 127.0.0.1 does not ther
 The stack accepts a peer's connection before the local service is asked: a service that is down is therefore seen by
 the peer as a connection that is reset at once, as near to "refused" as can be.
 
+A port that the node itself listens at (``userlan.lan.ports``) is never exposed, neither by command nor by configuration: the first
+is refused, the second told in one warning, and the node starts.
+
 ``allow`` restricts who may connect. A name is resolved at each connection: ``bob.home`` is whoever the network home
 calls bob. A key is the strictest.
 """
@@ -39,6 +42,7 @@ from bridges.splice import Splices
 from bridges.udp_expose import UdpExpose
 from userlan.driver.bridge import BridgeStore, CommandError, CommandHandler
 from userlan.driver.lan import Lan, PeerInfo
+from userlan.lan.ports import built_in
 
 SERVICE_TIMEOUT = 10.0
 """Seconds a local service may take to accept: it is on this computer or beside it."""
@@ -101,6 +105,9 @@ class Exposed:
 
     def open(self) -> Deferred[None]:
         """Listen on the LAN; fails with CommandError, which is also kept in :attr:`error`."""
+        own = built_in(self.rule.protocol, self.rule.port)
+        if own:
+            return fail(self._problem(f"is the node's own, for {own}"))
         if self.rule.protocol == "udp":
             opening = maybeDeferred(self._open_udp)
         else:
@@ -121,8 +128,11 @@ class Exposed:
     def _not_opened(self, failure: Failure) -> None:
         if not isinstance(failure.value, CannotListenError | OSError):
             failure.raiseException()
-        self.error = f"port {self.rule.port}{suffix(self.rule.protocol)} of the LAN is in use"
-        raise CommandError(f"{self.error}: choose another one with --as")
+        raise self._problem("is in use")
+
+    def _problem(self, what: str) -> CommandError:
+        self.error = f"port {self.rule.port}{suffix(self.rule.protocol)} of the LAN {what}"
+        return CommandError(f"{self.error}: choose another one with --as")
 
     def close(self) -> Deferred[Any]:
         """Stop listening and abort its connections."""

@@ -139,7 +139,8 @@ class GuestsBridge:
             raise CommandError(f"{name} {again}")
         if len(self._records) >= MAX_GUESTS:
             raise CommandError(f"there are {MAX_GUESTS} guests already, and each is a process: `userlan guest remove` one")
-        if name in {member.name for member in (*self._lan.members(), self._lan.own())}:
+        own = self._lan.own()
+        if name in {own.name, own.called, *(member.name for member in self._lan.members())}:
             raise CommandError(f"a member is called {name} already")
         invites = self._lan.companions.invites()
         if not invites:

@@ -170,7 +170,7 @@ class Offers:
         own = self._lan.own()
         addresses = tuple(address for address in (own.ipv4, own.ipv6) if address)
         audience = self._audience()
-        if not own.name or not addresses or audience == ():
+        if not own.called or not addresses or audience == ():
             self._side.link.withdraw(offered.key)
             return
         service, host = offered.service, self._host(offered)
@@ -186,8 +186,8 @@ class Offers:
                 offered.error = str(error)
                 self._side.link.withdraw(offered.key)
                 return
-        instance = renamed(service.instance, own.name, offered.renames) if offered.renames else service.instance
-        told = attrs.evolve(service, instance=instance, host=(own.name.encode(), *LOCAL), port=offered.port, addresses=addresses)
+        instance = renamed(service.instance, own.called, offered.renames) if offered.renames else service.instance
+        told = attrs.evolve(service, instance=instance, host=(own.called.encode(), *LOCAL), port=offered.port, addresses=addresses)
         self._side.link.offer(offered.key, told, audience, self._side.now())
         self._side.touch()
 
@@ -228,8 +228,8 @@ class Offers:
         for key, one in wanted.items():
             renames = self._exposed.setdefault(key, 0)
             members = tuple(_addresses(peer) for peer in self._lan.members() if one.admits(peer)) if one.rule.allow else None
-            if own.name and addresses and members != () and renames <= MAX_RENAMES:
-                self._side.link.offer(key, described(one, own.name, addresses, renames), members, self._side.now())
+            if own.called and addresses and members != () and renames <= MAX_RENAMES:
+                self._side.link.offer(key, described(one, own.called, addresses, renames), members, self._side.now())
             else:
                 self._side.link.withdraw(key)
         self._side.touch()

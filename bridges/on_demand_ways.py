@@ -24,6 +24,7 @@ from bridges.udp_forward import UdpForward
 from userlan.driver.interfaces import local_addresses
 from userlan.driver.lan import Lan, PeerInfo
 from userlan.lan.hostport import join_host_port
+from userlan.lan.ports import built_in
 
 Admit = Callable[[PeerInfo], bool]
 """Whether a peer may reach a service."""
@@ -214,7 +215,7 @@ class ExposureWay(Way):
     def open(self) -> None:
         """Listen on the LAN; raises OnDemandError."""
         problem: Exception = OnDemandError("no port of the LAN is free")
-        for port in (self.service_port, 0):
+        for port in (0,) if built_in(self.protocol, self.service_port) else (self.service_port, 0):
             try:
                 self.listening = self._listen(port)
             except (CannotListenError, OSError) as error:

@@ -16,6 +16,8 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.lab.network import find_servers
+
 settings.register_profile("userlan", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=bool(os.environ.get("CI")))
 settings.load_profile("userlan")
 
@@ -67,6 +69,7 @@ HOME = tempfile.mkdtemp(prefix="userlan-home-")
 os.environ["HOME"] = HOME
 for _name in OF_A_PERSON:
     os.environ.pop(_name, None)
+find_servers()
 
 
 def pytest_unconfigure() -> None:

@@ -47,7 +47,8 @@ or 2 s after a change of the members, the desktop 2 s after an arrival that was 
 Limits: 8,192 characters a message, 64 KB a frame, 20 messages and 32 KB a second for each author (500 and 1 MB at once; what is beyond
 stays unread in the author's connection), 64 messages on their way to the disk and 2 connections for each author, 1,024 connections in,
 128 out; ``history`` messages a conversation, a quarter of them of one author in a network, ``size`` MiB in all, taken from who takes
-most; 1,000 messages wait for a recipient, 100,000 for all; 2,048 ids are remembered of an author, 4,096 conversations.
+most; 1,000 messages wait for a recipient, 100,000 for all; 2,048 ids are remembered of an author, 4,096 conversations. A search looks
+through 8 MiB for one answer, the newest first, and says where to go on.
 
 The store has a version (``schema.py``): a newer one is left alone, and chat is off; a damaged one is set aside as ``*.corrupt``. Neither
 keeps the node from running. Its thread takes what was asked for meanwhile into one transaction, so the reactor never waits for the disk,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any, TypeVar
 
 import msgspec
@@ -9,6 +10,7 @@ from twisted.internet.defer import inlineCallbacks
 
 from bridges.chat.records import MAX_TEXT, Message, clean
 from bridges.chat.service import Service
+from bridges.chat.store import Store
 from userlan.driver.bridge import CommandError
 from userlan.driver.commands import Reply
 
@@ -29,9 +31,14 @@ class _Of(msgspec.Struct):
     conversation: str
 
 
+Number = Annotated[int, msgspec.Meta(ge=0, le=1 << 62)]
+"""A message's ``seq``."""
+
+
 class _History(msgspec.Struct):
     conversation: str
-    before: Annotated[int, msgspec.Meta(ge=0, le=1 << 62)] | None = None
+    before: Number | None = None
+    after: Number | None = None
     limit: int = 100
 
 
@@ -42,6 +49,9 @@ class _Mute(msgspec.Struct):
 
 class _Search(msgspec.Struct):
     text: str
+    conversation: str | None = None
+    before: Number | None = None
+    limit: int = 100
 
 
 Given = TypeVar("Given")
@@ -83,12 +93,20 @@ class Commands:
 
     @inlineCallbacks
     def history(self, arguments: dict[str, object]) -> Any:
-        """``conversation``, ``before`` (a ``seq``), ``limit`` → ``messages``, the oldest first, and whether there are ``more``."""
+        """``conversation``, ``before`` or ``after`` (a ``seq``), ``limit`` → ``messages``, the oldest first, and whether there are
+        ``more``: older ones, or newer ones behind ``after``."""
         given = _given(arguments, _History)
+        if given.before is not None and given.after is not None:
+            raise CommandError("before or after, not both")
         conversation = yield self._conversation(given.conversation)
         limit = min(max(given.limit, 1), MAX_PAGE)
-        messages, more = yield self._service.run(lambda store: store.history(conversation, given.before, limit))
-        fitting = _fitting(messages)
+        after = given.after
+        if after is None:
+            messages, more = yield self._service.run(lambda store: store.history(conversation, given.before, limit))
+            fitting = _fitting(messages)
+        else:
+            messages, more = yield self._service.run(partial(Store.newer, conversation=conversation, after=after, limit=limit))
+            fitting = _fitting(messages[::-1])[::-1]
         return {"messages": _shown(fitting), "more": more or len(fitting) < len(messages), "conversation": conversation}
 
     @inlineCallbacks
@@ -117,12 +135,20 @@ class Commands:
 
     @inlineCallbacks
     def search(self, arguments: dict[str, object]) -> Any:
-        """``text`` → the last ``messages`` that hold it."""
-        text = _given(arguments, _Search).text
-        if not text.strip():
+        """``text``, ``conversation`` (all of them by default), ``before`` (a ``seq``), ``limit`` → the last ``messages`` that hold it, the
+        oldest first, and ``before``: what to ask with for older ones, None when all have been looked at. An answer may be empty and have
+        that: one request looks at so much and no more."""
+        given = _given(arguments, _Search)
+        text = given.text.strip()
+        if not text:
             raise CommandError("search for what?")
-        found = yield self._service.run(lambda store: store.search(text))
-        return {"messages": _shown(found)}
+        conversation = None
+        if given.conversation is not None:
+            conversation = yield self._conversation(given.conversation)
+        limit = min(max(given.limit, 1), MAX_PAGE)
+        messages, before = yield self._service.run(lambda store: store.search(text, conversation, given.before, limit))
+        fitting = _fitting(messages)
+        return {"messages": _shown(fitting), "before": fitting[0].seq if len(fitting) < len(messages) else before}
 
     def watch(self, arguments: dict[str, Any], reply: Reply) -> None:
         """What happens from now on."""

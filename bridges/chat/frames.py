@@ -19,9 +19,10 @@ from typing import Annotated, ClassVar
 import msgspec
 
 from bridges.chat.records import MAX_TEXT
+from userlan.lan import ports
 from userlan.lan.labels import MAX_NAME
 
-PORT = 41415
+PORT = ports.CHAT
 """TCP, on the LAN."""
 
 VERSION = 1

@@ -115,7 +115,6 @@ def _opened(path: Path) -> sqlite3.Connection:
         told = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
         if told != "ok":
             raise sqlite3.DatabaseError(str(told).replace("\n", " ")[:200])
-        connection.create_function("folded", 1, _folded, deterministic=True)
     except BaseException:
         connection.close()
         raise
@@ -133,6 +132,3 @@ def _version(connection: sqlite3.Connection) -> int:
         raise sqlite3.DatabaseError("it has tables and no version")
     return version
 
-
-def _folded(text: str) -> str:
-    return text.casefold()

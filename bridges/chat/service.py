@@ -112,7 +112,7 @@ class Service:
         identifier = base64url_text(secrets.token_bytes(ID_SIZE))
         message: Message = yield self.run(
             lambda store: store.add_own(
-                identifier, target.conversation, target.title, own.key, own.name, text, now, target.recipients
+                identifier, target.conversation, target.title, own.key, own.called, text, now, target.recipients
             )
         )
         self.watchers.tell({"message": message.shown()})

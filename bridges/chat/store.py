@@ -42,8 +42,8 @@ MAX_OUTBOX_OF_RECIPIENT = 1000
 MAX_OUTBOX = 100_000
 """All that waits: some hundred messages to a network of 500, most of them asleep."""
 
-MAX_FOUND = 100
-"""Messages that a search gives."""
+MAX_SEARCHED = 8 << 20
+"""Octets of messages that one search looks at: a tenth of a second, in which nothing else is written; whoever wants more asks again."""
 
 ENVELOPE = 256
 """Octets that a message takes beside its text, about."""
@@ -168,9 +168,29 @@ class Store:
         found = self._messages("WHERE conversation = ? AND seq < ? ORDER BY seq DESC LIMIT ?", conversation, end, limit + 1)
         return found[:limit][::-1], len(found) > limit
 
-    def search(self, text: str) -> list[Message]:
-        """The last messages that hold a text, whatever its case; the oldest first."""
-        return self._messages("WHERE instr(folded(text), ?) ORDER BY seq DESC LIMIT ?", text.casefold(), MAX_FOUND)[::-1]
+    def newer(self, conversation: str, after: int, limit: int) -> tuple[list[Message], bool]:
+        """The first ``limit`` messages behind ``after``, the oldest first; and whether there are newer ones."""
+        found = self._messages("WHERE conversation = ? AND seq > ? ORDER BY seq LIMIT ?", conversation, after, limit + 1)
+        return found[:limit], len(found) > limit
+
+    def search(self, text: str, conversation: str | None, before: int | None, limit: int) -> tuple[list[Message], int | None]:
+        """The last ``limit`` messages that hold a text, whatever its case, of one conversation or of all, of those before ``before``, the
+        oldest first; and before which number to go on, None when nothing older is left to be looked at."""
+        wanted, room = text.casefold(), MAX_SEARCHED
+        rows = self._database.execute(
+            f"SELECT {_COLUMNS}, size FROM messages WHERE (?1 IS NULL OR conversation = ?1) AND seq < ?2 ORDER BY seq DESC",
+            (conversation, (1 << 62) if before is None else before),
+        )
+        found: list[Message] = []
+        for *row, size in rows:
+            said = dict(zip(_FIELDS, row, strict=True))
+            if wanted in said["text"].casefold():
+                found.append(msgspec.convert(said, Message, strict=False))
+            room -= size
+            if room <= 0 or len(found) >= limit:
+                rows.close()
+                return found[::-1], said["seq"]
+        return found[::-1], None
 
     # --- conversations -----------------------------------------------------------------------------------------------
 

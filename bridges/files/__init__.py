@@ -59,7 +59,9 @@ nothing. The connection is slowed down where the disk is (``arriving.HOLD``), an
 
 What a hostile member gets
 --------------------------
-* Names: ``names.safe_name``; texts: what can be printed of them. Sizes: more or fewer octets than offered end the fetch for good.
+* Names: ``userlan.lan.filenames.safe_name``; texts: what can be printed of them. Sizes: more or fewer octets than offered end the fetch
+  for good.
+* Unasked, where it is trusted: 10 GiB and 1000 files in a day, and never more than half of what the disk has left; the rest is asked about.
 * Offers: 256 in a row, then 2 a second; 256 of one member and 1024 in all wait at the most; 4096 transfers, of whom there are most go
   first. Requests: 512 in a row, then 64 a second, of a member, over however many connections.
 * Connections: 8 of one member, 256 in all; hung up on after 60 s without a request, 90 s in which nothing of a file was taken.

@@ -1,5 +1,8 @@
 """What a member that visits is answered. All that it may speak of are the transfers between it and this node.
 
+Files of a member whose files are wanted unasked are accepted at once, but no more of them than ``Unasked`` says, and none that would take
+more than half of what the disk has left: a member that is trusted may be somebody else's by now. Those that go beyond wait for the user.
+
 A token that is unknown, and one of somebody else's transfer, get the same answer: nobody learns what others send.
 """
 
@@ -9,11 +12,12 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
+from bridges.files.correspondents import Unasked
 from bridges.files.exchange import Exchange
 from bridges.files.frames import Fetch, Message, Noted, Offer, Refused, Request, State, Withdraw
-from bridges.files.names import safe_name
 from bridges.files.table import MAX_OFFERS, MAX_OFFERS_OF_PEER
 from bridges.files.transfer import Transfer, plain
+from userlan.lan.filenames import safe_name
 
 NOT_OFFERED: Final = "it is not offered any more"
 FULL: Final = "too many offers wait there for an answer"
@@ -21,12 +25,17 @@ FAST: Final = "that were too many offers in a short time"
 
 
 class Answers:
-    """See the module. ``policy``: whether files of a member are accepted unasked (True), shown to the user (None), or declined (False)."""
+    """See the module. ``policy``: whether files of a member are accepted unasked (True), shown to the user (None), or declined (False);
+    ``room``: octets that the disk of the inbox has left, its reserve aside."""
 
-    def __init__(self, exchange: Exchange, policy: Callable[[str], bool | None]) -> None:
+    def __init__(
+        self, exchange: Exchange, policy: Callable[[str], bool | None], room: Callable[[], int], unasked: Unasked | None = None
+    ) -> None:
         self.counters: Counter[str] = Counter()
         self._exchange = exchange
         self._policy = policy
+        self._room = room
+        self._unasked = Unasked() if unasked is None else unasked
 
     def heard(self, key: str, name: str, request: Request, now: float) -> Message | Transfer:
         """The answer to a member's request; a Transfer: its file is to be sent from the offset that was asked for."""
@@ -61,8 +70,19 @@ class Answers:
             id=table.new_id(), token=offer.token, direction="in", peer=key, name=name, file=safe_name(offer.name), size=offer.size,
             mtime=offer.mtime, state="offered", time=exchange.wall(), told=True, moved=exchange.wall(),
         )  # fmt: skip
-        exchange.offered(transfer, policy is True, now)
-        return State(offer.token, "accepted" if policy else "offered")
+        accepted = policy is True and self._taken_unasked(key, offer.size, now)
+        exchange.offered(transfer, accepted, now)
+        return State(offer.token, "accepted" if accepted else "offered")
+
+    def _taken_unasked(self, key: str, size: int, now: float) -> bool:
+        """Whether a file is still taken without asking the user."""
+        if size + self._exchange.promised() > self._room() // 2:
+            self.counters["offers too large to take unasked"] += 1
+            return False
+        if not self._exchange.correspondent(key, now).take_unasked(size, self._unasked, now):
+            self.counters["offers too many to take unasked"] += 1
+            return False
+        return True
 
     def _offered_again(self, known: Transfer, offer: Offer, now: float) -> Message:
         if (known.size, known.mtime) != (offer.size, offer.mtime) or known.file != safe_name(offer.name):

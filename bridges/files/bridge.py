@@ -14,6 +14,7 @@ import msgspec
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred, succeed
 from twisted.python.failure import Failure
 
+from bridges.files.correspondents import Unasked
 from bridges.files.exchange import AT_ONCE, Ready
 from bridges.files.service import Service
 from bridges.files.source import SourceError, look
@@ -39,6 +40,10 @@ class FilesOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The folder for what others send; None: ``userlan`` among the user's downloads."""
     accept: Entries = (ASK,)
     """Whose files are taken unasked: ``ask`` nobody's, ``all`` everybody's, or peers and networks."""
+    accept_size: Annotated[int, msgspec.Meta(ge=1, le=1 << 20)] = 10
+    """GiB that are taken unasked of one member in a day; an offer beyond it, or beyond half of what the disk has left, is asked about."""
+    accept_files: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 1000
+    """Files that are taken unasked of one member in a day; an offer beyond it is asked about."""
     deny: Entries = ()
     """Peers and networks whose offers are declined unseen."""
     at_once: Annotated[int, msgspec.Meta(ge=1, le=8)] = AT_ONCE
@@ -80,7 +85,8 @@ class FilesBridge:
     def __init__(self, lan: Lan, options: FilesOptions, store: BridgeStore) -> None:
         self.options = options
         self._lan = lan
-        self.service = Service(lan, store, options.folder(), lambda peer: options.admits(lan, peer), options.at_once)
+        unasked = Unasked(options.accept_size << 30, options.accept_files)
+        self.service = Service(lan, store, options.folder(), lambda peer: options.admits(lan, peer), options.at_once, unasked)
 
     def start(self) -> Deferred[None]:
         """Begin to serve."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Final
 
+import attrs
+
 RETRY_FIRST: Final = 2.0
 """Seconds to the next try after the first failure; it doubles."""
 RETRY_MOST: Final = 300.0
@@ -23,11 +25,25 @@ REQUEST_RATE: Final = 64.0
 """Requests a second of a member for ever, over however many connections, one after the other or at once; none of them is read for a while
 where there are more."""
 
+DAY: Final = 86400.0
+"""Seconds."""
+
+
+@attrs.frozen
+class Unasked:
+    """What is taken of one member unasked, where its files are: so much at once, and as much again with each day that passes."""
+
+    octets: int = 10 << 30
+    files: int = 1000
+
 
 class Correspondent:
     """One member with which there are transfers, as the clock sees it."""
 
-    __slots__ = ("_asked", "_asked_at", "_budget", "_budget_at", "coming", "errand", "failures", "fetching", "retry_at", "turn")
+    __slots__ = (
+        "_asked", "_asked_at", "_budget", "_budget_at", "_taken", "_taken_at", "_taken_until", "coming", "errand", "failures", "fetching",
+        "retry_at", "turn",
+    )  # fmt: skip
 
     def __init__(self, now: float) -> None:
         self.errand = False
@@ -44,6 +60,9 @@ class Correspondent:
         self._budget_at = now
         self._asked = 0.0
         self._asked_at = now
+        self._taken = (0.0, 0.0)
+        """Octets and files that were taken unasked, less what time has made good."""
+        self._taken_at = self._taken_until = now
 
     def may_offer(self, now: float) -> bool:
         """Whether it keeps to the rate of offers; counts this one."""
@@ -52,6 +71,17 @@ class Correspondent:
         if self._budget < 1:
             return False
         self._budget -= 1
+        return True
+
+    def take_unasked(self, octets: int, most: Unasked, now: float) -> bool:
+        """Whether a file of so many octets may still be taken unasked; counts it, whatever becomes of it."""
+        days = (now - self._taken_at) / DAY
+        size = max(0.0, self._taken[0] - days * most.octets) + octets
+        files = max(0.0, self._taken[1] - days * most.files) + 1
+        if size > most.octets or files > most.files:
+            return False
+        self._taken, self._taken_at = (size, files), now
+        self._taken_until = now + DAY * max(size / most.octets, files / most.files)
         return True
 
     def asked(self, now: float) -> None:
@@ -80,4 +110,5 @@ class Correspondent:
 
     def rested(self, now: float) -> bool:
         """Whether its budgets are whole again, so that to forget it gives nothing away."""
-        return now - self._asked_at >= self._asked / REQUEST_RATE and self._budget + (now - self._budget_at) * OFFER_RATE >= OFFER_BURST
+        may_ask = now - self._asked_at >= self._asked / REQUEST_RATE
+        return may_ask and now >= self._taken_until and self._budget + (now - self._budget_at) * OFFER_RATE >= OFFER_BURST

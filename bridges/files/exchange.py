@@ -60,6 +60,8 @@ class Exchange:
         self._reported: dict[str, float] = {}
         self._not_before: dict[str, float] = {}
         """Fetches that wait, by id: until when."""
+        self._held_up: set[str] = set()
+        """Fetches that wait for this computer alone, by id."""
         self._saying: set[str] = set()
         """Transfers about which a request has been made and not answered."""
         self.deadline: float | None = None
@@ -105,6 +107,7 @@ class Exchange:
         if transfer.ended:
             return
         was, transfer.state = transfer.state, state
+        self._held_up.discard(transfer.id)
         transfer.error = error
         transfer.told = told
         transfer.moved = self.wall()
@@ -135,7 +138,7 @@ class Exchange:
     def view(self, transfer: Transfer, now: float) -> dict[str, object]:
         """As commands show it."""
         meter = self._meters.get(transfer.id)
-        return transfer.view(meter.rate(now) if meter is not None else 0.0)
+        return transfer.view(meter.rate(now) if meter is not None else 0.0, transfer.id in self._held_up)
 
     def progress(self, transfer: Transfer, done: int, now: float) -> None:
         """So many octets are there, or have been sent."""
@@ -177,6 +180,9 @@ class Exchange:
             raise ValueError(f"{transfer.file} ({transfer.id}) is {transfer.state} already: have it sent again")
         if transfer.state == "offered":
             self.move(transfer, "accepted")
+        elif transfer.id in self._held_up:      # tried again at once: what was wrong may be right by now
+            self._held_up.discard(transfer.id)
+            self.changed(transfer, lasting=False)
         self._not_before.pop(transfer.id, None)
         self.correspondent(transfer.peer, now).succeeded(now)
         self._schedule(now)
@@ -333,6 +339,8 @@ class Exchange:
                 if wait is not None:
                     self._not_before[transfer.id] = now + wait
                 self.move(transfer, "paused", text, told=True)
+                if outcome == "held-up":
+                    self._held_up.add(transfer.id)
         self._schedule(now)
 
     def crowded(self, now: float) -> bool:
@@ -353,6 +361,10 @@ class Exchange:
             self.changed(transfer)
             self._effects.append(Announce(transfer))
         self._schedule(now)
+
+    def promised(self) -> int:
+        """Octets that are still to come of what was accepted."""
+        return sum(max(0, one.size - one.done) for one in self.table if one.direction == "in" and one.state in UNDER_WAY)
 
     def wanted(self, transfer: Transfer, now: float) -> None:
         """A member has said that a file may be fetched: those that wait for nothing but it go on."""

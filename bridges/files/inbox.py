@@ -9,7 +9,7 @@ A part is on the inbox's own file system, so that it becomes the file without an
 the file system has no links (FAT), over an empty file of that name that only we can have made (O_EXCL). What has come is on the disk
 (``fsync``) before it has its name.
 
-Paths are made of the inbox, an id of our own and ``names.safe_name``; no symbolic link is followed at their end.
+Paths are made of the inbox, an id of our own and ``userlan.lan.filenames.safe_name``; no symbolic link is followed at their end.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shutil
 import stat
 import time
 from collections.abc import Iterator
@@ -24,8 +25,8 @@ from pathlib import Path
 from typing import Final
 
 from bridges.files.hashing import Hashing
-from bridges.files.names import numbered
 from bridges.files.transfer import size_text
+from userlan.lan.filenames import numbered
 
 PARTS: Final = ".userlan-parts"
 """No peer's name begins with a dot."""
@@ -64,6 +65,14 @@ class Inbox:
             part.close()
             raise
         return part
+
+    def room(self) -> int:
+        """Octets that the disk has left beside ``RESERVE``; 0 where that cannot be found out."""
+        there = next((one for one in (self.folder, *self.folder.parents) if one.is_dir()), self.folder)
+        try:
+            return max(0, shutil.disk_usage(there).free - RESERVE)
+        except OSError:
+            return 0
 
     def discard(self, identifier: str) -> None:
         """Remove a part, where there is one."""

@@ -16,6 +16,7 @@ from twisted.python.failure import Failure
 
 from bridges.files.answers import Answers
 from bridges.files.arriving import Arriving, Result
+from bridges.files.correspondents import Unasked
 from bridges.files.effects import Announce, Answered, Changed, Discard, Drop, Effect, Gone, Unspool, Visit
 from bridges.files.exchange import Exchange
 from bridges.files.frames import Message, News, Offer, Request
@@ -31,8 +32,9 @@ from bridges.files.visiting import Visit as Visiting
 from bridges.notices import Notices
 from userlan.driver.bridge import BridgeStore, CommandError
 from userlan.driver.lan import Lan, PeerInfo
+from userlan.lan import ports
 
-PORT: Final = 41416
+PORT: Final = ports.FILES
 """TCP port of the LAN at which members are visited."""
 MAX_CONNECTIONS_OF_PEER: Final = 8
 """Connections of one member: it needs one for news and two for files, and dead ones may not be known as such yet."""
@@ -47,12 +49,18 @@ DOUBT: Final = 2.0
 
 
 class Service:
-    """See the module. ``policy``: as ``Answers``'; everything in the reactor's thread."""
+    """See the module. ``policy`` and ``unasked``: as ``Answers``'; everything in the reactor's thread."""
 
     _log = Logger()
 
     def __init__(
-        self, lan: Lan, store: BridgeStore, inbox: Path, policy: Callable[[PeerInfo], bool | None], at_once: int
+        self,
+        lan: Lan,
+        store: BridgeStore,
+        inbox: Path,
+        policy: Callable[[PeerInfo], bool | None],
+        at_once: int,
+        unasked: Unasked | None = None,
     ) -> None:
         self.reactor = lan.reactor
         self.lan = lan
@@ -60,7 +68,7 @@ class Service:
         self.exchange = Exchange(os.urandom, time.time, at_once)
         self.inbox = Inbox(inbox)
         self.spool = Spool(store.path.parent / "uploads")
-        self.answers = Answers(self.exchange, self._policy)
+        self.answers = Answers(self.exchange, self._policy, self.inbox.room, unasked)
         self.watchers: dict[Callable[[dict[str, Any]], None], None] = {}
         self.running = False
         self._store = store

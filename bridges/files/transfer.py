@@ -82,8 +82,8 @@ class Transfer(msgspec.Struct, kw_only=True):
         """Whether its state is final."""
         return self.state in ENDED
 
-    def view(self, rate: float) -> dict[str, Any]:
-        """As commands show it."""
+    def view(self, rate: float, held_up: bool = False) -> dict[str, Any]:
+        """As commands show it. ``held_up``: this computer cannot take it now, for the reason that ``error`` says; nobody else can help."""
         return {
             "id": self.id,
             "direction": self.direction,
@@ -95,6 +95,7 @@ class Transfer(msgspec.Struct, kw_only=True):
             "rate": round(rate),
             "state": self.state,
             "error": self.error,
+            "held_up": held_up,
             "path": self.path,
             "sha256": self.sha256,
             "time": self.time,

@@ -156,6 +156,26 @@ def test_a_bridge_that_cannot_start(tmp_path: Path) -> None:
     assert told[0].startswith("files: port 41416 of the LAN cannot be listened at")
 
 
+def test_exposed_at_the_ports_of_the_program_itself(tmp_path: Path) -> None:
+    """What was exposed there before, by whatever version, keeps no node from starting: chat and files have their ports."""
+    told = run(
+        """
+        from bridges.chat import ChatBridge
+        from bridges.expose import ExposeBridge
+        from bridges.files import FilesBridge
+
+        (folder / "a").mkdir()
+        (folder / "a" / "expose.json").write_text('[{"service": "9", "as": 41415}, {"service": "41416"}]')
+        bridges = {"expose": ExposeBridge, "chat": ChatBridge, "files": FilesBridge}
+        async with userlan.Member(reactor, folder / "a", listen=HERE, embedded_mediator=True, bridges=bridges) as anna:
+            told = anna.status()["bridges"]
+            print(*(one["state"] for one in told["expose"]), told["chat"])
+        """,
+        tmp_path,
+    )
+    assert told == ["failed failed None"]
+
+
 def test_a_network_whose_owner_approves(tmp_path: Path) -> None:
     """Who joins is told that it waits, each time that it asks; once it is approved it is a member without asking again."""
     told = run(

@@ -104,8 +104,8 @@ def live(program: Managed, standing: str, part: str) -> None:
     program.config.write_text("log: {parts: {tunel: debug}}\n")
     program.process.send_signal(signal.SIGHUP)
     program.wait_for("READY=1")
-    until(lambda: program.logged()[-1]["level"] == "error", PATIENCE, "the mistake is told")
-    assert "did you mean 'tunnel'?" in program.logged()[-1]["message"]
+    mistakes = until(lambda: [one for one in program.logged() if one["level"] == "error"], PATIENCE, "the mistake is told")
+    assert "did you mean 'tunnel'?" in mistakes[0]["message"]
     program.process.send_signal(signal.SIGTERM)
     program.wait_for("STOPPING=1")
     assert program.process.wait(PATIENCE) == 0

@@ -7,14 +7,17 @@ from typing import Any, cast
 
 import pytest
 from twisted.internet.defer import Deferred
+from twisted.logger import capturedLogs, formatEvent
 
 from userlan.app.membership_api import MembershipApi
 from userlan.app.program import NodeProgram
 from userlan.control.messages import ApplicantState
 from userlan.driver.bridge import CommandError
 from userlan.lan.addresses import key_text
+from userlan.lan.members import Member, StoredNetwork
+from userlan.lan.roster import Roster
 from userlan.node.applications import Applications
-from userlan.node.events import Admitted, ApplicantCame, ApplicationRefused, MemoryChanged, RequestDone
+from userlan.node.events import Admitted, ApplicantCame, ApplicationRefused, MemberUnapproved, MemoryChanged, RequestDone
 
 
 def api_of(numbers: list[int]) -> tuple[MembershipApi, dict[int, Deferred[Any]]]:
@@ -76,6 +79,9 @@ def test_a_client_that_goes_away_leaves_nothing_behind() -> None:
     assert waiting == {}
 
 
+ANNA, BEN, CARLA = b"a" * 32, b"b" * 32, b"c" * 32
+
+
 class Owner:
     """A program whose node owns networks for which some wait; ``judged``: what its mediator was asked."""
 
@@ -88,7 +94,8 @@ class Owner:
         membership = SimpleNamespace(applications=applications, owner=owner)
         self.news: list[tuple[str, ...]] = []
         self.waiting: dict[int, Deferred[Any]] = {}
-        node = SimpleNamespace(membership=membership, asked=lambda number, now: number)
+        self.roster = Roster(ANNA, ["den"])
+        node = SimpleNamespace(key=ANNA, membership=membership, roster=self.roster, asked=lambda number, now: number)
         self.program = SimpleNamespace(
             node=node,
             waiting=self.waiting,
@@ -111,15 +118,27 @@ class Owner:
         return told[0]
 
 
-BEN, CARLA = b"b" * 32, b"c" * 32
-
-
 def test_an_applicant_is_named_by_its_name_or_key() -> None:
     owner = Owner(("home", BEN, "ben"), ("home", CARLA, "carla"))
     assert owner.ask(True, member="Ben") == {"network": "home", "name": "ben", "key": key_text(BEN)}
     assert owner.ask(False, member=key_text(CARLA), network="Home") == {"network": "home", "name": "carla", "key": key_text(CARLA)}
     assert owner.judged == [("home", BEN, True), ("home", CARLA, False)]
     assert owner.api.applicants({})[0] == {"network": "home", "key": key_text(BEN), "name": "ben", "since": 5.0}
+
+
+def test_who_is_listed_without_approval_can_be_approved_by_the_owner_alone() -> None:
+    owner, other = Owner(), Owner()
+    for one, made_by in ((owner, ANNA), (other, CARLA)):
+        one.roster.approve("den", [])
+        one.roster.apply_network(StoredNetwork("den", made_by, b"s" * 32, b"t" * 32, False, 0, (Member(BEN, "ben"),)))
+    assert owner.ask(False, member="ben") == "nobody called 'ben' waits: see `userlan applicants`"
+    assert owner.ask(True, member="ben") == {"network": "den", "name": "ben", "key": key_text(BEN)}
+    assert owner.judged == [("den", BEN, True)]
+    assert "nobody called 'ben' waits" in other.ask(True, member="ben")
+    with capturedLogs() as lines:
+        owner.api.happened(MemberUnapproved("den", BEN, "ben"))
+    (line,) = lines
+    assert f"the mediator lists ben in den, whom its owner has not approved: not let in ({key_text(BEN)})" == formatEvent(line)
 
 
 def test_who_is_meant_must_be_clear() -> None:

@@ -20,7 +20,7 @@ from tests.bench.sections import bulk, chatty, company, links, relay, scale, sma
 from tests.bench.stage import staged
 from tests.bench.systems import ON_LINKS, SYSTEMS, System, Userlan, variant
 from tests.bench.tables import report
-from tests.lab.network import tun_unavailable, unavailable
+from tests.lab.network import find_servers, tun_unavailable, unavailable
 
 SECTIONS = ("bulk", "udp", "small", "links", "scale", "relay", "chatty", "company")
 ON_WIRE = {"bulk": bulk.measure, "udp": udp.measure, "small": small.measure}
@@ -64,7 +64,7 @@ def unable(sections: Sequence[str]) -> str | None:
     if unknown:
         return f"there is no section {unknown[0]!r}: {', '.join(SECTIONS)}"
     for program in ("nginx", "curl", "ping"):
-        if shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin") is None:
+        if shutil.which(program) is None:
             return f"the program {program} is missing"
     reason = unavailable() or tun_unavailable()
     return f"the benchmark needs network namespaces and TUN devices: {reason}" if reason else None
@@ -118,6 +118,7 @@ def about(plan: Plan, options: argparse.Namespace, missing: Sequence[str], secon
 def main(words: Sequence[str] | None = None) -> int:
     """Measure and print; 1 when something gave a wrong result or nothing can be measured."""
     options = arguments().parse_args(words)
+    find_servers()
     sections = [section for section in options.section.split(",") if section]
     reason = unable(sections)
     if reason:

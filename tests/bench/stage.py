@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -24,6 +23,7 @@ ENDLESS = 1 << 40
 """Octets of a file that no download comes to the end of (sparse)."""
 
 NGINX = """
+user root;
 worker_processes 1;
 pid {folder}/nginx.pid;
 error_log {folder}/error.log;
@@ -75,8 +75,7 @@ class Stage:
         (folder / "small").write_bytes(bytes(range(250)) * (SMALL // 250))
         listen = f"listen 0.0.0.0:{WEB_PORT};" + (f" listen [::]:{WEB_PORT};" if Path("/proc/net/if_inet6").exists() else "")
         configuration = folder / "nginx.conf"
-        user = "user root;\n" if os.geteuid() == 0 else ""
-        configuration.write_text(user + NGINX.format(folder=folder, listen=listen))
+        configuration.write_text(NGINX.format(folder=folder, listen=listen))
         self.a.start("nginx", "-c", str(configuration), "-g", "daemon off;", stderr=subprocess.DEVNULL)
         if shutil.which("iperf3"):
             self.a.start("iperf3", "-s", "-p", str(IPERF_PORT), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -90,7 +90,7 @@ class Scene:
             ours=set(), command=lambda state, port: ["userlan", str(state), str(port)], invites=lambda: dict(self.invites)
         )
         self.lan: Any = SimpleNamespace(
-            reactor=self.reactor, companions=companions, mtu=1420, own=lambda: SimpleNamespace(name="anna"),
+            reactor=self.reactor, companions=companions, mtu=1420, own=lambda: SimpleNamespace(name="anna", called="anna-2"),
             members=lambda: [SimpleNamespace(name="ben")], observe=self._observe,
         )  # fmt: skip
         self.bridge = self.again()

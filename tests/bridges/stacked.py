@@ -79,6 +79,7 @@ class Description(NamedTuple):
     ipv6: bytes
     networks: tuple[str, ...] = ("home",)
     blocked: bool = False
+    given: str = ""
 
 
 def description(name: str, number: int) -> Description:
@@ -93,7 +94,7 @@ class Member:
     """The node as ``Lan`` needs it."""
 
     def __init__(self, own: str) -> None:
-        self._own = MEMBERS[own]
+        self.own = MEMBERS[own]
 
     @property
     def resolver(self) -> Member:
@@ -108,10 +109,10 @@ class Member:
         return next((one for one in MEMBERS.values() if address in (one.ipv4, one.ipv6)), None)
 
     def members(self) -> list[Description]:
-        return [one for one in MEMBERS.values() if one is not self._own]
+        return [one for one in MEMBERS.values() if one.name != self.own.name]
 
     def own_info(self) -> Description:
-        return self._own
+        return self.own
 
     def is_lan_address(self, address: bytes) -> bool:
         return address[:1] == b"\x19" or address[:2] == b"\xfd\x75"
@@ -126,6 +127,7 @@ class StackedPair:
     def __init__(self, reactor: Any) -> None:
         self._engines: list[Engine] = []
         self.lans: dict[str, Lan] = {}
+        self.members: dict[str, Member] = {}
         self.wires: dict[str, Wire] = {}
         wires: list[Wire] = []
         for name, one in MEMBERS.items():
@@ -138,6 +140,7 @@ class StackedPair:
             else:
                 wire.other = Endpoint(UDP, "127.0.0.1", 9)
             member: Any = Member(name)
+            self.members[name] = member
             self.lans[name] = Lan(engine.add(wire, lambda event: None), member)
             wires.append(wire)
             self.wires[name] = wire

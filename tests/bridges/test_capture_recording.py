@@ -55,6 +55,12 @@ def test_each_peer_has_an_interface_and_so_has_what_went_to_nobody() -> None:
     assert {one.time for one in found} == {OFFSET + 5 * SECOND}
 
 
+def test_this_node_is_called_as_its_network_calls_it() -> None:
+    begun = Recording(attrs.evolve(OWN, given="anna-2"), list, OFFSET).begin("test")
+    assert begun.count(b"anna-2\0") == 3, "the interface's name, and those of both addresses"
+    assert b"anna\0" not in begun
+
+
 def test_a_path_is_told_at_first_and_when_it_is_another(monkeypatch: pytest.MonkeyPatch) -> None:
     path = "direct udp 192.0.2.1:1"
     monkeypatch.setattr(Watch, "path", lambda self, key: path)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ import pytest
 from bridges.expose import SERVICE_TIMEOUT, ExposeBridge, ExposeOptions, aliases_bindable
 from bridges.rules import ExposeRule
 from bridges.udp_expose import UdpExpose
+from tests.bridges.conftest import until
 from tests.bridges.harness import (
     LAPTOP,
     NAS,
@@ -220,6 +223,34 @@ def test_a_lan_port_in_use(start: Callable[..., Running], service: Listener) -> 
     assert run("exposes") == []
 
 
+BUILT_IN = [("tcp", 41414, "their networks"), ("udp", 41414, "their networks"), ("tcp", 41415, "chat"), ("tcp", 41416, "files")]
+
+
+@pytest.mark.parametrize(("protocol", "port", "what"), BUILT_IN)
+def test_the_ports_of_the_node_itself_are_not_exposed(
+    start: Callable[..., Running], store: MemoryStore, service: Listener, protocol: str, port: int, what: str
+) -> None:
+    """They are the node's, whether or not something listens there at the moment: it starts, and says which is left out."""
+    written = f"port {port}{'/udp' if protocol == 'udp' else ''} of the LAN is the node's own, for .*{what}"
+    run = start()
+    with pytest.raises(CommandError, match=f"^{written}: choose another one with --as$"):
+        run("expose", service=f"{service.port}/{protocol}", port=port)
+    with pytest.raises(CommandError, match=written):
+        run("expose", service=f"{port}/{protocol}")
+    assert (run("exposes"), store.value) == ([], None)
+    run.stop()
+    kept = free_port()
+    store.value = [{"service": f"{service.port}/{protocol}", "as": port}, {"service": str(service.port), "as": kept}]
+    again = start(ExposeRule(f"9/{protocol}", port))
+    told = again("exposes")
+    assert [(one["port"], one["state"]) for one in told] == [(port, "failed"), (port, "failed"), (kept, "listening")]
+    assert re.match(f"{written}$", told[0]["error"])
+    again.stop()
+    last = start()
+    last("unexpose", service=f"{port}/{protocol}")
+    assert [one["port"] for one in last("exposes")] == [kept]
+
+
 def test_those_of_the_configuration_belong_to_it(start: Callable[..., Running], service: Listener) -> None:
     port = free_port()
     with Listener(real(OWN)) as taken:
@@ -271,18 +302,20 @@ def test_flows_to_a_service_that_is_down_end(loop: Loop, lan: Any) -> None:
         service = gone.getsockname()[1]
     exposed = UdpExpose(lan, lan.peer_at, "127.0.0.1", service, aliases_bindable())
     port = loop.call(exposed.open, 0)
+
+    def ended(flows: int) -> bool:
+        return exposed.counters["refused"] == flows and len(exposed) == 0
+
     with udp(real(NAS)) as nas:
-        for _ in range(3):
+        for number in (1, 2, 3):
             nas.sendto(b"x", (real(OWN), port.getHost().port))
-            time.sleep(0.05)
-    assert loop.call(lambda: exposed.counters["refused"]) >= 1
-    assert loop.call(lambda: len(exposed)) == 0
+            until(partial(ended, number), loop)
     loop.call(exposed.close)
 
 
-def test_flows_are_bounded(loop: Loop, lan: Any) -> None:
+def test_flows_are_bounded_and_end(loop: Loop, lan: Any) -> None:
     with udp("127.0.0.1") as service:
-        exposed = UdpExpose(lan, lan.peer_at, "127.0.0.1", service.getsockname()[1], aliases_bindable(), idle=0.4, capacity=2)
+        exposed = UdpExpose(lan, lan.peer_at, "127.0.0.1", service.getsockname()[1], aliases_bindable(), capacity=2)
         port = loop.call(exposed.open, 0)
         for _ in range(3):
             with udp(real(NAS)) as nas:
@@ -290,6 +323,11 @@ def test_flows_are_bounded(loop: Loop, lan: Any) -> None:
                 service.recv(10)
         assert loop.call(lambda: len(exposed)) == 2
         assert exposed.counters["flows-full"] == 1
-        time.sleep(0.8)
-        assert loop.call(lambda: len(exposed)) == 0
         loop.call(exposed.close)
+        short = UdpExpose(lan, lan.peer_at, "127.0.0.1", service.getsockname()[1], aliases_bindable(), idle=0.2)
+        port = loop.call(short.open, 0)
+        with udp(real(NAS)) as nas:
+            nas.sendto(b"x", (real(OWN), port.getHost().port))
+            assert service.recv(10) == b"x"
+        until(lambda: len(short) == 0, loop)
+        loop.call(short.close)

@@ -102,6 +102,7 @@ def test_endpoints_that_are_none(written: str) -> None:
         ({"name": "../up"}, "wrong arguments"),
         ({"name": "ben"}, "a member is called ben already"),
         ({"name": "anna"}, "a member is called anna already"),
+        ({"name": "anna-2"}, "a member is called anna-2 already"),
         ({"name": "x", "mtu": 1279}, "1280 to 1420"),
         ({"name": "x", "mtu": 1421}, "1280 to 1420"),
         ({"name": "x", "networks": ["nowhere"]}, "no network 'nowhere' (it is in: home, work)"),

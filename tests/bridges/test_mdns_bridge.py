@@ -171,6 +171,16 @@ def test_exposed_by_hand(scenes: Callable[..., Scene]) -> None:
     scene.until(lambda: scene.names("nas") == {"me:9", "me:445", "Wiki"})
 
 
+def test_exposed_under_the_name_that_the_members_know(scenes: Callable[..., Scene]) -> None:
+    """Where another member had the nickname, the network has given another one, maybe later than the service was first told."""
+    scene = scenes()
+    scene.loop.call(scene.exposing["me"].commands()["expose"], {"service": "9"})
+    scene.until(lambda: scene.names("nas") == {"me:9"})
+    scene.pair.members["me"].own = scene.pair.members["me"].own._replace(given="me-2")
+    scene.loop.call(scene.pair.lans["me"].members_changed)
+    scene.until(lambda: scene.names("nas") == {"me-2:9"})
+
+
 @pytest.mark.parametrize(("names", "hosts"), [((), ("127.9.0.7", "127.9.0.8")), (("eth1",), ("127.9.0.8",)), (("lo",), (LOOPBACK,))])
 def test_interfaces_by_name(loop: Loop, names: tuple[str, ...], hosts: tuple[str, ...]) -> None:
     """All addresses are this computer's own, whichever interfaces are spoken on."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
-import time
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,7 +14,7 @@ from bridges import proxy_context, socks_session, udp_associate
 from bridges.proxy import ProxyOptions
 from bridges.socks import build_datagram, parse_datagram
 from tests.bridges.conftest import until
-from tests.bridges.harness import LAPTOP, NAS, Loop, dial, read_all, read_exactly, real
+from tests.bridges.harness import LAPTOP, NAS, WAIT, Loop, dial, read_all, read_exactly, real
 
 Address = tuple[str, int]
 QUIET = 0.2
@@ -23,9 +23,22 @@ QUIET = 0.2
 
 def udp(address: str, port: int = 0) -> socket.socket:
     bound = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    bound.bind((address, port))
-    bound.settimeout(5)
+    try:
+        bound.bind((address, port))
+    except OSError:
+        bound.close()
+        raise
+    bound.settimeout(WAIT)
     return bound
+
+
+def is_free(address: Address) -> bool:
+    """Whether nobody has a port."""
+    try:
+        udp(*address).close()
+    except OSError:
+        return False
+    return True
 
 
 @pytest.fixture
@@ -151,8 +164,7 @@ def test_the_association_ends_with_its_control_connection(start_proxy: Any, nas:
     until(lambda: start_proxy.bridge.context.associations == 0, loop)
     client.sendto(build_datagram(NAS, nas.getsockname()[1], b"y"), relay)
     assert nothing_comes(nas)
-    with udp(source[0], source[1]):
-        pass
+    until(lambda: is_free(source), loop)
 
 
 def test_outside(start_proxy: Any, client: socket.socket) -> None:
@@ -181,7 +193,7 @@ def test_names_outside_that_do_not_exist(start_proxy: Any, client: socket.socket
 
 
 def test_idle_outward_sockets_are_closed_and_opened_again(
-    start_proxy: Any, nas: socket.socket, client: socket.socket, monkeypatch: pytest.MonkeyPatch
+    start_proxy: Any, nas: socket.socket, client: socket.socket, loop: Loop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(udp_associate, "IDLE", 0.2)
     control, relay = associate(start_proxy())
@@ -189,7 +201,7 @@ def test_idle_outward_sockets_are_closed_and_opened_again(
     with control:
         client.sendto(datagram, relay)
         _, source = nas.recvfrom(10)
-        time.sleep(0.5)
+        until(lambda: is_free(source), loop)
         with udp(source[0], source[1]):
             client.sendto(datagram, relay)
             assert nas.recvfrom(10)[1] != source
@@ -206,8 +218,10 @@ def test_associations_are_bounded(start_proxy: Any, monkeypatch: pytest.MonkeyPa
 
 
 def test_waiting_for_a_name_is_bounded(start_proxy: Any, client: socket.socket, loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = threading.Event()
+
     def slow(*arguments: Any) -> Any:
-        time.sleep(0.5)
+        known.wait(WAIT)
         return [(2, 2, 17, "", ("127.0.0.1", 0))]
 
     monkeypatch.setattr(socket, "getaddrinfo", slow)
@@ -216,6 +230,7 @@ def test_waiting_for_a_name_is_bounded(start_proxy: Any, client: socket.socket, 
     with control, udp("127.0.0.1") as outside:
         for number in range(20):
             client.sendto(to_name("slow.example", outside.getsockname()[1], b"%d" % number), relay)
+        until(lambda: counters["datagram-waiting-full"] == 12, loop)
+        known.set()
         assert [outside.recv(10) for _ in range(udp_associate.MAX_WAITING)] == [b"%d" % n for n in range(8)]
         assert nothing_comes(outside)
-        assert counters["datagram-waiting-full"] == 12

@@ -131,10 +131,33 @@ def test_history_is_read_by_people_alone(monkeypatch: pytest.MonkeyPatch, tmp_pa
     assert [command for command, _ in told.asked] == ["chat-history"]
 
 
+def test_finding_asks_on_until_there_is_enough(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    answers = [{"messages": [message(seq=9, text="jam 2")], "before": 7}, {"messages": [], "before": 5},
+               {"messages": [message(seq=4, text="jam 1", conversation="network:home")], "before": None}]  # fmt: skip
+    told = Told({"chat-conversations": [conversation(), conversation(id="network:home", kind="network", title="home")]})
+
+    def search(state: Path, command: str, **arguments: Any) -> Any:
+        told.answers["chat-search"] = answers[min(len(told.asked), 2)]
+        return Told.__call__(told, state, command, **arguments)
+
+    monkeypatch.setattr(chat_commands, "call", search)
+    printed = CliRunner().invoke(cli, ["--state", str(tmp_path), "chat", "--find", "jam", "-n", "5"]).output.splitlines()
+    assert printed[1:] == ["[home] 12:34  ben: jam 1", "[ben] 12:34  ben: jam 2"]
+    asked = [(arguments["before"], arguments["limit"]) for command, arguments in told.asked if command == "chat-search"]
+    assert asked == [(None, 5), (7, 4), (5, 4)]
+    told.asked.clear()
+    printed = CliRunner().invoke(cli, ["--state", str(tmp_path), "chat", "ben", "--find", "jam", "-n", "1", "--json"]).output.splitlines()
+    assert [one["text"] for one in json.loads("".join(printed))["messages"]] == ["jam 2"]
+    assert told.asked == [("chat-search", {"text": "jam", "conversation": "ben", "before": None, "limit": 1})]
+    nothing = run(monkeypatch, tmp_path, Told({"chat-search": {"messages": [], "before": None}}), "ben", "--find", "jam")
+    assert nothing.output == "nobody has written that in the chat with ben\n"
+
+
 @pytest.mark.parametrize(
     ("arguments", "part"),
-    [(("ben", "x", "--history"), "either"), (("ben", "x", "--follow"), "either"), (("--history",), "of whom"), (("ben", "-n", "0"), "-n")],
-)
+    [(("ben", "x", "--history"), "either"), (("ben", "x", "--follow"), "either"), (("--history",), "of whom"), (("ben", "-n", "0"), "-n"),
+     (("ben", "x", "--find", "y"), "either"), (("ben", "--history", "--find", "y"), "either")],
+)  # fmt: skip
 def test_wrong_usage(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, arguments: tuple[str, ...], part: str) -> None:
     result = run(monkeypatch, tmp_path, Told({}), *arguments)
     assert result.exit_code == 2

@@ -124,6 +124,7 @@ def test_the_status_tells_who_waits_for_whom() -> None:
             network(name="club", owner="other", locked=True),
             network(name="den", approval=True, applicants=applicants[:1]),
             network(name="fort", approval=True, locked=True, applicants=applicants),
+            network(name="keep", approval=True, unapproved=applicants),
         ],
         "waiting": [
             {"network": "games", "since": time.time() - 180, "owner": "gina"}, {"network": "work", "since": 0.0, "owner": ""},
@@ -137,6 +138,7 @@ def test_the_status_tells_who_waits_for_whom() -> None:
     assert "waiting to join work: its owner has to approve" in told
     assert "not in choir: the owner of choir, otto, has denied this" in told
     assert "home (yours)" in told
+    assert "keep (yours), joined with approval; not let in, since its owner has not approved: ben, carla, dora and 1 more" in told
     assert "club, locked" in told
     assert "den (yours), joined with approval; ben waits: userlan approve" in told
     assert "fort (yours), locked, joined with approval; ben, carla, dora and 1 more wait: userlan approve" in told
@@ -163,6 +165,8 @@ def test_the_connections_in_columns() -> None:
     assert "50000 < 25.1.2.3:80" in told[2]
     assert told[3] == "and 1 more, which moved less"
     assert describe_connections({"total": 0, "memory": 0, "connections": []}) == "no connections"
+    told = describe_connections({"total": 0, "memory": 0, "refused": 7, "connections": []}).splitlines()
+    assert told == ["no connections", "7 were refused: their members made too many in a short time"]
 
 
 def test_units() -> None:

@@ -112,6 +112,24 @@ def test_what_is_not_received_fails(node: Node, end: dict[str, Any], said: str) 
     assert str(result.exception) == said
 
 
+def test_accepting_waits_for_no_disk(node: Node) -> None:
+    """What this computer cannot take is for the person to see to: that is said, and nothing waited for, but for what still comes."""
+    problem = "/inbox cannot be written: Permission denied"
+    held = transfer(direction="in", state="paused", error=problem, held_up=True)
+    node.rows = [transfer(direction="in", state="accepted")]
+    node.story = story(*node.rows, transfer(direction="in", state="active"), held)
+    result = node.run("inbox", "accept", "abc234", "--wait")
+    assert isinstance(result.exception, ApiError)
+    assert str(result.exception) == f"film.mkv: paused at 0 %: {problem}"
+    assert json.loads(node.run("inbox", "accept", "abc234", "--wait", "--json").stdout) == [held]
+    other = transfer(id="def234", direction="in", state="active", file="tune.ogg")
+    node.rows.append(other)
+    node.story = [*story(held), {"transfer": other}, {"transfer": other | {"state": "done", "path": "/inbox/tune.ogg"}}]
+    result = node.run("inbox", "accept", "all", "--wait")
+    assert "def234  tune.ogg: received: /inbox/tune.ogg" in result.output
+    assert str(result.exception) == f"film.mkv: paused at 0 %: {problem}"
+
+
 def test_sending_without_waiting_and_as_json(node: Node) -> None:
     node.rows = [transfer()]
     result = node.run("send", "--no-wait", "film.mkv", "ben")

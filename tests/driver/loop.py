@@ -20,6 +20,8 @@ else:
 
 PATIENCE = 60.0
 """Seconds after which something that should have happened has not: ample for a busy machine."""
+LEAST_TURNS = 5
+"""Turns that what has begun needs at most: to accept, to read, to answer, to read the answer, to end."""
 
 
 class Loop:
@@ -42,10 +44,11 @@ class Loop:
             self.reactor.iterate(self._pause(end))
 
     def run(self, seconds: float) -> None:
-        """Turn for some seconds."""
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
+        """Turn for some seconds, and a few times on a machine that is busy for as long."""
+        end, turns = time.monotonic() + seconds, 0
+        while time.monotonic() < end or turns < LEAST_TURNS:
             self.reactor.iterate(self._pause(end))
+            turns += 1
 
     def result(self, deferred: Deferred[Any]) -> Any:
         """What a Deferred gives, once it does."""

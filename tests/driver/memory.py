@@ -48,6 +48,7 @@ class Member:
     ipv6: bytes
     networks: tuple[str, ...] = ("home",)
     blocked: bool = False
+    given: str = ""
 
 
 MEMBERS = [

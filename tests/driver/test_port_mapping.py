@@ -186,7 +186,7 @@ def test_a_router_with_broken_http_is_given_up(scene: Scene, monkeypatch: pytest
     scene.serve(factory)
     scene.mapping.look([OWN])
     upnp = scene.mapping.mapper._methods[2]
-    scene.loop.until(lambda: upnp.available is False, 5)
+    scene.loop.until(lambda: upnp.available is False)
     assert scene.changes == []
 
 
@@ -197,7 +197,7 @@ def test_a_router_that_does_not_listen_is_given_up(scene: Scene) -> None:
         scene.router.http_port = probe.getsockname()[1]
     scene.mapping.look([OWN])
     upnp = scene.mapping.mapper._methods[2]
-    scene.loop.until(lambda: upnp.available is False, 5)
+    scene.loop.until(lambda: upnp.available is False)
     assert scene.mapping.counters["http-failed"] == 1
 
 

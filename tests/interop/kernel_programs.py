@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import hashlib
 import json
 import os
@@ -21,7 +20,7 @@ import pytest
 from tests.interop.kernel import Bed, gate_port
 from tests.interop.kernel_services import IPERF_PORTS, SSH_PORT, content
 from tests.interop.kernel_stage import HOST_IPV4, HOST_IPV6, KERNEL_IPV4, KERNEL_IPV6
-from tests.lab.network import tun_unavailable, unavailable, until
+from tests.lab.network import tun_unavailable, unavailable, until, user_name
 
 FILE_SIZE = 3_000_000
 """Octets of the file that the kernel's HTTP server has; ``/small`` has a tenth."""
@@ -103,11 +102,6 @@ def opened(folder: Path) -> Iterator[Bed]:
         bed.close()
 
 
-def has_ssh() -> bool:
-    """Whether sshd can serve: it changes users, which root alone can."""
-    return os.geteuid() == 0
-
-
 def start_servers(bed: Bed) -> None:
     """HTTP on port 8000, a sink that answers with a digest on port 9000, SSH, four of iperf3: kernel TCP."""
     (bed.folder / "file").write_bytes(content(FILE_SIZE))
@@ -115,15 +109,17 @@ def start_servers(bed: Bed) -> None:
     for name in ("host_key", "user_key"):
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(bed.folder / name)], check=True)
     (bed.folder / "sshd_config").write_text(SSHD_CONFIG.format(port=SSH_PORT, folder=bed.folder))
-    sshd = f"mount -t tmpfs none /run && mkdir /run/sshd && exec {shutil.which('sshd')} -D -e -f {bed.folder}/sshd_config"
+    sshd: tuple[str, ...] = (str(shutil.which("sshd")), "-D", "-e", "-f", f"{bed.folder}/sshd_config")
+    if os.geteuid() == 0:       # root's closes its half that meets strangers in there
+        sshd = ("unshare", "-m", "sh", "-c", 'mount -t tmpfs none /run && mkdir /run/sshd && exec "$@"', "sh", *sshd)
     with (bed.folder / "servers.log").open("wb") as log:
         for arguments in (
             ("python3", "-m", "http.server", "8000", "--bind", "::", "--directory", str(bed.folder)),
             ("python3", "-c", SINK_SCRIPT),
             *(("iperf3", "-s", "-p", str(port)) for port in IPERF_PORTS),
-            ("unshare", "-m", "sh", "-c", sshd),
         ):
             bed.namespace.start(*arguments, stdout=log, stderr=log)
+        bed.namespace.as_ourselves().start(*sshd, stdout=log, stderr=log)
 
     def listening() -> bool:
         ports = bed.run("cat", "/proc/net/tcp6").stdout
@@ -197,7 +193,7 @@ def ssh(bed: Bed, family: int, size: int, through_us: bool) -> None:
     side = "client" if through_us else "server"
     source = _file(bed, f"ssh-{side}-{family}", size)
     target = bed.folder / f"ssh-back-{side}-{family}"
-    address = f"{getpass.getuser()}@{kernel(family) if through_us else own(family)}"
+    address = f"{user_name()}@{kernel(family) if through_us else own(family)}"
     with Path(source).open("rb") as file, target.open("wb") as back:
         result = subprocess.run(
             bed.namespace.command("ssh", *options, address, "cat"),

@@ -69,8 +69,6 @@ def test_http_and_half_close(bed: Bed, road: str, family: int) -> None:
 @pytest.mark.parametrize("road", ROADS)
 def test_ssh(bed: Bed, road: str, family: int) -> None:
     """A file there and back: with our host as the server, and as the client, by ProxyCommand."""
-    if not programs.has_ssh():
-        pytest.skip("sshd needs root")
     bed.weather(**ROADS[road])
     programs.all_at_once(*((programs.ssh, bed, family, 300_007, through_us) for through_us in (False, True)))
     assert bed.weather() == []
@@ -107,8 +105,7 @@ def test_without_an_option(bed: Bed, peer: str, family: int) -> None:
         bed.weather(**BAD, mark=0.03 if peer == "ECN" else 0.0)
         before = counters(bed)
         transfers(bed, family, 300_007)
-        if programs.has_ssh():
-            programs.ssh(bed, family, 100_000, False)
+        programs.ssh(bed, family, 100_000, False)
         assert bed.weather() == []
         marked = {name: counters(bed)[name] - before[name] for name in ("marked-inwards", "marked-outwards")}
         assert all(marked.values()) if peer == "ECN" else not any(marked.values()), marked
@@ -130,7 +127,6 @@ def test_a_path_that_takes_smaller_packets(tmp_path_factory: pytest.TempPathFact
         # First: once the kernel's IPv6 knows the path's MTU, it offers no larger MSS, and we send no larger segment.
         programs.download(bed, family, 300_007)
         transfers(bed, family, 300_007)
-        if programs.has_ssh():
-            programs.ssh(bed, family, 100_000, True)
+        programs.ssh(bed, family, 100_000, True)
         assert bed.weather() == []
         assert bool(counters(bed).get("path-mtu-reduced")) is not silent

@@ -14,6 +14,7 @@ import pytest
 from tests.interop.wireguard_capture import captured_handshake, dissect
 from tests.interop.wireguard_lab import GO_ENDPOINT, Namespace, Node, WireguardGo, missing
 from tests.tunnel.virtual import WALL
+from userlan.tunnel.constants import INITIATE_SPACING
 
 pytestmark = [pytest.mark.lab, pytest.mark.interop]
 
@@ -135,6 +136,8 @@ def test_a_wrong_preshared_key_fails_and_the_right_one_then_works(
     assert node.run(lambda: node.device.counters["response-unauthenticated"] == 1)
     assert not node.established
     node.device.add_peer(go.public_key, preshared_keys=[b"\x33" * 32], stock=True)
+    again = time.monotonic() + INITIATE_SPACING     # since it was answered: how long it lay with the other side does not matter
+    assert node.run(lambda: time.monotonic() >= again)
     node.device.initiate(go.public_key, [GO_ENDPOINT], time.monotonic())
     assert node.run(lambda: node.replies == [1])
 
@@ -177,10 +180,11 @@ def test_we_roam_in_the_middle_of_a_flow(
     node = make_node()
     node.device.add_peer(go.public_key, endpoint=GO_ENDPOINT, stock=True)
     go.set_peer(node.device.public_key, node.port)
+    elsewhere = namespace.udp_socket()      # before the flow begins: making one takes as long as many of its packets
     process = namespace.start("ping", "-n", "-W", "2", "-c", "40", "-i", "0.02", "25.7.0.2", log=tmp_path / "ping.log")
     assert node.run(lambda: node.answered >= 15)
     before = node.port
-    node.roam()
+    node.roam(elsewhere)
     assert node.port != before
     node.ping(go, 1)
     assert node.run(lambda: node.replies == [1])

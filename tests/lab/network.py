@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import os
+import pwd
 import shutil
 import signal
 import subprocess
@@ -14,10 +15,24 @@ from pathlib import Path
 from typing import Any
 
 TOOLS = ("ip", "unshare", "nsenter")
-START_TIMEOUT = 5.0
-"""Seconds in which a namespace must exist."""
+START_TIMEOUT = 60.0
+"""Seconds in which a namespace must exist: the machine may have other work."""
 ORDINARY = ("--map-user=65534", "--map-group=65534")
 """A user that every system names (nobody), to whom the lab's files belong: programs as root would run with all of its rights."""
+
+SYSTEM_FOLDERS = ("/usr/local/sbin", "/usr/sbin", "/sbin")
+"""Where systems keep servers and what administrates; the PATH of Debian's ordinary users is without."""
+
+
+def find_servers() -> None:
+    """Let PATH end with the system folders: as root of a namespace of their own everybody may run what is there."""
+    present = os.environ.get("PATH", os.defpath).split(os.pathsep)
+    os.environ["PATH"] = os.pathsep.join([*present, *(folder for folder in SYSTEM_FOLDERS if folder not in present)])
+
+
+def user_name() -> str:
+    """Whom a server that runs :meth:`Namespace.as_ourselves` knows; the environment may name somebody else."""
+    return pwd.getpwuid(os.geteuid()).pw_name
 
 
 def unavailable() -> str | None:
@@ -103,6 +118,13 @@ class Namespace:
                 raise RuntimeError(f"there is no ordinary user in the namespace {self.name}")
             time.sleep(0.01)
         return self.through("nsenter", "--preserve-credentials", "-U", "-t", str(holder.pid))
+
+    def as_ourselves(self) -> Namespace:
+        """This namespace as whoever runs the tests: root is root in it; others, who are root of a user namespace there, are themselves
+        again, so that sshd, which cannot change users in that one, serves its own user and needs no right for it."""
+        if not self.lab.user_enter:
+            return self
+        return self.through("unshare", "-U", f"--map-user={os.getuid()}", f"--map-group={os.getgid()}")
 
     def through(self, *prefix: str) -> Namespace:
         """The same, with these words before each command."""

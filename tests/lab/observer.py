@@ -21,9 +21,9 @@ from collections.abc import Iterator
 from itertools import product
 from typing import Any
 
-PATIENCE = 0.4
-"""Seconds in which an answer must come: several round trips of the self-test's Internet."""
-DIAL = 1.0
+PATIENCE = 1.5
+"""Seconds in which an answer must come: many round trips of the self-test's Internet, on a machine with other work."""
+DIAL = 2.0
 """Seconds that an unsolicited connection is given."""
 SERIES = 6
 """Fresh sockets whose ports are compared."""

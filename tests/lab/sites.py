@@ -191,6 +191,6 @@ def set_up(space: Namespace, lines: Sequence[str], settings: dict[str, int] | No
         text += f"nft -f - <<'RULES'\n{rules}\nRULES\n"
     if lines:
         text += "ip -batch - <<'LINES'\n" + "\n".join(lines) + "\nLINES\n"
-    result = subprocess.run(space.command("sh", "-e"), input=text, text=True, capture_output=True, timeout=20)
+    result = subprocess.run(space.command("sh", "-e"), input=text, text=True, capture_output=True, timeout=60)
     if result.returncode:
         raise RuntimeError(f"{space.name}: {result.stderr.strip()}\n{text}")

@@ -52,7 +52,7 @@ port, told = int(sys.argv[1]), {"found": []}
 asking = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 asking.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
 asking.settimeout(1)
-for _ in range(20):
+for _ in range(40):
     asking.sendto(b"who?", ("255.255.255.255", port))
     try:
         answer, server = asking.recvfrom(65536)
@@ -62,10 +62,10 @@ for _ in range(20):
     break
 else:
     sys.exit("nobody answers")
-with socket.create_connection(server, 10) as joined:
+with socket.create_connection(server, 60) as joined:
     told["joined"] = joined.recv(100).decode()
 game = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-game.settimeout(10)
+game.settimeout(60)
 game.sendto(b"move", server)
 told["played"] = [game.recv(100).decode()]
 asking.sendto(b"move", server)
@@ -98,10 +98,10 @@ udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 udp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
 udp.bind(("", 4445))
 udp.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, struct.pack("4s4s", socket.inet_aton("224.0.2.60"), bytes(4)))
-udp.settimeout(20)
+udp.settimeout(60)
 announced, seen = udp.recvfrom(65536)
 port = int(re.search(rb"\\[AD\\](\\d+)\\[/AD\\]", announced)[1])
-with socket.create_connection((seen[0], port), 10) as joined:
+with socket.create_connection((seen[0], port), 60) as joined:
     print(json.dumps({"announced": announced.decode(), "from": seen[0], "joined": joined.recv(100).decode()}))
 """
 """Its player's list of worlds."""
@@ -142,7 +142,7 @@ import json, re, socket, sys, urllib.request
 udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 udp.settimeout(1)
 ask = "M-SEARCH * HTTP/1.1\\r\\nHOST: 239.255.255.250:1900\\r\\nMAN: \\"ssdp:discover\\"\\r\\nMX: 1\\r\\nST: upnp:rootdevice\\r\\n\\r\\n"
-for _ in range(20):
+for _ in range(40):
     udp.sendto(ask.encode(), ("239.255.255.250", 1900))
     try:
         answer, seen = udp.recvfrom(65536)
@@ -241,7 +241,7 @@ def test_a_server_is_found_by_broadcast_joined_and_played(two: Two) -> None:
     assert f"{there}:{told['found'][2]}" in listed
     assert f"port {PORT}/tcp → 10.96.2.2:{PORT}" in two.ben.run("share").stdout
     two.ben.run("unshare", "game", "--peer", "anna")
-    refused = two.anna.namespace.run(*PLAIN, sys.executable, "-c", CLIENT.replace("range(20)", "range(3)"), str(PORT), check=False)
+    refused = two.anna.namespace.run(*PLAIN, sys.executable, "-c", CLIENT.replace("range(40)", "range(3)"), str(PORT), check=False)
     assert "nobody answers" in refused.stderr
 
 

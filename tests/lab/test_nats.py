@@ -119,7 +119,7 @@ def test_a_nat_is_what_it_is_called(looks: Looks, kind: Kind, transport: str) ->
         assert len(report["seen"]) == 2, "only port 443 of both hosts is reached"
     else:
         assert mapping(report["seen"]) == policy.mapping
-    noise = round((kind.character or {}).get("noise", 0))       # a second's worth
+    noise = round((kind.character or {}).get("noise", 0) * max(1.0, looks.found[kind.name]["seconds"]))
     assert allocation(report, policy, noise) == policy.allocation
     hosts = {host for host, _ in report["seen"]} | {host for _, host, _ in report["series"]}
     assert hosts <= set(looks.sites[kind.name].addresses)
@@ -165,7 +165,7 @@ def test_a_reboot_forgets_the_mappings(looks: Looks, kind: Kind) -> None:
     site = looks.sites[kind.name]
     before = wait(site, 0.3)
     assert before.communicate(timeout=60)[0] == b"late\n"
-    waiting = wait(site, 1.0)
+    waiting = wait(site, 4.0)       # long enough to reboot meanwhile
     looks.world.reboot(site)
     assert waiting.communicate(timeout=60)[0] == b"nothing\n"
 
@@ -174,14 +174,15 @@ def test_ipv6_passes_and_strangers_do_not(looks: Looks) -> None:
     """A home with IPv6 and the usual firewall (RFC 6092 REC-11): out, and nothing unasked for in."""
     site = looks.sites[IPV6.name]
     own = f"2a00:{KINDS.index(IPV6) + 1:x}::2"
-    assert site.host.run("ping", "-c", "1", "-W", "2", "2a00::1").returncode == 0
+    assert site.host.run("ping", "-c", "1", "-W", "20", "2a00::1").returncode == 0
     assert looks.observer.host.run("ping", "-c", "1", "-W", "1", own, check=False).returncode == 1
 
 
 def test_double_nat_is_a_hop_longer(looks: Looks) -> None:
     """Two routers before the Internet: a packet that may be forwarded once beside the Internet's hops does not pass the second one."""
     for kind, passes in ((PORT_RESTRICTED, True), (DOUBLE, False)):
-        result = looks.sites[kind.name].host.run("ping", "-c", "1", "-W", "1", "-t", str(HOPS + 2), HOSTS[0], check=False)
+        patience = "20" if passes else "1"
+        result = looks.sites[kind.name].host.run("ping", "-c", "1", "-W", patience, "-t", str(HOPS + 2), HOSTS[0], check=False)
         assert (result.returncode == 0) == passes, result.stdout
 
 
@@ -194,9 +195,9 @@ def test_early_packets_move_the_port_of_a_nat_that_keeps_a_state_of_them(looks: 
         send = f"import socket; one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); one.bind(('{HOSTS[1]}', {port})); " \
                f"one.sendto(b'early', ('{site.addresses[0]}', {port}))"
         looks.observer.host.run(sys.executable, "-c", send)
-        time.sleep(2 * ONE_WAY)
+        time.sleep(1.0)     # as long as it may take to get there: nothing answers
         receive = f"import socket; one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); one.bind(('{HOSTS[1]}', {port})); " \
-                  "one.settimeout(5); print('ready', flush=True); print(one.recvfrom(100)[1][1])"
+                  "one.settimeout(60); print('ready', flush=True); print(one.recvfrom(100)[1][1])"
         receiver = looks.observer.host.start(sys.executable, "-c", receive, stdout=subprocess.PIPE)
         assert receiver.stdout is not None
         assert receiver.stdout.readline() == b"ready\n"
@@ -219,12 +220,19 @@ def test_blocked_transports(looks: Looks) -> None:
     assert looks.found[CHUNKED.name]["udp"]["series"][0][2] // 256 == 20480 // 256
 
 
-def test_building_is_quick(looks: Looks) -> None:
-    """A test's topology of two homes and a server."""
-    begun = time.monotonic()
+def test_building_takes_few_processes(looks: Looks, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test's topology of two homes and a server: what its time goes into."""
+    started: list[Any] = []
+    begin: Any = subprocess.Popen.__init__
+
+    def counted(self: Any, *arguments: Any, **options: Any) -> None:
+        started.append(arguments)
+        begin(self, *arguments, **options)
+
+    monkeypatch.setattr(subprocess.Popen, "__init__", counted)
     with Lab(looks.world.lab.folder) as lab:
         world = World(lab)
         world.public("server", (HOSTS[0],))
         world.sites([PORT_RESTRICTED, CHUNKED])
-        built = time.monotonic() - begun
-    assert built < 1.5
+        built = len(started)
+    assert built <= 24, started

@@ -55,6 +55,16 @@ def test_peers_are_the_union_over_networks_without_the_node_itself() -> None:
     assert not one.counters
 
 
+def test_the_name_that_a_network_gave() -> None:
+    """Another member had the nickname there before: the members know this node by the other one."""
+    one = filled()
+    assert one.given_name == ""
+    one.apply_member("work", member(OWN, "me-2"))
+    assert (one.own_name, one.given_name) == ("me", "me-2")
+    one.remove_network("work")
+    assert one.given_name == ""
+
+
 def test_a_step_says_what_changed() -> None:
     one = roster()
     assert one.apply_network(state([member(ANNA)])) == Changes(added=frozenset({ANNA}), any=True)

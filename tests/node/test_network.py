@@ -60,6 +60,7 @@ def test_the_connections_of_a_node_have_their_peers_names(lan: VirtualLan) -> No
     (row,) = (row for row in told["connections"] if row["remote_port"] == 80)
     assert json.loads(json.dumps(told)) | {"connections": None} == told | {"connections": None}
     assert (told["total"], row["peer"], row["passive"]) == (len(told["connections"]), "ben", False)
+    assert told["refused"] == 0
     assert row["local_port"] == source.connection.local[1]
     assert row["octets_sent"] == 100_000
     assert row["rtt"] == pytest.approx(0.080, abs=0.02)

@@ -68,6 +68,25 @@ CROWD = """async () => {
   store.flush();
 }"""
 
+NETWORKS = """async (count) => {
+  const [{ status }, { store }] = await Promise.all([import("./feed.js"), import("./store.js")]);
+  const self = { ...store.get("self"), name: "the-computer-under-the-stairs-of-grandmother" };
+  const word = ["friday-games", "the-choir-of-saint-bartholomew", "home", "work", "chess"];
+  const names = Array.from({ length: count }, (_, number) => `${word[number % word.length]}-${number}`);
+  const peers = names.map((name, number) => ({
+    name: `${["anna", "bartholomew-the-second-of-that-name", "ben"][number % 3]}-${number}`, key: `many${number}`.padEnd(43, "A"),
+    ipv4: `25.9.2.${number}`, ipv6: `fd75::${number}`, networks: [name, names[(number + 1) % count]],
+    state: ["direct", "offline"][number % 2], path: "udp", relay: null, endpoint: null, bulk: null, cipher: "", rtt_ms: 12,
+    rx_bytes: 0, tx_bytes: 0, last_seen: Date.now() / 1000, blocked: false }));
+  const networks = names.map((name, number) => ({ name, owner: number % 4 ? "x" : self.key, mine: number % 4 === 0,
+    locked: number % 5 === 1, approval: number % 7 === 1, applicants: [],
+    members: [self.key, ...peers.filter((one) => one.networks.includes(name)).map((one) => one.key)] }));
+  status(store, { snapshot: { self, networks, peers, mediator: { state: "connected" }, waiting: [], denied: [], bridges: {},
+    groups: null } });
+  store.flush();
+}"""
+"""The long names are of letters that a node lets pass."""
+
 
 class Album:
     """Takes each view in each mode."""
@@ -142,18 +161,38 @@ def others(carla: Node, dave: Node, page: Any, look: Album) -> None:
         look(name, page)
         page.keyboard.press("Escape")
 
+    page.get_by_role("dialog").wait_for(state="detached")
+    page.keyboard.press("j")
+    page.get_by_role("button", name="I have a name and a password").click()
+    page.get_by_label("Name of the network").wait_for()
+    look("join-by-password", page)
+    page.keyboard.press("Escape")
+
     def more() -> None:
         page.keyboard.press("Escape")
         page.get_by_role("button", name="More").click()
 
     look("own-menu", page, more)
     page.keyboard.press("Escape")
+
+
+def words(carla: Node, dave: Node, page: Any, look: Album) -> None:
+    """A long chat, what is found in it, and dave who is blocked and then away."""
     person(page, "dave")
     for number in range(30):
         carla.call("chat-send", to=dave.key, text=f"line {number} " + "long words that go on and on " * (number % 4))
     dave.call("chat-send", to=carla.key, text="<img src=x onerror=alert(1)> \u202eevil " + "x" * 200)
     page.get_by_text("line 29").wait_for()
     look("chat-long", page)
+    page.keyboard.press("Control+f")
+    look("find", page)
+    page.get_by_label("Words to look for").fill("on and on")
+    page.get_by_role("status").get_by_text("newest first").wait_for()
+    look("found", page)
+    page.get_by_label("Words to look for").fill("nobody ever")
+    page.get_by_role("status").get_by_text("Nobody has written that").wait_for()
+    look("found-nothing", page)
+    page.keyboard.press("Escape")
     page.locator(".composer textarea").fill("several lines\nin the\nfield\nto write in")
     look("chat-writing", page)
     page.locator(".composer textarea").fill("")
@@ -166,7 +205,7 @@ def others(carla: Node, dave: Node, page: Any, look: Album) -> None:
     page.get_by_role("treeitem", name="dave, last seen").wait_for()
     say(page, "Where are you?")
     look("offline", page)
-    go(page, f"{peer}/path")
+    go(page, f"#/peer/{dave.key}/path")
     page.locator(".path-drawing").wait_for()
     look("path-offline", page)
     dave.start()
@@ -180,6 +219,25 @@ def crowd(page: Any, look: Album) -> None:
     for where in ("#/network/home/members", "#/network/home/map", "#/self/files"):
         go(page, where)
         look("crowd-" + where.rpartition("/")[2], page)
+    page.evaluate(NETWORKS, 40)
+    page.get_by_role("treeitem", name="the-choir-of-saint-bartholomew-1,").wait_for()
+    go(page, "#/network/the-choir-of-saint-bartholomew-1/members")
+    page.locator(".people").wait_for()
+    look("many-networks", page)
+
+    def at_list() -> None:
+        go(page, "#/")
+
+    look("many-networks-list", page, at_list)
+
+
+def gone(carla: Node, page: Any, look: Album) -> None:
+    """The node stops while its page is open."""
+    go(page, "#/network/garden/chat")
+    page.locator(".composer").wait_for()
+    carla.stop()
+    page.get_by_role("alert").get_by_text("does not answer").wait_for()
+    look("node-stopped", page)
 
 
 def main() -> None:
@@ -212,9 +270,12 @@ def main() -> None:
         story.use(port, lambda page: page.wait_for_load_state())
         until(lambda: carla.sees(dave), "they are together again")
         others(carla, dave, story.here, look)
+        words(carla, dave, story.here, look)
         until(lambda: carla.sees(dave), "they are together again")
+        story.there.get_by_role("alert").wait_for(state="hidden")
         story.part()
         crowd(story.here, look)
+        gone(carla, story.here, look)
         for complaint in show.complaints:
             print(complaint)
 

@@ -21,7 +21,7 @@ MARK = "stolen-by-markup"
 HOSTILE = f"<img src=/{MARK} onerror=\"document.title='{MARK}'\"><script>document.title='{MARK}'</script>"
 """Whichever part of it became an element would ask for something, or change the title."""
 
-ATTEMPTS = """async (origin) => {
+ATTEMPTS = """async ([origin, address]) => {
   const socket = origin.replace("http", "ws") + "/socket";
   const tried = {};
   const attempt = async (name, what) => { try { tried[name] = await what(); } catch (error) { tried[name] = `refused: ${error.name}`; } };
@@ -33,14 +33,19 @@ ATTEMPTS = """async (origin) => {
     document.body.append(element);
   });
   await attempt("fetch", async () => body(await fetch(origin + "/", { credentials: "include" })));
+  await attempt("fetch of a script", async () => body(await fetch(origin + "/app.js", { credentials: "include" })));
   await attempt("fetch without CORS", async () => body(await fetch(origin + "/index.html", { mode: "no-cors", credentials: "include" })));
   await attempt("upload", async () => body(await fetch(origin + "/upload?to=ben&name=loot.txt", { method: "POST", mode: "no-cors",
+    credentials: "include", body: "loot" })));
+  await attempt("upload with CORS", async () => body(await fetch(origin + "/upload?to=ben&name=loot.txt", { method: "POST",
     credentials: "include", body: "loot" })));
   await attempt("upload with preflight", async () => body(await fetch(origin + "/upload?to=ben&name=loot.txt", { method: "POST",
     credentials: "include", headers: { "X-Any": "1" }, body: "loot" })));
   await attempt("token", async () => body(await fetch(origin + "/?token=guess", { credentials: "include" })));
   await attempt("import", async () => Object.keys(await import(origin + "/strings.js")).join());
   await attempt("script", () => loaded("script", { src: origin + "/theme.js" }));
+  await attempt("module", () => loaded("script", { src: origin + "/app.js", type: "module" }));
+  await attempt("image by the address", () => loaded("img", { src: address }));
   await attempt("image", () => loaded("img", { src: origin + "/logo.svg" }));
   await attempt("style", () => loaded("link", { rel: "stylesheet", href: origin + "/style.css" }));
   await attempt("socket", () => new Promise((resolve) => {
@@ -57,11 +62,18 @@ ATTEMPTS = """async (origin) => {
   return tried;
 }"""
 FRAMED = """async (origin) => {
-  const frame = document.createElement("iframe");
-  const shown = new Promise((resolve) => (frame.onload = resolve));
-  frame.src = origin + "/";
+  const frame = Object.assign(document.createElement("iframe"), { name: "inside", src: origin + "/" });
+  const shown = () => new Promise((resolve) => (frame.onload = resolve));
+  const first = shown();
   document.body.append(frame);
-  await shown;
+  await first;
+  const form = Object.assign(document.createElement("form"), { method: "POST", action: origin + "/upload?to=ben&name=loot.txt",
+    target: "inside", enctype: "text/plain" });
+  form.append(Object.assign(document.createElement("input"), { name: "loot", value: "loot" }));
+  document.body.append(form);
+  const second = shown();
+  form.submit();
+  await second;
   try { return frame.contentDocument === null ? "another origin" : frame.contentDocument.body.textContent; } catch (error) {
     return error.name; }
 }"""
@@ -124,12 +136,23 @@ def test_another_page_learns_and_changes_nothing(people: Any, show: Any, evil: i
         sent = page.context.cookies(origin)
         assert sent != []
         assert all(one["httpOnly"] and one["sameSite"] == "Strict" for one in sent), "the session is there to be abused"
-    tried = page.evaluate(ATTEMPTS, origin)
-    harmless = {"fetch without CORS", "upload", "image"}
-    assert {name: told for name, told in tried.items() if not told.startswith("refused") and name not in harmless} == {}
-    assert all(tried[name].startswith("refused") or tried[name].strip() == "opaque 0" for name in harmless), tried
+    answers: list[int] = []
+    page.on("response", lambda answer: answers.append(answer.status) if answer.url.startswith(origin) else None)
+    address = people.anna.address()
+    tried = page.evaluate(ATTEMPTS, [origin, address])
+    unread = {"fetch without CORS", "upload"}
+    assert {name: told for name, told in tried.items() if not told.startswith("refused") and name not in unread} == {}
+    assert all(tried[name].startswith("refused") or tried[name].strip() == "opaque 0" for name in unread), tried
     assert page.evaluate(FRAMED, origin) in ("another origin", "SecurityError")
+    assert page.frames[1].url.startswith("chrome-error:")
     assert all("userlan" not in frame.content() or frame is page.main_frame for frame in page.frames)
+    assert set(answers) == {403}
+    fresh = show.blank()
+    assert fresh.goto(address).status == 200, "the token that was tried by another page is still good"
+    assert [one["name"].startswith("userlan-") for one in fresh.context.cookies()] == [True]
+    again = page.context.new_page()
+    assert again.goto(f"{origin}/").status == 200
+    again.locator(".own-card .name").get_by_text("anna", exact=True).wait_for()
 
 
 @pytest.mark.usefixtures("left_alone")
@@ -156,6 +179,16 @@ def test_a_link_of_another_page_opens_no_session(people: Any, show: Any, evil: i
 
 
 @pytest.mark.usefixtures("left_alone")
+def test_a_window_that_another_page_opens_and_holds_on_to(people: Any, show: Any, evil: int) -> None:
+    page, origin = attacked(show, people.anna, "127.0.0.1", evil)
+    with page.context.expect_page() as opened:
+        page.evaluate("(origin) => { window.held = window.open(origin + '/') }", origin)
+    window = opened.value
+    window.wait_for_load_state()
+    assert "asked for by another page" in window.content()
+
+
+@pytest.mark.usefixtures("left_alone")
 def test_a_name_that_was_made_to_lead_here(people: Any, show: Any) -> None:
     """DNS rebinding: to the browser, the node is the attacker's own origin."""
     page = show.blank()
@@ -164,7 +197,8 @@ def test_a_name_that_was_made_to_lead_here(people: Any, show: Any) -> None:
         answer = page.goto(f"http://rebound.example:{port}{path}")
         assert answer.status == 421
         assert "set-cookie" not in answer.headers
-    assert page.evaluate("fetch('/index.html').then((answer) => answer.status)") == 421
+    for name in ("/index.html", "/app.js"):
+        assert page.evaluate("name => fetch(name).then((answer) => answer.status)", name) == 421
     assert page.context.cookies() == []
     assert page.evaluate("""() => new Promise((resolve) => {
       const socket = new WebSocket(`ws://${location.host}/socket`);

@@ -93,3 +93,24 @@ def test_a_break_does_no_harm(people: Any, show: Any, tmp_path: Path) -> None:
     with came.open("rb") as one, film.open("rb") as other:
         assert one.read(1 << 20) == other.read(1 << 20)
     until(lambda: people.anna.sees(people.ben), "they are together again")
+
+
+def test_what_this_computer_cannot_take_says_why(people: Any, show: Any, tmp_path: Path) -> None:
+    """Not that it waits for the other: only here something can be done, and then it goes on."""
+    (tmp_path / "plan.txt").write_text("the plan")
+    inbox, away = people.ben.inbox, people.ben.inbox.with_name("away")
+    if inbox.exists():
+        inbox.rename(away)
+    inbox.write_text("a file where the folder is to be")
+    ben = show(people.ben)
+    people.anna.call("files-send", to=people.ben.key, paths=[str(tmp_path / "plan.txt")])
+    open_files(ben, "anna")
+    ben.get_by_role("button", name="Accept: plan.txt").click()
+    ben.locator(".transfer[data-state=paused]").get_by_text(f"{inbox} cannot be written").wait_for()
+    inbox.unlink()
+    if away.exists():
+        away.rename(inbox)
+    [transfer] = people.ben.call("files-list")
+    people.ben.call("files-accept", id=transfer["id"])
+    ben.locator(".transfer[data-state=done]").get_by_text("saved, checked").wait_for()
+    assert (inbox / "plan.txt").read_text() == "the plan"

@@ -175,6 +175,26 @@ def test_a_good_line_is_done_soon_and_mapping_and_allocation_in_two_round_trips(
     assert place.asker.sent < 80
 
 
+def test_the_first_answer_waits_for_the_other_host() -> None:
+    """It alone tells an address-dependent mapping from an endpoint-independent one, and may be farther away."""
+    place = Place(ADDRESS_RANDOM, hosts=1, relay=True, profile=LinkProfile(delay=0.02))
+    far = place.server.others[0]
+    far.up.profile = far.down.profile = LinkProfile(delay=0.05)
+    place.asker.start(place.points, place.own, others=True)
+    place.world.run_until(lambda: place.asker.sufficient_at > 0, 1.0)
+    assert place.asker.check is not None
+    assert place.asker.check.result().nat.udp.mapping == ADDRESS
+    assert not place.asker.check.done
+
+
+def test_the_first_answer_does_not_wait_long_for_a_host_that_is_dead() -> None:
+    place = Place(HOME_ROUTER, hosts=1, relay=True, profile=LinkProfile(delay=0.02))
+    dead = place.server.others[0]
+    dead.up.profile = dead.down.profile = LinkProfile(loss=1.0)
+    place.measure()
+    assert place.sufficient <= 0.5
+
+
 @pytest.mark.parametrize("seed", range(10))
 def test_a_bad_line_is_done_in_some_seconds_and_right(seed: int) -> None:
     """Ten per cent lost each way, and 30 ms of jitter that lets packets overtake each other."""

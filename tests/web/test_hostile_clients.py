@@ -36,12 +36,12 @@ def test_a_connection_that_says_nothing(scene: Scene) -> None:
     assert client.wait_for_end() == b""
 
 
-@pytest.mark.usefixtures("patient")
-def test_a_second_request_that_never_ends(scene: Scene) -> None:
+def test_a_second_request_that_never_ends(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     scene.let_in()
     client = scene.client()
     client.send(scene.request("/"))
     assert client.answer().code == 200
+    monkeypatch.setattr(connection, "ARRIVAL_PATIENCE", 0.2)
     scene.loop.run(0.4)
     assert not client.poll(), "between two requests a connection may wait"
     client.send(b"GET / HTTP/1.1\r\n")

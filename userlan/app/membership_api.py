@@ -17,9 +17,9 @@ from userlan.lan.addresses import key_bytes, key_text, text
 from userlan.lan.invite import Invite
 from userlan.lan.names import UnknownName, check_network, check_nick
 from userlan.lan.secrets import NetworkSecret
-from userlan.node.events import Admitted, ApplicantCame, ApplicantGone, ApplicationRefused
+from userlan.node.events import Admitted, ApplicantCame, ApplicantGone, ApplicationRefused, MemberUnapproved
 from userlan.node.requests import RefusalError
-from userlan.node.status import applicants
+from userlan.node.status import applicants, unapproved
 
 if TYPE_CHECKING:
     from userlan.app.program import NodeProgram
@@ -63,6 +63,9 @@ class MembershipApi:
                 self.program.lan.tell_news("member", f"{event.name} wants to join {event.network}", "Approve or deny it.", subject)
             case ApplicantGone():
                 self.program.lan.withdraw_news(f"applicant {event.network} {key_text(event.key)}")
+            case MemberUnapproved():
+                what = "the mediator lists {name} in {network}, whom its owner has not approved: not let in ({key})"
+                self.log.warn(what, name=event.name, network=event.network, key=key_text(event.key))
             case Admitted():
                 self.log.info("a member of {network}: its owner has approved", network=event.network)
                 self.program.lan.tell_news("member", f"You are in {event.network}", "Its owner has approved.", f"member {event.network}")
@@ -185,13 +188,20 @@ class MembershipApi:
         owned = sorted(self.node.membership.applications.applicants)
         return [{"network": network, **row} for network in owned for row in applicants(self.node, network)]
 
+    def _listed(self) -> list[dict[str, Any]]:
+        """Who is listed without approval in this node's own networks, and does not wait for it."""
+        waiting = {(row["network"], row["key"]) for row in self.applicants({})}
+        owned = sorted(name for name, known in self.node.roster.networks.items() if known.owner == self.node.key)
+        rows = [{"network": network, **row} for network in owned for row in unapproved(self.node, network)]
+        return [row for row in rows if (row["network"], row["key"]) not in waiting]
+
     @inlineCallbacks
     def judge(self, arguments: dict[str, Any], approved: bool) -> Any:
-        """Take an applicant in, or deny it; it is named by its name or key."""
+        """Take an applicant in, or deny it; it is named by its name or key. Who is listed without approval can be approved, too."""
         written, network = text_of(arguments, "member"), arguments.get("network")
         rows = [
             row
-            for row in self.applicants({})
+            for row in (*self.applicants({}), *(self._listed() if approved else ()))
             if written in (row["key"], row["name"]) or written.lower() == row["name"]
             if network is None or row["network"] == str(network).lower()
         ]

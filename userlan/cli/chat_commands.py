@@ -11,7 +11,7 @@ import click
 from userlan.cli.chat_text import Printer, conversations_text, state_text
 from userlan.cli.client import ApiError, Client, call
 from userlan.cli.main import Settings
-from userlan.cli.output import as_json
+from userlan.cli.output import as_json, printable
 
 DELIVERY_PATIENCE = 5.0
 """Seconds that a message's delivery is waited for: a path may have to be found first."""
@@ -24,20 +24,32 @@ MAX_INPUT = 64 * 1024
 @click.argument("text", metavar="[TEXT]...", nargs=-1)
 @click.option("--history", "history", is_flag=True, help="Print the last messages.")
 @click.option("-n", "--number", type=click.IntRange(1, 1000), default=20, show_default=True, help="How many of them.")
+@click.option("--find", "wanted", metavar="TEXT", help="Print the last messages that hold it; without a name, of all conversations.")
 @click.option("--follow", is_flag=True, help="Print the last messages, then what is said from now on; without a name, of everybody.")
 @click.option("--json", "json_output", is_flag=True, help="As JSON; with --follow one object a line.")
 @click.pass_obj
-def chat(settings: Settings, to: str | None, text: tuple[str, ...], history: bool, number: int, follow: bool, json_output: bool) -> None:
+def chat(
+    settings: Settings,
+    to: str | None,
+    text: tuple[str, ...],
+    history: bool,
+    number: int,
+    wanted: str | None,
+    follow: bool,
+    json_output: bool,
+) -> None:
     """Talk with a peer, or with everybody in a network.
 
     With TEXT, or something from a pipe, it is sent; without, on a terminal, both sides are shown as they come until Ctrl-D. Without a
     name: the conversations that there are. What cannot be delivered now is kept until the peer is seen.
     """
-    if text and (history or follow):
-        raise click.UsageError("either a text to send, or --history, or --follow")
+    if (bool(text), history, wanted is not None, follow).count(True) > 1:
+        raise click.UsageError("either a text to send, or one of --history, --find and --follow")
     if to is None and history:
         raise click.UsageError("the history of whom? name a peer or a network")
-    if follow:
+    if wanted is not None:
+        find(settings, wanted, to, number, json_output)
+    elif follow:
         Follower(settings, to, json_output).run(number)
     elif to is None:
         rows = call(settings.state, "chat-conversations")
@@ -77,6 +89,26 @@ def show_history(settings: Settings, to: str, number: int, json_output: bool) ->
     if not told["messages"]:
         click.echo(f"nothing has been said with {to} yet")
     call(settings.state, "chat-read", conversation=told["conversation"])
+
+
+def find(settings: Settings, wanted: str, to: str | None, number: int, json_output: bool) -> None:
+    """The last ``number`` messages that hold a text, in one conversation or in all."""
+    found: list[dict[str, Any]] = []
+    begin: int | None = None
+    while len(found) < number:
+        told = call(settings.state, "chat-search", text=wanted, conversation=to, before=begin, limit=number - len(found))
+        found, begin = told["messages"] + found, told.get("before")     # a node of an earlier version looks at all at once
+        if begin is None:
+            break
+    if json_output:
+        click.echo(as_json({"messages": found}))
+        return
+    titles = {} if to is not None else {one["id"]: printable(one["title"]) for one in call(settings.state, "chat-conversations")}
+    printer = Printer()
+    for message in found:
+        click.echo(printer.text(message, titles.get(message["conversation"], "")))
+    if not found:
+        click.echo(f"nobody has written that{f' in the chat with {to}' if to is not None else ''}")
 
 
 class Follower:

@@ -18,7 +18,7 @@ NOTHING = "the inbox is empty, and nothing is being sent: `userlan send FILE PEE
 
 
 class _OverError(Exception):
-    """All that was watched has ended."""
+    """There is nothing to wait for any more."""
 
 
 @click.command()
@@ -63,7 +63,7 @@ def inbox(context: click.Context, watch: bool, json_output: bool) -> None:
 
 @inbox.command()
 @click.argument("ids", nargs=-1, required=True, metavar="ID|all")
-@click.option("--wait", is_flag=True, help="Wait until all has been received.")
+@click.option("--wait", is_flag=True, help="Wait until all has been received, or cannot be for something on this computer.")
 @json_option
 @click.pass_obj
 def accept(settings: Settings, ids: tuple[str, ...], wait: bool, json_output: bool) -> None:
@@ -175,7 +175,7 @@ def _say(transfers: list[dict[str, Any]]) -> None:
 
 
 def _follow(settings: Settings, transfers: list[dict[str, Any]], quiet: bool) -> list[dict[str, Any]]:
-    """Show transfers until all have ended; their last rows."""
+    """Show transfers until all have ended, but for those that this computer cannot take, which a person has to see to; their last rows."""
     rows = {one["id"]: one for one in transfers}
     display: Display = Display() if quiet else Bars() if sys.stdout.isatty() else Lines()
     client = Client(settings.state)
@@ -187,7 +187,7 @@ def _follow(settings: Settings, transfers: list[dict[str, Any]], quiet: bool) ->
             display.show(row)
         if told.get("gone") in rows or "listed" in told or row is not None:
             rows.pop(told.get("gone", ""), None)
-            if all(one["state"] in FINAL for one in rows.values()):
+            if all(one["state"] in FINAL or one.get("held_up") for one in rows.values()):
                 raise _OverError
 
     try:

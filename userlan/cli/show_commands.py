@@ -71,6 +71,10 @@ def _heading(network: dict[str, Any], me: dict[str, Any]) -> str:
     if own_name != me["name"]:
         marks.insert(0, f"you are {own_name}")
     line = ", ".join([network["name"] + (" (yours)" if network["owner"] == me["key"] else ""), *marks])
+    unapproved = [one["name"] for one in network.get("unapproved", ())]
+    if unapproved:
+        more = f" and {len(unapproved) - 3} more" if len(unapproved) > 3 else ""
+        line += f"; not let in, since its owner has not approved: {', '.join(unapproved[:3])}{more}"
     if not waiting:
         return line
     names = ", ".join(waiting[:3]) + (f" and {len(waiting) - 3} more" if len(waiting) > 3 else "")
@@ -90,12 +94,12 @@ def _painter(peers: Sequence[dict[str, Any]]) -> Callable[[int, str, str], str]:
 
 def describe_connections(snapshot: dict[str, Any]) -> str:
     """The TCP connections in columns."""
-    told, total = snapshot["connections"], snapshot["total"]
-    if not told:
-        return "no connections"
-    lines = [table([_connection(row) for row in told])]
+    told, total, refused = snapshot["connections"], snapshot["total"], snapshot.get("refused", 0)
+    lines = [table([_connection(row) for row in told]) if told else "no connections"]
     if total > len(told):
         lines.append(f"and {total - len(told)} more, which moved less")
+    if refused:
+        lines.append(f"{refused} were refused: their members made too many in a short time")
     return "\n".join(lines)
 
 

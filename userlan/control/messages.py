@@ -10,10 +10,12 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from userlan.lan import ports
+
 #: The protocol that this code speaks; a change that an older reader cannot live with makes it one higher.
 PROTOCOL_VERSION = 1
 #: Virtual TCP port of the mediator's control service and of each node's peer control service.
-CONTROL_PORT = 41414
+CONTROL_PORT = ports.CONTROL
 #: Members of one network. Bounds one ``NetworkState`` to about 300 KiB, below the frame's greatest length.
 MAX_MEMBERS = 1024
 #: Networks that one node may be in. Bounds what a login makes the mediator send.

@@ -16,6 +16,7 @@ from userlan.driver.runner import CoreRunner, StreamOwner, own
 from userlan.driver.transport import LanTransport
 from userlan.stack.errors import StackError
 from userlan.stack.events import TcpAccepted
+from userlan.stack.host import TOO_FAST
 from userlan.stack.tcp.connection import Connection
 from userlan.stack.tcp.listener import Listener
 from userlan.stack.tcp.state import Events
@@ -163,11 +164,14 @@ class LanPort:
         return IPv4Address("TCP", "0.0.0.0", port) if address is None else address_of((address, port))
 
     def _accepted(self, event: TcpAccepted) -> None:
-        try:
-            protocol = self._factory.buildProtocol(address_of(event.connection.remote))
-        except Exception:
-            self._log.failure("a factory failed to make a protocol; its connection is reset")
-            protocol = None
+        protocol = None
+        if not self._runner.arrivals.admit(event.connection.remote[0], self._runner.now()):
+            self._runner.host.counters[TOO_FAST] += 1
+        else:
+            try:
+                protocol = self._factory.buildProtocol(address_of(event.connection.remote))
+            except Exception:
+                self._log.failure("a factory failed to make a protocol; its connection is reset")
         if protocol is None:
             event.connection.abort(self._runner.now())
             self._runner.touch()

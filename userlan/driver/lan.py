@@ -43,6 +43,8 @@ class Description(Protocol):
     def networks(self) -> tuple[str, ...]: ...
     @property
     def blocked(self) -> bool: ...
+    @property
+    def given(self) -> str: ...
 
 
 class NameResolver(Protocol):
@@ -89,6 +91,14 @@ class PeerInfo:
     """The networks that it shares with this node, sorted; of this node: all of its."""
     blocked: bool = False
     """Whether this node wants nothing to do with it: there is no tunnel to it."""
+    given: str = ""
+    """Of this node, whose ``name`` is the nickname that it wants: the one that a network gave it instead, as another member had that;
+    empty where none did."""
+
+    @property
+    def called(self) -> str:
+        """What the others call it."""
+        return self.given or self.name
 
 
 class Companions(Protocol):
@@ -291,4 +301,5 @@ def _peer_info(description: Description) -> PeerInfo:
         loopback_alias=loopback_alias(ipv4) if ipv4 else "",
         networks=tuple(description.networks),
         blocked=description.blocked,
+        given=description.given,
     )

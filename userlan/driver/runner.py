@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from twisted.logger import Logger
 
+from userlan.driver.arrivals import Arrivals
 from userlan.driver.reactor import Reactor
 from userlan.stack.host import Host, TcpAccepted, TcpEvent, UdpReadable
 from userlan.stack.tcp.connection import Connection
@@ -149,6 +150,8 @@ class CoreRunner:
         self.reactor = scheduler.reactor
         self.core = core
         self.host: Host = core.host
+        self.arrivals = Arrivals(core.host.addresses)
+        """Asked for each connection that a member makes to a port of :class:`~userlan.driver.endpoints.LanPort`."""
         self.dirty = False
         self.lingering: set[StreamOwner] = set()
         """Streams that their application has closed and whose last bytes are still on the way."""

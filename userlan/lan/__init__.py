@@ -11,7 +11,8 @@ without the mediator's consent.
     hostport    HOST:PORT as people write it
     secrets     a network's secret and all that follows from it; the owner's signing key
     invite      the link userlan://HOST:PORT/KEY/NETWORK#SECRET
-    eviction    the signed document that puts members out and hands a new secret to the others
+    eviction    the signed document that puts members out, hands a new secret to the others, and says whom the owner approved
+    approvals   whom the owners approved, and who is listed without that
     roster      networks and members, as claimed and checked
     names       nas, nas.home, nas.home.internal → a member
     switch      address ⇄ peer, on the data path

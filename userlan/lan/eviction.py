@@ -9,16 +9,21 @@
       admission         public admission key of the new secret: the mediator replaces the old one by it
       attestation       of the owner's signing key, made with the new secret
       sealed            member's key → sealed box of the new secret (libsodium's: X25519, XSalsa20-Poly1305)
+      approved          where the owner approves members: the keys that it has approved beside those in ``sealed``, who are, too
 
 The signature covers the body as it was sent, byte by byte, so nothing depends on how a reader would write it again.
 Peers pass the document on to each other and honour it without the mediator; a mediator can withhold it, not alter it.
 The same replaces a secret alone, where the owner wants another password: then ``NOBODY`` is evicted.
+And the same carries the owner's approvals: then the secret is the one before, too, and, where it was never replaced, sealed to nobody.
+
+Why approvals are in here: members and mediators of all versions keep the newest document, hand it on octet by octet, and pass over a field
+that they do not know. Those who know it let nobody else in (``userlan.lan.approvals``).
 A member that was away through several evictions needs the newest document alone.
 
 Whom to seal to: only members whose tunnel with the owner came up with the old secret's pre-shared key. A key that is
 merely in the mediator's roster has proved nothing: a hostile mediator could have made it up to be handed the secret.
 
-Limits: 4096 evicted keys, 1024 sealed secrets, 256 KiB; the largest document that ``make`` makes has about 240 KB.
+Limits: 4096 evicted keys, 1024 approved ones or sealed secrets, 256 KiB; the largest document that ``make`` makes has about 240 KB.
 """
 
 from __future__ import annotations
@@ -53,6 +58,8 @@ NOBODY = bytes(32)
 MAX_EVICTED = 4096
 #: Members that a new secret is sealed to: a network has no more.
 MAX_SEALED = 1024
+#: Members that a document approves, those included to whom it is sealed: a network has no more.
+MAX_APPROVED = MAX_SEALED
 #: Octets of a document, as the control protocol carries it. Bounds what is parsed before a signature is checked.
 MAX_DOCUMENT = 256 * 1024
 #: Octets of a sealed secret: an ephemeral public key, an authenticator, the secret.
@@ -74,8 +81,8 @@ class EvictionError(ValueError):
         self.reason = reason
 
 
-class _Body(msgspec.Struct, frozen=True):
-    """What is signed."""
+class _Body(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What is signed. A document without approvals has the octets that the first version gave it."""
 
     network: Annotated[str, Meta(min_length=1, max_length=63)]
     owner: _Key
@@ -84,6 +91,7 @@ class _Body(msgspec.Struct, frozen=True):
     admission: _Key
     attestation: _Key
     sealed: Annotated[dict[_Key, _Sealed], Meta(max_length=MAX_SEALED)]
+    approved: Annotated[tuple[_Key, ...], Meta(max_length=MAX_APPROVED)] | None = None
 
 
 class _Signed(msgspec.Struct, frozen=True, array_like=True):
@@ -119,21 +127,26 @@ class Eviction:
         owner: bytes,
         signing: OwnerSigning,
         entropy: Callable[[int], bytes],
+        approved: Iterable[bytes] | None = None,
     ) -> Eviction:
         """Evicts ``evicted`` (all keys so far, ``NOBODY`` where there were none); seals the new ``secret`` to ``members`` but for those.
 
         A member's key to which nothing can be sealed (no point of the curve's large group, RFC 7748 section 6.1) is
-        left out: nobody holds it. EvictionError when a limit is exceeded or the owner would evict itself.
+        left out: nobody holds it. ``approved``: all members that the owner has approved, None where it approves nobody; a secret is
+        sealed to no other then. EvictionError when a limit is exceeded or the owner would evict itself.
         """
         network = check_network(network)
         out = tuple(sorted(set(evicted)))
-        remaining = sorted(set(members) - set(out))
+        allowed = None if approved is None else {*approved, owner} - set(out)
+        remaining = sorted(set(members) - set(out) if allowed is None else (set(members) & allowed))
         if owner in out:
             raise EvictionError("own-key", "the owner of a network cannot be evicted from it")
         if not 1 <= len(out) <= MAX_EVICTED or any(len(key) != KEY_SIZE for key in (*out, *remaining, owner)):
             raise EvictionError("evicted", f"a document evicts 1 to {MAX_EVICTED} keys of {KEY_SIZE} octets")
         if len(remaining) > MAX_SEALED:
             raise EvictionError("members", f"a network has not more than {MAX_SEALED} members")
+        if allowed is not None and (len(allowed) > MAX_APPROVED or any(len(key) != KEY_SIZE for key in allowed)):
+            raise EvictionError("approved", f"a network has not more than {MAX_APPROVED} members")
         if not 1 <= serial < 2**63:
             raise EvictionError("serial", "the serial of an eviction counts from 1")
         boxes = {key: _seal(secret.value, key, entropy) for key in remaining}
@@ -145,6 +158,7 @@ class Eviction:
             admission=secret.admission_public,
             attestation=secret.attest_owner(network, owner, signing.public),
             sealed={key: box for key, box in boxes.items() if box is not None},
+            approved=None if allowed is None else tuple(sorted(allowed - {key for key, box in boxes.items() if box is not None})),
         )
         written = msgspec.msgpack.encode(body)
         signed = _Signed(written, signing.sign(fields(EVICTION_CONTEXT, written)))
@@ -199,6 +213,11 @@ class Eviction:
     def sealed(self) -> Mapping[bytes, bytes]:
         """Member's key → sealed box of the new secret."""
         return self._body.sealed
+
+    @property
+    def approved(self) -> frozenset[bytes] | None:
+        """The members that the owner has approved; None where the document says nothing of that."""
+        return None if self._body.approved is None else frozenset((*self._body.approved, *self._body.sealed)) - self.evicted
 
     def verify(self, owner_signing_public: bytes) -> bool:
         """Whether the holder of this signing key made the document, unaltered."""

@@ -132,6 +132,20 @@ class StoredNetwork(msgspec.Struct, frozen=True):
     approval: bool = False
 
 
+def stored_network(network: Network) -> StoredNetwork:
+    """A network as it is now."""
+    return StoredNetwork(
+        network.name,
+        network.owner,
+        network.owner_signing_public,
+        network.attestation,
+        network.locked,
+        network.serial,
+        tuple(network.members.values()),
+        network.approval,
+    )
+
+
 class StoredRoster(msgspec.Struct, frozen=True):
     """The snapshot."""
 

@@ -150,6 +150,9 @@ class Resolver:
         return Answer(key, self._roster.name_of(key), (address,))
 
     def _unknown(self, query: _Query) -> UnknownName:
+        for network in self._roster.networks if query.network is None else (query.network,):
+            if any(claim.name == query.short for claim in self._roster.approvals.withheld(network).values()):
+                raise UnknownName(f"{addresses.shown(query.short)} is not let into {network!r}: its owner has not approved it")
         if query.network is None:
             names = {name for network in self._roster.networks for name in self._roster.names(network)}
             names.add(self._roster.own_name)

@@ -9,6 +9,7 @@ All that fills it comes from a mediator, or from the copy on disk, and is a clai
     a network that the node never joined              ignored: there would be no secret between its members
     another signing key for a known network           refused, the first one stays, until ``forget``
     an evicted key                                    refused for good
+    a key that the owner has not approved             withheld, where the owner approves members (``approvals``)
     an IPv6 address                                   none is read: it follows from the key
     an IPv4 address out of range or of another key    that member is refused (the later of two)
     a name that is none, more members than the cap    that member is refused
@@ -30,6 +31,7 @@ from types import MappingProxyType
 import msgspec
 
 from userlan.lan.addresses import DEFAULT_RANGE, KEY_SIZE, AddressRange, ipv6_of
+from userlan.lan.approvals import Approvals
 from userlan.lan.labels import check_network, check_nick
 from userlan.lan.members import (
     NOTHING,
@@ -39,8 +41,8 @@ from userlan.lan.members import (
     Network,
     NetworkClaim,
     Peer,
-    StoredNetwork,
     StoredRoster,
+    stored_network,
 )
 
 __all__ = ["Changes", "Member", "MemberClaim", "Network", "NetworkClaim", "Peer", "Roster"]
@@ -78,6 +80,8 @@ class Roster:
         self.counters: Counter[str] = Counter()
         #: Keys that no member can have: the mediators', whose tunnels follow other rules.
         self.reserved: set[bytes] = set()
+        #: Whom the owners have approved, and who is listed without that.
+        self.approvals = Approvals(own_key)
         self._own_ipv6 = ipv6_of(own_key)
         self._expected: set[str] = set()
         self._networks: dict[str, Network] = {}
@@ -132,6 +136,14 @@ class Roster:
         peer = self._peers.get(key)
         return "" if peer is None else peer.name
 
+    @property
+    def given_name(self) -> str:
+        """What a network calls the node since a member there had its name before; empty where it has its own everywhere.
+
+        Of several, that of the first network: a name that is another member's nowhere is understood by all."""
+        memberships = (self._networks[name].members.get(self.own_key) for name in sorted(self._networks))
+        return next((one.name for one in memberships if one is not None and one.name != self.own_name), "")
+
     def names(self, network: str) -> Iterable[str]:
         """The members' names in a network."""
         return self._named.get(network, {}).keys()
@@ -179,6 +191,7 @@ class Roster:
         self._owners.pop(network, None)
         self._evicted.pop(network, None)
         self._serials.pop(network, None)
+        self.approvals.forget(network)
         return changes._replace(any=changes.any or known)
 
     def apply_network(self, claim: NetworkClaim) -> Changes:
@@ -195,6 +208,7 @@ class Roster:
         before = self._networks.get(name)
         self._owners[name] = (claim.owner, claim.owner_signing_public)
         members = self._members.setdefault(name, {})
+        self.approvals.unlist(name)
         touched: dict[bytes, Peer | None] = {}
         keys = {member.key for member in claim.members}
         for key in [key for key in members if key not in keys]:
@@ -209,7 +223,7 @@ class Roster:
             locked=claim.locked,
             serial=max(claim.serial, self._serials.get(name, 0)),
             members=MappingProxyType(members),
-            approval=claim.approval,
+            approval=claim.approval or self.approvals.needed(name),
         )
         self._networks[name] = network
         return self._settle(touched, before is None or _head(before) != _head(network))
@@ -232,11 +246,13 @@ class Roster:
 
     def remove_member(self, network: str, key: bytes) -> Changes:
         """Somebody is no member any more."""
+        self.approvals.release(network, (key,))
         touched: dict[bytes, Peer | None] = {}
         return self._settle(touched, self._drop(network, key, touched))
 
     def remove_network(self, network: str) -> Changes:
         """The network's state is gone (the node may still hold its secret, and its evictions stay remembered)."""
+        self.approvals.unlist(network)
         touched: dict[bytes, Peer | None] = {}
         for key in list(self._members.get(network, ())):
             self._drop(network, key, touched)
@@ -261,6 +277,7 @@ class Roster:
         self._evicted[network] = evicted
         self._serials[network] = max(serial, self._serials.get(network, 0))
         touched: dict[bytes, Peer | None] = {}
+        self.approvals.release(network, named)
         for key in named:
             self._drop(network, key, touched)
         known = self._networks.get(network)
@@ -268,6 +285,25 @@ class Roster:
             self._networks[network] = msgspec.structs.replace(known, serial=serial)
             news = True
         return self._settle(touched, news)
+
+    def approve(self, network: str, keys: Iterable[bytes]) -> Changes:
+        """The owner's signed document says who is a member, as ``evict`` has it who is not: nobody else is, whatever a mediator says."""
+        if network not in self._expected:
+            self.counters["network-unknown"] += 1
+            return NOTHING
+        good, known = self.approvals.obey(network, keys), self._networks.get(network)
+        touched: dict[bytes, Peer | None] = {}
+        if known is None:
+            return NOTHING
+        for member in list(self._members[network].values()):
+            if not self.approvals.allows(network, member.key, known.owner):
+                self.counters["member-unapproved"] += 1
+                self._drop(network, member.key, touched)
+                self.approvals.withhold(network, member)
+        for claim in good:
+            self._put(network, claim, touched)
+        self._networks[network] = msgspec.structs.replace(known, approval=True)
+        return self._settle(touched, not known.approval)
 
     def all_offline(self) -> Changes:
         """Nobody's presence is known any more (the mediator is gone)."""
@@ -282,19 +318,7 @@ class Roster:
 
     def snapshot(self) -> dict[str, object]:
         """Everything, as values that JSON can hold."""
-        networks = [
-            StoredNetwork(
-                network.name,
-                network.owner,
-                network.owner_signing_public,
-                network.attestation,
-                network.locked,
-                network.serial,
-                tuple(network.members.values()),
-                network.approval,
-            )
-            for network in self._networks.values()
-        ]
+        networks = map(stored_network, self._networks.values())
         evicted = {name: tuple(sorted(keys)) for name, keys in self._evicted.items()}
         stored = StoredRoster(
             SNAPSHOT_VERSION, self.own_key, self.own_name, self.own_ipv4, tuple(networks), evicted, dict(self._owners)
@@ -332,6 +356,8 @@ class Roster:
         reason = self._objection(network, claim, before)
         if reason:
             self.counters[reason] += 1
+            if reason == "member-unapproved":
+                self.approvals.withhold(network, claim)
             return False
         last_seen = min(max(claim.last_seen, 0.0), MAX_WALL) if math.isfinite(claim.last_seen) else 0.0
         kind = claim.kind if _KIND.fullmatch(claim.kind) else "node"
@@ -405,6 +431,8 @@ class Roster:
             return "address-taken"
         if self._addresses.get(ipv6_of(claim.key), claim.key) != claim.key:
             return "address-taken"
+        if not self.approvals.allows(network, claim.key, self._owners[network][0]):
+            return "member-unapproved"
         return ""
 
     def _address_free(self, ipv4: bytes, key: bytes) -> bool:

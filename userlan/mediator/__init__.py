@@ -66,5 +66,6 @@ by a cookie that came back over it (the other family's), or lie in a private net
 (``reach``); predicted ports lie on a host at which the member was seen so, and a measured socket counts only from
 there. What members say of their punches counts where both sides agree, and for little from one address. A joiner
 proves that it knows the network's secret by a signature with the admission key that follows from it; the mediator
-holds the public half. An eviction is signed by the owner's key.
+holds the public half. An eviction is signed by the owner's key, and so is an approval: members that have seen one such document let
+in nobody whom the newest does not name, so that the list of members that the mediator keeps is a proposal to them.
 """

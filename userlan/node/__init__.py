@@ -25,7 +25,8 @@ Parts
 -----
 ``mediators``   which mediators are used (a link to each: ``userlan.control.mediation``), and which one's address counts
 ``membership``  requests, the roster's changes, evictions; ``ownership``: what the owner of a network asks for
-``applications`` networks whose owner approves: for which this node waits, and who waits for its word
+``applications`` networks whose owner approves: for which this node waits, and who waits for its word; ``unapproved``: who is listed
+            without it
 ``blocking``    members with whom this node wants nothing to do
 ``conductor``   what happened in one part is carried to the others
 ``peers``       one pair's state: introduction, what its path carries; ``liveness``: whether it is there, by echoes, and how far

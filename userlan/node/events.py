@@ -83,6 +83,14 @@ class ApplicationRefused(NamedTuple):
     reason: str
 
 
+class MemberUnapproved(NamedTuple):
+    """A mediator lists somebody as a member whom the network's owner has not approved: it is not let in. Said once."""
+
+    network: str
+    key: bytes
+    name: str
+
+
 class RosterChanged(NamedTuple):
     """Who is in the LAN, or what a member is called, or its addresses, or an own address, may have changed."""
 
@@ -107,6 +115,7 @@ NodeEvent = (
     | ApplicantGone
     | Admitted
     | ApplicationRefused
+    | MemberUnapproved
     | RosterChanged
     | MemoryChanged
     | TimestampReserved

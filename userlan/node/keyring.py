@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 import attrs
 
-from userlan.lan.eviction import Eviction
+from userlan.lan.eviction import MAX_APPROVED, Eviction
 from userlan.lan.secrets import NetworkSecret, OwnerSigning
 from userlan.node.memory import SavedNetwork
 
@@ -23,7 +23,8 @@ class Held:
     """One network's secrets, newest first. ``confirmed`` is False while the mediator has not admitted this node yet.
 
     ``veterans[n]`` are the keys that were members when ``secrets[n + 1]`` was replaced; ``proven`` those that showed that they know
-    one of the secrets (no more than members, 1,024).
+    one of the secrets (no more than members, 1,024). ``approved``: whom the owner has approved, by the newest document that says so; None:
+    no document has said so.
     """
 
     mediator: bytes
@@ -32,6 +33,7 @@ class Held:
     confirmed: bool = True
     veterans: list[frozenset[bytes]] = attrs.field(factory=list)
     proven: set[bytes] = attrs.field(factory=set)
+    approved: frozenset[bytes] | None = None
 
     def opens(self, age: int, peer: bytes) -> bool:
         """Whether ``secrets[age]`` is for a peer: the newest is for all, an older one for who was there or was sealed the newer."""
@@ -58,6 +60,11 @@ class Keyring:
     def get(self, network: str) -> Held | None:
         """What is held of a network."""
         return self._held.get(network)
+
+    def replaced(self, network: str) -> bool:
+        """Whether a network's secret was ever replaced since this node has it."""
+        held = self._held.get(network)
+        return held is not None and len(held.secrets) > 1
 
     def put(self, network: str, mediator: bytes, secret: NetworkSecret, confirmed: bool) -> None:
         """Hold a network's secret."""
@@ -96,10 +103,12 @@ class Keyring:
         remaining: Iterable[bytes],
         secret: NetworkSecret,
         entropy: Callable[[int], bytes],
+        approved: Iterable[bytes] | None = None,
     ) -> Eviction:
-        """A signed document, newer than the one held, that evicts ``evicted`` (all so far) and seals ``secret`` for ``remaining``."""
+        """A signed document, newer than the one held, that evicts ``evicted`` (all so far), seals ``secret`` for ``remaining``, and says
+        whom the owner has ``approved`` (all so far)."""
         serial = self.serial(network) + 1
-        return Eviction.make(network, serial, evicted, secret, remaining, self.public_key, self.signing, entropy)
+        return Eviction.make(network, serial, evicted, secret, remaining, self.public_key, self.signing, entropy, approved)
 
     def proofs_for(self, peer: bytes, networks: Iterable[str]) -> dict[str, bytes]:
         """Proofs, for one peer, that this node knows the newest secrets of these networks."""
@@ -133,6 +142,10 @@ class Keyring:
             del held.veterans[KEPT_SECRETS - 1 :]
         held.eviction = eviction
         held.proven -= eviction.evicted
+        if eviction.approved is not None:
+            held.approved = eviction.approved
+        elif held.approved is not None:     # of an owner whose program does not know approvals: they stand
+            held.approved -= eviction.evicted
         return True
 
     def save(self) -> dict[str, SavedNetwork]:
@@ -144,6 +157,7 @@ class Keyring:
                 held.eviction.to_bytes() if held.eviction is not None else b"",
                 [sorted(keys) for keys in held.veterans],
                 sorted(held.proven),
+                None if held.approved is None else sorted(held.approved),
             )
             for network, held in self._held.items()
             if held.confirmed
@@ -159,4 +173,9 @@ class Keyring:
                 continue
             if secrets:
                 veterans = [frozenset(keys) for keys in one.veterans[: KEPT_SECRETS - 1]]
-                self._held[network] = Held(one.mediator, secrets, eviction, veterans=veterans, proven=set(one.proven))
+                approved = frozenset(one.approved[:MAX_APPROVED]) if one.approved is not None else None
+                if approved is None and eviction is not None:
+                    approved = eviction.approved        # an older program has written the memory
+                self._held[network] = Held(
+                    one.mediator, secrets, eviction, veterans=veterans, proven=set(one.proven), approved=approved
+                )

@@ -24,6 +24,8 @@ class Description:
     """The networks that it shares with this node; of this node: all of them."""
     blocked: bool = False
     """Whether this node wants nothing to do with it."""
+    given: str = ""
+    """Of this node: ``Roster.given_name``. Another member's is its ``name``."""
 
 
 class Lookup:
@@ -54,7 +56,8 @@ class Lookup:
         """This node."""
         roster = self._roster
         ipv6 = roster.own_addresses[-1]
-        return Description(roster.own_name or self.wanted_name, roster.own_key, roster.own_ipv4, ipv6, tuple(roster.networks))
+        name = roster.own_name or self.wanted_name
+        return Description(name, roster.own_key, roster.own_ipv4, ipv6, tuple(roster.networks), given=roster.given_name)
 
     def is_lan_address(self, address: bytes) -> bool:
         """Whether a packed address lies in the LAN's ranges."""

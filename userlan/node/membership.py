@@ -49,6 +49,7 @@ from userlan.node.events import Admitted, ApplicationRefused, MemoryChanged, Net
 from userlan.node.keyring import Keyring
 from userlan.node.ownership import Ownership
 from userlan.node.requests import DOUBTFUL, HOLDING, NEVER, PATIENCE, SOON, Asked, Pending, RefusalError, Requests
+from userlan.node.unapproved import Unapproved
 from userlan.wire.endpoint import unmapped
 
 
@@ -77,6 +78,7 @@ class Membership:
         self._entropy = entropy
         self._events: list[NodeEvent] = []
         self.owner = Ownership(public_key, roster, keyring, entropy, self)
+        self.unapproved = Unapproved(roster)
 
     # --- what people ask for -----------------------------------------------------------------------------------------
 
@@ -131,6 +133,7 @@ class Membership:
         """Requests whose time is over."""
         for number in self.requests.expired(now):
             self._unanswered(number, "unreachable", "", now)
+        self._events += self.unapproved.due(now)
 
     def events(self) -> list[NodeEvent]:
         """Drained."""
@@ -365,6 +368,9 @@ class Membership:
         if held is not None and isinstance(pending.message, Join | Create):
             held.confirmed = True
             self._admitted(mediator, pending.network)
+            if isinstance(pending.message, Create):
+                self.owner.made(pending.network, isinstance(pending.message, CreateWithApproval), now)
+                self.link_ready(mediator, self._effects, now)
             self._changed()
         if not pending.internal:
             self._events.append(RequestDone(message.request, pending.network, message.name))
@@ -432,16 +438,25 @@ class Membership:
         known = self._roster.networks.get(network)
         if known is None or not self._keyring.accept_eviction(eviction, known.owner_signing_public, tuple(known.members)):
             return False
+        put_out = eviction.evicted - self._roster.evicted(network)
         changes = self._roster.evict(network, eviction.evicted, eviction.serial)
         if self._public_key in eviction.evicted:
             self._forget(network, now)
             self._events.append(NetworkLost(network, "evicted by its owner"))
             return True
         self._follow(changes, now)
+        self.obey_approvals(network, now)
         self._effects.secrets_changed(network)
-        self._effects.eviction_learnt(network, now)
+        if put_out or known.owner == self._public_key or self._keyring.replaced(network):
+            self._effects.eviction_learnt(network, now)     # approvals alone come from the owner, and with the next tunnel that comes up
         self._changed()
         return True
+
+    def obey_approvals(self, network: str, now: float) -> None:
+        """Only whom the owner has approved is a member, where it has said so: at the start, and after each document."""
+        held = self._keyring.get(network)
+        if held is not None and held.approved is not None:
+            self._follow(self._roster.approve(network, held.approved), now)
 
     def bind(self, effects: Effects) -> None:
         """Where effects go for what people ask for (``evict``) before any message came."""

@@ -25,13 +25,15 @@ class SavedMediator(msgspec.Struct):
 
 class SavedNetwork(msgspec.Struct):
     """A network that this node joined: its mediator's key, and its secrets, newest first (older ones open tunnels to who was away:
-    ``veterans`` has the members at the moment when each was replaced)."""
+    ``veterans`` has the members at the moment when each was replaced). ``approved``: whom its owner has approved, null where no signed
+    document says so."""
 
     mediator: bytes
     secrets: list[bytes]
     eviction: bytes = b""
     veterans: list[list[bytes]] = []
     proven: list[bytes] = []
+    approved: list[bytes] | None = None
 
 
 class SavedApplication(msgspec.Struct):

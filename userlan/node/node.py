@@ -429,6 +429,8 @@ class Node:
                 self.mediators.add(Invite.parse(saved.url), now, saved.embedded)
             except ValueError:
                 self.counters["mediator-unreadable"] += 1
+        for network in self.keyring:
+            self.membership.obey_approvals(network, now)
         if self.memory.roster:
             try:
                 changes = self.roster.restore(self.memory.roster)
@@ -436,6 +438,7 @@ class Node:
                 self.counters["roster-unreadable"] += 1
             else:
                 self.roster_changed(changes, now)
+        self.membership.owner.start(now)
 
     def hello(self, mediator: bytes) -> Hello:
         """The greeting for one mediator, which hears of its own networks only."""

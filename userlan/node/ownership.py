@@ -4,17 +4,18 @@
 
     evict, password ──▶ a signed document (``userlan.lan.eviction``), obeyed here at once ──▶ mediator, members
     a member proves itself ──▶ reseal: the same secret once more, for that member, too
-    lock, judge ──▶ the mediator, which lets joiners in or not; what it may not decide is in the document
+    approve ──▶ a document that names all approved keys, too, then ──▶ the mediator, which lists the member; by the list alone nobody is one
+    lock, deny ──▶ the mediator, which lets joiners apply or not
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Protocol
 
 from userlan.control.messages import Applicants, Approve, Deny, Evict, Lock
-from userlan.lan.eviction import NOBODY, Eviction
+from userlan.lan.eviction import MAX_APPROVED, NOBODY, Eviction
 from userlan.lan.roster import Network, Roster
 from userlan.lan.secrets import NetworkSecret
 from userlan.node.applications import Applications
@@ -79,18 +80,59 @@ class Ownership:
         return self._asking.ask(Lock(self._asking.requests.next_number(), network, locked), held.mediator, None, now)
 
     def judge(self, network: str, key: bytes, approved: bool, now: float) -> int:
-        """Take an applicant in, or deny it."""
+        """Take an applicant in, or deny it; or take in whom the mediator lists without that."""
         held, _ = self._known(network, "approve and deny")
-        if key not in self._asking.applications.applicants.get(network, {}):
+        listed = approved and key in self._roster.approvals.withheld(network)
+        if key not in self._asking.applications.applicants.get(network, {}) and not listed:
             raise RefusalError(f"nobody with that key waits to join {network!r}: see `userlan applicants`")
+        if approved:
+            self.approve(network, (key,), now)
         kind = Approve if approved else Deny
         return self._asking.ask(kind(self._asking.requests.next_number(), network, key), held.mediator, None, now)
+
+    def approve(self, network: str, keys: Iterable[bytes], now: float) -> None:
+        """Sign that these, beside all so far, are members of a network of which the owner approves them, and that nobody else is."""
+        held = self._keyring.get(network)
+        if held is None:
+            return
+        before, members = held.approved, self._roster.networks[network].members
+        approved = {*(before or ()), *keys, self._public_key} - self._roster.evicted(network)
+        if len(approved) > MAX_APPROVED:        # some have left since
+            approved = {key for key in approved if key in members or key in keys}
+        if len(approved) > MAX_APPROVED:
+            raise RefusalError(f"{network!r} has {MAX_APPROVED} members, and takes no more")
+        if before is None or not approved <= before:
+            evicted = set(self._roster.evicted(network)) or {NOBODY}
+            self._rotate(network, evicted, held.secrets[0], held.mediator, now, internal=True, approved=frozenset(approved))
+
+    def start(self, now: float) -> None:
+        """Networks from before approvals were signed: who was a member when this node ran last is approved, before a mediator speaks."""
+        for network, known in tuple(self._roster.networks.items()):
+            held = self._keyring.get(network)
+            if held is not None and held.approved is None and known.approval and known.owner == self._public_key:
+                others = [key for key in known.members if key != self._public_key]
+                try:
+                    self.approve(network, others[: MAX_APPROVED - 1], now)
+                except ValueError:      # it stays as it was, rather than the node does not start
+                    self._roster.counters["approvals-unsigned"] += 1
+
+    def made(self, network: str, approval: bool, now: float) -> None:
+        """A mediator has made a network for this node, or made it again: it has no document of it yet."""
+        held = self._keyring.get(network)
+        if held is None or network not in self._roster.networks:
+            return
+        if held.eviction is not None:
+            self._tell(network, held.eviction, held.mediator, now)
+        elif approval:
+            self.approve(network, (), now)
 
     def reseal(self, key: bytes, now: float) -> None:
         """A member proved itself: where this node owns a network whose newest secret was not sealed to that member, it is now."""
         for network in self._keyring:
             held, known = self._keyring.get(network), self._roster.networks.get(network)
             if held is None or known is None or held.eviction is None or known.owner != self._public_key:
+                continue
+            if not self._keyring.replaced(network):     # all have it
                 continue
             if key in held.proven and key in known.members and key not in held.eviction.sealed and key not in held.eviction.evicted:
                 self._rotate(network, set(held.eviction.evicted), held.secrets[0], held.mediator, now, internal=True)
@@ -116,12 +158,20 @@ class Ownership:
         now: float,
         *,
         internal: bool,
+        approved: frozenset[bytes] | None = None,
     ) -> int:
         members, held = self._roster.networks[network].members, self._keyring.get(network)
         proven = held.proven if held is not None else set()
         sealed = [key for key in members if key not in evicted and (key in proven or key == self._public_key)]
-        document = self._keyring.make_eviction(network, evicted, sealed, secret, self._entropy)
+        if held is not None and approved is None:
+            approved = held.approved
+        if held is not None and held.secrets == [secret]:       # it was never replaced: all have it
+            sealed = []
+        document = self._keyring.make_eviction(network, evicted, sealed, secret, self._entropy, approved)
         self._asking.apply_eviction(document, now)
+        return self._tell(network, document, mediator, now, internal)
+
+    def _tell(self, network: str, document: Eviction, mediator: bytes, now: float, internal: bool = True) -> int:
         return self._asking.ask(Evict(self._asking.requests.next_number(), network, document.to_bytes()), mediator, None, now, internal)
 
     def _known(self, network: str, what: str) -> tuple[Held, Network]:

@@ -15,6 +15,7 @@ from userlan.lan.roster import Network, Peer
 from userlan.node.applications import Waiting
 from userlan.node.nat_report import short
 from userlan.node.node import Node
+from userlan.stack.host import TOO_FAST
 from userlan.stack.tcp import ConnectionInfo
 from userlan.wire.endpoint import host_port
 
@@ -35,20 +36,25 @@ def snapshot(node: Node, now: float) -> dict[str, Any]:
 MAX_GROUPS_TOLD = 64
 """Multicast groups of one member in the status: whoever has more is no riddle for want of the others' names."""
 
+MAX_UNAPPROVED_TOLD = 64
+"""Of one network in the status: as many as can apply. One is told of in the log, and enough to look into it."""
+
 MAX_CONNECTIONS_TOLD = 2_000
 """Connections in one answer, those that moved most: two megabytes of JSON, and more than anybody reads."""
 
 
 def connections(node: Node, now: float) -> dict[str, Any]:
-    """``userlan status --connections --json``: ``total``, ``memory`` (octets that they buffer), and ``connections``, one
-    object for each TCP connection of the LAN, with the peer's name.
+    """``userlan status --connections --json``: ``total``, ``memory`` (octets that they buffer), ``refused`` (those that were
+    reset since their member had made too many in a short time), and ``connections``, one object for each TCP connection of the LAN, with
+    the peer's name.
 
     Its keys are those of :class:`userlan.stack.tcp.ConnectionInfo` (times in seconds, sizes in octets, rates in octets a
     second), with the addresses as ``local``, ``local_port``, ``remote``, ``remote_port``, and ``peer``.
     """
     every = node.host.tcp_connections(now)
     told = sorted(every, key=lambda info: -info.octets_sent - info.octets_received)[:MAX_CONNECTIONS_TOLD]
-    return {"total": len(every), "memory": node.host.tcp_memory, "connections": _connections(node, told)}
+    refused = node.host.counters[TOO_FAST]
+    return {"total": len(every), "memory": node.host.tcp_memory, "refused": refused, "connections": _connections(node, told)}
 
 
 def _connections(node: Node, told: list[ConnectionInfo]) -> list[dict[str, Any]]:
@@ -114,6 +120,8 @@ def _network(node: Node, network: Network) -> dict[str, Any]:
         "mine": mine,
         "locked": network.locked,
         "approval": network.approval,
+        "approved": node.roster.approvals.confirms(network.name, node.key),
+        "unapproved": unapproved(node, network.name),
         "applicants": applicants(node, network.name) if mine else [],
         "members": [key_text(key) for key in network.members],
     }
@@ -123,6 +131,12 @@ def applicants(node: Node, network: str) -> list[dict[str, Any]]:
     """Who waits for this node's word to join a network that it owns, the first one first."""
     waiting = node.membership.applications.applicants.get(network, {}).values()
     return [{"key": key_text(one.key), "name": one.name, "since": one.since} for one in waiting]
+
+
+def unapproved(node: Node, network: str) -> list[dict[str, Any]]:
+    """Whom the mediator lists in a network, and its owner has not approved; of them the first ``MAX_UNAPPROVED_TOLD``."""
+    listed = list(node.roster.approvals.withheld(network).items())[:MAX_UNAPPROVED_TOLD]
+    return [{"key": key_text(key), "name": one.name} for key, one in listed]
 
 
 def _waiting(network: str, waiting: Waiting) -> dict[str, Any]:

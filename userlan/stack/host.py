@@ -60,6 +60,9 @@ ECHO_HEADER = 8
 IPV4_PROTOCOL_FIELD = 9
 """Where an IPv4 header names its protocol (RFC 791 3.1)."""
 
+TOO_FAST = "tcp-too-fast"
+"""In ``Host.counters``: connections that the host's owner has reset, since their remote had made too many in a short time."""
+
 
 class Host:
     """A host in memory with any number of IPv4 and IPv6 addresses, packed.

@@ -48,6 +48,8 @@ FIRST_ROUTER_ONLY: Final = 2
 LOOKED_AT: Final = 4
 """Endpoints that one socket asks."""
 
+ASKED_ELSEWHERE: Final = 2
+"""Times that another host is asked before the first answer goes without it."""
 ENOUGH_SOCKETS: Final = 4
 """Sockets that must have been seen before the first answer is given, where not all are answered."""
 
@@ -114,11 +116,19 @@ class Netcheck:
 
     @property
     def sufficient(self) -> bool:
-        """Whether mapping and allocation can be told (or that nothing answers): punching need not wait for the rest."""
+        """Whether mapping and allocation can be told (or that nothing answers): punching need not wait for the rest.
+
+        Another host's answer is waited for, until it has been asked twice in vain: without it an address-dependent mapping looks as if
+        it were endpoint-independent, and thousands of packets would be sent for nothing."""
         seen = {(one.via, one.target) for one in self._evidence.sightings if one.transport == UDP}
         several = any((self._fresh[0], point.endpoint[1:3]) in seen for point in self._udp4[1:2])
-        waiting = any(question.purpose == "look" for question in self._asking.questions())
-        return self.done or not waiting or (several and len({via for via, _ in seen}) >= ENOUGH_SOCKETS)
+        looks = [question for question in self._asking.questions() if question.purpose == "look"]
+        hosts = {host for _, (host, _) in seen}
+        elsewhere = any(
+            question.sent <= ASKED_ELSEWHERE and question.point.endpoint.host not in hosts and ":" not in question.point.endpoint.host
+            for question in looks
+        )
+        return self.done or not looks or (several and not elsewhere and len({via for via, _ in seen}) >= ENOUGH_SOCKETS)
 
     def evidence(self) -> Evidence:
         """What was seen until now."""

@@ -21,6 +21,7 @@ from twisted.internet.defer import Deferred
 
 from userlan.driver.commands import Commands, Reply
 from userlan.driver.threads import in_thread
+from userlan.lan.filenames import safe_name
 from userlan.web.checks import Refusal
 
 if TYPE_CHECKING:
@@ -30,33 +31,12 @@ MAX_UPLOADS = 4
 """Uploads at once; the page sends one file after the other."""
 MAX_ARGUMENT = 1024
 """Octets of a name or a receiver in the request's query."""
-MAX_NAME = 200
-"""Octets of a file's name as it is kept: below the 255 of every file system, with room for a suffix."""
 RESERVE = 256 << 20
 """Octets of the disk that an upload leaves free."""
 HOLD = 1 << 20
 """Octets that wait for the disk before the browser has to."""
 PART = ".part"
 COMMAND = "files-send"
-RESERVED = frozenset({"con", "prn", "aux", "nul", *(f"com{n}" for n in range(1, 10)), *(f"lpt{n}" for n in range(1, 10))})
-"""Names of devices on Windows, with any suffix."""
-
-
-def safe_name(written: str) -> str:
-    """A file's name of somebody else's choice as one that is a plain file in any folder, on any system."""
-    last = written.replace("\\", "/").rpartition("/")[2]
-    kept = "".join(character if character.isprintable() and character not in '<>:"|?*' else "_" for character in last)
-    kept = kept.strip(" .") or "file"
-    if kept.partition(".")[0].strip().lower() in RESERVED:
-        kept = f"_{kept}"
-    stem, dot, suffix = kept.rpartition(".")
-    if dot and len(suffix.encode("utf-8", "replace")) <= 20:
-        return f"{_cut(stem, MAX_NAME - 21)}.{suffix}"
-    return _cut(kept, MAX_NAME)
-
-
-def _cut(text: str, octets: int) -> str:
-    return text.encode("utf-8", "replace")[:octets].decode("utf-8", "ignore")
 
 
 class Spool:

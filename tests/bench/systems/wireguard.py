@@ -8,6 +8,8 @@ from tests.bench.systems.base import INTERFACES, TunSystem, absent, output_of
 from tests.lab.network import Namespace
 
 PORT = "51820"
+OWN_RUN = 'mount -t tmpfs none /run && exec "$@"'
+"""Where ``wg`` finds the daemon is a folder that the system keeps for root."""
 
 
 class Wireguard2022(TunSystem):
@@ -31,9 +33,10 @@ class Wireguard2022(TunSystem):
 
     def launch(self, index: int, namespace: Namespace) -> None:
         interface, other = INTERFACES[index], 1 - index
-        self.daemon(namespace, self.path(), "-f", interface, environment={"WG_PROCESS_FOREGROUND": "1", "LOG_LEVEL": "error"})
+        program = ("unshare", "-m", "sh", "-c", OWN_RUN, "sh", self.path(), "-f", interface)
+        self.daemon(namespace, *program, environment={"WG_PROCESS_FOREGROUND": "1", "LOG_LEVEL": "error"})
         self.interface(index, namespace, up=False)
-        namespace.run(
+        namespace.through("nsenter", "-m", "-t", str(self.processes[-1].pid)).run(
             "wg", "set", interface, "listen-port", PORT, "private-key", str(self.folder / f"key{index}"), "peer", self._publics[other],
             "allowed-ips", f"{self.addresses[other]}/32", "endpoint", f"{(WIRE_A, WIRE_B)[other]}:{PORT}",
         )

@@ -32,7 +32,37 @@ def test_search(party: Party) -> None:
     anna = party.persons["anna"]
     anna.send("ben", "the needle")
     anna.send("home", "hay")
-    assert [message["text"] for message in anna.ask("chat-search", text="NEEDLE")["messages"]] == ["the needle"]
+    told = anna.ask("chat-search", text=" NEEDLE ")
+    assert ([message["text"] for message in told["messages"]], told["before"]) == (["the needle"], None)
+    assert anna.ask("chat-search", text="needle", conversation="home") == {"messages": [], "before": None}
+    assert len(anna.ask("chat-search", text="needle", conversation="ben")["messages"]) == 1
+
+
+def test_findings_that_are_long_come_in_several_answers(party: Party) -> None:
+    anna = party.persons["anna"]
+    for number in range(60):
+        anna.send("ben", f"{number} " + "x" * 8000)
+    seen: list[int] = []
+    told: dict[str, Any] = {"before": None}
+    while not seen or told["before"] is not None:
+        told = anna.ask("chat-search", text="x", before=told["before"])
+        assert len(told["messages"]) < 40
+        seen[:0] = [int(message["text"].split()[0]) for message in told["messages"]]
+    assert seen == list(range(60))
+
+
+def test_pages_of_what_is_newer(party: Party) -> None:
+    anna = party.persons["anna"]
+    for number in range(60):
+        anna.send("ben", f"{number} " + "x" * 8000)
+    page = anna.ask("chat-history", conversation="ben", limit=60, after=0)
+    seen = [message["text"].split()[0] for message in page["messages"]]
+    assert seen[0] == "0"
+    assert page["more"] is True
+    while page["more"]:
+        page = anna.ask("chat-history", conversation="ben", limit=60, after=page["messages"][-1]["seq"])
+        seen += [message["text"].split()[0] for message in page["messages"]]
+    assert seen == [str(number) for number in range(60)]
 
 
 @pytest.mark.parametrize(
@@ -52,7 +82,9 @@ def test_search(party: Party) -> None:
         ("chat-history", {"conversation": "nobody"}, "no peer and no network"),
         ("chat-history", {"conversation": "ben", "before": "x"}, "wrong arguments"),
         ("chat-history", {"conversation": "ben", "before": 1 << 80}, "wrong arguments"),
+        ("chat-history", {"conversation": "ben", "before": 5, "after": 1}, "not both"),
         ("chat-search", {"text": " "}, "search for what"),
+        ("chat-search", {"text": "x", "conversation": "nobody"}, "no peer and no network"),
     ],
 )
 def test_each_mistake_is_one_clear_line(party: Party, command: str, arguments: dict[str, Any], told: str) -> None:

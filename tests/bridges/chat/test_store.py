@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from bridges.chat import store as store_module
 from bridges.chat.records import Message
 from bridges.chat.schema import APPLICATION, StoreError, open_database
-from bridges.chat.store import MAX_OUTBOX_OF_RECIPIENT, MAX_SEEN_OF_AUTHOR, Store
+from bridges.chat.store import ENVELOPE, MAX_OUTBOX_OF_RECIPIENT, MAX_SEEN_OF_AUTHOR, Store
 
 KEEP = 1000
 SIZE = 1 << 20
@@ -300,8 +300,43 @@ def test_a_full_disk_is_told_and_not_the_end(kept: Kept) -> None:
 def test_search(kept: Kept) -> None:
     for text in ("Grüße an ALLE", "nothing", "100 % sure", "100 percent"):
         kept.hear(text)
-    assert [message.text for message in kept.search("GRÜSSE")] == ["Grüße an ALLE"], "case is folded in every language"
-    assert [message.text for message in kept.search("100 %")] == ["100 % sure"], "nothing is a wildcard"
+    def found(text: str) -> list[str]:
+        messages, before = kept.search(text, None, None, 100)
+        assert before is None
+        return [message.text for message in messages]
+
+    assert found("GRÜSSE") == ["Grüße an ALLE"], "case is folded in every language"
+    assert found("100 %") == ["100 % sure"], "nothing is a wildcard"
+    assert found("%") == ["100 % sure"]
+
+
+def test_a_search_goes_on_where_it_stopped(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(30):
+        kept.hear(f"needle {number}" if number % 10 == 0 else "hay", author="eve" if number == 10 else "ben")
+    messages, before = kept.search("needle", None, None, 2)
+    assert [message.text for message in messages] == ["needle 10", "needle 20"]
+    messages, before = kept.search("needle", None, before, 2)
+    assert ([message.text for message in messages], before) == (["needle 0"], None)
+    assert [message.text for message in kept.search("needle", "peer:ben", None, 9)[0]] == ["needle 0", "needle 20"]
+    assert kept.search("needle", "peer:nobody", None, 9) == ([], None)
+    monkeypatch.setattr(store_module, "MAX_SEARCHED", 5 * (ENVELOPE + len("hay")))
+    seen: list[str] = []
+    asked, before = 0, None
+    while asked == 0 or before is not None:
+        messages, before = kept.search("needle", None, before, 9)
+        seen[:0] = [message.text for message in messages]
+        asked += 1
+    assert (seen, asked) == (["needle 0", "needle 10", "needle 20"], 7), "five messages at a time, some of them without a finding"
+
+
+def test_what_is_newer_than_a_message(kept: Kept) -> None:
+    for number in range(5):
+        kept.hear(f"{number}")
+        kept.hear("elsewhere", author="eve")
+    first = kept.history("peer:ben", None, 5)[0][0]
+    assert [message.text for message in kept.newer("peer:ben", first.seq, 2)[0]] == ["1", "2"]
+    assert kept.newer("peer:ben", first.seq, 2)[1] is True
+    assert kept.newer("peer:ben", first.seq, 4)[1] is False
 
 
 def test_a_failed_part_takes_nothing_else_with_it(kept: Kept) -> None:

@@ -150,6 +150,19 @@ def test_those_who_are_trusted_are_not_asked_about(loop: Loop, tmp_path: Path) -
         scene.stop()
 
 
+def test_what_the_disk_has_no_room_for_is_asked_about(loop: Loop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = Scene(loop, tmp_path, accept=("all",))
+    assert scene.nas.bridge.service.inbox.room() > 0, "of the folder in which the inbox is to be"
+    monkeypatch.setattr("bridges.files.inbox.RESERVE", 1 << 60)
+    scene.me.send("nas", scene.file("a", b"abc"))
+    scene.me.wait("offered")
+    monkeypatch.undo()
+    scene.me.send("nas", scene.file("b", b"abc"))
+    scene.me.wait("done")
+    assert scene.nas.received() == {"b": b"abc"}
+    scene.stop()
+
+
 def test_those_who_are_denied_are_declined_unseen(loop: Loop, tmp_path: Path) -> None:
     scene = Scene(loop, tmp_path, accept=("all",), deny=("me",))
     scene.me.send("nas", scene.file("a", b"abc"))
@@ -211,7 +224,8 @@ def test_watching(scene: Scene) -> None:
     states = [item["transfer"]["state"] for item in watcher.items[1:]]
     assert list(dict.fromkeys(states)) == ["offered", "accepted", "active", "done"]
     assert set(watcher.items[1]["transfer"]) == {
-        "id", "direction", "peer", "name", "file", "size", "done", "rate", "state", "error", "path", "sha256", "time",
+        "id", "direction", "peer", "name", "file", "size", "done", "rate", "state", "error", "held_up", "path", "sha256",
+        "time",
     }  # fmt: skip
     scene.nas.call("files-forget", id=done["id"])
     assert watcher.items[-1] == {"gone": done["id"]}

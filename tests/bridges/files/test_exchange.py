@@ -11,7 +11,7 @@ import pytest
 
 from bridges.files import exchange as core
 from bridges.files.answers import Answers
-from bridges.files.correspondents import OFFER_BURST, OFFER_RATE, RETRY_FIRST, RETRY_MOST
+from bridges.files.correspondents import OFFER_BURST, OFFER_RATE, RETRY_FIRST, RETRY_MOST, Unasked
 from bridges.files.effects import Announce, Answered, Changed, Discard, Drop, Gone, Unspool, Visit
 from bridges.files.exchange import Exchange, Ready
 from bridges.files.frames import Fetch, Noted, Offer, Refused, State, Withdraw
@@ -35,7 +35,8 @@ class Side:
             lambda size: hashlib.sha256(str(next(numbers)).encode()).digest()[:size], lambda: 1e9 + world.now
         )
         self.policy: bool | None = None
-        self.answers = Answers(self.core, lambda key: self.policy)
+        self.room = 1 << 40
+        self.answers = Answers(self.core, lambda key: self.policy, lambda: self.room, Unasked(1000, 5))
         self.seen: list[Any] = []
 
     def effects(self) -> list[Any]:
@@ -235,6 +236,27 @@ def test_a_full_disk_is_tried_again_each_minute(world: World) -> None:
     begin = len(world.visits)
     world.run(world.now + 600)
     assert 9 <= len(world.visits) - begin <= 10
+
+
+def test_what_waits_for_this_computer_alone_is_said_to(world: World) -> None:
+    """Until it is tried again, as it is at once when it is accepted anew; what waits for the other member is no such thing."""
+    world.fetching = "held-up"
+    world.send()
+    accept_all(world)
+    [transfer] = world.ben.core.table.shown()
+
+    def held_up() -> object:
+        return world.ben.core.view(transfer, world.now)["held_up"]
+
+    assert (transfer.state, held_up()) == ("paused", True)
+    world.ben.core.accept(transfer, world.now)
+    assert held_up() is False
+    world.run(world.now + 1)
+    assert held_up() is True
+    world.fetching = "later"
+    world.ben.core.accept(transfer, world.now)
+    world.run(world.now + 1)
+    assert (transfer.state, held_up()) == ("paused", False)
 
 
 def test_what_does_not_go_on_for_a_week_is_given_up(world: World) -> None:

@@ -34,6 +34,12 @@ def profiles(*rows: dict[str, Any], attached: bool = False) -> dict[str, Any]:
         (node(status={"peers": []}), "nobody-else", "note", "userlan invite home"),
         (node(status={"waiting": [{"network": "club", "owner": "gina", "since": 1.0}]}), "waiting", "note", "userlan leave club"),
         (node(status={"networks": [{"name": "home", "applicants": [{"name": "emil"}]}]}), "applicants", "note", "userlan approve emil"),
+        (node(status={"networks": [{"name": "home", "unapproved": [{"name": "xena"}]}]}), "unapproved", "wrong", "ask the owner of home"),
+        (
+            node(status={"networks": [{"name": "home", "mine": True, "unapproved": [{"name": "xena"}]}]}),
+            "unapproved", "wrong", "userlan approve xena home",
+        ),
+        (node(status={"networks": [{"name": "home", "approved": False}]}), "not-approved", "wrong", "ask the owner of home"),
         (node(netcheck={"udp": POLICY | {"passes": False}}), "udp-blocked", "wrong", "let UDP out"),
         (node(status={"groups": {"dropped": {"sender-rate": 7}}}), "dropped-sender-rate", "note", "7 dropped"),
         (node(status={"groups": {"dropped": {"repeated": 7}}}), "dropped-repeated", "note", "again and again"),

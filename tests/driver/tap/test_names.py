@@ -88,7 +88,7 @@ def test_its_refusal_is_told_in_one_line(resolved: Resolved) -> None:
 
 def test_it_is_not_waited_for_without_end(resolved: Resolved, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(names, "PATIENCE", 0.2)
-    resolved.then("exec sleep 20")
+    resolved.then("exec sleep 60")
     begin = time.monotonic()
     assert names.point("lan0") == "resolvectl cannot be asked: TimeoutExpired"
-    assert time.monotonic() - begin < 10
+    assert time.monotonic() - begin < 40

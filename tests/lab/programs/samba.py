@@ -38,8 +38,8 @@ SIZE = 3_000_000
 
 
 def folders(home: object) -> str:
-    """The lines that keep everything in one folder."""
-    return "\n".join(f"{what} = {home}" for what in FOLDERS)
+    """The lines that keep everything in one folder, nmbd's socket as well: the system's own is for root, or that of another."""
+    return "\n".join((*(f"{what} = {home}" for what in FOLDERS), f"nmbd:socket dir = {home}/nmbd"))
 
 
 @attrs.frozen

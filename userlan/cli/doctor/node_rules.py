@@ -63,11 +63,24 @@ def networks(scene: Scene) -> Iterator[Finding]:
         if names:
             what = f"somebody waits to be let into {network['name']}"
             yield note("applicants", what, ", ".join(names[:4]), f"userlan approve {names[0]}")
+        yield from _approvals(network)
     if not scene.status["networks"] and not waiting:
         yield wrong("no-network", "this node is in no network: it has nobody to see", "", "userlan join INVITE")
     elif scene.status["networks"] and not scene.status["peers"]:
         name = scene.status["networks"][0]["name"]
         yield note("nobody-else", "nobody else is in this node's networks yet", "", f"userlan invite {name}")
+
+
+def _approvals(network: dict[str, Any]) -> Iterator[Finding]:
+    """What the mediator's list says, and the signed one of the network's owner does not."""
+    name, unapproved = network["name"], [one["name"] for one in network.get("unapproved", ())]
+    if unapproved:
+        what = f"the mediator lists somebody in {name} whom its owner has not approved: not let in"
+        remedy = f"userlan approve {unapproved[0]} {name}   # if you know who it is" if network.get("mine") else f"ask the owner of {name}"
+        yield wrong("unapproved", what, ", ".join(unapproved[:4]), remedy)
+    if not network.get("approved", True):
+        what = f"the owner of {name} has not approved this node, though its mediator lists it: the members do not let it in"
+        yield wrong("not-approved", what, "", f"ask the owner of {name}")
 
 
 def router(scene: Scene) -> Iterator[Finding]:

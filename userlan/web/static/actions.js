@@ -48,9 +48,10 @@ export function ping(context, key) {
   const dialog = openDialog(t("ping.title", { name }), [status, lines, actions(again, button(t("dialog.ok"), () => dialog.close(), { kind: "primary" }))]);
   let cancel = () => {};
   let wasDirect = null;
+  let lastPath = null; // said again only where it is another one
 
   function run() {
-    wasDirect = null;
+    wasDirect = lastPath = null;
     lines.replaceChildren();
     again.disabled = true;
     status.hidden = false;
@@ -59,10 +60,10 @@ export function ping(context, key) {
 
   function reply(item) {
     const { sequence: n, rtt_ms: ms, path, reason } = item;
-    const words = ms === null ? t(reason ? "ping.lost.why" : "ping.lost", { n, why: reason }) : t("ping.reply", { n, ms: milliseconds(ms), path });
+    const words = ms === null ? t(reason ? "ping.lost.why" : "ping.lost", { n, why: reason }) : t(path === lastPath ? "ping.reply.same" : "ping.reply", { n, ms: milliseconds(ms), path });
     const direct = ms !== null && path.startsWith("direct");
     lines.append(h("li", null, icon(ms === null ? "warning" : "check"), h("span", null, words), direct && wasDirect === false && h("strong", null, t("ping.direct"))));
-    if (ms !== null) wasDirect = direct;
+    if (ms !== null) [wasDirect, lastPath] = [direct, path];
   }
 
   function ended(error) {

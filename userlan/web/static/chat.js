@@ -14,7 +14,8 @@ import { isOnline } from "./presence.js";
 
 const PAGE = 60; // messages fetched at once
 const NEAR = 80; // pixels from the end within which what comes is followed
-const EARLY = 400; // pixels from the beginning at which older ones are fetched
+const EARLY = 400; // pixels from either end at which more are fetched
+const SHINE = 2500; // milliseconds for which a message that was looked for is marked
 
 /** Shows the conversation with `params.peer` or in `params.network`; answers what ends it. */
 export function mount(container, context) {
@@ -33,11 +34,17 @@ export function mount(container, context) {
   let loading = false;
   let first = true;
   let missed = 0;
+  let paging = false; // what comes now was there before
   let ended = false;
 
   const atEnd = () => scroll.scrollHeight - scroll.scrollTop - scroll.clientHeight < NEAR;
 
   function toEnd(smooth = false) {
+    if (store.get("history").get(id)?.newer) {
+      first = true;
+      store.patch("history", { [id]: null }); // fetched anew, from the end
+      return;
+    }
     const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
     scroll.scrollTo({ top: scroll.scrollHeight, behavior: smooth && !still ? "smooth" : "instant" });
   }
@@ -51,12 +58,88 @@ export function mount(container, context) {
       const known = store.get("history").get(id);
       const there = new Set(answer.messages.map((message) => message.id));
       const messages = [...answer.messages, ...(known?.messages ?? []).filter((message) => !there.has(message.id))];
-      if (!ended) store.patch("history", { [id]: { messages, more: answer.more } });
+      if (!ended) store.patch("history", { [id]: { messages, more: answer.more, newer: known?.newer } });
     } catch (error) {
       failed(error);
     } finally {
       loading = false;
     }
+  }
+
+  /** What follows the last one that is here. */
+  async function loadNewer() {
+    if (loading) return;
+    loading = true;
+    try {
+      const known = store.get("history").get(id);
+      const answer = await api.call("chat-history", { conversation: id, after: known.messages.at(-1).seq, limit: PAGE });
+      if (ended || store.get("history").get(id)?.newer !== true) return;
+      const now = store.get("history").get(id);
+      page({ ...now, messages: [...now.messages, ...answer.messages], newer: answer.more });
+    } catch (error) {
+      failed(error);
+    } finally {
+      loading = false;
+    }
+  }
+
+  function page(history) {
+    paging = true;
+    store.patch("history", { [id]: history });
+    store.flush();
+    paging = false;
+  }
+
+  /** Shows a message that was looked for, with what surrounds it. */
+  async function show(seq) {
+    let message = store.get("history").get(id)?.messages.find((one) => one.seq === seq);
+    first = false;
+    if (message === undefined) {
+      loading = true;
+      try {
+        const [older, newer] = await Promise.all([
+          api.call("chat-history", { conversation: id, before: seq + 1, limit: PAGE / 2 }),
+          api.call("chat-history", { conversation: id, after: seq, limit: PAGE / 2 }),
+        ]);
+        if (ended) return;
+        page({ messages: [...older.messages, ...newer.messages], more: older.more, newer: newer.more });
+        message = older.messages.find((one) => one.seq === seq);
+      } catch (error) {
+        failed(error);
+      } finally {
+        loading = false;
+      }
+    } else {
+      update(null);
+    }
+    const row = message && list.row(message);
+    if (!row) {
+      update(null);
+      return;
+    }
+    row.scrollIntoView({ block: "center", behavior: "instant" });
+    row.tabIndex = -1;
+    row.focus({ preventScroll: true });
+    row.classList.add("looked-for");
+    setTimeout(() => row.classList.remove("looked-for"), SHINE);
+    edges();
+  }
+
+  /** Opens at the message that is looked for, where one of this conversation is; whether one was. */
+  function target() {
+    const wanted = store.get("target");
+    if (wanted?.conversation !== id) return false;
+    store.set("target", null);
+    show(wanted.seq);
+    return true;
+  }
+
+  function edges() {
+    showBelow();
+    const known = store.get("history").get(id);
+    if (!known || known.messages.length === 0) return;
+    if (scroll.scrollTop < EARLY && known.more) load(known.messages[0].seq);
+    else if (known.newer && scroll.scrollHeight - scroll.scrollTop - scroll.clientHeight < EARLY) loadNewer();
   }
 
   function update(keys) {
@@ -66,9 +149,9 @@ export function mount(container, context) {
       load();
       return;
     }
-    const follow = first || atEnd();
+    const follow = first || (!paging && !known.newer && atEnd());
     const [height, top] = [scroll.scrollHeight, scroll.scrollTop];
-    const grown = list.show(known, marker);
+    const grown = list.show(known, known.newer ? 0 : marker);
     hint(known);
     if (first) {
       const mark = list.marker();
@@ -79,7 +162,7 @@ export function mount(container, context) {
       scroll.scrollTop = top + scroll.scrollHeight - height;
     } else if (follow) {
       toEnd();
-    } else {
+    } else if (!paging) {
       missed += grown.after;
     }
     showBelow();
@@ -103,14 +186,15 @@ export function mount(container, context) {
   }
 
   function showBelow() {
-    if (atEnd()) missed = 0;
-    below.hidden = atEnd();
+    const newest = atEnd() && !store.get("history").get(id)?.newer;
+    if (newest) missed = 0;
+    below.hidden = newest;
     below.lastChild.textContent = missed > 0 ? t("chat.new-below", { n: missed }) : t("chat.newest");
   }
 
   function read() {
     const unread = store.get("conversations").get(id)?.unread ?? 0;
-    if (unread === 0 || document.hidden || !document.hasFocus()) return;
+    if (unread === 0 || document.hidden || !document.hasFocus() || store.get("history").get(id)?.newer) return;
     store.patch("conversations", { [id]: { ...store.get("conversations").get(id), unread: 0 } });
     api.call("chat-read", { conversation: id }).catch(() => {}); // it is counted again with the next telling
   }
@@ -118,31 +202,32 @@ export function mount(container, context) {
   /** Of a conversation that is left only the end stays: it is what is looked at first when it is opened again. */
   function forget() {
     const known = store.get("history").get(id);
-    if (known && known.messages.length > PAGE) store.patch("history", { [id]: { messages: known.messages.slice(-PAGE), more: true } });
+    if (known?.newer) store.patch("history", { [id]: null });
+    else if (known && known.messages.length > PAGE) store.patch("history", { [id]: { messages: known.messages.slice(-PAGE), more: true } });
   }
 
   function seen() {
     if (!document.hidden) read();
   }
 
-  scroll.addEventListener("scroll", () => {
-    showBelow();
-    const known = store.get("history").get(id);
-    if (scroll.scrollTop < EARLY && known?.more && known.messages.length > 0) load(known.messages[0].seq);
-  }, { passive: true });
+  scroll.addEventListener("scroll", edges, { passive: true });
   const resized = new ResizeObserver(() => below.hidden && toEnd());
   resized.observe(scroll);
   document.addEventListener("visibilitychange", seen);
   addEventListener("focus", seen);
   const offs = [
     store.on("history", update),
+    store.on("target", target),
     store.on("conversations", (keys) => (keys === null || keys.has(id)) && read()),
     store.on(["peers", "networks"], () => store.get("history").get(id) && (hint(store.get("history").get(id)), list.names())),
     milestones.on("message", (message) => message.conversation === id && !message.own && document.hidden && (marker = marker || 1)),
   ];
+  if (target()) return end;
   update(null);
   if (matchMedia("(pointer: fine)").matches && !document.activeElement?.closest("[role=tablist], dialog")) write.focus();
-  return () => {
+  return end;
+
+  function end() {
     ended = true;
     forget();
     resized.disconnect();
@@ -151,5 +236,5 @@ export function mount(container, context) {
     removeEventListener("focus", seen);
     offers?.end();
     write.end();
-  };
+  }
 }

@@ -1,5 +1,6 @@
 // The field to write in: several lines, a draft kept for each conversation, Enter sends.
 
+import { unblock } from "./actions.js";
 import { button, h } from "./dom.js";
 import { arrived } from "./feed.js";
 import { icon } from "./icons.js";
@@ -18,7 +19,8 @@ export function composer(context, { id, kind, about, sent }) {
   const field = h("textarea", { rows: 1, "aria-label": t("chat.input", { name: name() }), placeholder: t("chat.placeholder", { name: brief(name()) }), dir: "auto", enterkeyhint: "send", title: t("chat.hint") });
   const attach = kind === "peer" ? button(t("chat.attach"), () => chooseFiles(context, about), { icon: icon("attach"), bare: true }) : null;
   const go = h("button", { type: "submit", class: "button primary bare send", "aria-label": t("chat.send"), title: t("chat.send") }, icon("send"));
-  const blocked = h("p", { class: "note", hidden: true });
+  const why = h("span");
+  const blocked = h("p", { class: "note blocked", hidden: true }, why, button(t("menu.unblock"), () => unblock(context, about)));
   const form = h("form", { class: "composer", on: { submit: (event) => (event.preventDefault(), send()) } }, attach, field, go);
   const element = h("div", { class: "compose" }, blocked, form);
   field.value = draft(id);
@@ -62,7 +64,7 @@ export function composer(context, { id, kind, about, sent }) {
     const row = kind === "peer" ? store.peer(about) : null;
     form.hidden = Boolean(row?.blocked);
     blocked.hidden = !row?.blocked;
-    if (row?.blocked) blocked.textContent = t("chat.blocked", { name: row.name });
+    if (row?.blocked) why.textContent = t("chat.blocked", { name: row.name });
     field.placeholder = t("chat.placeholder", { name: brief(name()) });
     field.setAttribute("aria-label", t("chat.input", { name: name() }));
   }

@@ -68,7 +68,7 @@ export function arrived(context, message) {
     changed(store, message);
     return;
   }
-  if (known) {
+  if (known && !known.newer) {
     const messages = [...known.messages, message].sort((one, other) => one.seq - other.seq);
     store.patch("history", { [id]: { ...known, messages } });
   }

@@ -64,7 +64,7 @@ function updateTransfer(context, element, one, named) {
   const { store } = context;
   const name = store.nameOf(one.peer) || one.name;
   const picture = element.querySelector(".picture");
-  const mark = `${one.direction} ${one.state}`;
+  const mark = `${one.direction} ${one.state} ${one.held_up ?? false}`;
   text(element.querySelector("bdi"), one.file);
   attribute(element.querySelector(".file"), "title", one.file);
   const bar = element.querySelector("progress");
@@ -83,10 +83,10 @@ function updateTransfer(context, element, one, named) {
   if (held) element.querySelector(".buttons button")?.focus();
 }
 
-function pictureOf({ state, direction }) {
+function pictureOf({ state, direction, held_up: heldUp }) {
   if (state === "done") return "check";
+  if (state === "failed" || heldUp) return "warning";
   if (state === "paused") return "pause";
-  if (state === "failed") return "warning";
   if (state === "declined" || state === "cancelled") return "close";
   return direction === "in" ? "download" : "upload";
 }
@@ -101,6 +101,7 @@ function words(one, name) {
     if (!one.rate) return t("files.state.active.bare", of);
     return t("files.state.active", { ...of, rate: rate(one.rate), left: left((one.size - done) / one.rate) });
   }
+  if (state === "paused" && one.held_up) return t("files.state.paused.why", { ...of, why: one.error }); // nobody's absence: this computer
   if (state === "paused") return t("files.state.paused", of);
   if (state === "done") return t(direction === "in" ? "files.state.done.in" : "files.state.done.out");
   if (state === "failed" && one.error) return t("files.state.failed.why", { why: one.error });

@@ -1,18 +1,25 @@
-// Shortcuts of the whole page. None of them is taken from a field that is being written in, but for Esc and those with Alt.
+// Shortcuts of the whole page. None of them is taken from a field that is being written in, but for Esc, Ctrl+F and those with Alt. A chat is not on
+// the page as a whole, so that there Ctrl+F looks through what the node keeps; pressed once more it is the browser's own.
 
 import { openDialog } from "./dialog.js";
 import { h } from "./dom.js";
+import { findWords } from "./finding.js";
 import { createNetwork, joinNetwork } from "./networks.js";
 import { VIEWS } from "./routes.js";
+import { conversationOf } from "./store.js";
 import { t } from "./strings.js";
 
-const LISTED = ["list", "enter", "menu", "find", "next", "tabs", "escape", "new", "join", "help"];
+const LISTED = ["list", "enter", "menu", "find", "words", "next", "tabs", "escape", "new", "join", "help"];
 
 /** Starts listening. */
 export function shortcuts(context) {
   document.addEventListener("keydown", (event) => {
-    if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.isComposing) return;
+    if (event.defaultPrevented || event.isComposing) return;
     if (document.querySelector("dialog[open], .menu")) return;
+    if (event.ctrlKey || event.metaKey) {
+      if (withControl(context, event)) event.preventDefault();
+      return;
+    }
     const writing = event.target.closest?.("input, textarea, select, [contenteditable]");
     const done = event.altKey ? withAlt(context, event) : event.key === "Escape" ? escape(context, event) : !writing && plain(context, event.key);
     if (done) event.preventDefault();
@@ -25,6 +32,13 @@ function plain(context, key) {
   else if (key === "n") createNetwork(context);
   else if (key === "j") joinNetwork(context);
   else return false;
+  return true;
+}
+
+function withControl(context, { key, altKey, shiftKey }) {
+  const { kind, id, view } = context.store.get("selection");
+  if (key !== "f" || altKey || shiftKey || view !== "chat") return false;
+  findWords(context, conversationOf(kind, id));
   return true;
 }
 

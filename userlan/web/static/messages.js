@@ -47,6 +47,7 @@ export function messageList({ store }, { id, kind, about }) {
     show,
     older: (shown) => (older.hidden = !shown),
     marker: () => rows(list).get("unread"),
+    row: (message) => rows(list).get(`m ${message.id}`),
     names() {
       for (const [key, element] of rows(list)) if (key.startsWith("m ")) authorName(store, element);
     },

@@ -3,6 +3,7 @@
 import { ask } from "./dialog.js";
 import { take } from "./clipboard.js";
 import { attribute, bdi, button, h, text } from "./dom.js";
+import { findWords } from "./finding.js";
 import { address } from "./format.js";
 import { icon, logo } from "./icons.js";
 import { avatar, showAvatar } from "./avatar.js";
@@ -90,6 +91,7 @@ function menu(context) {
     { label: t("roster.new"), icon: "plus", run: () => createNetwork(context) },
     { label: t("roster.join"), icon: "link", run: () => joinNetwork(context) },
     null,
+    { label: t("menu.find.all"), icon: "search", run: () => findWords(context) },
     { label: t("tab.sharing"), icon: "share", run: () => context.open("sharing") },
     { label: t("tab.files"), icon: "file", run: () => context.open("files") },
     { label: t("tab.doctor"), icon: "doctor", run: () => context.open("doctor") },

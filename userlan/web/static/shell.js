@@ -8,10 +8,12 @@ import { address } from "./format.js";
 import { icon, presence, showPresence } from "./icons.js";
 import { avatar, showAvatar } from "./avatar.js";
 import { banner } from "./banner.js";
+import { findWords } from "./finding.js";
 import { networkMenu } from "./networks.js";
 import { own } from "./own.js";
 import { countWords, presenceWords, shownState } from "./presence.js";
 import { VIEWS } from "./routes.js";
+import { conversationOf } from "./store.js";
 import { t } from "./strings.js";
 import { nothing } from "./welcome.js";
 import * as chat from "./chat.js";
@@ -99,10 +101,11 @@ function heading(context, selection) {
   const state = h("span", { class: "state" });
   const where = button("", () => take(where.dataset.address), { kind: "address quiet", icon: icon("copy") });
   const more = button(t("roster.open-menu", { name: "" }), () => openMenu(more, items(), more.getAttribute("aria-label")), { icon: icon("more"), bare: true, "aria-haspopup": "menu" });
+  const find = button(t("menu.find"), () => findWords(context, conversationOf(kind, id)), { icon: icon("search"), bare: true, hidden: true });
   const back = button(t("app.back"), () => open("list"), { icon: icon("back"), bare: true, kind: "back" });
   const tabs = tablist(context, selection);
   const element = h("header", { class: "heading" },
-    h("div", { class: "who" }, back, face, h("div", { class: "about" }, name, h("p", null, kind === "peer" ? signal : null, state, where)), kind === "self" ? null : more), tabs.element);
+    h("div", { class: "who" }, back, face, h("div", { class: "about" }, name, h("p", null, kind === "peer" ? signal : null, state, where)), find, kind === "self" ? null : more), tabs.element);
   const items = () => (kind === "peer" ? peerMenu(context, id) : networkMenu(context, id));
 
   let last = null; // its name while it was there
@@ -134,7 +137,11 @@ function heading(context, selection) {
   }
 
   update();
-  return { element, update, select: tabs.select };
+  const select = (view, focus) => {
+    find.hidden = view !== "chat";
+    tabs.select(view, focus);
+  };
+  return { element, update, select };
 }
 
 function membersLine(store, network) {

@@ -15,7 +15,8 @@ const state = {
   groups: null,
   page: null,
   conversations: new Map(), // id → conversation
-  history: new Map(), // conversation id → {messages: [oldest first], more, loaded}
+  history: new Map(), // conversation id → {messages: [oldest first], more: there are older ones, newer: there are newer ones}
+  target: null, // the message that a conversation is opened for: {conversation, seq}
   transfers: new Map(), // id → transfer
   uploads: new Map(), // id → {id, peer, file, size, done}: what this window hands to the node
   traffic: new Map(), // key → octets a second, oldest first; absent where nothing moves

@@ -1,4 +1,4 @@
-"""A peer's name for a file, and the name that it gets here.
+"""Somebody else's name for a file, a peer's or the page's, and the name that it gets here.
 
 What comes out is one part of a path on every system: no separators, no control or invisible characters (overrides of the writing
 direction among them, by which ``gpj.exe`` is shown as ``exe.jpg``), no leading dot (hidden) or hyphen (an option to programs), no
@@ -29,7 +29,7 @@ _DOUBLE = re.compile(r"\.tar\.[A-Za-z0-9]{1,5}$")
 
 
 def safe_name(told: str) -> str:
-    """The name under which a file that a peer calls ``told`` may be kept. ``safe_name`` of it is the same again."""
+    """The name under which a file that somebody calls ``told`` may be kept. ``safe_name`` of it is the same again."""
     name = told
     for _ in range(8):        # what one rule takes away may be what kept another one from applying
         cleaned = _cleaned(name)

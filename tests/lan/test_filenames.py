@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from bridges.files.names import FALLBACK, MAX_OCTETS, numbered, safe_name, split_extension
+from userlan.lan.filenames import FALLBACK, MAX_OCTETS, numbered, safe_name, split_extension
 
 ODD = './\\:*?"<>|~- \0\n\x1b\u202e\u200bCONnul1².txtgzé\u0301'
 NASTY = st.text(alphabet=st.one_of(st.sampled_from(ODD), st.characters()), max_size=300)
