@@ -11,7 +11,7 @@ from userlan.cli.background import ensure_running
 from userlan.cli.client import ApiError, call, stop_node
 from userlan.cli.links import invite_link
 from userlan.cli.main import Settings
-from userlan.cli.output import as_json, json_option, say, say_rows
+from userlan.cli.output import as_json, heard_later, json_option, say, say_rows
 
 MAX_PASSWORD_FILE = 4096
 """Bytes. A password is a line; anything longer is the wrong file."""
@@ -96,7 +96,8 @@ def _members(count: int) -> str:
 @click.pass_obj
 def leave(settings: Settings, network: str, json_output: bool) -> None:
     """Leave a network, or ask no more to be let in."""
-    say(call(settings.state, "leave", network=network), f"left {network}", json_output)
+    result = call(settings.state, "leave", network=network)
+    say(result, f"left {network}{heard_later(result)}", json_output)
 
 
 @click.command()
@@ -118,7 +119,7 @@ def evict(settings: Settings, member: str, network: str | None, json_output: boo
     result = call(settings.state, "evict", member=member, network=network)
     where = result["network"]
     told = f"evicted {result['name']} from {where}; earlier invites are void, `userlan invite {where}` prints the new one"
-    say(result, told, json_output)
+    say(result, told + heard_later(result), json_output)
 
 
 @click.command()
@@ -152,7 +153,8 @@ def unblock(settings: Settings, peer: str, json_output: bool) -> None:
 def nick(settings: Settings, name: str, json_output: bool) -> None:
     """Change the name under which others see this computer."""
     result = call(settings.state, "nick", name=name)
-    say(result, f"you are {result['name']}", json_output)
+    later = "; the others learn it when the mediator is back" if result.get("later") else ""
+    say(result, f"you are {result['name']}{later}", json_output)
 
 
 @click.command()
