@@ -72,7 +72,15 @@ def test_several_codes() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["https://evil.example/userlan://", "javascript:alert(1)", MEDIATOR, INVITE.partition("#")[0], f"{INVITE[:-1]}-", "userlan://", "\0" * 40],
+    [
+        "https://evil.example/userlan://",
+        "javascript:alert(1)",
+        MEDIATOR,
+        INVITE.partition("#")[0],
+        f"{INVITE[:-1]}-",
+        "userlan://",
+        "\0" * 40,
+    ],
 )
 def test_a_code_that_is_no_invite_is_counted_and_not_told(text: str) -> None:
     assert found(drawn(text)) == {"codes": 1, "links": []}

@@ -99,7 +99,9 @@ class PageRequest(Request):
 
     def _taker(self) -> Uploads | Scans | None:
         """Who takes the body of a request to this path; None: it has none."""
-        return {UPLOAD: self.page.uploads, SCAN: self.page.scans}.get(self.path)
+        if self.path == UPLOAD:
+            return self.page.uploads
+        return self.page.scans if self.path == SCAN else None
 
     def _check_line(self, body: bool) -> Refusal | None:
         if not self.uri.startswith(b"/"):

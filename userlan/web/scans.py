@@ -38,7 +38,8 @@ def find_invites(grey: bytes | bytearray, width: int, height: int) -> dict[str, 
     import zxingcpp
 
     picture = memoryview(grey).cast("B", (height, width))
-    codes = zxingcpp.read_barcodes(picture, formats=zxingcpp.BarcodeFormat.QRCode, text_mode=zxingcpp.TextMode.Plain)
+    kinds = zxingcpp.BarcodeFormats(zxingcpp.BarcodeFormat.QRCode)
+    codes = zxingcpp.read_barcodes(picture, formats=kinds, text_mode=zxingcpp.TextMode.Plain)
     links = dict.fromkeys(link for code in codes if (link := _invite(code.text)) is not None)
     return {"codes": len(codes), "links": list(links)}
 
