@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import base64
-import shutil
-import subprocess
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
@@ -13,7 +11,7 @@ from typing import Any
 import pytest
 import segno
 
-from tests.page.conftest import CHROMIUM, FLAGS, Shown, sync_api
+from tests.page.conftest import CHROMIUM, FLAGS, Shown
 from tests.page.nodes import until
 from tests.page.test_accessible import findings
 
@@ -50,6 +48,37 @@ def choose(page: Any, dialog: Any, data: bytes, kind: str = "image/png") -> None
     with page.expect_file_chooser() as chooser:
         dialog.get_by_role("button", name=PICTURE).click()
     chooser.value.set_files({"name": "picture", "mimeType": kind, "buffer": data})
+
+
+def film(text: str, path: Path, size: tuple[int, int] = (640, 480)) -> None:
+    """A code as a camera sees it: in the middle of a grey picture (YUV4MPEG2, planes of 4:2:0)."""
+    width, height = size
+    rows = [bytes(30 if module else 220 for module in row) for row in segno.make(text, error="m", micro=False).matrix_iter(6, 4)]
+    above, before = (height - len(rows)) // 2, (width - len(rows[0])) // 2
+    grey = b"\x80"
+    middle = b"".join((grey * before + row).ljust(width, grey) for row in rows)
+    luma = (grey * width * above + middle).ljust(width * height, grey)
+    frame = b"FRAME\n" + luma + grey * (width * height // 2)
+    path.write_bytes(b"YUV4MPEG2 W%d H%d F10:1 Ip A1:1 C420jpeg\n" % size + frame * 2)
+
+
+@pytest.fixture
+def before_the_camera(browser: Any, tmp_path: Path) -> Iterator[Any]:
+    """``before_the_camera(text)``: opens pages in a browser whose camera sees a code."""
+    shown: list[Shown] = []
+
+    def begin(text: str) -> Shown:
+        seen = tmp_path / "seen.y4m"
+        film(text, seen)
+        camera = ["--use-fake-device-for-media-stream", f"--use-file-for-fake-video-capture={seen}"]
+        shown.append(Shown(browser.browser_type.launch(executable_path=CHROMIUM, args=[*FLAGS, *camera])))
+        return shown[0]
+
+    yield begin
+    for one in shown:
+        one.end()
+        one.browser.close()
+    assert [complaint for one in shown for complaint in one.complaints] == []
 
 
 @pytest.fixture
@@ -103,6 +132,68 @@ def test_what_is_no_invite_is_said_and_not_taken(people: Any, show: Any) -> None
         dialog.get_by_text(words).wait_for()
         assert dialog.get_by_label("Link", exact=True).input_value() == ""
     assert not ben.evaluate(GIVE, [base64.b64encode(b"words").decode(), "text/plain", "paste"])
+
+
+KEEP = """() => {
+  const ask = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+  window.streams = [];
+  navigator.mediaDevices.getUserMedia = async (wanted) => {
+    const stream = await ask(wanted);
+    window.streams.push(stream);
+    return stream;
+  };
+}"""
+"""Remembers the camera's streams, to see whether they end."""
+STATES = "streams.flatMap((stream) => stream.getTracks().map((track) => track.readyState))"
+
+
+def test_the_camera_sees_the_code(people: Any, before_the_camera: Any, club: str) -> None:
+    """Without audio; it is off as soon as an invite was seen, and nobody has joined."""
+    ben = before_the_camera(club)(people.ben, permissions=["camera"])
+    ben.evaluate(KEEP)
+    dialog = joining(ben)
+    dialog.get_by_role("button", name="Use the camera").click()
+    dialog.get_by_text("The link is in the field.").wait_for()
+    assert dialog.get_by_label("Link", exact=True).input_value() == club
+    assert ben.evaluate(STATES) == ["ended"]
+    assert not dialog.locator("video").is_visible()
+    assert "codes" not in people.ben.networks()
+
+
+def test_the_camera_is_off_when_the_dialog_has_closed(people: Any, before_the_camera: Any) -> None:
+    """Whatever it sees; also when the person says so, and when the dialog makes room for another one."""
+    ben = before_the_camera("https://evil.example")(people.ben, permissions=["camera"])
+    ben.evaluate(KEEP)
+
+    def begin() -> Any:
+        dialog = joining(ben)
+        dialog.get_by_role("button", name="Use the camera").click()
+        dialog.get_by_text("That code is no userlan link.").wait_for()
+        dialog.get_by_label("What the camera sees").wait_for()
+        assert ben.evaluate(STATES)[-1] == "live"
+        return dialog
+
+    dialog = begin()
+    assert findings(ben, "dialog") == []
+    dialog.get_by_role("button", name="Stop the camera").click()
+    dialog.get_by_role("button", name="Use the camera").wait_for()
+    assert ben.evaluate(STATES) == ["ended"]
+    ben.keyboard.press("Escape")
+    begin()
+    ben.keyboard.press("Escape")
+    dialog.wait_for(state="detached")
+    assert ben.evaluate(STATES) == ["ended", "ended"]
+    begin().get_by_role("button", name="I have a name and a password").click()
+    ben.get_by_label("Name of the network").wait_for()
+    assert ben.evaluate(STATES) == ["ended", "ended", "ended"]
+
+
+def test_a_camera_that_the_person_refuses(people: Any, before_the_camera: Any) -> None:
+    """Playwright refuses what a context was not permitted."""
+    ben = before_the_camera("x")(people.ben, permissions=[])
+    dialog = joining(ben)
+    dialog.get_by_role("button", name="Use the camera").click()
+    dialog.get_by_text("The browser does not let this page use the camera.").wait_for()
 
 
 def test_on_a_phone(people: Any, show: Any) -> None:
