@@ -99,7 +99,7 @@ def test_the_code_of_one_page_is_read_by_the_other(people: Any, show: Any, club:
     picture = anna.get_by_role("img", name="QR code").screenshot()
     dialog = joining(ben)
     choose(ben, dialog, picture)
-    dialog.get_by_text("The link is in the field.").wait_for()
+    dialog.get_by_text("The link to \u2068codes\u2069 is in the field.").wait_for()
     assert dialog.get_by_label("Link", exact=True).input_value() == club
     assert "codes" not in people.ben.networks()
     assert findings(ben, "dialog") == []
@@ -114,7 +114,7 @@ def test_a_picture_is_given(people: Any, show: Any, club: str, kind: str) -> Non
     dialog = joining(ben)
     octets = base64.b64encode(drawn(club)).decode()
     assert ben.evaluate(GIVE, [octets, "image/png", kind])
-    dialog.get_by_text("The link is in the field.").wait_for()
+    dialog.get_by_text("The link to \u2068codes\u2069 is in the field.").wait_for()
     assert dialog.get_by_label("Link", exact=True).input_value() == club
     assert ben.get_by_text("Files go to one person").count() == 0
 
@@ -153,7 +153,7 @@ def test_the_camera_sees_the_code(people: Any, before_the_camera: Any, club: str
     ben.evaluate(KEEP)
     dialog = joining(ben)
     dialog.get_by_role("button", name="Use the camera").click()
-    dialog.get_by_text("The link is in the field.").wait_for()
+    dialog.get_by_text("The link to \u2068codes\u2069 is in the field.").wait_for()
     assert dialog.get_by_label("Link", exact=True).input_value() == club
     assert ben.evaluate(STATES) == ["ended"]
     assert not dialog.locator("video").is_visible()

@@ -99,6 +99,7 @@ export function ask(title, fields, yes, submit, { words = null, extra = null } =
     input.toggleAttribute("aria-invalid", false);
     problem.hidden = true;
     input.focus();
+    input.setSelectionRange(0, 0); // what it begins with is seen
   }
 
   function show(words) {

@@ -76,7 +76,10 @@ export async function joinNetwork(context, link = "") {
   const fields = [{ name: "link", label: t("join.link"), hint: t("join.link.hint"), value: link, required: true, spellcheck: "false", autocapitalize: "none", dir: "ltr" }];
   let reader = null;
   const extra = (set) => {
-    reader = qrReader((read) => set("link", read));
+    reader = qrReader((read) => {
+      set("link", read);
+      return t("qr.found", { network: parts(read).network });
+    });
     return [reader.element, other];
   };
   const answer = ask(t("join.title"), fields, t("join.yes"), (values) => {

@@ -13,7 +13,7 @@ const BUSY = 503;
 const BUSY_PAUSE = 400; // milliseconds
 const TRIALS = 15; // six seconds: twice what the hardest picture takes
 
-/** The part of a dialog that reads codes. `found(link)`: the one invite that was seen. `attach()` once the dialog is open. */
+/** The part of a dialog that reads codes. `found(link)`: the one invite that was seen; what is to be said then. `attach()` once the dialog is open. */
 export function qrReader(found) {
   const input = h("input", { type: "file", accept: "image/*", hidden: true, on: { change: () => chosen() } });
   const choose = button(t("qr.picture"), () => input.click(), { icon: icon("qr"), kind: "small-words" });
@@ -90,8 +90,7 @@ export function qrReader(found) {
   /** Says what was found; true where it was one invite. */
   function tell({ codes, links }) {
     if (links.length === 1) {
-      say(t("qr.found"));
-      found(links[0]);
+      say(found(links[0]));
       return true;
     }
     say(links.length > 1 ? t("qr.several") : codes > 0 ? t("qr.not-a-link") : t("qr.nothing"));

@@ -143,7 +143,7 @@ const MESSENGER = {
   "qr.picture": "Use a picture of a QR code",
   "qr.hint": "You can also paste the picture, or drop it here.",
   "qr.looking": "Looking for a QR code…",
-  "qr.found": "The link is in the field. Press Join if you know who sent it.",
+  "qr.found": "The link to {network} is in the field. Press Join if you know who sent it.",
   "qr.nothing": "There is no QR code to be seen in that picture. A sharper or closer one may do.",
   "qr.not-a-link": "That code is no userlan link.",
   "qr.several": "There are links to several networks in that picture: use one that shows one code.",
