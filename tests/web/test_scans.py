@@ -99,6 +99,12 @@ def test_a_picture_without_a_code(picture: Drawn) -> None:
     assert found(picture) == {"codes": 0, "links": []}
 
 
+def test_a_micro_code_is_none() -> None:
+    """It holds 35 digits at most, and is more easily seen where there is none."""
+    rows = [bytes(0 if module else 255 for module in row) for row in segno.make("1234567", micro=True).matrix_iter(4, 4)]
+    assert found((b"".join(rows), len(rows[0]), len(rows))) == {"codes": 0, "links": []}
+
+
 def test_half_a_code() -> None:
     grey, width, height = drawn(INVITE)
     assert found((grey[: width * (height // 2)], width, height // 2)) == {"codes": 0, "links": []}

@@ -38,7 +38,7 @@ def find_invites(grey: bytes | bytearray, width: int, height: int) -> dict[str, 
     import zxingcpp
 
     picture = memoryview(grey).cast("B", (height, width))
-    kinds = zxingcpp.BarcodeFormats(zxingcpp.BarcodeFormat.QRCode)
+    kinds = zxingcpp.BarcodeFormats(zxingcpp.BarcodeFormat.QRCodeModel2)       # Micro QR has no room for an invite
     codes = zxingcpp.read_barcodes(picture, formats=kinds, text_mode=zxingcpp.TextMode.Plain)
     links = dict.fromkeys(link for code in codes if (link := _invite(code.text)) is not None)
     return {"codes": len(codes), "links": list(links)}
