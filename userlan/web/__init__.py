@@ -8,7 +8,7 @@ elsewhere; and nobody but the user of the node gets anything out of it, or does 
 
 ::
 
-    browser ⇄ Connection ⇄ PageChannel ─▶ PageRequest.judge ─▶ Assets | PageSocket ⇄ Commands | Uploads ─▶ Commands | Metrics
+    browser ⇄ Connection ⇄ PageChannel ─▶ PageRequest.judge ─▶ Assets | PageSocket ⇄ Commands | Uploads ─▶ Commands | Scans | Metrics
               deadlines,   HTTP/1.1        Checks, Caller,
               FrameGuard                   Sessions
 
@@ -30,9 +30,9 @@ A request's way
 ---------------
 1. ``Connection`` gives it ten seconds to arrive, and 16 KiB for its head. At the limit of connections, one that has shown no session goes.
 2. ``PageChannel`` (Twisted's) reads the head; two lengths, or a length and a transfer coding, end the connection (request smuggling).
-3. ``PageRequest.judge``, before the body: the target is a path; the method is GET or HEAD (POST for an upload); Host, Fetch Metadata and
-   Origin; the session; and that there is a body only where one belongs, which has a length, and for which the disk has room. Refused, it is
-   answered at once and the rest of it thrown away.
+3. ``PageRequest.judge``, before the body: the target is a path; the method is GET or HEAD (POST for an upload or a picture); Host, Fetch
+   Metadata and Origin; the session; and that there is a body only where one belongs, which has a length, and for which there is room.
+   Refused, it is answered at once and the rest of it thrown away.
 4. ``/`` with a token: it is used up, a session begins, its secret goes into a cookie (HttpOnly, SameSite=Strict, the port in its name), and
    303 takes the token out of the address line and the history. The node keeps hashes (``STATE/page.json``), for 30 days after the last use.
 5. ``/socket`` becomes a WebSocket, with Origin always; other paths are the package's own files, found by their name in a table.
@@ -47,6 +47,7 @@ unread answers         a socket that does not read is not read, and cut off at 8
 tokens                 8 unused, 5 minutes; after 20 wrong ones within a minute none is looked at
 sessions               32
 uploads                4 at once; 256 MiB of the disk stay free
+pictures               1 at once, of 4 MiB, whose QR code is looked for
 ====================== ======================================================================================================
 
 No access log is kept: it would hold tokens. Anything that Twisted's WebSocket does not limit itself is limited before it (``frames``).

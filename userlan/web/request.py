@@ -16,7 +16,9 @@ from wsproto.utilities import ProtocolError
 from userlan.web.checks import Refusal, check_host, check_source
 
 if TYPE_CHECKING:
+    from userlan.web.scans import Scans
     from userlan.web.server import Page
+    from userlan.web.uploads import Uploads
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; font-src 'self'; "
@@ -47,7 +49,7 @@ STAY_OUT = """<!doctype html>
 </body>
 </html>
 """
-SOCKET, UPLOAD, METRICS = b"/socket", b"/upload", b"/metrics"
+SOCKET, UPLOAD, SCAN, METRICS = b"/socket", b"/upload", b"/scan", b"/metrics"
 
 
 class PageRequest(Request):
@@ -70,16 +72,16 @@ class PageRequest(Request):
         self.method, self.uri, self.clientproto = self.line.split()
         self.path, _, query = self.uri.partition(b"?")
         self.query: dict[bytes, list[bytes]] = parse_qs(query)  # type: ignore[no-untyped-call]
-        headers, upload = self.requestHeaders, self.path == UPLOAD
+        headers, taker = self.requestHeaders, self._taker()
         self.refusal = (
-            self._check_line(upload)
+            self._check_line(taker is not None)
             or check_host(headers, self.page.authorities)
-            or check_source(headers, needs_origin=upload or self.path == SOCKET)
+            or check_source(headers, needs_origin=taker is not None or self.path == SOCKET)
             or self._check_session()
-            or (self.page.uploads.refuses(length) if upload else self._check_no_body(length))
+            or (taker.refuses(length) if taker is not None else self._check_no_body(length))
         )
-        if self.refusal is None and upload:
-            self.spool, self.refusal = self.page.uploads.begin(self.query, length or 0, self.channel.connection.pause)
+        if self.refusal is None and taker is not None:
+            self.spool, self.refusal = taker.begin(self.query, length or 0, self.channel.connection.pause)
 
     def came_with_more(self) -> None:
         """Something else came before its answer, and was dropped: frames, of which a WebSocket misses none (RFC 6455 section 4.1)."""
@@ -87,18 +89,24 @@ class PageRequest(Request):
             self.refusal = Refusal(400, "frames follow the answer")
 
     def gotLength(self, length: int | None) -> None:
-        """There is no body, but for an upload's, which goes to its own file."""
+        """There is no body, but for one that is taken in as it comes."""
         self.content = BytesIO()
 
     def handleContentChunk(self, data: bytes) -> None:
-        """A piece of an upload."""
+        """A piece of an upload, or of a picture."""
         if self.spool is not None:
             self.spool.write(data)
 
-    def _check_line(self, upload: bool) -> Refusal | None:
+    def _taker(self) -> Uploads | Scans | None:
+        """Who takes the body of a request to this path; None: it has none."""
+        if self.path == UPLOAD:
+            return self.page.uploads
+        return self.page.scans if self.path == SCAN else None
+
+    def _check_line(self, body: bool) -> Refusal | None:
         if not self.uri.startswith(b"/"):
             return Refusal(400, "a request names a path")  # an absolute form would outweigh Host (RFC 9112 section 3.2.2)
-        allowed = (b"POST",) if upload else (b"GET", b"HEAD")
+        allowed = (b"POST",) if body else (b"GET", b"HEAD")
         if self.method not in allowed:
             self.responseHeaders.setRawHeaders("Allow", [b", ".join(allowed)])
             return Refusal(405, "this cannot be done here")
@@ -128,8 +136,8 @@ class PageRequest(Request):
             self.refuse()
         elif self.path == SOCKET:
             self._upgrade()
-        elif self.path == UPLOAD:
-            self.page.uploads.received(self)
+        elif (taker := self._taker()) is not None:
+            taker.received(self)
         elif self.path == METRICS and self.page.metrics is not None:
             self.answer(200, self.page.metrics(), "text/plain; version=0.0.4; charset=utf-8")
         elif self.path == b"/" and b"token" in self.query:

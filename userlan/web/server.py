@@ -21,6 +21,7 @@ from userlan.web.assets import Assets
 from userlan.web.caller import is_foreign
 from userlan.web.checks import Refusal, authorities, cookies
 from userlan.web.connection import Connection
+from userlan.web.scans import Scans
 from userlan.web.sessions import SESSION_LIFE, Sessions, Tokens
 from userlan.web.socket import GOING_AWAY, PageSocket
 from userlan.web.uploads import Uploads
@@ -59,6 +60,7 @@ class Page(Factory):
         self.metrics = metrics
         self.assets = Assets()
         self.uploads = Uploads(reactor, folder / "uploads", commands)
+        self.scans = Scans(reactor)
         self.sockets: Any = WebSocketResource(self._sockets())
         self.connections: dict[Connection, None] = {}
         """The oldest first."""

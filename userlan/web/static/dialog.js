@@ -55,14 +55,15 @@ export function actions(...buttons) {
 
 /**
  * A form in a dialog. `fields`: `{name, label, hint?, type?, value?, required?, ...attributes}`, type `checkbox` or an input's; `submit(values)` may
- * return a promise, whose error is shown in the form, and whose value the dialog is closed with.
+ * return a promise, whose error is shown in the form, and whose value the dialog is closed with. `extra`: further content, or a function that makes it
+ * and is given `set(name, value)`, which fills a field in.
  */
 export function ask(title, fields, yes, submit, { words = null, extra = null } = {}) {
   const inputs = new Map();
   const problem = h("p", { class: "problem", role: "alert", hidden: true });
   const go = h("button", { type: "submit", class: "button primary" }, h("span", null, yes));
   const form = h("form", { method: "dialog", novalidate: true, on: { submit: (event) => sent(event) } },
-    words && h("p", null, words), fields.map((field) => row(field, inputs)), extra, problem,
+    words && h("p", null, words), fields.map((field) => row(field, inputs)), typeof extra === "function" ? extra(set) : extra, problem,
     actions(button(t("dialog.cancel"), () => dialog.close(null)), go));
   const dialog = openDialog(title, form);
 
@@ -90,6 +91,15 @@ export function ask(title, fields, yes, submit, { words = null, extra = null } =
       go.disabled = false;
       form.removeAttribute("aria-busy");
     }
+  }
+
+  function set(name, value) {
+    const input = inputs.get(name);
+    input.value = value;
+    input.toggleAttribute("aria-invalid", false);
+    problem.hidden = true;
+    input.focus();
+    input.setSelectionRange(0, 0); // what it begins with is seen
   }
 
   function show(words) {

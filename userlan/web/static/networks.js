@@ -5,6 +5,7 @@ import { clearItem } from "./clearing.js";
 import { take } from "./clipboard.js";
 import { button, fill, h } from "./dom.js";
 import { icon, qr } from "./icons.js";
+import { qrReader } from "./qr-reader.js";
 import { t } from "./strings.js";
 import { failed, toast } from "./toast.js";
 
@@ -66,19 +67,28 @@ export async function createNetwork(context) {
   invite(context, made.network);
 }
 
-/** Joins by a link, or by name and password. */
+/** Joins by a link, which may be typed, pasted or read from a QR code, or by name and password. */
 export async function joinNetwork(context, link = "") {
   const other = button(t("join.by-password"), () => {
     document.querySelector("dialog[open] header button").click();
     joinByPassword(context);
   }, { kind: "quiet" });
   const fields = [{ name: "link", label: t("join.link"), hint: t("join.link.hint"), value: link, required: true, spellcheck: "false", autocapitalize: "none", dir: "ltr" }];
-  const done = await ask(t("join.title"), fields, t("join.yes"), (values) => {
+  let reader = null;
+  const extra = (set) => {
+    reader = qrReader((read) => {
+      set("link", read);
+      return t("qr.found", { network: parts(read).network });
+    });
+    return [reader.element, other];
+  };
+  const answer = ask(t("join.title"), fields, t("join.yes"), (values) => {
     const given = cleaned(values.link);
     if (!given.startsWith(SCHEME)) throw new Error(t("join.not-a-link"));
     return context.api.call("join", { invite: given });
-  }, { words: t("join.words"), extra: other });
-  joined(context, done);
+  }, { words: t("join.words"), extra });
+  reader.attach();
+  joined(context, await answer);
 }
 
 async function joinByPassword(context) {
