@@ -131,7 +131,7 @@ def test_bridges_are_started_anew_and_others_go_on(site: Site) -> None:
         assert site.taken() == {"proxy", "expose"}
         assert says_again(stream, b"and after")
         assert site.nodes.call("anna", "proxy")["outside"] == "refuse", "the commands are the new one's"
-        assert {row["port"]: row["configured"] for row in site.bridge("expose")} == {7002: True, 7003: False}, "what a command added is kept"
+        assert {row["port"]: row["configured"] for row in site.bridge("expose")} == {7002: True, 7003: False}, "of a command: kept"
         if site.bridge("proxy") != old_proxy:
             with pytest.raises(ConnectionRefusedError):
                 connected(int(old_proxy.rpartition(":")[2]))

@@ -103,7 +103,7 @@ class Storms:
         return reason
 
     def limit(self, sender_rate: float, group_rate: float) -> None:
-        """Other rates from now on; what somebody has saved up is cut to them."""
+        """Other rates from now on; what somebody has saved up is cut to them with the next packet that comes later."""
         self._sender_rate, self._group_rate = sender_rate, group_rate
 
     def forget(self, sender: bytes) -> None:
