@@ -185,3 +185,24 @@ def test_a_mistake_changes_nothing(site: Site) -> None:
     site.reload(config("proxy: {listen: nowhere}", "forward: ['8080:ben:80']"))
     assert "was not reloaded" in site.log()[-1]
     assert (site.bridge("proxy"), site.bridge("forward"), site.bridge("expose")) == before
+
+
+def test_each_other_bridge_is_started_anew(site: Site) -> None:
+    """Twice, so that what the first one held is free again, and who observes another bridge goes on observing."""
+    base = "\n".join(line for line in BASE.splitlines() if not line.startswith(("dns", "mdns", "discovery", "notices")))
+    names = {"dns", "mdns", "discovery", "notices"}
+    for number, answer in enumerate(("virtual", "alias", "virtual")):
+        sections = (
+            f"dns: {{listen: '127.0.0.1:0', answer: {answer}}}",
+            f"mdns: {{interfaces: [lo], deny: [Laser{number}]}}",
+            f"discovery: {{enabled: no, deny: [eve{number}]}}",
+            f"notices: {{members: {'yes' if number % 2 else 'no'}}}",
+            f"expose: ['{site.echo.port} --as {7010 + number}']",
+        )
+        site.reload(config(*sections, base=base))
+        assert names <= site.taken()
+        assert site.told() == []
+        assert site.nodes.call("anna", "dns")["answer"] == answer
+        assert 7010 + number in {row["port"] for row in site.bridge("expose")}
+    said = [json.loads(line) for line in (site.nodes.state("anna") / "log").read_text().splitlines() if line.startswith("{")]
+    assert [one["message"] for one in said if "failed" in one["message"] or "Traceback" in one["message"]] == []

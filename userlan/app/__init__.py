@@ -7,6 +7,7 @@
     page ── WebSocket ────┘                                                       can ask for, the page can, and the other way around
     NodeProgram: config, state, node (core), engine, bridges, local API, page
 
-``program`` builds and stops it, ``api`` and its siblings are the commands, ``surroundings`` looks after the network that the computer is
-in. It names no reactor: that is the command line's, or that of the program which embeds a node.
+``program`` builds and stops it, ``takeover`` starts its bridges and has it follow its configuration (SIGHUP), ``api`` and its siblings
+are the commands, ``surroundings`` looks after the network that the computer is in. It names no reactor: that is the command line's, or
+that of the program which embeds a node.
 """
