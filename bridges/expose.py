@@ -222,7 +222,9 @@ class ExposeBridge:
         self._options = options
         self._store = store
         self._exposed: list[Exposed] = []
-        self._observers: dict[Callable[[], None], None] = {}
+        before = ExposeBridge.of(lan)
+        self._observers: dict[Callable[[], None], None] = {} if before is None else before._observers
+        """Those of the one before, where this one takes its place: they go on observing."""
         _BRIDGES[lan] = ref(self)
 
     @classmethod

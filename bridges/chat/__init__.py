@@ -93,6 +93,8 @@ class ChatBridge:
 
     name: ClassVar[str] = "chat"
     Options: ClassVar[type[msgspec.Struct]] = ChatOptions
+    restartable: ClassVar[bool] = False
+    """Whoever watches the conversations would watch one that has ended."""
     _log = Logger()
 
     def __init__(self, lan: Lan, options: ChatOptions, store: BridgeStore) -> None:

@@ -81,6 +81,8 @@ class FilesBridge:
 
     name: ClassVar[str] = "files"
     Options: ClassVar[type[msgspec.Struct]] = FilesOptions
+    restartable: ClassVar[bool] = False
+    """Whoever watches the transfers would watch one that has ended."""
 
     def __init__(self, lan: Lan, options: FilesOptions, store: BridgeStore) -> None:
         self.options = options

@@ -262,6 +262,22 @@ def test_those_of_the_configuration_belong_to_it(start: Callable[..., Running], 
         pass
 
 
+def test_who_observes_it_observes_the_one_in_its_place(lan: Any, start: Callable[..., Running], service: Listener) -> None:
+    """A section that changed makes another bridge; the others (mdns) are told of what that one exposes, for as long as they want."""
+    first, told = start(), []
+    end = first.bridge.observe(lambda: told.append("changed"))
+    first.stop()
+    second = start()
+    assert ExposeBridge.of(lan) is second.bridge
+    before = len(told)
+    port = free_port()
+    second("expose", service=str(service.port), port=port)
+    assert len(told) == before + 1
+    end()
+    second("unexpose", service=str(port))
+    assert len(told) == before + 1
+
+
 def test_a_damaged_store_does_no_harm(start: Callable[..., Running], store: MemoryStore) -> None:
     for value in ({"x": 1}, [1, None, {"service": "x"}, {"service": "8000", "as": -1}], "text"):
         store.value = value

@@ -101,7 +101,7 @@ def test_status_and_ping_tell_the_truth(site: Site) -> None:
     site.anna.up("--mediator", site.mediator.url)
     site.ben.up("--mediator", site.mediator.url)
     status = site.anna.status()
-    assert list(status) == ["self", "mediator", "networks", "waiting", "denied", "peers", "groups", "bridges", "page"]
+    assert list(status) == ["self", "mediator", "networks", "waiting", "denied", "peers", "groups", "bridges", "page", "configuration"]
     assert (status["mediator"]["state"], status["networks"], status["peers"]) == ("connected", [], [])
     invite = site.anna.run("create", "home").stdout.split()[0]
     joined = site.ben.run("join", invite).stdout

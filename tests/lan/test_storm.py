@@ -137,3 +137,15 @@ def test_time_that_stands_still_or_goes_back_gives_nothing(back: float) -> None:
     sender = Sender(storms)
     assert sender.passed(100) == 20
     assert sender.passed(100, now=NOW + back) == 0
+
+
+def test_another_limit_holds_at_once_and_cuts_what_was_saved_up() -> None:
+    storms = Storms(100, 0)
+    sender = Sender(storms)
+    assert sender.passed(1) == 1
+    storms.limit(10, 0)
+    assert sender.passed(1_000, now=NOW + 0.001) == 10 * BURST_SECONDS
+    storms.limit(0, 0)
+    assert sender.passed(1_000, now=NOW + 2) == 1_000
+    storms.limit(0, 20)
+    assert sender.passed(1_000, now=NOW + 10) == 20 * BURST_SECONDS

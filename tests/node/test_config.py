@@ -390,3 +390,14 @@ def test_any_bytes_are_read_or_have_their_problems(data: bytes) -> None:
         assert error.problems  # noqa: PT017 - both outcomes are right
         return
     assert isinstance(read, Config)
+
+
+def test_what_changed_is_named_by_its_keys() -> None:
+    """In the order of the file; of a bridge its section."""
+    before = load("", "a", {"proxy": Proxy})
+    assert config.changes(before, load("tunnel: {mtu: 1420}\nproxy: {outside: direct}\n", "b", {"proxy": Proxy})) == []
+    text = "log: {level: debug}\nproxy: {outside: refuse}\nlisten: 127.0.0.1:1\ntunnel: {mtu: 1400, cipher: chacha20}\nname: nas\n"
+    after = load(text, "b", {"proxy": Proxy})
+    keys = ["name", "listen", "tunnel.mtu", "tunnel.cipher", "log.level", "proxy"]
+    assert config.changes(before, after) == keys
+    assert config.changes(after, before) == keys

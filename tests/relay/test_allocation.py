@@ -189,3 +189,18 @@ def test_what_was_kept_for_too_long_is_dropped() -> None:
     scene.now += HELD_FOR + 0.1
     Peer(scene, (BEN, ANNA), "192.0.2.2").bind()
     assert scene.sent() == []
+
+
+def test_another_rate_holds_at_once_for_clients_and_from_the_next_bind_for_channels() -> None:
+    scene = Scene()
+    anna, ben = Peer(scene, (ANNA, BEN), "192.0.2.1"), Peer(scene, (BEN, ANNA), "192.0.2.2")
+    anna.bind()
+    (channel,) = scene.allocations.channels.values()
+    before = channel.quota.rate
+    scene.allocations.limit(1_000.0)
+    assert [end.client.quota.rate for end in channel.ends] == [1_000.0, 1_000.0]
+    assert channel.quota.rate == before
+    ben.bind()
+    assert channel.quota.rate == 1_000.0
+    Peer(scene, (ANNA, CARLA), "192.0.2.1").bind()
+    assert {end.client.quota.rate for one in scene.allocations.channels.values() for end in one.ends} == {1_000.0}

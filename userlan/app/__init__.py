@@ -20,7 +20,8 @@ Modules
 -------
 * ``foreground``: the base of all programs (node, mediator, relay): begin, stand, reload, end. ``notify`` tells systemd how they stand,
   ``log`` writes what they say about themselves.
-* ``program``: the node. It builds the parts, starts and stops them, and hands each event of the core to whom it concerns.
+* ``program``: the node. It builds the parts, starts and stops them, and hands each event of the core to whom it concerns;
+  ``takeover`` starts its bridges, and has the node follow its configuration when it is read again (SIGHUP).
   ``embedded_mediator`` is the mediator of a node that knows no other one; ``surroundings`` asks the router for a port and looks for
   neighbours; ``interfaces`` knows this computer's addresses; ``page`` starts the local page; ``narrator`` logs for the cores.
 * ``api``: the node's own commands; ``membership_api`` those about networks and members, ``pinging`` the echoes, ``watching`` the status

@@ -60,21 +60,27 @@ class Foreground:
         """How it stands, in one line."""
         return ""
 
-    def reload(self) -> None:
-        """Read the configuration again (SIGHUP)."""
+    @property
+    def ending(self) -> bool:
+        """Whether it is about to end, or has."""
+        return self._stopping
+
+    def reload(self) -> object:
+        """Read the configuration again (SIGHUP); a Deferred where taking it over takes time."""
         if self.read_config is None:
             self.log.info("there is no configuration file to reload")
-            return
+            return None
         try:
             config = self.read_config()
         except ValueError as error:
             self.log.error("the configuration was not reloaded: {error}", error=error)
-            return
-        self.configured(config)
+            return None
+        return self.configured(config)
 
-    def configured(self, config: Config) -> None:
-        """The configuration was read again: take over what can be while it runs."""
+    def configured(self, config: Config) -> object:
+        """The configuration was read again: take over what can be while it runs; a Deferred where that takes time."""
         self.log.info("the configuration was read again: of the log it holds at once, of all else at the next start")
+        return None
 
     def fail(self, reason: str) -> None:
         """End with one line on standard error and exit status 1."""

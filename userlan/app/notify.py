@@ -4,7 +4,7 @@
 
     READY=1  STATUS=…                          it serves; and one line for `systemctl status`, again whenever it changes
     WATCHDOG=1                                 the reactor turns: at half of WATCHDOG_USEC
-    RELOADING=1  MONOTONIC_USEC=…, READY=1     around the reading of its configuration
+    RELOADING=1  MONOTONIC_USEC=…, READY=1     around the reading and the taking over of its configuration
     STOPPING=1                                 it ends, in order
 
 The manager is found by ``NOTIFY_SOCKET``, which is taken out of the environment, so that no child speaks in this program's name. Without
@@ -19,6 +19,8 @@ import time
 from collections.abc import Callable, MutableMapping
 from contextlib import suppress
 from typing import Any
+
+from twisted.internet.defer import maybeDeferred
 
 STATUS_INTERVAL = 5.0
 """Seconds between two looks at how the program stands."""
@@ -62,11 +64,13 @@ class Manager:
             reload()
             return
         self._send("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
-        try:
-            reload()
-        finally:
+        maybeDeferred(reload).addBoth(self._reloaded)
+
+    def _reloaded(self, result: Any) -> Any:
+        if not self._stopping:
             self._told = self._standing()
             self._send("READY=1", _status(self._told))
+        return result
 
     def stopping(self, reason: str = "") -> None:
         """The program ends; ``reason``: why, where it was not asked to. Idempotent."""

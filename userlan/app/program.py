@@ -36,10 +36,11 @@ from userlan.app.interfaces import local_addresses, look_up
 from userlan.app.narrator import Narrator
 from userlan.app.page import start_page
 from userlan.app.surroundings import Surroundings
+from userlan.app.takeover import Takeover
 from userlan.app.watching import Watching
 from userlan.app.ways import Ways
 from userlan.control.mediation import LinkState
-from userlan.driver.bridge import Bridge, BridgeStore, CommandError
+from userlan.driver.bridge import Bridge, CommandError
 from userlan.driver.ciphers import aes_pays
 from userlan.driver.commands import Commands, Reply
 from userlan.driver.engine import Engine
@@ -141,7 +142,7 @@ class NodeProgram(Foreground):
             aes=options.config.tunnel.cipher == "auto" and aes_pays(),
             storms=Storms(options.config.lan.broadcast_rate, options.config.lan.group_rate),
         )
-        self.ways, self.advice = Ways(self), Advice(self)
+        self.ways, self.advice, self.takeover = Ways(self), Advice(self), Takeover(self)
         if options.config.name is not None:
             self.node.renamed(options.config.name)
         self._narrator = Narrator(self.node)
@@ -166,7 +167,7 @@ class NodeProgram(Foreground):
         self.local = LocalServer(self.reactor, self.folder.path, self.commands)
         self.api.register(self.commands)
         yield self.local.start()
-        yield self._start_bridges()
+        yield self.takeover.start_bridges()
         if self._stopping:      # somebody has said so meanwhile: all that was there is closed
             return
         self.page = start_page(self)
@@ -233,15 +234,9 @@ class NodeProgram(Foreground):
         where = text(own.ipv4) if own.ipv4 else "without an address"
         return f"{own.name} {where}, {reached} of {len(states)} members reached, mediator {'' if connected else 'not '}connected"
 
-    def configured(self, config: Config) -> None:
-        """The nickname is taken over; what needs new sockets waits for a restart."""
-        if config.name is not None and config.name != self.node.name:
-            self.node.nick(config.name, self.reactor.seconds())
-            self.node.renamed(config.name)
-            self.runner.touch()
-        if config != self.config:
-            self.log.info("the configuration was read again; what is not the name or the log takes effect at the next start")
-        self.config = config
+    def configured(self, config: Config) -> object:
+        """Take over what can be (``userlan.app.takeover``). A companion is what its node says, and has its log alone of the file."""
+        return super().configured(config) if self.options.port else self.takeover.take(config)
 
     def resolve(self, mediator: bytes) -> None:
         """Look up the host names of a mediator that was added."""
@@ -260,6 +255,7 @@ class NodeProgram(Foreground):
         told = snapshot(self.node, self.reactor.seconds())
         told["bridges"] = {name: bridge.status() for name, bridge in self.bridges.items()}
         told["page"] = self.page.address if self.page is not None else None
+        told["configuration"] = self.takeover.told()
         return told
 
     def connections(self) -> dict[str, Any]:
@@ -322,25 +318,6 @@ class NodeProgram(Foreground):
         self._embedding = EmbeddedMediator(self.engine, self.folder, str(self.config.lan.range), now)
         self.embedded = self._embedding.mediator
         self.node.mediators.add(Invite(((self._embedding.host, self.port),), self.embedded.public_key), now, embedded=True)
-
-    @inlineCallbacks
-    def _start_bridges(self) -> Any:
-        for name, kind in self.options.bridges.items():
-            store = BridgeStore(self.folder.path / f"{name}.json")
-            bridge = kind(self.lan, self.config.bridges[name], store)
-            try:
-                yield bridge.start()
-            except CommandError as error:
-                yield bridge.stop()     # what it has begun; nobody else knows of it
-                raise StartError(str(error)) from None
-            if self._stopping:
-                yield bridge.stop()
-                return
-            self.bridges[name] = bridge
-            for command, handler in bridge.commands().items():
-                self.commands.register(command, handler)
-            for command, streaming in getattr(bridge, "streaming_commands", dict)().items():
-                self.commands.register_streaming(command, streaming)
 
     # --- inside: what happens ----------------------------------------------------------------------------------------
 

@@ -122,6 +122,15 @@ class RelayProgram(Foreground):
         self.folder.close()
         self.ended()
 
+    def configured(self, config: Config) -> object:
+        """Its own section and the log's hold at once; of all other keys a relay has none but its name."""
+        relay = config.relay
+        self.core.limit(relay.client_rate * MEGABIT, relay.capacity * MEGABIT, relay.region, self.reactor.seconds())
+        if self.runner is not None:
+            self.runner.touch()
+        self.log.info("the configuration was read again: of relay and log it holds at once, of the name at the next start")
+        return None
+
     def standing(self) -> str:
         """``in 1 of 1 pools, 4 clients, load 2 %``."""
         told: dict[str, Any] = self.core.status()

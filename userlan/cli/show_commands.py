@@ -54,6 +54,7 @@ def describe(snapshot: dict[str, Any], verbose: bool = False, painted: bool = Fa
     lines += [f"not in {one['network']}: {one['reason']}" for one in snapshot.get("denied", ())]
     if snapshot.get("page"):
         lines.append(f"page  {snapshot['page']}  (userlan open)")
+    lines += [f"configuration  {line}" for line in snapshot.get("configuration", ())]
     if not snapshot["networks"]:
         lines += ["", "in no network: `userlan create NAME` makes one, `userlan join INVITE` joins one"]
     for network in snapshot["networks"]:

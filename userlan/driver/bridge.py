@@ -76,4 +76,7 @@ class Bridge(Protocol):
 
         A bridge may have ``streaming_commands`` as well: those that answer in items, or last until the client goes away
         (``userlan.driver.commands.StreamingHandler``); and ``diagnosis(peer)``: what ``userlan doctor`` asks beside the status, JSON-able,
-        with what holds for that peer (a ``PeerInfo``, or None for none) under ``admits``."""
+        with what holds for that peer (a ``PeerInfo``, or None for none) under ``admits``.
+
+        When its section has changed it is stopped, and another one is made with the new section in its place and started; one that cannot
+        be replaced while the node runs says so by ``restartable = False`` in its class, and its section waits for the next start."""

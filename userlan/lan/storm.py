@@ -102,6 +102,10 @@ class Storms:
             self.counters[reason] += count
         return reason
 
+    def limit(self, sender_rate: float, group_rate: float) -> None:
+        """Other rates from now on; what somebody has saved up is cut to them with the next packet that comes later."""
+        self._sender_rate, self._group_rate = sender_rate, group_rate
+
     def forget(self, sender: bytes) -> None:
         """Somebody is no member any more."""
         self._senders.pop(sender, None)

@@ -188,6 +188,18 @@ def defaults(sections: Mapping[str, type[msgspec.Struct]]) -> Config:
     return Config(bridges={section: options() for section, options in sections.items()})
 
 
+def changes(before: Config, after: Config) -> list[str]:
+    """The keys whose values differ, in the order of the file: ``listen``, ``tunnel.mtu``; of a bridge the name of its section."""
+    changed = []
+    for key in Keys.__struct_fields__:
+        old, new = getattr(before, key), getattr(after, key)
+        if isinstance(new, Tunnel | Traversal | LanSection | RelaySection | PageSection | Log):
+            changed += [f"{key}.{field}" for field in new.__struct_fields__ if getattr(old, field) != getattr(new, field)]
+        elif old != new:
+            changed.append(key)
+    return changed + [name for name, section in after.bridges.items() if before.bridges.get(name) != section]
+
+
 def _read(text: str, name: str, sections: Mapping[str, type[msgspec.Struct]]) -> tuple[Config | None, list[Problem]]:
     from userlan.node.config_reader import Reader, fields_of
 

@@ -357,6 +357,10 @@ class Node:
             self.roster.set_own(name, self.roster.own_ipv4)
         self.pending.append(MemoryChanged())
 
+    def keep_alive(self, interval: float) -> None:
+        """Another interval of the signs of life, in seconds, from the next tick on."""
+        self._keepalive = interval
+
     def set_local_endpoints(self, endpoints: Iterable[Endpoint], now: float) -> None:
         """This computer's own outer addresses with the ports that are listened on; told to mediators when they change."""
         self.stir()

@@ -21,7 +21,7 @@ from userlan.wire.endpoint import host_port
 
 
 def snapshot(node: Node, now: float) -> dict[str, Any]:
-    """``{"self", "mediator", "networks", "waiting", "denied", "peers", "groups"}``; the program adds "bridges"."""
+    """``{"self", "mediator", "networks", "waiting", "denied", "peers", "groups"}``; the program adds "bridges", "page", "configuration"."""
     return {
         "self": _self(node),
         "mediator": _mediator(node),

@@ -124,6 +124,12 @@ class Allocations:
     def __len__(self) -> int:
         return len(self.channels)
 
+    def limit(self, rate: float) -> None:
+        """Another rate for each client, at once, and for each channel, from its next BIND on; octets a second, 0: none."""
+        self.limits = self.limits._replace(client_rate=rate, channel_rate=rate)
+        for client in self._clients.values():
+            client.quota.rate = rate
+
     @property
     def clients(self) -> int:
         """Clients with a channel."""

@@ -205,6 +205,13 @@ class Relay:
             self._endpoints = own
             self._serve(now)
 
+    def limit(self, rate: float, capacity: float, region: str, now: float) -> None:
+        """From now on, octets a second: each client and channel may send ``rate`` (0: any), and ``capacity`` counts as a full load."""
+        self.allocations.limit(rate)
+        if (capacity, region) != (self._capacity, self._region):
+            self._capacity, self._region = capacity, region
+            self._serve(now)
+
     def stop(self, now: float) -> None:
         """Say goodbye to the mediators: pairs are given other relays."""
         for link in self.links.values():
