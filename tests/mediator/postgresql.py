@@ -85,8 +85,8 @@ class Server:
     def _initialise(self) -> None:
         """With a language that does not sort by code point, where the server was built with one."""
         linguistic = ["--locale-provider=icu", "--icu-locale=en-US"] if "--icu-locale" in self._run("initdb", "--help") else []
-        common = ["-D", str(self._data), "-U", "userlan", "--auth=trust", "--encoding=UTF8", "--no-locale", "--no-sync", "--no-instructions"]
-        self._run("initdb", *common, *linguistic)
+        quick = ["--no-sync", "--no-instructions"]
+        self._run("initdb", "-D", str(self._data), "-U", "userlan", "--auth=trust", "--encoding=UTF8", "--no-locale", *quick, *linguistic)
         with (self._data / "postgresql.conf").open("a") as settings:
             settings.write(SETTINGS.format(folder=self._folder))
 
@@ -106,6 +106,11 @@ class Server:
     def stop(self) -> None:
         """All connections break, without a goodbye."""
         self._run("pg_ctl", "-D", str(self._data), "-t", str(START_TIMEOUT), "-m", "immediate", "-w", "stop")
+
+    @property
+    def running(self) -> bool:
+        """Whether it was started and not stopped."""
+        return (self._data / "postmaster.pid").exists()
 
     def fresh(self) -> str:
         """The URL of a new, empty database."""
@@ -129,6 +134,6 @@ class Server:
 
     def close(self) -> None:
         """It ends, and all of its files go."""
-        if (self._data / "postmaster.pid").exists():
+        if self.running:
             self.stop()
         shutil.rmtree(self._folder)

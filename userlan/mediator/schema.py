@@ -200,9 +200,8 @@ def _server_engine(url: URL) -> Engine:
     """
     patience = PATIENCE if url.drivername == "postgresql+psycopg" else {}
     missing = {name: value for name, value in patience.items() if name not in url.query}
-    return create_engine(
-        url, pool_size=1, max_overflow=0, pool_timeout=BUSY_TIMEOUT, pool_pre_ping=True, isolation_level="SERIALIZABLE", connect_args=missing
-    )
+    pool = {"pool_size": 1, "max_overflow": 0, "pool_timeout": BUSY_TIMEOUT, "pool_pre_ping": True}
+    return create_engine(url, isolation_level="SERIALIZABLE", connect_args=missing, **pool)
 
 
 def _sqlite_connect(connection: Any, _record: Any) -> None:
