@@ -121,7 +121,7 @@ class Server:
 
     def url(self, database: str) -> str:
         """As somebody would write it behind ``--store``."""
-        return f"postgresql://userlan@/{database}?host={self._folder}"
+        return f"postgresql://userlan@/{database}?host={self._folder}&connect_timeout={START_TIMEOUT}"
 
     @staticmethod
     def execute(url: str, *statements: str) -> None:

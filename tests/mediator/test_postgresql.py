@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Timer
 
 import pytest
 from sqlalchemy import create_engine
@@ -38,6 +41,12 @@ def why(store: str) -> str:
     with pytest.raises(DirectoryError) as caught:
         Directory(store)
     return str(caught.value)
+
+
+def wait_for_answers(monkeypatch: pytest.MonkeyPatch, to_question: float, to_transaction: float) -> None:
+    """In the next call, so many seconds instead of ``SILENCE``: whether the connection still stands, and then what it is for."""
+    waits = iter((to_question, to_transaction))
+    monkeypatch.setattr("userlan.mediator.directory.Timer", lambda _, *rest: Timer(next(waits), *rest))
 
 
 def test_names_sort_as_in_sqlite(database: str) -> None:
@@ -150,6 +159,39 @@ def test_a_server_that_says_nothing_is_given_up(tmp_path: Path) -> None:
         silent.bind(str(tmp_path / ".s.PGSQL.5432"))
         silent.listen()
         assert "timeout" in why(f"postgresql://userlan@/directory?host={tmp_path}")
+
+
+def test_a_server_process_that_is_stopped_is_cut_off(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel acknowledges what it is sent, and no timeout of its own runs; another process of the server answers at once."""
+    directory = Directory(database)
+    known = directory.register(KEY, "nas", ADDRESS, 1.0)
+    engine = create_engine(parse_store(database))
+    with engine.begin() as other:
+        others = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        stopped = other.exec_driver_sql(others).scalars().one()
+    engine.dispose()
+    wait_for_answers(monkeypatch, 0.2, 60.0)
+    os.kill(stopped, signal.SIGSTOP)
+    try:
+        assert directory.node(KEY) == known
+    finally:
+        os.kill(stopped, signal.SIGCONT)
+    directory.close()
+
+
+def test_a_statement_without_an_answer_is_cut_off(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    directory = Directory(f"{database}&options=-c%20lock_timeout%3D0")
+    directory.register(KEY, "nas", ADDRESS, 1.0)
+    engine = create_engine(parse_store(database))
+    with engine.begin() as other:
+        other.exec_driver_sql("LOCK TABLE nodes IN ACCESS EXCLUSIVE MODE")
+        wait_for_answers(monkeypatch, 60.0, 0.2)
+        with pytest.raises(DirectoryError, match="cannot be"):
+            directory.node(KEY)
+    engine.dispose()
+    wait_for_answers(monkeypatch, 60.0, 60.0)
+    assert directory.node(KEY) is not None
+    directory.close()
 
 
 def test_a_mediator_goes_on_without_its_database_and_with_it_again(tmp_path: Path, database: str, outage: Server) -> None:
