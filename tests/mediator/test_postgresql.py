@@ -153,6 +153,7 @@ def test_a_restart_between_two_calls_is_not_noticed(database: str, outage: Serve
     directory.close()
 
 
+@pytest.mark.usefixtures("postgresql_server")       # for its driver alone
 def test_a_server_that_says_nothing_is_given_up(tmp_path: Path) -> None:
     """As one that is stopped or behind a network that loses all: the connection is taken, and nothing follows."""
     with socket.socket(socket.AF_UNIX) as silent:
