@@ -237,10 +237,18 @@ class Client(DeviceWays):
 class Lab:
     """A mediator with its directory on the simulated Internet, and clients with links of their own."""
 
-    def __init__(self, tmp_path: Path, seed: int = 1, limits: Limits = Limits(), **options: Any) -> None:  # noqa: B008
+    def __init__(
+        self,
+        tmp_path: Path,
+        seed: int = 1,
+        limits: Limits = Limits(),  # noqa: B008 - immutable
+        store: str = "",
+        **options: Any,
+    ) -> None:
         self.world = World(seed)
         self.internet = Internet(self.world)
         self.path = tmp_path / "directory.sqlite"
+        self.store = store or self.path
         self.limits = limits
         self.options = options
         self.private_key = Random(seed).randbytes(32)
@@ -251,7 +259,7 @@ class Lab:
 
     def start(self) -> None:
         """A mediator process begins, with whatever the directory holds."""
-        self.directory = Directory(self.path)
+        self.directory = Directory(self.store, clock=lambda: self.world.now)
         self.mediator = Mediator(
             self.private_key,
             self.directory,

@@ -30,8 +30,8 @@ def network(name: str, owner: bytes) -> NetworkRecord:
 
 
 @pytest.fixture
-def directory(tmp_path: Path) -> Iterator[Directory]:
-    opened = Directory(tmp_path / "directory.sqlite")
+def directory(store: str) -> Iterator[Directory]:
+    opened = Directory(store)
     yield opened
     opened.close()
 

@@ -12,8 +12,8 @@ from userlan.lan.secrets import NetworkSecret
 SECRET = NetworkSecret(b"s" * 16)
 
 
-def test_addresses_networks_and_roster_survive_kill_9(tmp_path: Path) -> None:
-    lab = Lab(tmp_path)
+def test_addresses_networks_and_roster_survive_kill_9(tmp_path: Path, store: str) -> None:
+    lab = Lab(tmp_path, store=store)
     ann, bob = lab.login("ann"), lab.login("bob")
     assert isinstance(ann.create("home", SECRET), Done)
     assert isinstance(bob.join("home", SECRET), Done)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Connection, create_engine, text
 
 from tests.mediator.harness import Lab, states
 from userlan.control.messages import Applicants, Approve, Done, NetworkState, Refused
@@ -13,7 +15,7 @@ from userlan.lan.eviction import Eviction
 from userlan.lan.secrets import NetworkSecret, OwnerSigning
 from userlan.mediator.directory import Directory
 from userlan.mediator.records import ApplicantRecord, DirectoryError
-from userlan.mediator.schema import SCHEMA_VERSION
+from userlan.mediator.schema import SCHEMA_VERSION, parse_store
 from userlan.tunnel.primitives import public_key
 
 FIRST = """
@@ -46,58 +48,71 @@ CREATE TABLE evicted (
 CREATE INDEX evicted_key ON evicted ("key");
 """
 """Layout 1, as its own program wrote it (SQLite's ``sqlite_master``)."""
+DIALECT = {"postgresql": (("BLOB", "BYTEA"), ("id INTEGER", "id SERIAL"))}
+"""How it wrote the same into another database."""
 
 ANN, BOB, EVE = (bytes([number]) * 32 for number in (1, 2, 3))
 SECRET = NetworkSecret(b"s" * 16)
 
 
-def first(path: Path) -> None:
+
+@contextmanager
+def opened(store: str) -> Iterator[Connection]:
+    """The database itself, in one transaction."""
+    engine = create_engine(parse_store(store))
+    with engine.begin() as connection:
+        yield connection
+    engine.dispose()
+
+
+def first(store: str) -> None:
     """A directory of layout 1 with a network of ann's in which bob is, and from which eve was evicted."""
     keys = {private: public_key(private) for private in (ANN, BOB, EVE)}
     signing = OwnerSigning(ANN)
     document = Eviction.make("home", 1, [keys[EVE]], SECRET, [keys[ANN], keys[BOB]], keys[ANN], signing, lambda count: b"e" * count)
     network = ("home", keys[ANN], signing.public, SECRET.admission_public, document.attestation, True, 1, 100.0)
-    with sqlite3.connect(path) as connection:
-        connection.executescript(FIRST)
-        connection.execute("INSERT INTO schema_version VALUES (1, 7)")
-        connection.execute("INSERT INTO notes VALUES ('range', ?)", (b"25.0.0.0/8",))
-        for number, (private, name) in enumerate(((ANN, "ann"), (BOB, "bob"), (EVE, "eve")), 1):
-            connection.execute("INSERT INTO nodes VALUES (?, ?, ?, 1.0, 2.0)", (keys[private], name, bytes((25, 1, 1, number))))
-        connection.execute("INSERT INTO networks VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?)", network)
-        connection.executemany("INSERT INTO members VALUES (1, ?, ?, 3.0)", [(keys[ANN], "ann"), (keys[BOB], "bob")])
-        connection.execute("INSERT INTO evictions VALUES (1, 1, ?)", (document.to_bytes(),))
-        connection.execute("INSERT INTO evicted VALUES (1, ?, 1)", (keys[EVE],))
-    connection.close()
+    people = enumerate(((ANN, "ann"), (BOB, "bob"), (EVE, "eve")), 1)
+    with opened(store) as connection:
+
+        def write(table: str, *values: object) -> None:
+            named = {f"v{number}": value for number, value in enumerate(values)}
+            connection.execute(text(f"INSERT INTO {table} VALUES (:{', :'.join(named)})"), named)
+
+        layout = FIRST
+        for here, there in DIALECT.get(connection.dialect.name, ()):
+            layout = layout.replace(here, there)
+        for statement in filter(str.strip, layout.split(";")):
+            connection.exec_driver_sql(statement)
+        write("schema_version", 1, 7)
+        write("notes", "range", b"25.0.0.0/8")
+        for number, (private, name) in people:
+            write("nodes", keys[private], name, bytes((25, 1, 1, number)), 1.0, 2.0)
+        write("networks", 1, *network)
+        write("members", 1, keys[ANN], "ann", 3.0)
+        write("members", 1, keys[BOB], "bob", 3.0)
+        write("evictions", 1, 1, document.to_bytes())
+        write("evicted", 1, keys[EVE], True)
+        if connection.dialect.name == "postgresql":
+            connection.exec_driver_sql("SELECT setval('networks_id_seq', 1)")     # as the INSERT of its own program leaves it
 
 
-def rows(path: Path) -> dict[str, list[tuple[object, ...]]]:
+def rows(store: str) -> dict[str, list[tuple[object, ...]]]:
     """What the tables of layout 1 hold, column by column of that layout; and the version apart from it."""
-    with sqlite3.connect(path) as connection:
-        found = {
-            "nodes": connection.execute("SELECT * FROM nodes").fetchall(),
-            "members": connection.execute("SELECT * FROM members").fetchall(),
-            "evictions": connection.execute("SELECT * FROM evictions").fetchall(),
-            "evicted": connection.execute("SELECT * FROM evicted").fetchall(),
-            "networks": connection.execute(
-                "SELECT id, name, owner, owner_signing_public, admission_public, attestation, locked, serial, created FROM networks"
-            ).fetchall(),
-        }
-    connection.close()
-    return found
+    columns = dict.fromkeys(("nodes", "members", "evictions", "evicted"), "*")
+    columns["networks"] = "id, name, owner, owner_signing_public, admission_public, attestation, locked, serial, created"
+    with opened(store) as connection:
+        return {table: [tuple(row) for row in connection.execute(text(f"SELECT {names} FROM {table}"))] for table, names in columns.items()}
 
 
-def version(path: Path) -> int:
-    with sqlite3.connect(path) as connection:
-        (found,) = connection.execute("SELECT version FROM schema_version").fetchone()
-    connection.close()
-    return int(found)
+def version(store: str) -> int:
+    with opened(store) as connection:
+        return int(connection.execute(text("SELECT version FROM schema_version")).scalar_one())
 
 
-def test_nothing_is_lost_and_the_new_is_there(tmp_path: Path) -> None:
-    path = tmp_path / "directory.sqlite"
-    first(path)
-    before = rows(path)
-    directory = Directory(path)
+def test_nothing_is_lost_and_the_new_is_there(store: str) -> None:
+    first(store)
+    before = rows(store)
+    directory = Directory(store)
     home = directory.network("home")
     assert home is not None
     assert (home.approval, home.locked, home.serial) == (False, True, 1)
@@ -105,38 +120,36 @@ def test_nothing_is_lost_and_the_new_is_there(tmp_path: Path) -> None:
     directory.apply(home.identifier, ApplicantRecord(public_key(EVE), "eve", 5.0, False))
     assert directory.applied(public_key(EVE)) == [home]
     directory.close()
-    assert version(path) == SCHEMA_VERSION == 2
-    assert rows(path) == before
-    again = Directory(path)     # which is not upgraded twice
+    assert version(store) == SCHEMA_VERSION == 2
+    assert rows(store) == before
+    again = Directory(store)    # which is not upgraded twice
     assert [one.name for one in again.applicants(home.identifier)] == ["eve"]
     again.close()
 
 
-def test_an_upgrade_that_was_cut_short_begins_again(tmp_path: Path) -> None:
+def test_an_upgrade_that_was_cut_short_begins_again(store: str) -> None:
     """A database whose changes of tables are no part of a transaction may be left between two steps."""
-    path = tmp_path / "directory.sqlite"
-    first(path)
-    with sqlite3.connect(path) as connection:
-        connection.execute("ALTER TABLE networks ADD COLUMN approval BOOLEAN NOT NULL DEFAULT 0")
-    connection.close()
-    directory = Directory(path)
+    first(store)
+    with opened(store) as connection:
+        connection.execute(text("ALTER TABLE networks ADD COLUMN approval BOOLEAN NOT NULL DEFAULT FALSE"))
+    directory = Directory(store)
     assert directory.network("home") is not None
     directory.close()
-    assert version(path) == SCHEMA_VERSION
+    assert version(store) == SCHEMA_VERSION
 
 
 def test_what_cannot_be_written_is_left_as_it_is(tmp_path: Path) -> None:
     path = tmp_path / "directory.sqlite"
-    first(path)
+    first(str(path))
     before = path.read_bytes()
     with pytest.raises(DirectoryError, match="readonly"):
         Directory(f"sqlite:///file:{path}?mode=ro&uri=true")
     assert path.read_bytes() == before
 
 
-def test_its_members_go_on_and_its_owner_can_have_a_network_with_approval(tmp_path: Path) -> None:
-    first(tmp_path / "directory.sqlite")
-    lab = Lab(tmp_path)
+def test_its_members_go_on_and_its_owner_can_have_a_network_with_approval(tmp_path: Path, store: str) -> None:
+    first(store)
+    lab = Lab(tmp_path, store=store)
     ann, bob, eve = (lab.login(name, private_key=key) for name, key in (("ann", ANN), ("bob", BOB), ("eve", EVE)))
     lab.run(1)
     assert {member.name for member in states(ann)["home"].members} == {"ann", "bob"}

@@ -19,12 +19,15 @@ from userlan.driver.engine import Engine
 from userlan.driver.state import StateFolder
 from userlan.lan.invite import Invite
 from userlan.mediator.directory import Directory
+from userlan.mediator.events import StoreFailed
 from userlan.mediator.records import DirectoryError
 from userlan.mediator.service import Mediator
 from userlan.node.config import DEFAULT_PORT, Config
 
 LAST_PORT = 65535
 WEB_PORT = 443
+COMPLAINT_INTERVAL = 60.0
+"""Seconds between two lines in the log of a directory that fails."""
 MAX_PUBLIC = 8
 """Addresses in the link: an invite's own cap."""
 
@@ -49,6 +52,7 @@ class MediatorProgram(Foreground):
         self.public = public
         self.engine = Engine(reactor)
         self.runner: Any = None
+        self._complain_at = 0.0
         key = folder.private_key("mediator", lambda: secrets.token_bytes(32))
         now = reactor.seconds()
         try:
@@ -74,9 +78,16 @@ class MediatorProgram(Foreground):
             bound = self._listen()
         except CannotListenError as error:
             raise not_listening(error) from None
-        self.runner = self.engine.add(self.core, lambda event: None)
+        self.runner = self.engine.add(self.core, self._observe)
         print(str(Invite(self._addresses(bound), self.core.public_key)), flush=True)
         yield None
+
+    def _observe(self, event: object) -> None:
+        """A directory that fails is told once in a while: every node that comes meanwhile fails on it."""
+        now = self.reactor.seconds()
+        if isinstance(event, StoreFailed) and now >= self._complain_at:
+            self._complain_at = now + COMPLAINT_INTERVAL
+            self.log.warn("{text}", text=event.text)
 
     def _listen(self) -> list[tuple[str, int]]:
         """Open the sockets that were asked for, and one more port beside the first of each address, where it is free: a second port, and a

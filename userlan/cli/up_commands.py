@@ -94,7 +94,11 @@ def up(
 
 @click.command()
 @listen_option
-@click.option("--store", metavar="URL", help="The directory: a path, or a database's URL (default: directory.sqlite in the state folder).")
+@click.option(
+    "--store",
+    metavar="URL",
+    help="The directory: a path, or postgresql://USER@HOST/DATABASE by userlan[postgresql] (default: directory.sqlite in --state).",
+)
 @click.option("--public", multiple=True, metavar="HOST:PORT", help="Addresses to print in the link instead of this computer's own.")
 @click.option("--relay-key", "relay_keys", multiple=True, metavar="KEY", help="A relay that may join the pool (default: any may).")
 @click.pass_obj

@@ -38,7 +38,7 @@ from userlan.mediator.limits import Buckets, Limits, source_name
 from userlan.mediator.matchmaker import Matchmaker
 from userlan.mediator.presence import PING_INTERVAL, Presence
 from userlan.mediator.reach import accepted, is_colocated
-from userlan.mediator.records import DirectoryError
+from userlan.mediator.records import UNUSABLE, DirectoryError
 from userlan.mediator.relays import Relays
 from userlan.mediator.requests import Requests
 from userlan.mediator.session import Phase, Session
@@ -300,7 +300,7 @@ class Desk:
         if isinstance(error, RefusalError):
             self._refuse(session, error.code, str(error))
         else:
-            self._refuse(session, refusals.UNAVAILABLE, str(error))
+            self._refuse(session, refusals.UNAVAILABLE, UNUSABLE if isinstance(error, DirectoryError) else str(error))
             self._events.append(StoreFailed(str(error)))
         return f"it was refused: {error}"
 
@@ -333,6 +333,8 @@ class Desk:
                 case Parted():
                     self._matchmaker.parted(effect.key, effect.network)
                     self._remark(effect.key)
+                case StoreFailed():
+                    self._events.append(effect)
 
     def _publish(self, publish: Publish) -> None:
         frame = encode(publish.message)

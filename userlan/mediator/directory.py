@@ -3,13 +3,23 @@
 The only I/O of the mediator, and the only place (with ``schema``) that imports SQLAlchemy. Each public call is one
 transaction; with SQLite it is in the write-ahead log and synchronised before it returns, so what a node was told is
 done survives kill -9 at any moment.
+
+With a PostgreSQL server it is durable as that server's ``synchronous_commit`` says. One mediator writes to a database at a time: who is
+online is in its memory, not in the tables. A server that is away costs the mediator little: a call fails at once where the connection is
+refused, else after ``schema.PATIENCE``, and what follows is refused unasked for ``PAUSE`` times as long as the attempt took, so that the
+nodes' packets go on between attempts. A server that falls silent on a connection (its process is stopped: the kernel acknowledges for it,
+and its own timeouts are stopped with it) is cut off after ``SILENCE``. The first call after the server is back makes a new connection.
+A connection that breaks during the commit itself leaves open whether it happened, as on any network; nodes can ask again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import socket
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Timer
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
@@ -17,6 +27,11 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from userlan.mediator.records import ApplicantRecord, DirectoryError, MemberRecord, NetworkRecord, NodeRecord
 from userlan.mediator.schema import applicants, evicted, evictions, members, networks, nodes, notes, open_engine, plain_reason
+
+#: Times as long as an attempt to connect took, in which none is made again: so at most a fifth of the time is waited for the server.
+PAUSE = 4.0
+#: Seconds after which a transaction's connection is cut: longer than the server's own timeout of a statement, which has better words.
+SILENCE = 6.0
 
 _NETWORK = (
     networks.c.id,
@@ -33,9 +48,17 @@ _NODE = (nodes.c.key, nodes.c.name, nodes.c.ipv4, nodes.c.first_seen, nodes.c.la
 
 
 class Directory:
-    """A ``DirectoryStore`` in a database. ``store`` is a path or a URL; ``schema.open_engine`` says what is refused."""
+    """A ``DirectoryStore`` in a database. ``store`` is a path or a URL; ``schema.open_engine`` says what is refused.
 
-    def __init__(self, store: str | Path) -> None:
+    ``clock``: monotonic seconds, by which the pauses are measured.
+    """
+
+    def __init__(self, store: str | Path, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._retry = 0.0
+        self._lost = ""
+        self._driver: Any = None                    # the server's connection as its driver has it
+        self._socket: socket.socket | None = None   # and a duplicate of its socket
         self._engine = open_engine(store)
 
     # --- nodes -------------------------------------------------------------------------------------------------------
@@ -256,6 +279,9 @@ class Directory:
     def close(self) -> None:
         """Gives up the database."""
         self._engine.dispose()
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
 
     # --- inside ------------------------------------------------------------------------------------------------------
 
@@ -266,12 +292,57 @@ class Directory:
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
         try:
-            with self._engine.begin() as connection:
+            with self._connect() as connection, self._watched(), connection.begin():
                 yield connection
         except IntegrityError as error:
             raise DirectoryError(f"the directory refused a contradiction: {plain_reason(error)}") from error
         except SQLAlchemyError as error:
             raise DirectoryError(f"the directory cannot be used: {plain_reason(error)}") from error
+
+    def _connect(self) -> Connection:
+        """The connection, made again where it broke; after a failure not before the pause is over."""
+        begun = self._clock()
+        if begun < self._retry:
+            raise DirectoryError(self._lost)
+        try:
+            with self._watched():
+                connection = self._engine.connect()
+            self._remember(connection)
+            return connection
+        except SQLAlchemyError as error:
+            ended = self._clock()
+            self._retry = ended + PAUSE * (ended - begun)
+            self._lost = f"the directory cannot be reached: {plain_reason(error)}"
+            raise DirectoryError(self._lost) from error
+
+    def _remember(self, connection: Connection) -> None:
+        """Keeps the socket of a server's connection at hand; SQLite has none."""
+        driver: Any = connection.connection.driver_connection
+        if driver is self._driver or not hasattr(driver, "fileno"):
+            return
+        if self._socket is not None:
+            self._socket.close()
+        self._driver = driver
+        self._socket = socket.fromfd(driver.fileno(), socket.AF_INET, socket.SOCK_STREAM)      # the family is of no matter to shutdown
+
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        """What takes longer than ``SILENCE`` finds its connection ended: the driver has no timeout of its own for an answer."""
+        if self._socket is None:
+            yield
+            return
+        timer = Timer(SILENCE, _cut, (self._socket,))
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+
+def _cut(connection: socket.socket) -> None:
+    with suppress(OSError):         # it has ended by itself
+        connection.shutdown(socket.SHUT_RDWR)
 
 
 def _node(connection: Connection, key: bytes) -> NodeRecord | None:

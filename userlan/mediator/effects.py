@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from userlan.control.messages import Message
+from userlan.mediator.events import StoreFailed
 
 
 class Tell(NamedTuple):
@@ -36,7 +37,7 @@ class Parted(NamedTuple):
     network: int
 
 
-Effect = Tell | Publish | Entered | Parted
+Effect = Tell | Publish | Entered | Parted | StoreFailed
 
 
 class RefusalError(Exception):

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
+#: What nodes are told of a :class:`DirectoryError`: the database's own words name its host and its user, and are for the log.
+UNUSABLE = "the mediator cannot use its directory now; try again in a minute"
+
 
 class DirectoryError(Exception):
     """The directory cannot be opened or written; ``str()`` is one line that says what and what to do."""

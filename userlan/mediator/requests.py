@@ -40,8 +40,9 @@ from userlan.lan.secrets import verify_admission
 from userlan.mediator.accounts import Account, Accounts, Challenged, Membership
 from userlan.mediator.applications import Applications
 from userlan.mediator.effects import Effect, Entered, Parted, Publish, RefusalError, Tell
+from userlan.mediator.events import StoreFailed
 from userlan.mediator.limits import Attempts, Buckets
-from userlan.mediator.records import DirectoryError, NetworkRecord
+from userlan.mediator.records import UNUSABLE, DirectoryError, NetworkRecord
 
 #: Octets of a challenge's nonce.
 NONCE_SIZE = 32
@@ -91,7 +92,8 @@ class Requests:
         except RefusalError as refusal:
             return [Tell(account.key, Refused(request.request, refusal.code, str(refusal)))]
         except DirectoryError as error:
-            return [Tell(account.key, Refused(request.request, refusals.UNAVAILABLE, str(error)))]
+            refused = Refused(request.request, refusals.UNAVAILABLE, UNUSABLE)
+            return [Tell(account.key, refused), StoreFailed(str(error))]
         return effects
 
     # --- making and joining ------------------------------------------------------------------------------------------

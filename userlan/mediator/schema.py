@@ -38,8 +38,20 @@ from userlan.mediator.records import DirectoryError
 SCHEMA_VERSION = 2
 #: Seconds to wait for another program's lock on the SQLite file; the mediator serves nobody meanwhile.
 BUSY_TIMEOUT = 1.0
+#: What libpq is told unless the URL says otherwise (PostgreSQL's manual, "Parameter Key Words"). The mediator serves nobody while it waits
+#: for the database: seconds to connect to each address (psycopg takes no less than 2), milliseconds for a packet to be acknowledged, for a
+#: statement, and for another program's lock.
+PATIENCE = {
+    "connect_timeout": "2",
+    "tcp_user_timeout": "2000",
+    "options": f"-c statement_timeout=5000 -c lock_timeout={BUSY_TIMEOUT * 1000:.0f}",
+    "fallback_application_name": "userlan",
+}
 
 metadata = MetaData()
+
+#: Names sort by code point, as in SQLite, whatever the language of the database.
+_Name = String(63).with_variant(String(63, collation="C"), "postgresql")
 
 schema_version = Table(
     "schema_version", metadata, Column("version", Integer, primary_key=True), Column("opened", Integer)
@@ -49,7 +61,7 @@ nodes = Table(
     "nodes",
     metadata,
     Column("key", LargeBinary(32), primary_key=True),
-    Column("name", String(63), nullable=False),
+    Column("name", _Name, nullable=False),
     Column("ipv4", LargeBinary(4), nullable=False, unique=True),
     Column("first_seen", Float, nullable=False),
     Column("last_seen", Float, nullable=False),
@@ -59,7 +71,7 @@ networks = Table(
     "networks",
     metadata,
     Column("id", Integer, primary_key=True),
-    Column("name", String(63), nullable=False, unique=True),
+    Column("name", _Name, nullable=False, unique=True),
     Column("owner", LargeBinary(32), nullable=False, index=True),
     Column("owner_signing_public", LargeBinary(32), nullable=False),
     Column("admission_public", LargeBinary(32), nullable=False),
@@ -75,7 +87,7 @@ members = Table(
     metadata,
     Column("network", Integer, ForeignKey("networks.id", ondelete="CASCADE"), primary_key=True),
     Column("key", LargeBinary(32), ForeignKey("nodes.key"), primary_key=True),
-    Column("name", String(63), nullable=False),
+    Column("name", _Name, nullable=False),
     Column("joined", Float, nullable=False),
     UniqueConstraint("network", "name", name="members_name"),
     Index("members_key", "key"),
@@ -103,7 +115,7 @@ applicants = Table(
     metadata,
     Column("network", Integer, ForeignKey("networks.id", ondelete="CASCADE"), primary_key=True),
     Column("key", LargeBinary(32), primary_key=True),
-    Column("name", String(63), nullable=False),
+    Column("name", _Name, nullable=False),
     Column("since", Float, nullable=False),
     Column("denied", Boolean, nullable=False),
     Index("applicants_key", "key"),
@@ -112,13 +124,13 @@ applicants = Table(
 notes = Table(
     "notes",
     metadata,
-    Column("name", String(63), primary_key=True),
+    Column("name", _Name, primary_key=True),
     Column("value", LargeBinary, nullable=False),
 )
 
 
 def parse_store(store: str | Path) -> URL:
-    """A database URL (``sqlite:///path``, ``postgresql+psycopg://…``) or the plain path of an SQLite file.
+    """A database URL (``sqlite:///path``, ``postgresql://user@host/database``) or the plain path of an SQLite file.
 
     Raises:
         DirectoryError: a URL that SQLAlchemy cannot read.
@@ -127,9 +139,15 @@ def parse_store(store: str | Path) -> URL:
     if "://" not in text:
         return URL.create("sqlite", database=text)
     try:
-        return make_url(text)
-    except ArgumentError:
-        raise DirectoryError(f"{text!r} is no database URL; write sqlite:///PATH or a plain path") from None
+        url = make_url(text)
+    except (ArgumentError, ValueError):         # the latter: a port that is no number
+        scheme, _, rest = text.partition("://")
+        shown = f"{scheme}://{'***@' if '@' in rest else ''}{rest.rpartition('@')[2]}"      # a password may stand before the @
+        forms = "sqlite:///PATH, postgresql://USER@HOST/DATABASE or a plain path"
+        raise DirectoryError(f"{shown!r} is no database URL; write {forms}") from None
+    if url.drivername in ("postgres", "postgresql"):
+        return url.set(drivername="postgresql+psycopg")     # SQLAlchemy before 2.1 means psycopg2 by it
+    return url
 
 
 def open_engine(store: str | Path) -> Engine:
@@ -139,11 +157,13 @@ def open_engine(store: str | Path) -> Engine:
         DirectoryError: what is wrong with it, in one line.
     """
     url = parse_store(store)
-    shown = str(url.database) if url.get_backend_name() == "sqlite" else url.render_as_string(hide_password=True)
+    server = url.drivername == "postgresql+psycopg"
+    shown = str(url.database) if url.drivername.startswith("sqlite") else url.set(query={}).render_as_string(hide_password=True)
     try:
         engine = _make_engine(url)
-    except (NoSuchModuleError, ModuleNotFoundError) as error:
-        raise DirectoryError(f"the database driver for {shown} is not installed: {error}") from None
+    except (NoSuchModuleError, ImportError) as error:       # ImportError: psycopg without libpq
+        remedy = '; pip install "userlan[postgresql]"' if server else ""
+        raise DirectoryError(f"the database driver for {shown} is not installed: {plain_reason(error)}{remedy}") from None
     try:
         with engine.begin() as connection:
             _prepare(connection, shown)
@@ -164,13 +184,24 @@ def plain_reason(error: BaseException) -> str:
 
 def _make_engine(url: URL) -> Engine:
     if url.get_backend_name() != "sqlite":
-        return create_engine(url, pool_pre_ping=True)
+        return _server_engine(url)
     engine = create_engine(
         url, poolclass=StaticPool, connect_args={"timeout": BUSY_TIMEOUT, "check_same_thread": False}
     )
     event.listen(engine, "connect", _sqlite_connect)
     event.listen(engine, "begin", _sqlite_begin)
     return engine
+
+
+def _server_engine(url: URL) -> Engine:
+    """One connection, for there is one thread, asked before each transaction whether it still stands and made again where it does not.
+
+    SERIALIZABLE as SQLite's transactions are: whoever else writes into the database, a transaction sees it before or after, or is refused.
+    """
+    patience = PATIENCE if url.drivername == "postgresql+psycopg" else {}
+    missing = {name: value for name, value in patience.items() if name not in url.query}
+    pool = {"pool_size": 1, "max_overflow": 0, "pool_timeout": BUSY_TIMEOUT, "pool_pre_ping": True}
+    return create_engine(url, isolation_level="SERIALIZABLE", connect_args=missing, **pool)
 
 
 def _sqlite_connect(connection: Any, _record: Any) -> None:
