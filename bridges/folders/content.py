@@ -75,7 +75,7 @@ def part_of(written: bytes | None, condition: bytes | None, tag: bytes, size: in
     found = _RANGE.fullmatch((written or b"").strip())
     if found is None or (condition is not None and condition.strip() != tag):
         return None
-    first, last = found.groups()
+    first, last = found[1], found[2]
     if not first:
         if not last:
             return None

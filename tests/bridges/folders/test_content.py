@@ -45,8 +45,8 @@ def test_what_is_known() -> None:
     """RFC 9110 13.1.2."""
     for written in (TAG, b'"a", "tag"', b'W/"tag"', b"*"):
         assert content.is_known(written, TAG)
-    for written in (None, b"", b"tag", b'"other"'):
-        assert not content.is_known(written, TAG)
+    for other in (None, b"", b"tag", b'"other"'):
+        assert not content.is_known(other, TAG)
 
 
 @pytest.mark.parametrize(
