@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
 from twisted.internet.defer import Deferred
 from twisted.logger import capturedLogs, formatEvent
 
@@ -16,7 +17,7 @@ from userlan.lan.addresses import key_text
 from userlan.lan.members import Member, StoredNetwork
 from userlan.lan.roster import Roster
 from userlan.node.applications import Applications
-from userlan.node.events import Admitted, ApplicantCame, ApplicationRefused, MemberUnapproved, MemoryChanged
+from userlan.node.events import Admitted, ApplicantCame, ApplicationRefused, MemberUnapproved, MemoryChanged, RequestDone
 
 
 def api_of(numbers: list[int]) -> tuple[MembershipApi, dict[int, Deferred[Any]]]:
@@ -32,9 +33,33 @@ def test_two_mediators_may_answer_in_any_order() -> None:
     api, waiting = api_of([1, 2])
     told: list[Any] = []
     api.nick({"name": "nas"}).addCallback(told.append)
-    waiting.pop(2).callback(None)
-    waiting.pop(1).callback(None)
-    assert told == [{"name": "nas"}]
+    waiting.pop(2).callback(RequestDone(2, "", "nas"))
+    waiting.pop(1).callback(RequestDone(1, "", "nas"))
+    assert told == [{"name": "nas", "later": False}]
+
+
+def test_whoever_renames_is_told_that_a_mediator_hears_of_it_later() -> None:
+    api, waiting = api_of([1, 2])
+    told: list[Any] = []
+    api.nick({"name": "nas"}).addCallback(told.append)
+    waiting.pop(1).callback(RequestDone(1, "", "nas"))
+    waiting.pop(2).callback(RequestDone(2, "", "", later=True))
+    assert told == [{"name": "nas", "later": True}]
+
+
+@pytest.mark.parametrize("later", [False, True])
+def test_what_holds_without_the_mediator_is_done_and_says_so(later: bool) -> None:
+    api, waiting = api_of([])
+    node = cast(Any, api.node)
+    node.key, node.leave, node.evict = b"a" * 32, lambda network, now: 1, lambda network, key, now: 2
+    members = dict.fromkeys((node.key, BEN))
+    node.roster = SimpleNamespace(peers=members, networks={"home": SimpleNamespace(owner=node.key, members=members)})
+    told: list[Any] = []
+    api.leave({"network": "Home"}).addCallback(told.append)
+    waiting.pop(1).callback(RequestDone(1, "home", "", later=later))
+    api.evict({"member": key_text(BEN)}).addCallback(told.append)
+    waiting.pop(2).callback(RequestDone(2, "home", "", later=later))
+    assert told == [{"network": "home", "later": later}, {"name": key_text(BEN), "network": "home", "later": later}]
 
 
 def test_the_first_refusal_is_told_and_the_second_is_no_unhandled_error() -> None:

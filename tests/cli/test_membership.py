@@ -108,3 +108,18 @@ def test_blocks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert node.run("block", "ben").stdout == "blocked ben\n"
     assert node.run("unblock", "ben").stdout == "unblocked ben\n"
     assert node.asked == [("block", {"peer": "ben"}), ("unblock", {"peer": "ben"})]
+
+
+def test_what_the_mediator_does_not_know_yet_is_done_all_the_same(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    later = {"network": "home", "name": "ben", "later": True}
+    node = Node(monkeypatch, tmp_path, evict=later, leave=later, nick=later, password=later | {"invite": INVITE})
+    when = "; the mediator learns it when it is back"
+    assert node.run("evict", "ben").stdout.rstrip().endswith(f"prints the new one{when}")
+    assert node.run("leave", "home").stdout == f"left home{when}\n"
+    assert node.run("nick", "ben").stdout == "you are ben; the others learn it when the mediator is back\n"
+    result = node.run("password", "home", "--password-file", "-", stdin="open sesame\n")
+    assert result.stdout == f"{INVITE}\n"
+    assert when in result.stderr
+    node = Node(monkeypatch, tmp_path, leave=later | {"later": False}, nick=later | {"later": False})
+    assert node.run("leave", "home").stdout == "left home\n"
+    assert node.run("nick", "ben").stdout == "you are ben\n"

@@ -128,10 +128,10 @@ class MembershipApi:
 
     @inlineCallbacks
     def leave(self, arguments: dict[str, Any]) -> Any:
-        """Leave a network, or stop waiting for it."""
+        """Leave a network, or stop waiting for it. ``later``: it is done, and the mediator hears of it when it is back."""
         network = text_of(arguments, "network").lower()
-        yield self._request(lambda now: self.node.leave(network, now))
-        return {"network": network}
+        done = yield self._request(lambda now: self.node.leave(network, now))
+        return {"network": network, "later": done.later}
 
     def invite(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """The invite of a network that this node is in."""
@@ -151,7 +151,7 @@ class MembershipApi:
 
     @inlineCallbacks
     def evict(self, arguments: dict[str, Any]) -> Any:
-        """Put a member out."""
+        """Put a member out. ``later``: as of ``leave``."""
         member = text_of(arguments, "member")
         network = arguments.get("network")
         key = self._peer(member)
@@ -162,8 +162,8 @@ class MembershipApi:
                 which = "none of your networks has that member" if not shared else f"say from which: {', '.join(shared)}"
                 raise CommandError(f"{member} cannot be evicted: {which}")
             network = shared[0]
-        yield self._request(lambda now: self.node.evict(str(network), key, now))
-        return {"name": member, "network": network}
+        done = yield self._request(lambda now: self.node.evict(str(network), key, now))
+        return {"name": member, "network": network, "later": done.later}
 
     @inlineCallbacks
     def lock(self, arguments: dict[str, Any], locked: bool) -> Any:
@@ -174,14 +174,14 @@ class MembershipApi:
 
     @inlineCallbacks
     def password(self, arguments: dict[str, Any]) -> Any:
-        """Give a network another password; its new invite."""
+        """Give a network another password; its new invite. ``later``: as of ``leave``."""
         network, password = text_of(arguments, "network").lower(), text_of(arguments, "password")
         held = self.node.keyring.get(network)
         if held is None:
             raise CommandError(f"this node is in no network {network!r}")
         secret = yield self._secret(password, network, held.mediator)
-        yield self._request(lambda now: self.node.asked(self.node.membership.owner.password(network, secret, now), now))
-        return self._invite(network)
+        done = yield self._request(lambda now: self.node.asked(self.node.membership.owner.password(network, secret, now), now))
+        return {**self._invite(network), "later": done.later}
 
     def applicants(self, arguments: dict[str, Any]) -> list[dict[str, Any]]:
         """Who waits for this node's word, in all of its networks."""
@@ -232,7 +232,7 @@ class MembershipApi:
 
     @inlineCallbacks
     def nick(self, arguments: dict[str, Any]) -> Any:
-        """Rename this node."""
+        """Rename this node. ``later``: a mediator, and the members by it, hears of it when it is back."""
         name = checked(check_nick, text_of(arguments, "name"))
         try:
             numbers = self.node.nick(name, self.program.reactor.seconds())
@@ -240,10 +240,10 @@ class MembershipApi:
             raise CommandError(str(error)) from None
         self.program.runner.touch()
         # All are waited for from now on: mediators answer in any order.
-        yield gatherResults([self._wait(number) for number in numbers], consumeErrors=True).addErrback(_first_error)
+        done = yield gatherResults([self._wait(number) for number in numbers], consumeErrors=True).addErrback(_first_error)
         self.node.renamed(name)
         self.program.runner.touch()
-        return {"name": name}
+        return {"name": name, "later": any(one.later for one in done)}
 
     # --- inside ------------------------------------------------------------------------------------------------------
 

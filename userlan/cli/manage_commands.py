@@ -10,7 +10,7 @@ import click
 from userlan.cli.background import ensure_running
 from userlan.cli.client import ApiError, call, stop_node
 from userlan.cli.main import Settings
-from userlan.cli.output import as_json, json_option, say
+from userlan.cli.output import as_json, heard_later, json_option, say
 
 MAX_PASSWORD_FILE = 4096
 """Bytes. A password is a line; anything longer is the wrong file."""
@@ -102,7 +102,8 @@ def _members(count: int) -> str:
 @click.pass_obj
 def leave(settings: Settings, network: str, json_output: bool) -> None:
     """Leave a network, or ask no more to be let in."""
-    say(call(settings.state, "leave", network=network), f"left {network}", json_output)
+    result = call(settings.state, "leave", network=network)
+    say(result, f"left {network}{heard_later(result)}", json_output)
 
 
 @click.command()
@@ -124,7 +125,7 @@ def evict(settings: Settings, member: str, network: str | None, json_output: boo
     result = call(settings.state, "evict", member=member, network=network)
     where = result["network"]
     told = f"evicted {result['name']} from {where}; earlier invites are void, `userlan invite {where}` prints the new one"
-    say(result, told, json_output)
+    say(result, told + heard_later(result), json_output)
 
 
 @click.command()
@@ -154,7 +155,8 @@ def unblock(settings: Settings, peer: str, json_output: bool) -> None:
 def nick(settings: Settings, name: str, json_output: bool) -> None:
     """Change the name under which others see this computer."""
     result = call(settings.state, "nick", name=name)
-    say(result, f"you are {result['name']}", json_output)
+    later = "; the others learn it when the mediator is back" if result.get("later") else ""
+    say(result, f"you are {result['name']}{later}", json_output)
 
 
 @click.command()

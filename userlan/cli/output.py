@@ -44,6 +44,11 @@ def _escaped(character: str) -> str:
     return character if character.isprintable() or character == "\n" else json.dumps(character)[1:-1]
 
 
+def heard_later(result: dict[str, Any]) -> str:
+    """What is added to the word that something is done, where the mediator does not know yet; a result of an older node says nothing."""
+    return "; the mediator learns it when it is back" if result.get("later") else ""
+
+
 def printable(text: str) -> str:
     """Somebody else's text for a terminal: nothing that moves its cursor, or that cannot be seen."""
     return "".join(character if character.isprintable() else "�" for character in text)

@@ -11,7 +11,7 @@ import click
 from userlan.cli.client import call
 from userlan.cli.main import Settings
 from userlan.cli.manage_commands import print_invite, read_password
-from userlan.cli.output import ago, as_json, json_option, say, table
+from userlan.cli.output import ago, as_json, heard_later, json_option, say, table
 
 
 @click.command()
@@ -45,7 +45,8 @@ def unlock(settings: Settings, network: str, json_output: bool) -> None:
 def password(settings: Settings, network: str, password_file: Path, json_output: bool) -> None:
     """Give a network that you own another password, and print its new invite. The members stay; earlier invites are void."""
     result = call(settings.state, "password", network=network, password=read_password(password_file))
-    click.echo(f"{result['network']} has another password; earlier invites are void, this is the new one:", err=True)
+    told = f"{result['network']} has another password; earlier invites are void{heard_later(result)}; this is the new one:"
+    click.echo(told, err=True)
     print_invite(result, json_output)
 
 

@@ -10,7 +10,7 @@ States of a link::
 
 REACHING sends handshake initiations to every known address of the mediator, over UDP first, framed TCP from 1 s on, and that at port 443
 from 2 s on.
-A link never gives up; the back-off doubles from 0.5 s to 30 s, each time drawn from its upper half (so that a mediator that comes
+A link never gives up; the back-off doubles from 0.5 s to 10 s, each time drawn from its upper half (so that a mediator that comes
 back is not met by everybody at once).
 """
 
@@ -48,7 +48,7 @@ PING_INTERVAL = 5.0
 SILENCE = 12.0
 """Seconds without any byte from the mediator after which the link counts as lost: two pings and their retransmissions."""
 BACKOFF_FIRST = 0.5
-BACKOFF_LAST = 30.0
+BACKOFF_LAST = 10.0
 """Seconds; the first and the greatest wait before another try."""
 UDP_RETRY = 60.0
 """Seconds between attempts to return from framed TCP to UDP."""
@@ -168,6 +168,15 @@ class MediatorLink:
         elif self.state is LinkState.READY:
             self._next_ping = now
             self._device.initiate(self.key, self.endpoints(UDP), now)
+
+    def hasten(self, now: float) -> bool:
+        """Somebody waits for the mediator: begin a try at once. Whether it was sought in vain since it was READY last (``reason``)."""
+        if self.state is LinkState.WAITING:
+            self._retry_at = now
+        elif self.state is LinkState.REACHING and self._failures:
+            self._reach_step = 0
+            self._enter(LinkState.REACHING, now)
+        return self._failures > 0
 
     def tcp_event(self, connection: Connection, flags: int, now: float) -> None:
         """An event of the control connection."""

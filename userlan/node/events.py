@@ -7,12 +7,13 @@ from typing import NamedTuple
 
 class RequestDone(NamedTuple):
     """What was asked of a mediator was carried out. ``name``: this node's name (in that network). ``waiting``: a join now waits for the
-    word of the network's owner, whose name this is."""
+    word of the network's owner, whose name this is. ``later``: it holds, and the mediator, which is not reached, hears of it when it is."""
 
     number: int
     network: str
     name: str
     waiting: bool = False
+    later: bool = False
 
 
 class RequestRefused(NamedTuple):

@@ -44,10 +44,11 @@ from userlan.lan.eviction import Eviction
 from userlan.lan.roster import Changes, Roster
 from userlan.lan.secrets import NetworkSecret
 from userlan.node.applications import ENDING, Applications
+from userlan.node.departures import Departures
 from userlan.node.events import Admitted, ApplicationRefused, MemoryChanged, NetworkLost, NodeEvent, RequestDone, RequestRefused
 from userlan.node.keyring import Keyring
 from userlan.node.ownership import Ownership
-from userlan.node.requests import PATIENCE, Asked, Pending, RefusalError, Requests
+from userlan.node.requests import DOUBTFUL, HOLDING, NEVER, PATIENCE, SOON, Asked, Pending, RefusalError, Requests
 from userlan.node.unapproved import Unapproved
 from userlan.wire.endpoint import unmapped
 
@@ -67,6 +68,7 @@ class Membership:
     def __init__(self, public_key: bytes, roster: Roster, keyring: Keyring, entropy: Callable[[int], bytes]) -> None:
         self.requests = Requests()
         self.applications = Applications()
+        self.departures = Departures()
         self.observed: dict[bytes, str] = {}
         self.clocks: dict[bytes, float] = {}
         """What a mediator's clock adds to monotonic seconds, when it welcomed this node; seconds."""
@@ -91,30 +93,46 @@ class Membership:
     def join(self, network: str, mediator: bytes, secret: NetworkSecret, now: float) -> int:
         """Become a member by proof of the secret. RefusalError where this node is in one of that name at another mediator."""
         self._new(network, mediator, secret)
+        for number in self.requests.concerning(mediator, network, Leave):    # what was not told yet is not told any more
+            self._later(number)
+            self.requests.pop(number)
         return self.ask(Join(self.requests.next_number(), network), mediator, secret, now)
 
     def leave(self, network: str, now: float) -> int:
-        """End this node's membership, or its application."""
+        """End this node's membership, or its application: here at once; the mediator is told as soon as it is reached (``departures``)."""
         held = self._keyring.get(network)
         if held is None:
             raise RefusalError(f"this node is in no network {network!r}{self.known()}")
-        return self.ask(Leave(self.requests.next_number(), network), held.mediator, None, now)
+        number = self.ask(Leave(self.requests.next_number(), network), held.mediator, None, now)
+        for joining in self.requests.concerning(held.mediator, network, Join | Create):
+            self._refuse(joining, "left", f"this node has left {network} meanwhile", now)
+        self.departures.add(held.mediator, network)
+        self._forget(network, now)
+        return number
 
     def nick(self, name: str, mediator: bytes, now: float) -> int:
         """Change this node's nickname."""
         return self.ask(Nick(self.requests.next_number(), name), mediator, None, now)
 
     def give_up(self, mediator: bytes, code: str, text: str, now: float) -> None:
-        """The mediator cannot be reached: what people wait for is refused (what is the node's own waits on)."""
+        """The mediator cannot be reached: what people wait for and needs it is refused (what is the node's own waits on)."""
         for number in self.requests.of(mediator):
-            pending = self.requests.get(number)
-            if pending is not None and not pending.internal:
-                self._refuse(number, code, text, now)
+            self._unanswered(number, code, text, now)
+
+    def doubtful(self, number: int, reason: str, now: float) -> None:
+        """The mediator that somebody waits for did not answer lately: its word is not waited for, or for one try alone."""
+        pending = self.requests.get(number)
+        if pending is None or pending.internal:
+            return
+        if isinstance(pending.message, HOLDING):
+            self._later(number)
+        else:
+            pending.reason, pending.give_up = reason, min(pending.give_up, now + DOUBTFUL)
 
     def tick(self, now: float) -> None:
         """Requests whose time is over."""
         for number in self.requests.expired(now):
-            self._refuse(number, "unreachable", "the mediator did not answer in time: is it running?", now)
+            self._unanswered(number, "unreachable", "", now)
         self._events += self.unapproved.due(now)
 
     def events(self) -> list[NodeEvent]:
@@ -184,7 +202,8 @@ class Membership:
 
     def ask(self, message: Asked, mediator: bytes, secret: NetworkSecret | None, now: float, internal: bool = False) -> int:
         """A request to a mediator; its number. ``internal``: nobody waits for it, and only the newest of a kind counts."""
-        pending = Pending(message, mediator, now + (1e9 if internal else PATIENCE), secret, internal=internal)
+        patience = SOON if isinstance(message, HOLDING) else PATIENCE
+        pending = Pending(message, mediator, NEVER if internal else now + patience, secret, internal=internal)
         if internal:
             self._replace(pending)
         else:
@@ -193,14 +212,23 @@ class Membership:
 
     def _replace(self, pending: Pending) -> None:
         """A request of the node's own takes the place of an older one of its kind, however often a mediator comes back."""
-        for number in self.requests.of(pending.mediator):
-            older = self.requests.get(number)
-            if older is not None and older.internal and older.kind == pending.kind:
-                self.requests.pop(number)
+        self.requests.supersede(pending)
         try:
             self.requests.add(pending)
         except ValueError:
             self._roster.counters["requests-excess"] += 1
+
+    def _later(self, number: int) -> None:
+        """What holds without the mediator's word is done for whoever waits; the mediator is told as soon as it is reached."""
+        pending = self.requests.get(number)
+        if pending is None or pending.internal:
+            return
+        if isinstance(pending.message, Nick):
+            self.requests.pop(number)       # it is in the next greeting
+        else:
+            self.requests.supersede(pending)
+            pending.internal, pending.give_up = True, NEVER
+        self._events.append(RequestDone(number, pending.network, "", later=True))
 
     def _new(self, network: str, mediator: bytes, secret: NetworkSecret) -> None:
         held = self._keyring.get(network)
@@ -225,8 +253,7 @@ class Membership:
         return known is not None and known.owner == self._public_key
 
     def _asked_to_join(self, mediator: bytes, network: str) -> bool:
-        pending = (self.requests.get(number) for number in self.requests.of(mediator))
-        return any(one is not None and one.kind == (Join, network) for one in pending)
+        return bool(self.requests.concerning(mediator, network, Join))
 
     def known(self) -> str:
         """In which networks this node is, for people."""
@@ -265,6 +292,9 @@ class Membership:
                 self.ask(Evict(self.requests.next_number(), network, held.eviction.to_bytes()), mediator, None, now, internal=True)
             if network not in message.networks:
                 self.ask(Join(self.requests.next_number(), network), mediator, held.secrets[0], now, internal=True)
+        for network in self.departures.of(mediator):
+            if not self._of(mediator, network):     # else it is joined again just now
+                self.ask(Leave(self.requests.next_number(), network), mediator, None, now, internal=True)
 
     def _network_state(self, mediator: bytes, message: NetworkState, now: float) -> None:
         if not self._of(mediator, message.network):
@@ -293,6 +323,7 @@ class Membership:
         network, held = pending.network, self._keyring.get(pending.network)
         if held is not None and held.confirmed:
             return      # a member whom the mediator has lost with its directory: the tunnels go on, and the owner is asked again
+        self.departures.end(pending.mediator, network)
         news = network not in self.applications.waiting
         if pending.secret is not None:
             self._keyring.put(network, pending.mediator, pending.secret, confirmed=False)
@@ -331,8 +362,8 @@ class Membership:
         if pending is None or pending.mediator != mediator:
             return
         self.requests.pop(message.request)
-        if isinstance(pending.message, Leave):
-            self._forget(pending.network, now)
+        if isinstance(pending.message, Leave | Join | Create) and self.departures.end(mediator, pending.network):
+            self._changed()
         held = self._keyring.get(pending.network)
         if held is not None and isinstance(pending.message, Join | Create):
             held.confirmed = True
@@ -359,8 +390,12 @@ class Membership:
                 self.ask(create, mediator, secret, now, internal=True)
                 self.link_ready(mediator, self._effects, now)
             return
-        if isinstance(pending.message, Leave) and message.code in (refusals.NOT_A_MEMBER, refusals.NO_SUCH_NETWORK):
-            self._done(mediator, Done(message.request), now)
+        if isinstance(pending.message, Leave):
+            if message.code in (refusals.NOT_A_MEMBER, refusals.NO_SUCH_NETWORK):
+                self._done(mediator, Done(message.request), now)
+            else:
+                self._later(message.request)
+                self.requests.pop(message.request)      # its departure stands: it is asked again in the next session
             return
         if isinstance(pending.message, Join) and message.code == refusals.WAITING:
             self.requests.pop(message.request)
@@ -370,6 +405,17 @@ class Membership:
         if message.code == refusals.UNKNOWN_MESSAGE and isinstance(pending.message, CreateWithApproval | Approve | Deny):
             text = "the mediator is of an older version, which lets in whoever has the secret: upgrade it, or do without approval"
         self._refuse(message.request, printable(message.code), text, now)
+        self.link_ready(mediator, self._effects, now)
+
+    def _unanswered(self, number: int, code: str, reason: str, now: float) -> None:
+        """The mediator did not answer somebody who waits."""
+        pending = self.requests.get(number)
+        if pending is None or pending.internal:
+            return
+        if isinstance(pending.message, HOLDING):
+            self._later(number)
+        else:
+            self._refuse(number, code, pending.unanswered(reason), now)
 
     def _refuse(self, number: int, code: str, text: str, now: float) -> None:
         pending = self.requests.pop(number)
@@ -381,6 +427,8 @@ class Membership:
                 self._application_ended(pending.network, text, now)
         elif isinstance(pending.message, Join | Create) and held is not None and not held.confirmed:
             self._forget(pending.network, now)
+            if (pending.mediator, pending.network) in self.departures:      # not back after all
+                self.ask(Leave(self.requests.next_number(), pending.network), pending.mediator, None, now, internal=True)
         if not pending.internal:
             self._events.append(RequestRefused(number, code, text))
 

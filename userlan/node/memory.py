@@ -46,6 +46,13 @@ class SavedApplication(msgspec.Struct):
     owner: str = ""
 
 
+class SavedDeparture(msgspec.Struct):
+    """A network that this node has left, of which its mediator (by key) has yet to hear."""
+
+    mediator: bytes
+    network: str
+
+
 class Memory(msgspec.Struct):
     """The whole document. By a peer's key (text): ``endpoints`` is where it was reached, latest first, ``ciphers`` what it said that its
     tunnel takes beside ChaCha20-Poly1305, ``relays`` the relays that the mediator has ranked for the pair, with its grants, ``blocked`` the
@@ -57,6 +64,7 @@ class Memory(msgspec.Struct):
     mediators: list[SavedMediator] = []
     networks: dict[str, SavedNetwork] = {}
     applications: dict[str, SavedApplication] = {}
+    departures: list[SavedDeparture] = []
     blocked: dict[str, str] = {}
     endpoints: dict[str, list[tuple[str, str, int]]] = {}
     ciphers: dict[str, list[str]] = {}

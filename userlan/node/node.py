@@ -111,6 +111,7 @@ class Node:
         self.lookup = Lookup(self.roster, self.name, blocked)
         self.membership = Membership(self.key, self.roster, self.keyring, entropy)
         self.membership.bind(self)
+        self.membership.departures.restore(memory.departures)
         self.membership.applications.restore(memory.applications, self.keyring, self.roster)
         self.peers = PeerTable(self.device, self.host, self.roster, self.keyring, memory, keepalive, blocked)
         self.flooding = Flooding(self.host, self.switch, self.peers, self.device, storms or Storms(), entropy, now)
@@ -338,15 +339,13 @@ class Node:
         link = self.links.get(pending.mediator) if pending is not None else None
         if link is not None and link.state is LinkState.READY:
             self.membership.link_ready(link.key, self, now)
+        elif link is None or link.hasten(now):
+            self.membership.doubtful(number, link.reason if link is not None else "this node does not use it any more", now)
         return number
 
     def nick(self, name: str, now: float) -> list[int]:
-        """Change the nickname, at every mediator; one number for each that is reached now (the others hear it in the next greeting)."""
-        numbers = [
-            self.asked(self.membership.nick(name, key, now), now)
-            for key, link in self.links.items()
-            if link.state is LinkState.READY
-        ]
+        """Change the nickname, at every mediator; one number for each (those that are not reached hear it in the next greeting)."""
+        numbers = [self.asked(self.membership.nick(name, key, now), now) for key in self.links]
         if not numbers:
             self.renamed(name)
         return numbers

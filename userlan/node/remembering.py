@@ -18,6 +18,7 @@ def remember(node: Node) -> Memory:
     memory.ipv4 = node.roster.own_ipv4
     memory.networks = node.keyring.save()
     memory.applications = node.membership.applications.save(node.keyring)
+    memory.departures = node.membership.departures.save()
     memory.blocked = node.peers.blocked.save()
     memory.roster = node.roster.snapshot()
     memory.endpoints = {key_text(key): [endpoint[:3] for endpoint in link.cached] for key, link in links.items() if link.cached}

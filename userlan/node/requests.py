@@ -1,14 +1,17 @@
 """Requests to mediators: create, join, leave, nick, lock, approve, deny, evict.
 
-Each waits for its link, is numbered, and ends in done or refused.
+Each waits for its link, is numbered, and ends in done or refused. What holds without the mediator's word (``HOLDING``) waits for it a
+moment only; then it is done for whoever asked, and the node's own matter from there on.
 A join takes one more step: ``Join → Challenge → Prove → Done``, or where the owner approves: ``… → Prove → Applied, Refused(waiting)``.
 """
 
 from __future__ import annotations
 
+from types import UnionType
+
 import attrs
 
-from userlan.control.messages import Approve, Create, Deny, Evict, Join, Leave, Lock, Message, Nick
+from userlan.control.messages import Approve, Create, CreateWithApproval, Deny, Evict, Join, Leave, Lock, Message, Nick
 from userlan.lan.secrets import NetworkSecret
 
 
@@ -18,10 +21,28 @@ class RefusalError(ValueError):
 
 PATIENCE = 20.0
 """Seconds in which a mediator must be reached and answer: two rounds of a link's attempts and their back-off."""
+SOON = 5.0
+"""Seconds for a mediator's word on what holds without it: one that is there answers within a few round trips."""
+DOUBTFUL = 4.0
+"""Seconds for a mediator that did not answer lately and is tried once more because somebody asks: UDP, framed TCP from 1 s on, port 443
+from 2 s on, and a slow line's round trips."""
+NEVER = 1e12
+"""A time that does not come (monotonic seconds)."""
 MAX_PENDING = 256
 """Requests under way: a person's and the rejoining of 64 networks after a mediator lost its directory."""
 
 Asked = Create | Join | Leave | Nick | Lock | Approve | Deny | Evict
+
+HOLDING = (Evict, Leave, Nick)
+"""What is in force as soon as it is asked for: members take it from each other, it is this node's alone, or the next greeting has it."""
+_NEEDED_FOR: dict[type[Asked], str] = {
+    Create: "making a network",
+    CreateWithApproval: "making a network",
+    Join: "joining a network",
+    Lock: "locking or unlocking a network",
+    Approve: "approving",
+    Deny: "denying",
+}
 
 
 @attrs.define
@@ -34,6 +55,8 @@ class Pending:
     secret: NetworkSecret | None = None
     sent: bool = False
     internal: bool = False
+    reason: str = ""
+    """Why its mediator was not reached when it was asked for; one line for people."""
 
     @property
     def network(self) -> str:
@@ -44,6 +67,11 @@ class Pending:
     def kind(self) -> tuple[type[Asked], str]:
         """What it asks for, and of which network."""
         return type(self.message), self.network
+
+    def unanswered(self, reason: str = "") -> str:
+        """What people are told who waited in vain: what it is that needs the mediator, and why that has not answered."""
+        why = reason or self.reason or "it did not answer in time: is it running?"
+        return f"{_NEEDED_FOR.get(type(self.message), 'this')} needs the mediator: try again when it is back ({why})"
 
 
 class Requests:
@@ -90,6 +118,17 @@ class Requests:
     def of(self, mediator: bytes) -> list[int]:
         """Numbers of the requests to one mediator."""
         return [number for number, pending in self._pending.items() if pending.mediator == mediator]
+
+    def concerning(self, mediator: bytes, network: str, kind: type[Asked] | UnionType) -> list[int]:
+        """Numbers of the requests of a kind that concern a mediator's network."""
+        found = [(number, one) for number, one in self._pending.items() if (one.mediator, one.network) == (mediator, network)]
+        return [number for number, one in found if isinstance(one.message, kind)]
+
+    def supersede(self, newer: Pending) -> None:
+        """The node's own requests of a kind are ended by a newer one."""
+        for number, one in tuple(self._pending.items()):
+            if one is not newer and one.internal and (one.mediator, one.kind) == (newer.mediator, newer.kind):
+                del self._pending[number]
 
     def expired(self, now: float) -> list[int]:
         """Numbers of the requests whose time is over."""

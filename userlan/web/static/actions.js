@@ -92,5 +92,5 @@ export function unblock({ api, store }, key) {
 async function evict({ api, store }, key, network) {
   const name = store.nameOf(key);
   if (!(await confirm(t("evict.title", { name, network }), t("evict.words", { name, network }), t("evict.yes"), { danger: true }))) return;
-  api.call("evict", { member: written(store, key), network }).then(() => toast(t("evict.done", { name, network })), failed);
+  api.call("evict", { member: written(store, key), network }).then(({ later }) => toast(t(later ? "evict.later" : "evict.done", { name, network })), failed);
 }

@@ -152,13 +152,14 @@ export async function leave(context, network) {
   const row = store.network(network);
   const mine = row?.mine && row.members.length > 1;
   if (!(await confirm(t("leave.title", { network }), t(mine ? "leave.owner" : "leave.words", { network }), t("leave.yes"), { danger: true }))) return;
+  let done;
   try {
-    await api.call("leave", { network });
+    done = await api.call("leave", { network });
   } catch (error) {
     failed(error);
     return;
   }
-  toast(t("leave.done", { network }));
+  toast(t(done.later ? "leave.later" : "leave.done", { network }));
   const { kind, id } = store.get("selection");
   if (kind === "network" && id === network) open("list");
 }
@@ -167,5 +168,5 @@ export async function leave(context, network) {
 export async function changePassword({ api }, network) {
   const fields = [{ name: "password", label: t("password.new"), type: "password", required: true, autocomplete: "new-password" }];
   const done = await ask(t("password.title", { network }), fields, t("password.yes"), ({ password }) => api.call("password", { network, password }), { words: t("password.words") });
-  if (done) toast(t("password.done", { network }));
+  if (done) toast(t(done.later ? "password.later" : "password.done", { network }));
 }

@@ -54,7 +54,7 @@ export function own(context) {
     if (!wanted || wanted === store.get("self")?.name) return end(true);
     try {
       const done = await context.api.call("nick", { name: wanted });
-      toast(t("self.renamed", { name: done.name }));
+      toast(t(done.later ? "self.renamed.later" : "self.renamed", { name: done.name }));
       return end(true);
     } catch (error) {
       field.setAttribute("aria-invalid", "true");

@@ -53,6 +53,7 @@ const MESSENGER = {
   "self.name": "Your name in the networks",
   "self.name.hint": "Letters, digits and hyphens; others reach you by it.",
   "self.renamed": "You are {name} now.",
+  "self.renamed.later": "You are {name} now. The others see it when the mediator is back.",
   "self.open": "This computer: what it shares, how it is connected",
   "self.no-address": "no address yet",
 
@@ -117,6 +118,7 @@ const MESSENGER = {
   "evict.words": "{name} loses the connection to everybody in {network}, and the network gets a new secret: older links stop working.",
   "evict.yes": "Remove",
   "evict.done": "{name} is no longer in {network}.",
+  "evict.later": "{name} is no longer in {network}. The mediator learns it when it is back.",
 
   "create.title": "New network",
   "create.words": "A network is a group of computers that see each other as on one cable. You will get a link to send to the others.",
@@ -157,12 +159,14 @@ const MESSENGER = {
   "leave.owner": "{network} is yours: when you leave, nobody can approve, remove or lock any more.",
   "leave.yes": "Leave",
   "leave.done": "You left {network}.",
+  "leave.later": "You left {network}. The mediator learns it when it is back.",
 
   "password.title": "Change the password of {network}",
   "password.new": "New password",
   "password.words": "Members stay in: their computers get the new secret. Older links and the old password stop working.",
   "password.yes": "Change",
   "password.done": "{network} has a new password.",
+  "password.later": "{network} has a new password. The mediator learns it when it is back.",
 
   "lock.done": "{network} is locked.",
   "unlock.done": "{network} is open for who has the link.",
