@@ -122,7 +122,10 @@ def test_a_shared_folder_is_opened(pair: People, show: Any, tmp_path: Path) -> N
     folder.get_by_role("link", name="page.html").click()
     folder.get_by_text("here").wait_for()
     assert folder.title() == "quiet", "its script did not run"
-    pair.ben.call("folder-remove", name="Pictures")
+    own = show(pair.ben)
+    view(own, "#/self/services")
+    own.get_by_role("switch", name=f"Share the folder {of('Pictures')}").uncheck()
+    until(lambda: not pair.ben.call("folder-list"), "it is not shared any more")
     page.get_by_text("Pictures", exact=True).wait_for(state="detached")
 
 
