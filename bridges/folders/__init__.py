@@ -23,7 +23,7 @@ What a hostile member gets
 * Paths: each part is opened in the folder before it (openat(2)), never by the whole path, and symbolic links are not followed: whoever
   changes them at the same time leads nobody out. Names that begin with a dot, devices, pipes and sockets are not there.
 * Connections: 32 of one member, 256 in all; one request at a time on each, without a body.
-* Folders: 5000 entries are shown, of the first 100,000 that are read; in threads, four at a time.
+* Folders: 5000 entries are shown, of the first 20,000 that are read; in threads, four at a time.
 * Memory: one block of 256 KB for each connection, and what the LAN's stack holds for it.
 
 What a member who shares gets from whom it shares with: files that a browser would run (HTML, SVG) come with a policy that gives them
