@@ -55,8 +55,8 @@ def test_what_is_done_is_told_as_json(nodes: Nodes) -> None:
     assert isinstance(created, dict)
     assert created["invite"].startswith("userlan://")
     assert told("invite", "work") == created
-    assert told("leave", "work") == {"network": "work"}
-    assert told("nick", "anna") == {"name": "anna"}
+    assert told("leave", "work") == {"network": "work", "later": False}
+    assert told("nick", "anna") == {"name": "anna", "later": False}
 
 
 def test_parts_of_the_log_have_their_own_levels(nodes: Nodes) -> None:
