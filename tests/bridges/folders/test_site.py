@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import os
 import socket
@@ -197,17 +198,18 @@ def test_a_body_is_not_taken_in(shared: Running, length: bytes) -> None:
 
 
 def test_one_request_at_a_time(shared: Running) -> None:
-    """A thousand listings for one packet: one is made."""
+    """Four hundred listings for one piece: one is made."""
     with connected(shared.bridge.port) as client:
-        client.sendall(b"GET /sea/ HTTP/1.1\r\nHost: me\r\n\r\n" * 1000)
+        client.sendall(b"GET /sea/ HTTP/1.1\r\nHost: me\r\n\r\n" * 400)
         assert read_all(client).count(b"HTTP/1.1 200") == 1
 
 
 @pytest.mark.parametrize("sent", [b"\r\n\r\n", b"GET\r\n\r\n", b"\x16\x03\x01" * 100 + b"\r\n", b"GET /" + b"a" * 20000, b"X: y\r\n" * 100])
 def test_what_is_no_request(shared: Running, sent: bytes) -> None:
     with connected(shared.bridge.port) as client:
-        client.sendall(sent)
-        client.shutdown(socket.SHUT_WR)
+        with contextlib.suppress(OSError):      # it may have been hung up on already
+            client.sendall(sent)
+            client.shutdown(socket.SHUT_WR)
         assert b" 200 " not in read_all(client)
     asking = Asking(shared.bridge.port)
     assert asking("/sea/")[0] == 200
