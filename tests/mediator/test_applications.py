@@ -150,6 +150,7 @@ def test_denial(lab: Lab) -> None:
     assert code(bob.join("home", SECRET)) == refusals.DENIED
     assert lab.directory.node(bob.key) is None
     lab.run(lab.limits.denied)
+    assert code(ann.request(Deny(93, "home", bob.key))) == refusals.NO_SUCH_APPLICANT, "what has lapsed is no application"
     assert waits(bob.join("home", SECRET))
     assert listed(ann) == ["bob"]
 

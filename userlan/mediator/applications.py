@@ -42,7 +42,7 @@ class Applications:
         before = self._of(record, key) if record.approval else None
         if before is None or not before.denied:
             return before is not None
-        left = before.since + self._limits.denied - self._accounts.wall(now)
+        left = self._denied_for(before, now)
         if left > 0:
             again = f"ask again in {int(left // 60) + 1} min"
             raise RefusalError(refusals.DENIED, f"the owner of {record.name}, {self._owner_name(record)}, has denied this: {again}")
@@ -105,7 +105,7 @@ class Applications:
     def deny(self, record: NetworkRecord, key: bytes, now: float) -> list[Effect]:
         """An applicant does not become a member."""
         applicant = self._of(record, key)
-        if applicant is None:
+        if applicant is None or (applicant.denied and self._denied_for(applicant, now) <= 0):
             raise _nobody(record)
         if applicant.denied:
             return []  # asked again after a lost answer
@@ -142,6 +142,10 @@ class Applications:
 
     def _of(self, record: NetworkRecord, key: bytes) -> ApplicantRecord | None:
         return next((one for one in self._directory.applicants(record.identifier) if one.key == key), None)
+
+    def _denied_for(self, applicant: ApplicantRecord, now: float) -> float:
+        """Seconds that a denial holds yet."""
+        return applicant.since + self._limits.denied - self._accounts.wall(now)
 
     def _owner_name(self, record: NetworkRecord) -> str:
         owner = next((one for one in self._directory.members(record.identifier) if one.key == record.owner), None)
