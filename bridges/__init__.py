@@ -20,6 +20,7 @@ The parts::
     mdns      multicast DNS, here and on the LAN        programs ⇄ services that members announce
     dns       127.0.0.1:5354, UDP and TCP               the system's resolver → names and addresses of members
     internet  beyond an interface's link                every program of an attached kernel → the resolver, the outside
+    folders   port 41417 of the LAN                     member → files of a folder that is shared
     guests    stock WireGuard tunnels                   every program of a phone ⇄ every member
 
     program ──socket── Leg ─┐                               ┌─ Leg ──LAN connection── member

@@ -30,6 +30,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from bridges.expose import ExposeBridge
+from bridges.folders import FoldersBridge
 from bridges.mdns_link import AskedFor, Event
 from bridges.mdns_offers import Offers
 from bridges.mdns_querier import Seen
@@ -95,9 +96,9 @@ class MdnsBridge:
             self._log.warn("{error}", error=self._error)
             return succeed(None)
         self._unobserve = [self.lan.observe(self._members_changed), self.lan.observe_reached(self._reached)]
-        exposing = ExposeBridge.of(self.lan)
-        if exposing is not None:
-            self._unobserve.append(exposing.observe(self._offers.refresh))
+        for source in (ExposeBridge.of(self.lan), FoldersBridge.of(self.lan)):
+            if source is not None:
+                self._unobserve.append(source.observe(self._offers.refresh))
         self._look.start(LOOK_INTERVAL)
         self._local_side.run()
         self._members_changed()

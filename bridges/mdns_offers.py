@@ -4,6 +4,7 @@
 
     avahi: Laser._ipp._tcp, nas.local:631    ── exposed on demand ──▶   Laser._ipp._tcp, NICK.local:631
     userlan expose 8000 --name Site          ── is exposed already ─▶   Site._http._tcp, NICK.local:8000
+    userlan folder add Pictures              ── is shared already ──▶   Pictures._http._tcp, NICK.local:41417, path=/Pictures/
 
 A service is offered only when it is where who announced it is: on this computer, or (where the policy asks for the physical link) on
 the computer whose announcement it was. So nobody has us open a port of somebody else's, and what a node has shown to the programs of
@@ -13,10 +14,13 @@ this computer, at a loopback alias, is never taken for a service of this compute
 from __future__ import annotations
 
 from collections.abc import Hashable
+from functools import partial
 
 import attrs
 
 from bridges.expose import ExposeBridge, Exposed
+from bridges.folders import FoldersBridge
+from bridges.folders.bridge import Record
 from bridges.mdns_querier import Seen
 from bridges.mdns_records import LOCAL, Service, parse_type, renamed, text_data
 from bridges.mdns_responder import Audience
@@ -30,6 +34,8 @@ MARK = b"-userlan"
 """How the host names end under which services of members are shown: whoever sees one knows that it comes from a LAN."""
 EXPOSED = "userlan=exposed"
 """In the TXT data of what was exposed by hand."""
+FOLDER = "folder=yes"
+"""In the TXT data of a shared folder."""
 MAX_OFFERED = 128
 """Services of this computer, or its link, that are offered."""
 MAX_RENAMES = 20
@@ -218,8 +224,12 @@ class Offers:
         return tuple(_addresses(peer) for peer in self._lan.members() if self._admits(peer))
 
     def _tell_exposed(self) -> None:
-        bridge = ExposeBridge.of(self._lan)
-        wanted = {("exposed", one.rule.port, one.rule.protocol): one for one in (bridge.exposed() if bridge is not None else [])}
+        bridge, folders = ExposeBridge.of(self._lan), FoldersBridge.of(self._lan)
+        wanted: dict[Hashable, Exposed | Record] = {}
+        if bridge is not None:
+            wanted |= {("exposed", one.rule.port, one.rule.protocol): one for one in bridge.exposed()}
+        if folders is not None:
+            wanted |= {("folder", one.name): one for one in folders.shared()}
         for key in [key for key in self._exposed if key not in wanted]:
             del self._exposed[key]
             self._side.link.withdraw(key)
@@ -227,9 +237,16 @@ class Offers:
         addresses = tuple(address for address in (own.ipv4, own.ipv6) if address)
         for key, one in wanted.items():
             renames = self._exposed.setdefault(key, 0)
-            members = tuple(_addresses(peer) for peer in self._lan.members() if one.admits(peer)) if one.rule.allow else None
-            if own.called and addresses and members != () and renames <= MAX_RENAMES:
-                self._side.link.offer(key, described(one, own.called, addresses, renames), members, self._side.now())
+            told: Service | None = None
+            if isinstance(one, Exposed):
+                admits, allow = one.admits, one.rule.allow
+                told = described(one, own.called, addresses, renames)
+            elif folders is not None:
+                admits, allow = partial(folders.admits, one), one.allow
+                told = described_folder(one, folders.port, own.called, addresses, renames)
+            members = tuple(_addresses(peer) for peer in self._lan.members() if admits(peer)) if allow else None
+            if told is not None and own.called and addresses and members != () and renames <= MAX_RENAMES:
+                self._side.link.offer(key, told, members, self._side.now())
             else:
                 self._side.link.withdraw(key)
         self._side.touch()
@@ -248,3 +265,10 @@ def described(exposed: Exposed, nick: str, addresses: tuple[str, ...], renames: 
     if renames:
         instance = renamed(instance, nick, renames)
     return Service(instance, parse_type(kind), (nick.encode(), *LOCAL), rule.port, text_data([EXPOSED]), addresses)
+
+
+def described_folder(record: Record, port: int, nick: str, addresses: tuple[str, ...], renames: int) -> Service:
+    """A shared folder as multicast DNS says it."""
+    instance = renamed(record.name.encode(), nick, renames) if renames else record.name.encode()
+    text = text_data([EXPOSED, FOLDER, f"path={record.link}"])
+    return Service(instance, parse_type("_http._tcp"), (nick.encode(), *LOCAL), port, text, addresses)

@@ -155,9 +155,15 @@ class Responder:
         self._index = None
 
     def withdraw(self, key: Hashable) -> None:
-        """Offer it no more: those who may know of it are told."""
+        """Offer it no more: those who may know of it are told, and an answer that waits does not bring it back behind that."""
         owned = self._owned.pop(key, None)
         self._index = None
+        if owned is not None and self._pending:
+            gone = {record.identity for record in (*pointers(owned.service), *owned.told, *unique(owned.service))}
+            for pending in self._pending:
+                pending.answers = {identity: one for identity, one in pending.answers.items() if identity not in gone}
+                pending.additionals = {identity: one for identity, one in pending.additionals.items() if identity not in gone}
+            self._pending = [pending for pending in self._pending if pending.answers]
         if owned is not None and owned.told:
             self._goodbyes.append((owned.audience, [*owned.told, *unique(owned.service)]))
 

@@ -223,7 +223,10 @@ def test_a_lan_port_in_use(start: Callable[..., Running], service: Listener) -> 
     assert run("exposes") == []
 
 
-BUILT_IN = [("tcp", 41414, "their networks"), ("udp", 41414, "their networks"), ("tcp", 41415, "chat"), ("tcp", 41416, "files")]
+BUILT_IN = [
+    ("tcp", 41414, "their networks"), ("udp", 41414, "their networks"), ("tcp", 41415, "chat"), ("tcp", 41416, "files"),
+    ("tcp", 41417, "shared folders"),
+]
 
 
 @pytest.mark.parametrize(("protocol", "port", "what"), BUILT_IN)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Iterator
 from ipaddress import IPv4Interface
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from twisted.internet.protocol import DatagramProtocol
 from zeroconf import ServiceBrowser, ServiceInfo, Zeroconf
 
 from bridges.expose import ExposeBridge, ExposeOptions, aliases_bindable
+from bridges.folders import FoldersBridge, FoldersOptions
 from bridges.mdns import MdnsBridge
 from bridges.mdns_records import Service, parse_type
 from bridges.mdns_settings import MdnsOptions
@@ -19,6 +21,7 @@ from bridges.mdns_sides import LocalSide
 from tests.bridges.conftest import until
 from tests.bridges.harness import Loop, MemoryStore, dial, read_response, site
 from tests.bridges.stacked import MEMBERS, StackedPair
+from userlan.driver.bridge import BridgeStore
 from userlan.driver.interfaces import Interface
 
 HTTP = "_http._tcp.local."
@@ -26,16 +29,20 @@ LOOPBACK = "127.0.0.1"
 
 
 class Scene:
-    def __init__(self, loop: Loop, **options: MdnsOptions) -> None:
+    def __init__(self, loop: Loop, folder: Path, **options: MdnsOptions) -> None:
         self.loop = loop
         self.pair: StackedPair = loop.call(StackedPair, loop.reactor)
         self.bridges: dict[str, MdnsBridge] = {}
         self.exposing: dict[str, ExposeBridge] = {}
+        self.folders: dict[str, FoldersBridge] = {}
         for name in ("me", "nas"):
+            (folder / name).mkdir()
             store: Any = MemoryStore()
             self.exposing[name] = ExposeBridge(self.pair.lans[name], ExposeOptions(), store)
             self.bridges[name] = MdnsBridge(self.pair.lans[name], options.get(name, MdnsOptions()), store, list)
+            self.folders[name] = FoldersBridge(self.pair.lans[name], FoldersOptions(), BridgeStore(folder / name / "folders.json"))
             loop.call(self.exposing[name].start)
+            loop.call(self.folders[name].start)
             loop.call(self.bridges[name].start)
 
     def services(self, name: str) -> list[dict[str, Any]]:
@@ -57,15 +64,16 @@ class Scene:
         for name in self.bridges:
             self.loop.call(self.bridges[name].stop)
             self.loop.call(self.exposing[name].stop)
+            self.loop.call(self.folders[name].stop)
         self.loop.call(self.pair.stop)
 
 
 @pytest.fixture
-def scenes(loop: Loop) -> Iterator[Callable[..., Scene]]:
+def scenes(loop: Loop, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Scene]]:
     made: list[Scene] = []
 
     def make(**options: MdnsOptions) -> Scene:
-        made.append(Scene(loop, **options))
+        made.append(Scene(loop, tmp_path_factory.mktemp("state"), **options))
         return made[-1]
 
     yield make
@@ -169,6 +177,21 @@ def test_exposed_by_hand(scenes: Callable[..., Scene]) -> None:
     assert rows["me:9"]["url"] == ""
     scene.loop.call(lambda: scene.exposing["me"].commands()["unexpose"]({"service": "8000"}))
     scene.until(lambda: scene.names("nas") == {"me:9", "me:445", "Wiki"})
+
+
+def test_shared_folders(scenes: Callable[..., Scene], tmp_path: Path) -> None:
+    """RFC 6763 6.3: the path of an ``_http._tcp`` is in its TXT data. One that is for others is not announced to this member."""
+    scene = scenes()
+    commands = scene.folders["me"].commands()
+    for given in ({"name": "Für alle"}, {"name": "Secret", "allow": ["nobody"]}, {"name": "Yours", "allow": ["nas"]}):
+        scene.loop.call(commands["folder-add"], {"path": str(tmp_path), **given})
+    scene.until(lambda: scene.names("nas") == {"Für alle", "Yours"})
+    (row,) = [row for row in scene.services("nas") if row["name"] == "Für alle"]
+    assert (row["type"], row["source"], row["text"]["folder"]) == ("_http._tcp", "exposed", "yes")
+    assert row["url"] == f"http://{row['where']}/F%C3%BCr%20alle/"
+    assert row["lan"] == "25.9.0.1:41417"
+    scene.loop.call(commands["folder-remove"], {"name": "Für alle"})
+    scene.until(lambda: scene.names("nas") == {"Yours"})
 
 
 def test_exposed_under_the_name_that_the_members_know(scenes: Callable[..., Scene]) -> None:

@@ -34,6 +34,20 @@ def test_found_changed_and_gone() -> None:
         assert member.seen()[-1].after is None
 
 
+def test_an_answer_that_waits_does_not_come_behind_the_goodbye() -> None:
+    """RFC 6762 6 delays it by 20 to 120 ms, 10.1 takes back: it would be believed for an hour."""
+    air = Air()
+    nas = air.join(NAS)
+    nas.offer(service())
+    air.run(30)
+    responder, domain = nas.link.responder, service().domain
+    responder.asked(Message(False, [Question(domain, PTR)]), (PHONE, 5353), air.now)
+    assert any(pending.answers for pending in responder._pending)
+    responder.withdraw("one")
+    said = [record for message, _ in responder.messages(air.now) + responder.messages(air.now + 1) for record in message.answers]
+    assert {record.ttl for record in said} == {0}
+
+
 def test_two_announcements_a_second_apart_behind_three_probes() -> None:
     """RFC 6762, 8.1 and 8.3."""
     air = Air()

@@ -103,6 +103,32 @@ def test_a_service_that_is_opened_answers(pair: People, show: Any, site: int) ->
     page.get_by_text(HOSTILE, exact=True).wait_for(state="detached")
 
 
+def test_a_shared_folder_is_opened(pair: People, show: Any, tmp_path: Path) -> None:
+    pictures = tmp_path / "Pictures"
+    pictures.mkdir()
+    (pictures / "beach.txt").write_bytes(WORDS)
+    (pictures / "page.html").write_text("<title>quiet</title><p>here</p><script>document.title = origin</script>")
+    pair.ben.call("folder-add", path=str(pictures))
+    page = show(pair.anna)
+    view(page, f"#/peer/{pair.ben.key}/services")
+    link = page.get_by_role("link", name=f"Open {of('Pictures')}")
+    with page.expect_popup() as opened:
+        link.click()
+    folder = opened.value
+    folder.get_by_role("link", name="beach.txt").wait_for()
+    assert folder.evaluate("[window.opener, document.scripts.length, origin != 'null']") == [None, 0, True]
+    with urlopen(f"{folder.url}beach.txt", timeout=PATIENCE) as answer:
+        assert answer.read() == WORDS
+    folder.get_by_role("link", name="page.html").click()
+    folder.get_by_text("here").wait_for()
+    assert folder.title() == "quiet", "its script did not run"
+    own = show(pair.ben)
+    view(own, "#/self/services")
+    own.get_by_role("switch", name=f"Share the folder {of('Pictures')}").uncheck()
+    until(lambda: not pair.ben.call("folder-list"), "it is not shared any more")
+    page.get_by_text("Pictures", exact=True).wait_for(state="detached")
+
+
 def test_a_network_lists_what_all_of_its_members_offer(pair: People, show: Any, site: int) -> None:
     pair.ben.call("expose", service=str(site), port=8888, name="Photos")
     page = show(pair.anna, phone=True)

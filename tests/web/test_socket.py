@@ -84,7 +84,9 @@ def test_a_page_that_goes_away_cancels_all_that_it_asked_for(scene: Scene) -> No
     scene.replies[0].done("nobody is there")
 
 
-@pytest.mark.parametrize("command", ["down", "page", "nc", "tap", "namespace", "capture", "files-send", "hello", "", "__class__"])
+@pytest.mark.parametrize(
+    "command", ["down", "page", "nc", "tap", "namespace", "capture", "files-send", "folder-add", "hello", "", "__class__"]
+)
 def test_what_the_page_may_not_ask_for(scene: Scene, command: str) -> None:
     """A page that was taken over does not end the node, take its packets, read this computer's files, or let others in."""
     scene.commands.register(command, lambda arguments: scene.asked.append({"command": command}))

@@ -96,6 +96,11 @@ def guests(state: Path) -> Offers:
     return [(row["name"], row.get("ipv4") or "") for row in told.get("guests", [])]
 
 
+def folders(state: Path) -> Offers:
+    """Folders that are shared."""
+    return [(row["name"], row["path"]) for row in ask(state, "folder-list") or []]
+
+
 SOURCES: dict[str, Callable[[Path], Offers]] = {
     "peer": peers,
     "peers": peers,
@@ -113,6 +118,7 @@ SOURCES: dict[str, Callable[[Path], Offers]] = {
     "send files": peers,
     "unexpose service": exposed,
     "unforward rule": forwards,
+    "shared": folders,
     "show name": guests,
     "remove name": guests,
 }

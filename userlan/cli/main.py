@@ -98,6 +98,7 @@ class Commands(click.Group):
         "chat": "chat",
         "share": "share",
         "unshare": "share",
+        "folder": "folder",
         "guest": "guest",
         "run": "run",
         "tap": "tap",
@@ -111,7 +112,7 @@ class Commands(click.Group):
     }
     groups: ClassVar[dict[str, tuple[str, ...]]] = {
         "First steps": ("demo", "create", "join", "invite", "open", "status"),
-        "Together": ("chat", "send", "inbox", "services", "expose", "unexpose", "share", "unshare", "guest"),
+        "Together": ("chat", "send", "inbox", "services", "expose", "unexpose", "folder", "share", "unshare", "guest"),
         "Networks and members": (
             *("nick", "leave", "approve", "deny", "applicants", "lock", "unlock", "password", "evict", "block", "unblock"),
         ),

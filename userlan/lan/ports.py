@@ -15,12 +15,15 @@ CHAT: Final = 41415
 """TCP: messages are brought there."""
 FILES: Final = 41416
 """TCP: offers of files and their octets."""
+FOLDERS: Final = 41417
+"""TCP: folders that are shared, by HTTP."""
 
 _BUILT_IN: Final[Mapping[tuple[str, int], str]] = {
     ("tcp", CONTROL): "what members tell each other of their networks",
     ("udp", CONTROL): "what members tell each other of their networks",
     ("tcp", CHAT): "chat",
     ("tcp", FILES): "files",
+    ("tcp", FOLDERS): "shared folders",
 }
 
 

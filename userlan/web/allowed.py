@@ -1,8 +1,8 @@
 """What the page may ask the node for.
 
 Everything else is for the command line: ``down`` and ``page`` (a page that was taken over does not let others in), ``nc``, ``tap``,
-``namespace`` and ``capture`` (packets, and connections of one's own), and ``files-send``, which reads any file of this computer: the page
-hands its files over by an upload.
+``namespace`` and ``capture`` (packets, and connections of one's own), and ``files-send`` and ``folder-add``, which read any file of this
+computer: the page hands its files over by an upload.
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ ALLOWED = frozenset(
         # what is reachable
         "expose",
         "unexpose",
+        "folder-list",
+        "folder-remove",
         "forward",
         "unforward",
         "forwards",

@@ -3,7 +3,7 @@
 import { bdi, button, fill, h, sync, text } from "./dom.js";
 import { ask } from "./dialog.js";
 import { icon } from "./icons.js";
-import { chip, section, toggle } from "./parts.js";
+import { chip, section, toggle, typed } from "./parts.js";
 import { every } from "./polling.js";
 import { t } from "./strings.js";
 import { toast } from "./toast.js";
@@ -20,12 +20,16 @@ export function mine(container, context) {
   const found = h("ul", { class: "plain-list" });
   const announced = section(t("services.own.announced"), h("p", { class: "quiet" }, t("services.own.announced.words"), " ", button(t("tab.sharing"), () => context.open("sharing"), { kind: "inline" })), found);
   announced.hidden = true;
+  const folders = h("ul", { class: "tiles" });
+  const sharing = section(t("services.folders"), h("p", { class: "quiet" }, t("services.folders.words")), typed("userlan folder add DIR"), folders);
+  sharing.hidden = true;
   container.append(h("div", { class: "scroll" },
-    h("section", { class: "part" }, h("div", { class: "title-line" }, h("h2", null, t("services.own.on")), button(t("services.own.add"), () => expose(context, {}, () => polling.now()), { icon: icon("plus"), kind: "primary" })), offered, on),
+    h("section", { class: "part" }, h("div", { class: "title-line" }, h("h2", null, t("services.own.on")), button(t("services.own.add"), () => expose(context, {}, () => polling.now()), { icon: icon("plus"), kind: "primary" })), offered, on), sharing,
     section(t("services.own.off"), others, off), announced));
 
   async function look() {
-    const [rows, shares] = await Promise.all([api.call("local-services"), api.call("shares").catch(() => ({ on_demand: [] }))]);
+    const [rows, shares, shared] = await Promise.all([
+      api.call("local-services"), api.call("shares").catch(() => ({ on_demand: [] })), api.call("folder-list").catch(() => null)]);
     const exposed = rows.filter((row) => row.exposed);
     const rest = rows.filter((row) => !row.exposed);
     text(offered, exposed.length ? t("services.own.on.words") : t("services.own.on.none"));
@@ -33,6 +37,8 @@ export function mine(container, context) {
     const make = () => h("li", { class: "tile" });
     sync(on, exposed, keyOf, make, (element, row) => update(context, element, row, polling));
     sync(off, rest, keyOf, make, (element, row) => update(context, element, row, polling));
+    sharing.hidden = shared === null; // a node without them
+    sync(folders, shared ?? [], (row) => row.name, make, (element, row) => updateFolder(context, element, row, polling));
     const demanded = shares.on_demand.filter((row) => row.kind === "exposed");
     announced.hidden = demanded.length === 0;
     sync(found, demanded, (row) => `${row.port}/${row.protocol}`, () => h("li"), (element, row) => text(element, t("services.own.demand", { port: String(row.port), protocol: row.protocol.toUpperCase(), target: row.target, why: row.why.join(", ") })));
@@ -72,6 +78,23 @@ function update(context, element, row, polling) {
     row.exposed && !row.configured ? button(t("services.own.edit", { name }), () => edit(context, row, polling), { icon: icon("pencil"), bare: true, kind: "small" }) : chipOf(row),
     control);
   if (focused) control.focus();
+}
+
+function updateFolder({ api }, element, row, polling) {
+  const told = JSON.stringify(row);
+  if (element.dataset.told === told || element.contains(document.activeElement) && document.activeElement.disabled) return;
+  element.dataset.told = told;
+  fill(element,
+    h("span", { class: "token", "aria-hidden": "true" }, icon("folder")),
+    h("div", { class: "about" },
+      h("strong", null, bdi(row.name)),
+      h("span", { class: "quiet" }, bdi([row.path, row.allow.length ? t("services.own.for", { who: row.allow.join(", ") }) : t("services.own.for.all")].join(" · "))),
+      row.error ? h("span", { class: "problem" }, icon("warning"), bdi(row.error)) : null),
+    toggle(t("services.folders.switch", { name: row.name }), true, async () => {
+      await api.call("folder-remove", { name: row.name });
+      toast(t("services.folders.now-off", { name: row.name }));
+      polling.now();
+    }));
 }
 
 function chipOf(row) {

@@ -129,7 +129,7 @@ function updateService(element, row) {
   const told = JSON.stringify(row);
   if (element.dataset.told === told) return;
   element.dataset.told = told;
-  const [kind, image] = KINDS[row.type.toLowerCase()] ?? ["", "plug"];
+  const [kind, image] = row.text?.folder ? ["folder", "folder"] : KINDS[row.type.toLowerCase()] ?? ["", "plug"];
   const words = kind ? t(`services.kind.${kind}`) : row.type.replace(/^_|\._(tcp|udp)$/g, "");
   const udp = row.type.endsWith("_udp");
   const link = row.error || udp ? null : linkOf(row.url, row.where);
