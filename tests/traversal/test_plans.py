@@ -78,6 +78,22 @@ def test_what_is_achievable_is_symmetrical_and_none_for_the_hopeless() -> None:
     assert achievable(PDF, SR, "tcp") == 0.0
 
 
+def test_without_udp_who_has_an_address_of_his_own_is_dialled_whether_a_firewall_guards_him_or_not() -> None:
+    """Over TCP nobody can tell that but who tries; what fails is not tried again."""
+    own = NatBehaviour(Policy(passes=False), nat(EIM, EIM).tcp, translated=False)
+    unsure = msgspec.structs.replace(own, tcp=msgspec.structs.replace(own.tcp, filtering="unknown"))
+    guarded = msgspec.structs.replace(own, tcp=msgspec.structs.replace(own.tcp, filtering=APDM))
+    other = Side(SR, HOSTS[1])
+    for sides in ((Side(unsure, HOSTS[0]), other), (other, Side(unsure, HOSTS[0]))):
+        verdict = make_plans(*sides)
+        assert (verdict.technique, verdict.transport, verdict.possible) == ("reversal", "tcp", True)
+        assert [plan.streams for plan in verdict.plans] == [0.0, 0.0]
+        assert make_plans(*sides, experience={"reversal": -0.9}).technique == "relay"
+    assert make_plans(Side(guarded, HOSTS[0]), other).technique == "relay"
+    assert achievable(own, SR, "tcp") == achievable(SR, own, "tcp") == 1.0
+    assert achievable(guarded, SR, "tcp") == 0.0
+
+
 def test_over_tcp_a_known_port_may_be_that_of_one_host_alone_and_each_likely_one_gets_a_row() -> None:
     sought = tuple(Sighting(number, HOSTS[1], 6000 + number, 10.0) for number in range(16))
     sides = Side(NO_UDP, HOSTS[0], 0, (Sighting(0, HOSTS[0], 5000, 10.0),)), Side(SI, HOSTS[1], 0, sought)

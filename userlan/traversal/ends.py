@@ -164,6 +164,8 @@ def achievable(a: NatBehaviour, b: NatBehaviour, transport: Transport = "udp") -
     2/3 on both sides 1 - (1 - (2/3)² ACROSS²)⁴ = 0.82 a round, and 0.994 in three.
     """
     ends = reduce(a, transport), reduce(b, transport)
+    if all(end.passes for end in ends) and any(one.translated is False and end.filter == 0 for one, end in zip((a, b), ends, strict=True)):
+        return 1.0
     technique, swapped = technique_for(*ends, transport)
     sought = ends[0] if swapped else ends[1]
     other = ends[1] if swapped else ends[0]

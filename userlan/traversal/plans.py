@@ -78,6 +78,8 @@ def _verdict(a: Side, b: Side, start: float, learnt: Experience) -> Verdict:
         return Verdict(_gentle(a, b, technique), technique=technique)
     if technique == "prediction" and transport == "udp" and learnt.get(technique, 0.0) < FAILED:
         technique = "birthday"
+    if technique == "relay" and transport == "tcp" and learnt.get("reversal", 0.0) >= FAILED and (_unguarded(a) or _unguarded(b)):
+        return Verdict((Plan("reversal", streams=0.0), Plan("reversal", streams=0.0)), transport=transport, technique="reversal")
     if technique == "relay" or learnt.get(technique, 0.0) < FAILED:
         return _relay(transport)
     measure = _measure(technique, swapped, (a, b), ends, transport)
@@ -120,6 +122,12 @@ def _open(side: Side) -> bool:
     """Whether anybody can reach it unasked, at an endpoint that is among its candidates."""
     policy = side.nat.udp if side.nat.udp.passes else side.nat.tcp
     return bool(side.mapped) or (side.nat.translated is False and policy.filtering == "endpoint-independent")
+
+
+def _unguarded(side: Side) -> bool:
+    """Whether a side without UDP may be reached unasked by TCP: it has an address of its own, and whether a firewall guards it nobody
+    can tell but who dials it."""
+    return side.nat.translated is False and side.nat.tcp.filtering in ("endpoint-independent", "unknown")
 
 
 def _measure(
