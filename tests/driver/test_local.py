@@ -94,6 +94,38 @@ def test_a_value_and_a_deferred(scene: Scene) -> None:
     assert client.answers() == [{"done": [1, "ä"]}]
 
 
+def test_a_command_that_is_not_there_yet_waits_for_the_start(scene: Scene) -> None:
+    scene.commands.begin()
+    early, gone = scene.client(), scene.client()
+    early.ask("tap")
+    gone.ask("tap")
+    scene.loop.run(0.05)
+    assert not early.poll()
+    gone.socket.close()
+    scene.loop.until(lambda: len(scene.server.clients) == 1)
+    calls: list[object] = []
+
+    def attach(arguments: object) -> str:
+        calls.append(arguments)
+        return "attached"
+
+    scene.commands.register("tap", attach)
+    scene.commands.complete()
+    assert early.answers() == [{"done": "attached"}]
+    assert len(calls) == 1, "who has gone is not served"
+    (refused,) = scene.ask("nonsense")
+    assert "does not know the command" in refused["error"]
+
+
+def test_a_start_that_fails_tells_who_waits_for_it(scene: Scene) -> None:
+    scene.commands.begin()
+    early = scene.client()
+    early.ask("tap")
+    scene.loop.run(0.05)
+    scene.commands.complete("proxy: 127.0.0.1:1055 is in use by another program")
+    assert early.answers() == [{"error": "proxy: 127.0.0.1:1055 is in use by another program"}]
+
+
 def test_only_the_owner_may_connect(scene: Scene) -> None:
     assert scene.server.path.stat().st_mode & 0o777 == 0o600
 

@@ -166,6 +166,7 @@ class NodeProgram(Foreground):
             self.lan.companions = Companions(self)
         self.local = LocalServer(self.reactor, self.folder.path, self.commands)
         self.api.register(self.commands)
+        self.commands.begin()
         yield self.local.start()
         yield self.takeover.start_bridges()
         if self._stopping:      # somebody has said so meanwhile: all that was there is closed
@@ -173,6 +174,7 @@ class NodeProgram(Foreground):
         self.page = start_page(self)
         for link in self.node.links.values():       # not sooner: a node that cannot start is not seen to come and go
             self._resolve(link)
+        self.commands.complete()
         self._serving.callback(None)
         self.node.start(self.reactor.seconds())
         self.ways.start()
@@ -213,6 +215,11 @@ class NodeProgram(Foreground):
             self._embedding.close()
         self.folder.close()
         self.ended()
+
+    def fail(self, reason: str) -> None:
+        """Who has asked too soon is told as well."""
+        self.commands.complete(reason)
+        super().fail(reason)
 
     def announce(self, lines: list[str]) -> None:
         """Tell whoever started it that it is ready."""

@@ -56,14 +56,34 @@ StreamingHandler = Callable[[dict[str, Any], Reply], object]
 """Takes the arguments and where to answer. May return a Deferred, whose failure ends the request; fails with CommandError."""
 
 
+MAX_EARLY = 256
+"""Requests for commands that are not there yet; as many as a local server's clients, and no more than a start lasts."""
+
+
 class Commands:
-    """All that one node can be asked."""
+    """All that one node can be asked.
+
+    Who starts a node may ask sooner than its last part is there: between ``begin`` and ``complete`` a command that is not known waits."""
 
     _log = Logger()
 
     def __init__(self) -> None:
         self._plain: dict[str, CommandHandler] = {}
         self._streaming: dict[str, StreamingHandler] = {}
+        self._early: list[tuple[str, dict[str, Any], Reply]] | None = None
+
+    def begin(self) -> None:
+        """There will be more of them."""
+        self._early = []
+
+    def complete(self, trouble: str = "") -> None:
+        """All are there, or why they will not be: what has waited is answered. Idempotent."""
+        early, self._early = self._early or [], None
+        for command, arguments, reply in early:
+            if trouble:
+                reply.refuse(trouble)
+            else:
+                self.serve(command, arguments, reply)
 
     def register(self, name: str, handler: CommandHandler) -> None:
         """Offer a command: arguments in, a JSON-able value or a Deferred of one out."""
@@ -90,8 +110,16 @@ class Commands:
             answer = maybeDeferred(handler, arguments)
             reply.on_cancel(answer.cancel)
             answer.addCallback(reply.done).addErrback(self._failed, reply)
+        elif self._early is not None and len(self._early) < MAX_EARLY:
+            one = command, arguments, reply
+            self._early.append(one)
+            reply.on_cancel(lambda: self._forget(one))
         else:
             reply.refuse(f"the running node does not know the command {command!r}: is it an older version?")
+
+    def _forget(self, one: tuple[str, dict[str, Any], Reply]) -> None:
+        if self._early is not None and one in self._early:
+            self._early.remove(one)
 
     def _failed(self, failure: Any, reply: Reply) -> None:
         if failure.check(CommandError):
