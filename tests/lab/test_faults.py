@@ -182,7 +182,7 @@ def test_five_per_cent_loss_with_fifty_milliseconds(lab: Lab, tmp_path: Path) ->
     anna, ben = Member(one, tmp_path / "anna", "anna"), Member(two, tmp_path / "ben", "ben")
     site = Site(lab, tmp_path, one, one, two, mediator, anna, ben)
     site.join()
-    digest = serve(site, 6 << 20)
+    digest = serve(site, 3 << 20)
     assert fetch(site, "--socks5-hostname", "127.0.0.1:1055", "http://anna:8000/file") == digest
 
 
