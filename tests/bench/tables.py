@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from tests.bench.measure import Samples, quantile
 
@@ -151,16 +152,18 @@ def relay(samples: Samples) -> str:
     ])
 
 
+def _middle(samples: Samples, section: str, metric: str, form: str, factor: float = 1.0) -> Callable[[str], str]:
+    def cell(system: str) -> str:
+        value = samples.median(section, system, metric)
+        return number(None if value is None else value * factor, form)
+
+    return cell
+
+
 def chatty(samples: Samples) -> str:
     """What one of many members does while all talk to all."""
 
-    def middle(metric: str, form: str, factor: float = 1.0) -> Callable[[str], str]:
-        def cell(system: str) -> str:
-            value = samples.median("chatty", system, metric)
-            return number(None if value is None else value * factor, form)
-
-        return cell
-
+    middle = partial(_middle, samples, "chatty")
     return table(list(samples.data["chatty"]), [
         ("packets/s that a member sends", middle("sent", ",.0f")),
         ("and hears", middle("heard", ",.0f")),
@@ -175,13 +178,7 @@ def chatty(samples: Samples) -> str:
 def company(samples: Samples) -> str:
     """One node among many members who are all there."""
 
-    def middle(metric: str, form: str, factor: float = 1.0) -> Callable[[str], str]:
-        def cell(system: str) -> str:
-            value = samples.median("company", system, metric)
-            return number(None if value is None else value * factor, form)
-
-        return cell
-
+    middle = partial(_middle, samples, "company")
     return table(list(samples.data["company"]), [
         ("s", middle("seconds", ".1f")),
         ("CPU of the node, ms", middle("busy", ",.0f", 1000)),

@@ -134,11 +134,16 @@ def test_what_is_shared_in_another_network_goes_on(lan: VirtualLan) -> None:
     assert anna.roster.peers[ben.key].networks == ("club",)
 
 
+def secret_of(node: Node) -> NetworkSecret:
+    """Of home, as a member holds it."""
+    held = node.keyring.get("home")
+    assert held is not None
+    return held.secrets[0]
+
+
 def test_who_joins_again_before_the_mediator_has_heard_is_no_leaver(lan: VirtualLan) -> None:
     anna, ben = members(lan, "anna", "ben")
-    held = ben.keyring.get("home")
-    assert held is not None
-    secret = held.secrets[0]
+    secret = secret_of(ben)
     away(lan)
     lan.finish(ben, ben.leave("home", lan.world.now))
     number = ben.join("home", lan.mediator.public_key, secret, lan.world.now)
@@ -152,9 +157,7 @@ def test_who_joins_again_before_the_mediator_has_heard_is_no_leaver(lan: Virtual
 
 def test_who_tries_in_vain_to_join_again_has_left(lan: VirtualLan) -> None:
     anna, ben = members(lan, "anna", "ben")
-    held = ben.keyring.get("home")
-    assert held is not None
-    secret = held.secrets[0]
+    secret = secret_of(ben)
     away(lan)
     lan.finish(ben, ben.leave("home", lan.world.now))
     refused = lan.finish(ben, ben.join("home", lan.mediator.public_key, secret, lan.world.now))

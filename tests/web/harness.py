@@ -22,6 +22,15 @@ from userlan.web.server import Page
 Given = Mapping[str, str | list[str] | None]
 """Headers: a value, several, or None for one that is left out."""
 
+STRANGERS: list[tuple[Given, int]] = [
+    ({"Cookie": None}, 403),
+    ({"Cookie": "userlan-1=x"}, 403),
+    ({"Origin": "https://evil.example"}, 403),
+    ({"Origin": None}, 403),
+    ({"Sec-Fetch-Site": "same-site"}, 403),
+    ({"Host": "evil.example"}, 421),
+]
+"""Headers of who has no business here, and the answer."""
 TEXT, BINARY, CLOSE, PING, PONG = 0x1, 0x2, 0x8, 0x9, 0xA
 FINAL, RSV1 = 0x80, 0x40
 

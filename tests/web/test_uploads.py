@@ -15,7 +15,7 @@ import pytest
 from twisted.internet.defer import Deferred
 
 from tests.driver.loop import PATIENCE
-from tests.web.harness import Scene
+from tests.web.harness import STRANGERS, Scene
 from userlan.driver.bridge import CommandError
 from userlan.driver.commands import Commands
 from userlan.lan.filenames import safe_name
@@ -61,12 +61,7 @@ def test_an_empty_file(scene: Scene) -> None:
 @pytest.mark.parametrize(
     ("headers", "code"),
     [
-        ({"Cookie": None}, 403),
-        ({"Cookie": "userlan-1=x"}, 403),
-        ({"Origin": "https://evil.example"}, 403),
-        ({"Origin": None}, 403),
-        ({"Sec-Fetch-Site": "same-site"}, 403),
-        ({"Host": "evil.example"}, 421),
+        *STRANGERS,
     ],
 )
 def test_a_body_is_not_read_before_it_is_known_whose_it_is(scene: Scene, headers: dict[str, Any], code: int) -> None:
