@@ -58,12 +58,7 @@ def test_an_empty_file(scene: Scene) -> None:
     assert kept(scene)[0].read_bytes() == b""
 
 
-@pytest.mark.parametrize(
-    ("headers", "code"),
-    [
-        *STRANGERS,
-    ],
-)
+@pytest.mark.parametrize(("headers", "code"), STRANGERS)
 def test_a_body_is_not_read_before_it_is_known_whose_it_is(scene: Scene, headers: dict[str, Any], code: int) -> None:
     """The answer comes before the body, which 100-continue does not ask for, and nothing is written."""
     client = scene.client()
