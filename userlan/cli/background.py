@@ -69,7 +69,7 @@ def _start(settings: Settings, mediator: str | None, member: str | None) -> bool
     give_up = time.monotonic() + START_TIMEOUT
     while time.monotonic() < give_up:
         try:
-            return bool(call(settings.state, "hello")["process"] == process.pid)
+            return bool(call(settings.state, "hello").get("process") == process.pid)
         except NotRunningError:
             status = process.poll()
             if status is not None and (status != EXIT_HELD or starting_node(settings.state) is None):

@@ -121,12 +121,8 @@ class Membership:
 
     def doubtful(self, number: int, reason: str, now: float) -> None:
         """The mediator that somebody waits for did not answer lately: its word is not waited for, or for one try alone."""
-        pending = self.requests.get(number)
-        if pending is None or pending.internal:
-            return
-        if isinstance(pending.message, HOLDING):
-            self._later(number)
-        else:
+        pending = self._in_need(number)
+        if pending is not None:
             pending.reason, pending.give_up = reason, min(pending.give_up, now + DOUBTFUL)
 
     def tick(self, now: float) -> None:
@@ -409,13 +405,19 @@ class Membership:
 
     def _unanswered(self, number: int, code: str, reason: str, now: float) -> None:
         """The mediator did not answer somebody who waits."""
+        pending = self._in_need(number)
+        if pending is not None:
+            self._refuse(number, code, pending.unanswered(reason), now)
+
+    def _in_need(self, number: int) -> Pending | None:
+        """What somebody waits for and only the mediator can do; what holds without it is done for whoever has asked, and told later."""
         pending = self.requests.get(number)
         if pending is None or pending.internal:
-            return
+            return None
         if isinstance(pending.message, HOLDING):
             self._later(number)
-        else:
-            self._refuse(number, code, pending.unanswered(reason), now)
+            return None
+        return pending
 
     def _refuse(self, number: int, code: str, text: str, now: float) -> None:
         pending = self.requests.pop(number)
