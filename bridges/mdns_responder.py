@@ -76,7 +76,10 @@ class Owned:
     audience: Audience | None
     next_at: float
     probes: int = 0
-    """How many were sent; PROBES when it is its name for sure."""
+    """How many were sent."""
+    established: bool = False
+    """Its name is its own for sure: as long after the last probe as between two of them (RFC 6762 8.1), with the first announcement and
+    not before, so that whatever was answered was announced and is taken back by a goodbye."""
     announcements: int = 0
     records: list[Record] = attrs.field(init=False)
     told: list[Record] = attrs.field(init=False, factory=list)
@@ -90,9 +93,10 @@ class Owned:
         self.service = service
         self.records = [*pointers(service), *unique(service), *addresses(service), type_pointer(service)]
 
-    @property
-    def established(self) -> bool:
-        return self.probes >= PROBES
+    def taken_back(self) -> list[Record]:
+        """What a goodbye names: all that was announced or answered."""
+        known = {record.identity: record for record in (*self.told, *pointers(self.service), *unique(self.service))}
+        return list(known.values())
 
     def knows(self, host: str) -> bool:
         """Whether somebody may know of it."""
@@ -159,13 +163,13 @@ class Responder:
         owned = self._owned.pop(key, None)
         self._index = None
         if owned is not None and self._pending:
-            gone = {record.identity for record in (*pointers(owned.service), *owned.told, *unique(owned.service))}
+            gone = {record.identity for record in owned.taken_back()}
             for pending in self._pending:
                 pending.answers = {identity: one for identity, one in pending.answers.items() if identity not in gone}
                 pending.additionals = {identity: one for identity, one in pending.additionals.items() if identity not in gone}
             self._pending = [pending for pending in self._pending if pending.answers]
         if owned is not None and owned.told:
-            self._goodbyes.append((owned.audience, [*owned.told, *unique(owned.service)]))
+            self._goodbyes.append((owned.audience, owned.taken_back()))
 
     def owned(self) -> list[Owned]:
         """What is offered, in whatever state."""
@@ -266,7 +270,8 @@ class Responder:
         for owned in self._owned.values():
             if owned.announcements >= ANNOUNCEMENTS or owned.next_at > now:
                 continue
-            if owned.established:
+            if owned.probes >= PROBES:
+                owned.established = True
                 owned.announcements += 1
                 owned.next_at = now + ANNOUNCE_INTERVAL
                 announcing.append(owned)
@@ -400,7 +405,7 @@ class Responder:
             return          # the probe will tell
         self.counters["conflicts"] += 1
         if owned.established and owned.announcements and owned.audience is None and not deaf:
-            owned.probes, owned.announcements = 0, 0       # section 9: ask whether it is still there
+            owned.probes, owned.announcements, owned.established = 0, 0, False      # section 9: ask whether it is still there
             owned.next_at = now + PROBE_INTERVAL * self._chance()
             return
         del self._owned[owned.key]

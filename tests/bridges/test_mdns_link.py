@@ -5,8 +5,10 @@ from __future__ import annotations
 from itertools import pairwise
 
 import attrs
+import pytest
 
 from bridges.mdns_records import META
+from bridges.mdns_responder import Audience
 from bridges.mdns_wire import PTR, SRV, Message, Question, Record, encode
 from tests.bridges.mdns_air import Air, service
 
@@ -46,6 +48,25 @@ def test_an_answer_that_waits_does_not_come_behind_the_goodbye() -> None:
     responder.withdraw("one")
     said = [record for message, _ in responder.messages(air.now) + responder.messages(air.now + 1) for record in message.answers]
     assert {record.ttl for record in said} == {0}
+
+
+@pytest.mark.parametrize("audience", [None, ((LAPTOP,),)], ids=["all", "one"])
+@pytest.mark.parametrize("tenths", range(0, 30))
+def test_gone_whenever_it_is_withdrawn(tenths: int, audience: Audience | None) -> None:
+    """Also between the last probe and the first announcement (RFC 6762 8.1, 8.3): who asked then must hear the goodbye (10.1)."""
+    for hundredths in range(0, 10, 2):
+        air = Air(10 * tenths + hundredths)
+        nas, laptop = air.join(NAS), air.join(LAPTOP)
+        other = attrs.evolve(service(), instance=b"Other")
+        nas.link.offer("other", other, None, air.now)
+        air.run(10)
+        nas.link.offer("one", service(), audience, air.now)
+        air.run(tenths / 10)
+        air.send(LAPTOP, encode(Message(False, [Question(service().domain, PTR)]))[0])
+        air.run(hundredths / 40)
+        nas.link.withdraw("one")
+        air.run(10)
+        assert list(laptop.found()) == [f"{NAS}: Other"]
 
 
 def test_two_announcements_a_second_apart_behind_three_probes() -> None:
