@@ -51,7 +51,7 @@ def test_an_answer_that_waits_does_not_come_behind_the_goodbye() -> None:
 
 
 @pytest.mark.parametrize("audience", [None, ((LAPTOP,),)], ids=["all", "one"])
-@pytest.mark.parametrize("tenths", range(0, 30))
+@pytest.mark.parametrize("tenths", range(30))
 def test_gone_whenever_it_is_withdrawn(tenths: int, audience: Audience | None) -> None:
     """Also between the last probe and the first announcement (RFC 6762 8.1, 8.3): who asked then must hear the goodbye (10.1)."""
     for hundredths in range(0, 10, 2):
