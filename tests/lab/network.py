@@ -248,8 +248,8 @@ def until(condition: Any, patience: float, what: str, interval: float = 0.05) ->
 
 
 def echoes(count: int, interval: float = 0.1) -> tuple[str, ...]:
-    """Options by which ping(8) asks until ``count`` requests were answered, however late. Its ``-W`` is for the time in which nothing at all
-    was answered: after an answer it waits for the last one no longer than two round trips, or an interval."""
+    """Options by which ping(8) asks until ``count`` requests were answered, however late. Its ``-W`` is for the time in which nothing at
+    all was answered: after an answer it waits for the last one no longer than two round trips, or an interval."""
     return ("-n", "-c", str(count), "-i", str(interval), "-w", str(ECHO_PATIENCE))
 
 
