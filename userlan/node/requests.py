@@ -54,6 +54,8 @@ class Pending:
     give_up: float
     secret: NetworkSecret | None = None
     sent: bool = False
+    told: bool = False
+    """It was sent, in whichever session: the mediator may have done it."""
     internal: bool = False
     reason: str = ""
     """Why its mediator was not reached when it was asked for; one line for people."""
@@ -105,7 +107,7 @@ class Requests:
         messages: list[Message] = []
         for pending in self._pending.values():
             if pending.mediator == mediator and not pending.sent:
-                pending.sent = True
+                pending.sent = pending.told = True
                 messages.append(pending.message)
         return messages
 
