@@ -36,7 +36,8 @@ def test_an_answer_that_waits_does_not_come_behind_the_change(pause: float, audi
     changed = service(port=632, subtypes=(b"_new",))
     nas.offer(changed, audience=audience)
     air.run(10)
-    said = [record for _, _, _, message in air.since(asked + 1e-6, True) for record in (*message.answers, *message.additionals) if record.ttl]
+    messages = [message for _, _, _, message in air.since(asked + 1e-6, True)]
+    said = [record for message in messages for record in (*message.answers, *message.additionals) if record.ttl]
     assert {record.data.port for record in said if isinstance(record.data, Srv)} == {632}
     assert not [record for record in said if record.name == subtype(b"_old")]
     assert list(laptop.found().values()) == [changed]
@@ -139,6 +140,25 @@ def test_who_loses_its_name_takes_back_where_it_was(audience: tuple[tuple[str, .
     assert list(laptop.found()) == [f"{NAS}: Laser on nas"]
     taken = [one for _, _, _, message in air.since(1030, True) for one in message.answers if not one.ttl and one.name == service().name]
     assert {record.type for record in taken} == {SRV}
+
+
+def test_the_echo_of_each_time_that_it_was_said() -> None:
+    """Three probes are octet for octet the same: the kernel gives back the first when the second has been sent already."""
+    air = Air()
+    computer = air.join("127.0.0.1", unicast=False)
+    computer.link.copies = 2
+    air.run(30)
+    computer.offer(service())
+    sent: list[bytes] = []
+    for _ in range(5000):
+        air.now += 0.001
+        sent += [data for data, to in computer.link.datagrams(air.now) if to is None]
+        if sent and sent.count(sent[-1]) == 2:
+            break
+    probe = sent[-1]
+    for echoes in (1, 2, 3, 4, 4):
+        computer.link.receive(probe, ("127.0.0.1", 5353), "", air.now)
+        assert computer.link.counters["echo"] == echoes, "the fifth is somebody else's"
 
 
 def test_who_probes_does_not_make_us_tell_everybody() -> None:
