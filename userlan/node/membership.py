@@ -219,11 +219,8 @@ class Membership:
         pending = self.requests.get(number)
         if pending is None or pending.internal:
             return
-        if isinstance(pending.message, Nick):
-            self.requests.pop(number)       # it is in the next greeting
-        else:
-            self.requests.supersede(pending)
-            pending.internal, pending.give_up = True, NEVER
+        self.requests.supersede(pending)        # a nickname, too: the greeting that is under way may have the one before
+        pending.internal, pending.give_up = True, NEVER
         self._events.append(RequestDone(number, pending.network, "", later=True))
 
     def _new(self, network: str, mediator: bytes, secret: NetworkSecret) -> None:
