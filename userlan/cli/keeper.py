@@ -4,7 +4,8 @@
 
     STATE/namespace.lock     held by each `userlan run` until its program is there, and by a keeper that ends:
                              nobody enters what is about to go
-    STATE/namespace.keeper   held as long as the keeper lives; its text is its process id and its network namespace's inode
+    STATE/namespace.keeper   held as long as the keeper lives; its text is its process id and its network namespace's inode, once the
+                             place is made
 
     forked ── namespaces, TAP, furniture ── node: "namespace" ─▶ addresses ── "" to the command: ready
                                               │ the node goes away: look for it again, hand it the same TAP
@@ -39,6 +40,8 @@ ENTERING_POLL = 0.1
 """Seconds between two looks for the first program, and for those that cannot be waited for."""
 RESOLVER_POLL = 5.0
 """Seconds between two looks whether resolv.conf is still ours."""
+KEEPER_PATIENCE = 30.0
+"""Seconds in which a keeper whose command was killed must have made its place for the next one: longer than it may take."""
 LEAVE_PATIENCE = 5.0
 """Seconds in which the node must have closed its end of the TAP."""
 
@@ -80,19 +83,25 @@ def take_lock(state: Path, wait: bool = True) -> int:
 
 
 def keeper_of(state: Path) -> KeptBy | None:
-    """The keeper that lives, for whoever holds the entrance."""
-    try:
-        descriptor = os.open(state / KEEPER_NAME, os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return None     # nobody holds it: killed
-    except BlockingIOError:
-        pid, network = os.read(descriptor, 40).split()
-        return KeptBy(int(pid), int(network))
-    finally:
-        os.close(descriptor)
+    """The keeper that lives, for whoever holds the entrance. One that is still making its place, or gives up just then, is waited for: its
+    command was killed. Raises ApiError."""
+    give_up = time.monotonic() + KEEPER_PATIENCE
+    while time.monotonic() < give_up:
+        try:
+            descriptor = os.open(state / KEEPER_NAME, os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return None     # nobody holds it: killed
+        except BlockingIOError:
+            words = os.read(descriptor, 40).split()
+        finally:
+            os.close(descriptor)
+        if len(words) == 2:
+            return KeptBy(int(words[0]), int(words[1]))
+        time.sleep(ENTERING_POLL)
+    raise ApiError(f"the keeper of the namespace is not ready: see {state / LOG_NAME}")
 
 
 def is_inside(state: Path) -> bool:
@@ -122,8 +131,8 @@ def start_keeper(state: Path, wanted: Wanted, entrance: int) -> tuple[KeptBy, li
     os.waitpid(between, 0)
     with os.fdopen(ours, "rb") as told:
         *lines, last = told.read().decode("utf-8", "replace").split("\n")
-    keeper = keeper_of(state)
-    if last != "ready" or keeper is None:
+    keeper = keeper_of(state) if last == "ready" else None
+    if keeper is None:
         raise ApiError((last if last != "ready" else "") or f"the keeper of the namespace has ended: see {state / LOG_NAME}")
     return keeper, lines
 
@@ -190,7 +199,6 @@ class Keeper:
 
         self._go_to_the_background()
         make()
-        os.write(self._name, f"{os.getpid()} {os.stat('/proc/self/ns/net').st_ino}".encode())
         try:
             self._tap = open_tap(INTERFACE)
         except TapError as error:
@@ -212,6 +220,7 @@ class Keeper:
             raise ApiError("the node does not say which address it has: see `userlan status`")
         if not self._has_ipv4():
             self._warn("there is no IPv4 address yet: see `userlan status`")
+        os.write(self._name, f"{os.getpid()} {os.stat('/proc/self/ns/net').st_ino}".encode())
         with suppress(BrokenPipeError):     # the command was called off: then nobody comes, and we end in order
             os.write(self._told, "\n".join((*self._warnings, "ready")).encode())
         os.close(self._told)
