@@ -23,6 +23,8 @@ pytestmark = [
 
 AT_ONCE = 8
 """Netchecks at one time: their packets are to leave when they want."""
+PATIENCE = 240.0
+"""Seconds for one command, most of which is its start beside the others, on a machine that has much else to do."""
 
 
 @attrs.define
@@ -47,7 +49,7 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Answers]:
         members = {site.name: Member(site.host, folder / kind.name, kind.name) for kind, site in zip(KINDS, sites, strict=True)}
 
         def ask(member: Member) -> dict[str, Any]:
-            told: dict[str, Any] = json.loads(member.run("netcheck", "--json", "--mediator", party.mediator.url).stdout)
+            told: dict[str, Any] = json.loads(member.run("netcheck", "--json", "--mediator", party.mediator.url, timeout=PATIENCE).stdout)
             return told
 
         with ThreadPoolExecutor(AT_ONCE) as pool:

@@ -17,6 +17,7 @@ import pytest
 from tests.lab.attached import Computers, computers, needed, tap_up, traces
 from tests.lab.network import Lab, end, until, user_name
 from tests.lab.userlan_process import wait_for_line
+from userlan.cli.client import ApiError
 
 pytestmark = pytest.mark.lab
 
@@ -100,10 +101,10 @@ def test_iperf3(attached: Computers, arguments: tuple[str, ...]) -> None:
     finally:
         end(server)
     if "-u" in arguments:
-        assert result["end"]["sum"]["packets"] > 1_000
-        assert result["end"]["sum"]["lost_percent"] < 50
+        told = result["end"]["sum"]
+        assert told["packets"] - told["lost_packets"] > 100, "how many of them the kernels drop is the computer's affair"
     else:
-        assert result["end"]["sum_received"]["bits_per_second"] > 10e6
+        assert result["end"]["sum_received"]["bytes"] > 100_000
 
 
 @pytest.mark.parametrize("version", [4, 6])
@@ -221,6 +222,9 @@ def test_a_node_attaches_at_its_start(two: Computers) -> None:
     assert f"inet {two.address(ben)}/8" in link
     assert f"inet6 {two.address(ben, 6)}/48" in link
     ben.wait_state("anna", "direct")
+    for name in ("home0", "lan0"):
+        with pytest.raises(ApiError, match="this computer is attached already: `userlan tap --detach` ends that"):
+            ben.call("tap", name=name)
     assert "1 received" in two.from_ben("ping", "-n", "-c", "1", "-W", "3", two.address(two.anna)).stdout
     ben.namespace.ip("link", "del", "home0")
     until(lambda: ben.status()["bridges"]["tap"] == "detached: the interface was removed", 60, "the node notices")
