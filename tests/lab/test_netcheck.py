@@ -102,9 +102,9 @@ def test_netcheck_names_the_nat(answers: Answers, kind: Kind) -> None:
 
 
 def test_others_load_is_measured(answers: Answers) -> None:
-    """20 new mappings a second of others, seen within half a second: between 4 and 60 by Poisson's distribution, but once in a thousand."""
+    """20 new mappings a second of others, seen within half a second: between 1 and 100 by Poisson's distribution, but once in 3,000."""
     assert NOISY.character is not None
-    assert 4 <= answers.by_kind[NOISY.name]["udp"]["others_a_second"] <= 60
+    assert 1 <= answers.by_kind[NOISY.name]["udp"]["others_a_second"] <= 100
 
 
 def test_a_running_node_says_the_same(answers: Answers) -> None:
