@@ -121,7 +121,8 @@ class GuestsBridge:
         try:
             yield self._ready(record.name)
         except (CommandError, CancelledError):
-            yield self._forget(record.name)
+            if not self._records.get(record.name, record).removed:      # else it leaves its networks first
+                yield self._forget(record.name)
             raise
         return self._described(record)
 
@@ -164,7 +165,7 @@ class GuestsBridge:
         settled = None
         while True:
             process = self._processes.get(name)
-            if process is None:
+            if process is None or self._records[name].removed:
                 raise CommandError(f"{name} was removed, or the node is about to end")
             now, told = self._lan.reactor.seconds(), process.told
             if running(told) and (told["networks"] or told["waiting"]):
@@ -197,7 +198,9 @@ class GuestsBridge:
 
     def _described(self, record: Record) -> dict[str, Any]:
         """What ``guest add`` and ``guest show`` print. Raises CommandError."""
-        process = self._processes[record.name]
+        process = self._processes.get(record.name)
+        if process is None:
+            raise CommandError(f"{record.name} is being removed, or the node is about to end")
         told = process.told
         if not running(told):
             raise CommandError(f"{record.name} is not up: {process.trouble or 'it is starting'}")
