@@ -54,8 +54,10 @@ class Lost:
 
 def test_a_command_whose_interface_takes_no_address_is_told_and_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     """For ever, attached to nothing: it would hear of it by the log of the node alone."""
-    for name, fake in (("open_tap", lambda name: 7), ("make_uplink", lambda lan, gateway: None), ("Attached", Lost), ("InterfaceSetup", Lost)):
-        monkeypatch.setattr(tap, name, fake)
+    monkeypatch.setattr(tap, "open_tap", lambda name: 7)
+    monkeypatch.setattr(tap, "make_uplink", lambda lan, gateway: None)
+    monkeypatch.setattr(tap, "Attached", Lost)
+    monkeypatch.setattr(tap, "InterfaceSetup", Lost)
     monkeypatch.setattr(tap, "stack_ports", lambda: (1, 2))
     attached: list[bool] = []
     lan: Any = SimpleNamespace(computer_attached=attached.append)
