@@ -218,6 +218,21 @@ def test_shown_while_it_is_ended(scene: Scene) -> None:
         scene.ask("guest-show", name="phone")
 
 
+def test_removed_by_a_process_that_takes_long_to_end(scene: Scene) -> None:
+    """It has left its networks, whatever the time: the answer waits for the rest."""
+    scene.add()
+    results: list[Any] = []
+    scene.ask("guest-remove", name="phone").addCallback(results.append)
+    scene.run(LEAVE_PATIENCE - 0.5)
+    scene.process.say(left=True, networks=[])
+    scene.run(5)
+    assert results == []
+    scene.process.end()
+    scene.run(0.2)
+    assert results == [{"name": "phone", "left": True}]
+    assert not (scene.folder / "guests" / "phone").exists()
+
+
 def test_removed_while_the_mediator_is_away(scene: Scene) -> None:
     """It is made up for, by the next run of the node if need be."""
     scene.add()
