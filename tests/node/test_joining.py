@@ -68,7 +68,7 @@ def test_two_networks_may_be_joined_at_once(scene: Scene) -> None:
 
 @pytest.mark.parametrize("first", ["anna", "ben"])
 def test_a_mediator_that_lost_its_directory_has_all_members_again_whoever_comes_first(scene: Scene, first: str) -> None:
-    """The owner makes the networks again; who was there before it, asks again. Four networks: more than a mediator lets one fail in a row."""
+    """The owner makes the networks again; who was there before, asks again. Four: more than a mediator lets fail in a row."""
     lan, names = scene.lan, ["home", "work", "club", "den"]
     assert isinstance(scene.end(scene.join(scene.secret)), RequestDone)
     for name in names[1:]:
