@@ -301,6 +301,10 @@ class Node:
         self.encounters.tick(now)
         self.punching.tick(now)
         self.membership.tick(now)
+        for mediator in self.membership.requests.due(now):
+            link = self.links.get(mediator)
+            if link is not None and link.state is LinkState.READY:      # else it is asked in the next session
+                self.membership.link_ready(mediator, self, now)
         self.carry_on(now)
 
     def events(self) -> list[NodeEvent | Event]:
