@@ -1,69 +1,86 @@
-"""The keeper's name, between two of its writes."""
+"""The entrance to the place of ``userlan run``: closed until the place is made, whatever becomes of who asked for it."""
 
 from __future__ import annotations
 
-import fcntl
+import contextlib
 import os
-from collections.abc import Callable, Iterator
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from userlan.cli import keeper as keeper_module
+from tests.lab.network import until
+from userlan.cli.keeper import KEEPER_NAME, keeper_of, take_lock
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="`userlan run` takes Linux's namespaces")
+
+ASK = """
+import os, sys, time
+from pathlib import Path
+from userlan.cli import keeper
 from userlan.cli.client import ApiError
-from userlan.cli.keeper import ENTERING_POLL, KEEPER_NAME, KEEPER_PATIENCE, KeptBy, keeper_of
+
+state = Path(sys.argv[1])
+
+class Made(keeper.Keeper):
+    '''Takes as long over the place as the test wants it to.'''
+
+    def open(self):
+        self._go_to_the_background()
+        (state / "begun").touch()
+        give_up = time.monotonic() + 60
+        while not (state / "go-on").exists() and time.monotonic() < give_up:
+            time.sleep(0.01)
+        os.write(self._name, b"%d %d" % (os.getpid(), os.stat("/proc/self/ns/net").st_ino))
+        raise ApiError("this is all")
+
+keeper.Keeper = Made
+keeper.start_keeper(state, keeper.Wanted(None, False), keeper.take_lock(state))
+"""
 
 
-class Time:
-    """Passes where somebody sleeps; what then happens."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-        self.then: list[Callable[[], object]] = []
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
-        if self.then:
-            self.then.pop(0)()
-
-
-@pytest.fixture
-def time(monkeypatch: pytest.MonkeyPatch) -> Time:
-    made = Time()
-    monkeypatch.setattr(keeper_module, "time", made)
-    return made
+@contextlib.contextmanager
+def asking(state: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that has a place made; the keeper is at it, until the file ``go-on`` is there, or the block ends."""
+    process = subprocess.Popen([sys.executable, "-c", ASK, str(state)], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    assert process.stderr is not None
+    try:
+        until((state / "begun").exists, 60, "the keeper makes the place")
+        yield process
+    finally:
+        (state / "go-on").touch()
+        process.kill()
+        process.wait(60)
+        process.stderr.close()
 
 
-@pytest.fixture
-def held(tmp_path: Path) -> Iterator[int]:
-    """By a keeper that has not said yet who it is."""
-    descriptor = os.open(tmp_path / KEEPER_NAME, os.O_RDWR | os.O_CREAT)
-    fcntl.flock(descriptor, fcntl.LOCK_EX)
-    yield descriptor
-    os.close(descriptor)
+def is_closed(state: Path) -> bool:
+    try:
+        os.close(take_lock(state, wait=False))
+    except BlockingIOError:
+        return True
+    return False
 
 
-def test_a_keeper_that_is_making_its_place_is_waited_for(tmp_path: Path, time: Time, held: int) -> None:
-    """Its command was killed, and the next one comes."""
-    time.then = [lambda: None, lambda: None, lambda: os.write(held, b"77 4026531840")]
-    assert keeper_of(tmp_path) == KeptBy(77, 4026531840)
-    assert time.now == pytest.approx(100 + 3 * ENTERING_POLL)
-
-
-@pytest.mark.parametrize("tidy", [True, False], ids=["in order", "killed"])
-def test_a_keeper_that_gives_up_meanwhile_is_none(tmp_path: Path, time: Time, held: int, tidy: bool) -> None:
-    time.then = [(tmp_path / KEEPER_NAME).unlink if tidy else lambda: fcntl.flock(held, fcntl.LOCK_UN)]
+def test_nobody_enters_a_place_that_is_being_made_for_who_was_killed(tmp_path: Path) -> None:
+    """Its keeper, which goes on, is not known by number yet, and has neither interface nor resolver for whoever would come in."""
+    with asking(tmp_path) as process:
+        process.kill()
+        process.wait(60)
+        assert (tmp_path / KEEPER_NAME).read_text() == ""
+        assert is_closed(tmp_path)
+    until(lambda: not is_closed(tmp_path), 60, "the entrance is open for the next one")
     assert keeper_of(tmp_path) is None
 
 
-def test_one_that_never_says_who_it_is_is_not_waited_for_for_ever(tmp_path: Path, time: Time, held: int) -> None:
-    with pytest.raises(ApiError, match="not ready"):
-        keeper_of(tmp_path)
-    assert time.now == pytest.approx(100 + KEEPER_PATIENCE, abs=2 * ENTERING_POLL)
-
-
-def test_nobody_keeps_what_is_not_there(tmp_path: Path) -> None:
-    assert keeper_of(tmp_path) is None
+def test_who_asked_hears_why_there_is_no_place(tmp_path: Path) -> None:
+    """And the entrance is open for the next one."""
+    with asking(tmp_path) as process:
+        assert is_closed(tmp_path)
+        (tmp_path / "go-on").touch()
+        assert process.stderr is not None
+        assert b"ApiError: this is all" in process.stderr.read()
+        assert process.wait(60) == 1
+        until(lambda: not is_closed(tmp_path), 60, "the entrance is open")

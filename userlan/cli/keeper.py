@@ -2,10 +2,9 @@
 
 ::
 
-    STATE/namespace.lock     held by each `userlan run` until its program is there, and by a keeper that ends:
-                             nobody enters what is about to go
-    STATE/namespace.keeper   held as long as the keeper lives; its text is its process id and its network namespace's inode, once the
-                             place is made
+    STATE/namespace.lock     held by each `userlan run` until its program is there, by a keeper that makes the place, and
+                             by one that ends: nobody enters what is not there yet, or about to go
+    STATE/namespace.keeper   held as long as the keeper lives; its text is its process id and its network namespace's inode
 
     forked ── namespaces, TAP, furniture ── node: "namespace" ─▶ addresses ── "" to the command: ready
                                               │ the node goes away: look for it again, hand it the same TAP
@@ -40,8 +39,6 @@ ENTERING_POLL = 0.1
 """Seconds between two looks for the first program, and for those that cannot be waited for."""
 RESOLVER_POLL = 5.0
 """Seconds between two looks whether resolv.conf is still ours."""
-KEEPER_PATIENCE = 30.0
-"""Seconds in which a keeper whose command was killed must have made its place for the next one: longer than it may take."""
 LEAVE_PATIENCE = 5.0
 """Seconds in which the node must have closed its end of the TAP."""
 
@@ -83,25 +80,19 @@ def take_lock(state: Path, wait: bool = True) -> int:
 
 
 def keeper_of(state: Path) -> KeptBy | None:
-    """The keeper that lives, for whoever holds the entrance. One that is still making its place, or gives up just then, is waited for: its
-    command was killed. Raises ApiError."""
-    give_up = time.monotonic() + KEEPER_PATIENCE
-    while time.monotonic() < give_up:
-        try:
-            descriptor = os.open(state / KEEPER_NAME, os.O_RDWR | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return None
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return None     # nobody holds it: killed
-        except BlockingIOError:
-            words = os.read(descriptor, 40).split()
-        finally:
-            os.close(descriptor)
-        if len(words) == 2:
-            return KeptBy(int(words[0]), int(words[1]))
-        time.sleep(ENTERING_POLL)
-    raise ApiError(f"the keeper of the namespace is not ready: see {state / LOG_NAME}")
+    """The keeper that lives, for whoever holds the entrance."""
+    try:
+        descriptor = os.open(state / KEEPER_NAME, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return None     # nobody holds it: killed
+    except BlockingIOError:
+        pid, network = os.read(descriptor, 40).split()
+        return KeptBy(int(pid), int(network))
+    finally:
+        os.close(descriptor)
 
 
 def is_inside(state: Path) -> bool:
@@ -112,7 +103,8 @@ def is_inside(state: Path) -> bool:
 
 
 def start_keeper(state: Path, wanted: Wanted, entrance: int) -> tuple[KeptBy, list[str]]:
-    """Make the place, with a keeper; who that is, and warnings. ``entrance``: the lock, which stays the caller's alone.
+    """Make the place, with a keeper; who that is, and warnings. ``entrance``: the lock, which is the keeper's, too, until the place is
+    made: a caller that is killed meanwhile leaves nobody in who would find half of it.
 
     Raises ApiError with the reason why there can be none. This process must have one thread alone; it becomes the program,
     which is not to find a child that it has not made: the keeper is nobody's.
@@ -123,28 +115,27 @@ def start_keeper(state: Path, wanted: Wanted, entrance: int) -> tuple[KeptBy, li
         status = 1
         try:
             os.close(ours)
-            os.close(entrance)
-            status = 0 if os.fork() else _keep(state, wanted, theirs)
+            status = 0 if os.fork() else _keep(state, wanted, theirs, entrance)
         finally:
             os._exit(status)
     os.close(theirs)
     os.waitpid(between, 0)
     with os.fdopen(ours, "rb") as told:
         *lines, last = told.read().decode("utf-8", "replace").split("\n")
-    keeper = keeper_of(state) if last == "ready" else None
-    if keeper is None:
+    keeper = keeper_of(state)
+    if last != "ready" or keeper is None:
         raise ApiError((last if last != "ready" else "") or f"the keeper of the namespace has ended: see {state / LOG_NAME}")
     return keeper, lines
 
 
-def _keep(state: Path, wanted: Wanted, told: int) -> int:
+def _keep(state: Path, wanted: Wanted, told: int, entrance: int) -> int:
     """All of the keeper's life; its exit status."""
     from userlan.driver.namespace.refusals import NamespaceError
     from userlan.driver.tap.device import TapError
 
     keeper = None
     try:
-        keeper = Keeper(state, wanted, told)
+        keeper = Keeper(state, wanted, told, entrance)
         keeper.open()
         keeper.stay()
     except (NamespaceError, TapError, ApiError) as error:
@@ -170,9 +161,9 @@ def _note(text: str) -> None:
 
 
 class Keeper:
-    """Of one place. ``told``: where ``ready`` is written, or why it is not."""
+    """Of one place. ``told``: where ``ready`` is written, or why it is not; ``entrance``: held until then."""
 
-    def __init__(self, state: Path, wanted: Wanted, told: int) -> None:
+    def __init__(self, state: Path, wanted: Wanted, told: int, entrance: int) -> None:
         self.ready = False
         self._state = state
         self._wanted = wanted
@@ -184,7 +175,8 @@ class Keeper:
         """Whether the next node has not said yet what the interface is to be."""
         self._next_try = 0.0
         self._next_check = 0.0
-        self._entrance = self._name = -1
+        self._entrance = entrance
+        self._name = -1
 
     # ------------------------------------------------------------------ opening
 
@@ -199,6 +191,7 @@ class Keeper:
 
         self._go_to_the_background()
         make()
+        os.write(self._name, f"{os.getpid()} {os.stat('/proc/self/ns/net').st_ino}".encode())
         try:
             self._tap = open_tap(INTERFACE)
         except TapError as error:
@@ -220,10 +213,10 @@ class Keeper:
             raise ApiError("the node does not say which address it has: see `userlan status`")
         if not self._has_ipv4():
             self._warn("there is no IPv4 address yet: see `userlan status`")
-        os.write(self._name, f"{os.getpid()} {os.stat('/proc/self/ns/net').st_ino}".encode())
         with suppress(BrokenPipeError):     # the command was called off: then nobody comes, and we end in order
             os.write(self._told, "\n".join((*self._warnings, "ready")).encode())
         os.close(self._told)
+        os.close(self._entrance)
         self.ready = True
 
     def _go_to_the_background(self) -> None:
@@ -239,7 +232,7 @@ class Keeper:
         nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         for target, source in ((0, nothing), (1, log), (2, log)):
             os.dup2(source, target)
-        kept = {0, 1, 2, name, self._told}
+        kept = {0, 1, 2, name, self._told, self._entrance}
         for descriptor in map(int, os.listdir("/proc/self/fd")):
             if descriptor not in kept:
                 with suppress(OSError):
