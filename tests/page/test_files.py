@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.page.nodes import until
+from tests.page.story import arrives
 
 LARGE = 96 << 20
 """Octets: long enough on the way that it can be broken off."""
@@ -87,6 +88,7 @@ def test_a_break_does_no_harm(people: Any, show: Any, tmp_path: Path) -> None:
     ben.locator(".transfer[data-state=paused]").get_by_text("goes on when").wait_for()
     assert ben.locator(".transfer progress").get_attribute("aria-label")
     people.anna.start()
+    arrives(people.ben, "film.mkv")
     ben.locator(".transfer[data-state=done]").get_by_text("saved, checked").wait_for()
     came = people.ben.inbox / "film.mkv"
     assert came.stat().st_size == LARGE
