@@ -171,7 +171,9 @@ class TapBridge:
     # ------------------------------------------------------------------ attaching
 
     def _open(self, options: TapOptions) -> None:
-        """Attach by a TAP of our own. Raises CommandError."""
+        """Attach by a TAP of our own. Raises CommandError; what is attached already stays so."""
+        if self._attached is not None:
+            raise CommandError(self._attached.link.in_the_way)
         try:
             attached = self._attach(open_tap(options.name), options.mtu, stack_ports())
             self._setup = InterfaceSetup(options.name, attached.hardware, attached.mtu, options.broadcasts)

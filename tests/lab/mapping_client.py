@@ -67,7 +67,7 @@ def main() -> None:
 
     threading.Thread(target=wait_for_end, daemon=True).start()
     mapping.look([host])
-    loop.until(ended.is_set, 120.0)
+    loop.until(ended.is_set, 600.0)
     loop.result(mapping.stop())
     print("stopped", flush=True)
     loop.close()

@@ -5,7 +5,7 @@
     python -m tests.lab.tcp_punch OBSERVER        OBSERVER: HOST:PORT to connect to first, so that there is a local port
       prints ``port N``, the local port of the group
       reads  ``HOST PORT[,PORT…] AT``             AT: when to begin, by the monotonic clock that all namespaces share
-      prints ``opened SECONDS`` since then, and ``heard TEXT`` for the frame that the other end sent
+      prints ``began AT``, ``opened SECONDS`` since then, and ``heard TEXT`` for the frame that the other end sent
 """
 
 from __future__ import annotations
@@ -80,6 +80,7 @@ def main() -> None:
     host, ports, at = sys.stdin.readline().split()
     loop.run(max(0.0, float(at) - time.monotonic()))
     core.began = time.monotonic()
+    print(f"began {core.began:.3f}", flush=True)
     for port in ports.split(","):
         punch(host, port)
     loop.until(lambda: core.ended, 15.0)

@@ -23,6 +23,8 @@ pytestmark = [
 
 AT_ONCE = 8
 """Netchecks at one time: their packets are to leave when they want."""
+PATIENCE = 240.0
+"""Seconds for one command, most of which is its start beside the others, on a machine that has much else to do."""
 
 
 @attrs.define
@@ -47,7 +49,7 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Answers]:
         members = {site.name: Member(site.host, folder / kind.name, kind.name) for kind, site in zip(KINDS, sites, strict=True)}
 
         def ask(member: Member) -> dict[str, Any]:
-            told: dict[str, Any] = json.loads(member.run("netcheck", "--json", "--mediator", party.mediator.url).stdout)
+            told: dict[str, Any] = json.loads(member.run("netcheck", "--json", "--mediator", party.mediator.url, timeout=PATIENCE).stdout)
             return told
 
         with ThreadPoolExecutor(AT_ONCE) as pool:
@@ -100,9 +102,9 @@ def test_netcheck_names_the_nat(answers: Answers, kind: Kind) -> None:
 
 
 def test_others_load_is_measured(answers: Answers) -> None:
-    """20 new mappings a second of others, seen within half a second: between 4 and 60 by Poisson's distribution, but once in a thousand."""
+    """20 new mappings a second of others, seen within half a second: between 1 and 100 by Poisson's distribution, but once in 3,000."""
     assert NOISY.character is not None
-    assert 4 <= answers.by_kind[NOISY.name]["udp"]["others_a_second"] <= 60
+    assert 1 <= answers.by_kind[NOISY.name]["udp"]["others_a_second"] <= 100
 
 
 def test_a_running_node_says_the_same(answers: Answers) -> None:

@@ -1,4 +1,6 @@
-"""Outages with real processes: servers killed, a relay lost, another address, a NAT that forgets. The interruptions are printed."""
+"""Outages with real processes: servers killed, a relay lost, another address, a NAT that forgets. The interruptions are printed.
+
+A limit holds for what is added to the standstill of the computer itself, which is measured at the same time beside the stream."""
 
 from __future__ import annotations
 
@@ -30,9 +32,10 @@ IDLE = 90.0
 """Seconds, three times the life of a mapping."""
 
 
-def tell(text: str, milliseconds: float) -> None:
-    """A measured figure, for whoever reads the tests' output."""
-    print(f"\n  {text}: {milliseconds:.0f} ms", flush=True)
+def tell(text: str, milliseconds: float, machine: int | None = None) -> None:
+    """A measured figure, for whoever reads the tests' output; ``machine``: what the computer did meanwhile by itself."""
+    beside = "" if machine is None else f" ({machine} ms where nothing is between)"
+    print(f"\n  {text}: {milliseconds:.0f} ms{beside}", flush=True)
 
 
 @attrs.define
@@ -70,8 +73,8 @@ def test_the_mediator_is_killed(lab: Lab, tmp_path: Path) -> None:
     party.mediator.kill()
     for name, stream in (("direct", direct), ("relayed", relayed)):
         gap = stream.interruption(8.0)
-        tell(f"all mediators killed, {name} tunnel stands still", gap)
-        assert gap < UNNOTICED
+        tell(f"all mediators killed, {name} tunnel stands still", gap, stream.machine)
+        assert gap < UNNOTICED + stream.machine
     for member, other, state in ((ben, anna, "direct"), (dora, carla, "relayed")):
         member.kill()
         begun = time.monotonic()
@@ -80,7 +83,7 @@ def test_the_mediator_is_killed(lab: Lab, tmp_path: Path) -> None:
         tell(f"without a mediator, a node that starts again reaches its peer ({state})", 1000 * (time.monotonic() - begun))
 
 
-def reach(member: Member, other: Member, state: str, patience: float = 30.0) -> None:
+def reach(member: Member, other: Member, state: str, patience: float = 60.0) -> None:
     """Until an echo comes back by such a path."""
     give_up = time.monotonic() + patience
     while True:
@@ -109,8 +112,8 @@ def test_a_relay_is_killed(lab: Lab, tmp_path: Path) -> None:
     number = 0 if "44.0.0.10" in used else 1
     party.relays[number].kill()
     gap = stream.interruption(4.0)
-    tell("the relay killed, the stream stands still", gap)
-    assert gap < SOON
+    tell("the relay killed, the stream stands still", gap, stream.machine)
+    assert gap < SOON + stream.machine
     now = party.met(anna, ben, ("relayed",))["endpoint"]
     assert f"44.0.0.{11 - number}" in now
 
@@ -123,8 +126,8 @@ def test_another_address_in_mid_transfer(lab: Lab, tmp_path: Path) -> None:
     stream = Stream(anna, ben, 7001)
     party.world.move(ben.namespace, other)
     gap = stream.interruption(4.0)
-    tell("another address and NAT, the stream stands still", gap)
-    assert gap < SOON
+    tell("another address and NAT, the stream stands still", gap, stream.machine)
+    assert gap < SOON + stream.machine
     assert party.met(anna, ben)["endpoint"].startswith(other.addresses[0])
 
 
@@ -136,8 +139,8 @@ def test_a_nat_reboots(lab: Lab, tmp_path: Path, kind: Any) -> None:
     stream = Stream(anna, ben, 7001)
     party.world.reboot(first)
     gap = stream.interruption(4.0)
-    tell(f"{kind.name} reboots, the stream stands still", gap)
-    assert gap < SOON
+    tell(f"{kind.name} reboots, the stream stands still", gap, stream.machine)
+    assert gap < SOON + stream.machine
     party.met(anna, ben)
 
 
@@ -162,8 +165,10 @@ def test_silence_outlives_mappings(pause: Pause) -> None:
     time.sleep(max(0.0, pause.begun + IDLE - time.monotonic()))
     found = sees(pause.anna, pause.ben, ("direct",))
     assert found is not None
-    answer = echo(pause.anna, pause.ben)
+    answer, later = (echo(pause.anna, pause.ben) for _ in range(2))
     assert answer is not None
+    assert later is not None
     assert answer["path"].startswith("direct udp")
     tell("after 90 s of silence the first echo takes", answer["rtt_ms"])
-    assert answer["rtt_ms"] < 500
+    tell("and the next one", later["rtt_ms"])
+    assert answer["rtt_ms"] < 500 + later["rtt_ms"]

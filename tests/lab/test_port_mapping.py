@@ -24,6 +24,10 @@ pytestmark = [
 WAN, OUTSIDE, GATEWAY, CLIENT, NEIGHBOUR = "5.5.5.1", "5.5.5.9", "192.168.7.1", "192.168.7.20", "192.168.7.21"
 """The outer addresses are none of a reserved range: miniupnpd does not map to those."""
 PORT = 41414
+PATIENCE = 60
+"""Seconds in which what is to come has come: many processes share the computer."""
+SILENCE = 2
+"""Seconds without an answer that count as a refusal, where the answer is not to come, or is asked for again."""
 
 NAT = """
 table inet filter {
@@ -93,7 +97,7 @@ class Site:
                 sys.executable, "-m", "tests.lab.mapping_client", host, str(PORT), *methods, stdin=subprocess.PIPE, stdout=log, stderr=log
             )
 
-    def mapped(self, method: str, patience: float = 20) -> dict[str, tuple[str, int]]:
+    def mapped(self, method: str, patience: float = PATIENCE) -> dict[str, tuple[str, int]]:
         """The external host and port of each transport, once the client has them by ``method``."""
         assert self.process is not None
         line = wait_for_line(self.log, f"mapped {method} udp", self.process, patience=patience)
@@ -110,9 +114,10 @@ class Site:
         self.process.stdin.close()
         wait_for_line(self.log, "stopped", self.process)
 
-    def reaches(self, udp: tuple[str, int], tcp: tuple[str, int]) -> bool:
-        """Whether the outside reaches the client at both."""
-        asked = self.outside.run(sys.executable, "-c", ASK, udp[0], str(udp[1]), str(tcp[1]), timeout=60)
+    def reaches(self, udp: tuple[str, int], tcp: tuple[str, int], patience: int = PATIENCE) -> bool:
+        """Whether the outside reaches the client at both, within so many seconds each."""
+        words = (udp[0], str(udp[1]), str(tcp[1]), str(patience))
+        asked = self.outside.run(sys.executable, "-c", ASK, *words, timeout=60 + 2 * patience)
         return asked.stdout == "ping behind the router\n"
 
     def rules(self) -> str:
@@ -122,11 +127,12 @@ class Site:
 ASK = """
 import socket, sys
 with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
-    udp.settimeout(2)
+    patience = int(sys.argv[4])
+    udp.settimeout(patience)
     udp.sendto(b"ping", (sys.argv[1], int(sys.argv[2])))
     try:
         print(udp.recv(100).decode(), end=" ")
-        with socket.create_connection((sys.argv[1], int(sys.argv[3])), 2) as tcp:
+        with socket.create_connection((sys.argv[1], int(sys.argv[3])), patience) as tcp:
             print(tcp.makefile().read(), end="")
     except OSError as error:
         print(error)
@@ -155,7 +161,7 @@ def site(lab: Lab, tmp_path: Path) -> Any:
 
 @pytest.mark.parametrize("method", ["pcp", "nat-pmp", "upnp"])
 def test_each_protocol_lets_the_outside_in(site: Site, method: str) -> None:
-    assert not site.reaches((WAN, PORT), (WAN, PORT))
+    assert not site.reaches((WAN, PORT), (WAN, PORT), SILENCE)
     site.start_client(method)
     ends = site.mapped(method)
     assert ends == {"udp": (WAN, PORT), "tcp": (WAN, PORT)}
@@ -175,9 +181,9 @@ def test_pcp_is_preferred_and_a_restarted_router_is_asked_again(site: Site) -> N
     site.router.run("nft", "flush", "ruleset")
     site.router.nft(NAT)
     (site.folder / "leases").unlink(missing_ok=True)
-    assert not site.reaches(ends["udp"], ends["tcp"])
+    assert not site.reaches(ends["udp"], ends["tcp"], SILENCE)
     site.start_router()
-    until(lambda: site.reaches(ends["udp"], ends["tcp"]), 60, "the mappings are there again", 0.5)
+    until(lambda: site.reaches(ends["udp"], ends["tcp"], SILENCE), PATIENCE, "the mappings are there again", 0.5)
 
 
 def test_a_firewall_of_ipv6_is_opened_by_pcp(site: Site) -> None:
@@ -204,7 +210,7 @@ TAKE = """
 import socket, sys
 from userlan.traversal.port_mapping.nat_pmp import map_request
 with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
-    asking.settimeout(5)
+    asking.settimeout(60)
     asking.bind((sys.argv[1], 0))
     asking.sendto(map_request("udp", 41414, 41414, 3600), (sys.argv[2], 5351))
     print(asking.recv(100)[3])
@@ -227,7 +233,7 @@ def test_a_node_asks_its_router_by_itself(site: Site) -> None:
     mediator = Mediator(site.outside, site.folder / "mediator", f"{OUTSIDE}:41414")
     member = Member(site.client, site.folder / "anna", "anna")
     member.up("--mediator", mediator.url)
-    until(lambda: f"udp {WAN}:41414, tcp {WAN}:41414, by pcp" in member.log.read_text(), 60, "the node says what the router gave")
+    until(lambda: f"udp {WAN}:41414, tcp {WAN}:41414, by pcp" in member.log.read_text(), 2 * PATIENCE, "the node says what the router gave")
     member.stop()
     until(lambda: str(PORT) not in site.rules(), 60, "what was mapped is given back")
     assert "Traceback" not in member.log.read_text()

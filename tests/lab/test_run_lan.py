@@ -50,15 +50,15 @@ def test_the_outside(two: Inside) -> None:
         where.start(*command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         until(lambda where=where: ":8080" in where.run("ss", "-ltn").stdout, 60, "http.server listens")
     url = OUTSIDE.format(host=MEDIATOR)
-    closed = two.run("curl", "-sS", "-m", "5", url, check=False)
+    closed = two.run("curl", "-sS", "-m", "30", url, check=False)
     assert (closed.returncode, closed.stdout) == (7, "")
     until(two.gone, 60, "the place is gone")
     assert two.run("curl", "-sS", "-m", "20", url, options=("--internet",)).stdout == "exposed"
     until(two.gone, 60, "the place is gone")
-    refused = two.run("curl", "-sS", "-m", "5", f"http://{ANNA}:9/", options=("--internet",), check=False)
+    refused = two.run("curl", "-sS", "-m", "30", f"http://{ANNA}:9/", options=("--internet",), check=False)
     assert refused.returncode == 7
     until(two.gone, 60, "the place is gone")
-    assert two.run("curl", "-sS", "-m", "5", OUTSIDE.format(host="127.0.0.1"), options=("--internet",), check=False).returncode == 7
+    assert two.run("curl", "-sS", "-m", "30", OUTSIDE.format(host="127.0.0.1"), options=("--internet",), check=False).returncode == 7
 
 
 ANSWER = """

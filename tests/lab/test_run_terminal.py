@@ -54,7 +54,7 @@ class Terminal:
         self.shown = ""
         os.write(self.master, text.encode())
 
-    def expect(self, pattern: str, patience: float = 20) -> re.Match[str]:
+    def expect(self, pattern: str, patience: float = 60) -> re.Match[str]:
         """Until what is shown has it."""
         give_up = time.monotonic() + patience
         while True:
@@ -121,7 +121,7 @@ def test_in_the_background(two: Inside, terminal: Terminal) -> None:
         return "Stopped" in terminal.expect(r"(?s)(.*)done\n\$ $")[0]
 
     until(stopped, 60, "it waits for the terminal", 0.3)
-    terminal.type("kill -KILL %1; wait; echo ended\n")
+    terminal.type("kill -KILL %1; wait; echo en''ded\n")
     terminal.expect("ended\n")
 
 
@@ -149,6 +149,6 @@ def test_kill_of_the_whole_session_leaves_nothing(two: Inside, terminal: Termina
     terminal.expect("begun\n")
     terminal.type("\x1a")
     terminal.expect(r"Stopped.*\n\$ $")
-    terminal.type("kill -KILL %1; pkill -KILL -s $$ sleep; wait; echo ended\n")
+    terminal.type("kill -KILL %1; pkill -KILL -s $$ sleep; wait; echo en''ded\n")
     terminal.expect("ended\n")
     assert terminal.process.poll() is None

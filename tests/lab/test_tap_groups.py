@@ -210,7 +210,7 @@ def test_nothing_of_the_kernels_link_is_link_local(pair: Computers) -> None:
     for member in (pair.anna, pair.ben):
         assert "fe80:" not in member.namespace.run("ip", "-6", "addr", "show", "lan0").stdout
         assert "fe80:" not in member.namespace.run("ip", "-6", "route", "show", "dev", "lan0").stdout
-    assert "1 received" in pair.from_ben("ping", "-n", "-c", "1", "-W", "5", "ff02::1%lan0").stdout
+    assert "1 received" in pair.from_ben("ping", "-n", "-c", "1", "-W", "30", "ff02::1%lan0").stdout
 
 
 def test_the_kernel_goes_on_over_a_restart_of_its_node(tmp_path: Path) -> None:

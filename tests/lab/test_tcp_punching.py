@@ -18,8 +18,12 @@ pytestmark = pytest.mark.lab
 
 DELAY = 0.03
 """Seconds one way between the NATs."""
-SLACK = 0.3
+SLACK = 1.0
 """Seconds in which both processes are surely told."""
+REPEATED = 1.0
+"""Seconds after which a kernel repeats a SYN (RFC 6298 2): who is open before that has not waited for it."""
+OPENING = 0.5
+"""Seconds in which it is open once both have begun."""
 
 
 @attrs.define
@@ -45,12 +49,12 @@ class End:
         self.process.stdin.write(f"{host} {ports} {at}\n".encode())
         self.process.stdin.close()
 
-    def outcome(self) -> float:
-        """Seconds until it opened; AssertionError where it does not, or where the greeting does not come."""
+    def outcome(self) -> tuple[float, float]:
+        """When it began, and the seconds until it opened; AssertionError where it does not, or where the greeting does not come."""
         assert self.process is not None
         opened = wait_for_line(self.log, "opened ", self.process)
         assert wait_for_line(self.log, "heard ", self.process) == f"heard {GREETING.decode()}"
-        return float(opened.split()[1])
+        return float(wait_for_line(self.log, "began ", self.process).split()[1]), float(opened.split()[1])
 
 
 FIREWALL = """
@@ -94,15 +98,17 @@ def behind_nats(lab: Lab, folder: Path, verdict: str) -> tuple[End, End]:
     return ends[0], ends[1]
 
 
-def meet(ends: tuple[End, End], skew: float, spread: int = 0) -> list[float]:
-    """Both are told to begin, the second later by ``skew``; how long they took. ``spread``: wrong ports named, too."""
+def meet(ends: tuple[End, End], skew: float, spread: int = 0) -> tuple[float, float]:
+    """Both are told to begin, the second later by ``skew``: by how much it really was, and how long the slower one took.
+    ``spread``: wrong ports named, too."""
     ports = [end.start() for end in ends]
     at = time.monotonic() + SLACK
     for number, (end, other) in enumerate(zip(ends, reversed(ends), strict=True)):
         right = ports[1 - number]
         named = ",".join(str(port) for port in range(right - spread, right + spread + 1))
         end.meet(other.public, named, at + number * skew)
-    return [end.outcome() for end in ends]
+    (began, took), (other_began, other_took) = (end.outcome() for end in ends)
+    return abs(began - other_began), max(took, other_took)
 
 
 def test_two_firewalls_on_one_link(lab: Lab, tmp_path: Path) -> None:
@@ -114,18 +120,19 @@ def test_two_firewalls_on_one_link(lab: Lab, tmp_path: Path) -> None:
         space.ip("addr", "add", f"192.0.2.{number}/24", "dev", name)
         space.nft(FIREWALL % "drop")
         ends.append(End(space, f"192.0.2.{number}", tmp_path / f"host{number}.log"))
-    assert max(meet((ends[0], ends[1]), skew=0.05)) < 1.0
+    skew, took = meet((ends[0], ends[1]), skew=0.05)
+    assert took < max(REPEATED, skew + OPENING)
 
 
 @pytest.mark.parametrize(("skew", "spread"), [(0.0, 0), (0.2, 0), (0.0, 5)])
 def test_nats_that_drop(lab: Lab, tmp_path: Path, skew: float, spread: int) -> None:
     """RFC 5382, REQ-4: an inbound SYN is not answered for 6 s, so that the later one finds the way open; a prediction names more ports."""
-    took = meet(behind_nats(lab, tmp_path, "drop"), skew, spread)
-    assert max(took) < 2 * DELAY + skew + 0.5
+    skew, took = meet(behind_nats(lab, tmp_path, "drop"), skew, spread)
+    assert took < max(REPEATED, skew + OPENING)
 
 
 @pytest.mark.parametrize("skew", [0.0, 0.1])
 def test_nats_that_answer_with_rst(lab: Lab, tmp_path: Path, skew: float) -> None:
     """Only SYNs that cross make the connection: at once where both leave together, else by one of the next attempts."""
-    took = meet(behind_nats(lab, tmp_path, "reject with tcp reset"), skew)
-    assert max(took) < (0.7 if skew == 0 else 10.0)
+    skew, took = meet(behind_nats(lab, tmp_path, "reject with tcp reset"), skew)
+    assert took < (0.7 if skew < DELAY / 2 else 10.0), f"the second one left {1000 * skew:.0f} ms later"

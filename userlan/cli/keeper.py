@@ -2,8 +2,8 @@
 
 ::
 
-    STATE/namespace.lock     held by each `userlan run` until its program is there, and by a keeper that ends:
-                             nobody enters what is about to go
+    STATE/namespace.lock     held by each `userlan run` until its program is there, by a keeper that makes the place, and
+                             by one that ends: nobody enters what is not there yet, or about to go
     STATE/namespace.keeper   held as long as the keeper lives; its text is its process id and its network namespace's inode
 
     forked ── namespaces, TAP, furniture ── node: "namespace" ─▶ addresses ── "" to the command: ready
@@ -103,7 +103,8 @@ def is_inside(state: Path) -> bool:
 
 
 def start_keeper(state: Path, wanted: Wanted, entrance: int) -> tuple[KeptBy, list[str]]:
-    """Make the place, with a keeper; who that is, and warnings. ``entrance``: the lock, which stays the caller's alone.
+    """Make the place, with a keeper; who that is, and warnings. ``entrance``: the lock, which is the keeper's, too, until the place is
+    made: a caller that is killed meanwhile leaves nobody in who would find half of it.
 
     Raises ApiError with the reason why there can be none. This process must have one thread alone; it becomes the program,
     which is not to find a child that it has not made: the keeper is nobody's.
@@ -114,8 +115,7 @@ def start_keeper(state: Path, wanted: Wanted, entrance: int) -> tuple[KeptBy, li
         status = 1
         try:
             os.close(ours)
-            os.close(entrance)
-            status = 0 if os.fork() else _keep(state, wanted, theirs)
+            status = 0 if os.fork() else _keep(state, wanted, theirs, entrance)
         finally:
             os._exit(status)
     os.close(theirs)
@@ -128,14 +128,14 @@ def start_keeper(state: Path, wanted: Wanted, entrance: int) -> tuple[KeptBy, li
     return keeper, lines
 
 
-def _keep(state: Path, wanted: Wanted, told: int) -> int:
+def _keep(state: Path, wanted: Wanted, told: int, entrance: int) -> int:
     """All of the keeper's life; its exit status."""
     from userlan.driver.namespace.refusals import NamespaceError
     from userlan.driver.tap.device import TapError
 
     keeper = None
     try:
-        keeper = Keeper(state, wanted, told)
+        keeper = Keeper(state, wanted, told, entrance)
         keeper.open()
         keeper.stay()
     except (NamespaceError, TapError, ApiError) as error:
@@ -161,9 +161,9 @@ def _note(text: str) -> None:
 
 
 class Keeper:
-    """Of one place. ``told``: where ``ready`` is written, or why it is not."""
+    """Of one place. ``told``: where ``ready`` is written, or why it is not; ``entrance``: held until then."""
 
-    def __init__(self, state: Path, wanted: Wanted, told: int) -> None:
+    def __init__(self, state: Path, wanted: Wanted, told: int, entrance: int) -> None:
         self.ready = False
         self._state = state
         self._wanted = wanted
@@ -175,7 +175,8 @@ class Keeper:
         """Whether the next node has not said yet what the interface is to be."""
         self._next_try = 0.0
         self._next_check = 0.0
-        self._entrance = self._name = -1
+        self._entrance = entrance
+        self._name = -1
 
     # ------------------------------------------------------------------ opening
 
@@ -215,6 +216,7 @@ class Keeper:
         with suppress(BrokenPipeError):     # the command was called off: then nobody comes, and we end in order
             os.write(self._told, "\n".join((*self._warnings, "ready")).encode())
         os.close(self._told)
+        os.close(self._entrance)
         self.ready = True
 
     def _go_to_the_background(self) -> None:
@@ -230,7 +232,7 @@ class Keeper:
         nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         for target, source in ((0, nothing), (1, log), (2, log)):
             os.dup2(source, target)
-        kept = {0, 1, 2, name, self._told}
+        kept = {0, 1, 2, name, self._told, self._entrance}
         for descriptor in map(int, os.listdir("/proc/self/fd")):
             if descriptor not in kept:
                 with suppress(OSError):

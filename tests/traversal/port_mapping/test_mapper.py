@@ -50,6 +50,26 @@ def test_renewed_in_time_and_given_back(method: str) -> None:
     assert world.mapper.mapped == NOTHING
 
 
+class Unheard(Router):
+    """One that maps, and whose answers about mappings do not arrive."""
+
+    def datagram(self, data: bytes, port: int, now: float) -> bytes | None:
+        answer = super().datagram(data, port, now)
+        return None if port == 5351 and data[1] else answer
+
+
+@pytest.mark.parametrize("method", ["pcp", "nat-pmp"])
+def test_what_was_asked_for_is_given_back_before_the_answer_is_there(method: str) -> None:
+    """RFC 6887 15, RFC 6886 3.4: the router may have mapped it already, and would keep it for its whole lifetime."""
+    world = World(Unheard(speaks=frozenset((method,))))
+    world.run(1)
+    assert world.router.mapped == BY_PORT
+    assert world.mapper.mapped == NOTHING
+    world.mapper.stop(world.now)
+    world.carry()
+    assert world.router.mapped == {}
+
+
 @pytest.mark.parametrize("method", ["pcp", "nat-pmp"])
 def test_a_router_that_restarted_without_a_word_is_noticed(method: str) -> None:
     """RFC 6887 8.5, RFC 6886 3.6: its epoch begins anew; what was not renewed yet is asked for, too."""

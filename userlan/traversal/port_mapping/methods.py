@@ -141,6 +141,13 @@ class _Server:
         else:
             self._denied(key)
 
+    def _let_go(self) -> list[str]:
+        """Forget what is held and what was asked for; the transports of both: the answer may be on its way, or lost."""
+        transports: list[str] = [transport for transport in TRANSPORTS if transport in self.granted or transport in self._pending]
+        self._pending.clear()
+        self.granted.clear()
+        return transports
+
     def _denied(self, transport: str) -> None:
         self.granted.pop(transport, None)
         self._pending.pop(transport, None)
@@ -186,10 +193,8 @@ class Pcp(_Server):
 
     def unmap(self, now: float) -> None:
         """Give both back (15: lifetime 0, and no suggestion)."""
-        self._pending.clear()
-        for transport in self.granted:
+        for transport in self._let_go():
             self.output.append(Datagram(self._request(transport, 0, 0, ""), self._gateway, pcp.PORT))
-        self.granted.clear()
 
     def received(self, data: bytes, port: int, now: float) -> None:
         """A datagram of the gateway's, from its UDP ``port``; from the announcements' it is unsolicited (14.1.3)."""
@@ -247,10 +252,8 @@ class NatPmp(_Server):
 
     def unmap(self, now: float) -> None:
         """Give both back (3.4)."""
-        self._pending.clear()
-        for transport in self.granted:
+        for transport in self._let_go():
             self.output.append(Datagram(nat_pmp.map_request(transport, self._port, 0, 0), self._gateway, pcp.PORT))
-        self.granted.clear()
 
     def received(self, data: bytes, port: int, now: float) -> None:
         """A datagram of the gateway's, from its UDP ``port``; its announcements are an address response (3.2.1)."""
