@@ -75,7 +75,7 @@ def test_ping(attached: Computers, version: int, size: int) -> None:
     """The larger ones leave the kernel in fragments."""
     for here, there in ((attached.ben, attached.anna), (attached.anna, attached.ben)):
         target = attached.address(there, version)
-        for _ in range(3):      # one at a time: with an answer in its hand ping waits for the others no longer than twice as long as that took
+        for _ in range(3):      # one at a time: once it has an answer, ping waits for the others twice as long as that took
             assert "1 received" in here.namespace.run("ping", "-n", "-c", "1", "-W", "30", "-s", str(size), target).stdout
 
 

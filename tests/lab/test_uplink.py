@@ -224,7 +224,7 @@ def test_places_that_are_nobodys(site: Site, host: str) -> None:
 
 @versions
 def test_ping(site: Site, version: int) -> None:
-    for _ in range(3):      # one at a time: with an answer in its hand ping waits for the others no longer than twice as long as that took
+    for _ in range(3):      # one at a time: once it has an answer, ping waits for the others twice as long as that took
         assert "1 received" in site.inner.run("ping", "-n", "-c", "1", "-W", "30", "-s", "1000", SERVER[version]).stdout
     for own in (RESOLVER, GATEWAY6):
         assert "1 received" in site.inner.run("ping", "-n", "-c", "1", "-W", "30", text(own)).stdout
