@@ -22,6 +22,9 @@ pytestmark = [
 SIZE = 600 << 20
 RATE = "40M"
 """Bytes a second that curl takes: 335 Mbit/s, well above what makes a node look for a way for bulk."""
+PATIENCE = 150
+"""Seconds for each step: how fast the download is, and how long the round trip by which a way for bulk is looked for, is up to
+this machine."""
 
 
 class Download:
@@ -45,7 +48,7 @@ class Download:
         wanted = self.size + octets
         until(lambda: self.size >= wanted or self.process.poll() is not None, patience, f"{octets} more bytes, at {self.size}")
 
-    def finish(self, patience: float = 120) -> None:
+    def finish(self, patience: float = 400) -> None:
         """To the end: complete and unharmed."""
         assert self.process.wait(patience) == 0, self.log.read_text()
         with self.target.open("rb") as file:
@@ -56,7 +59,7 @@ def begin(site: Site) -> Download:
     """A download that has found its way for bulk."""
     site.join()
     download = Download(site, serve(site, SIZE))
-    until(lambda: bulk(site.anna, "ben") and bulk(site.ben, "anna"), 60, "a way for bulk", 0.2)
+    until(lambda: bulk(site.anna, "ben") and bulk(site.ben, "anna"), PATIENCE, "a way for bulk", 0.2)
     return download
 
 
@@ -77,7 +80,7 @@ def test_bulk_takes_a_connection_beside_udp(site: Site) -> None:
     if shutil.which("ss") is None:
         pytest.skip("the program ss is missing")
     download = begin(site)
-    until(lambda: bulk(site.anna, "ben") == f"{BEN}:41414", 60, "anna's way for bulk is the connection to where ben is", 0.2)
+    until(lambda: bulk(site.anna, "ben") == f"{BEN}:41414", PATIENCE, "anna's way for bulk is the connection to where ben is", 0.2)
     (line,) = connections(site.anna_space)
     before = octets_of(site.anna_space)
 
@@ -86,7 +89,7 @@ def test_bulk_takes_a_connection_beside_udp(site: Site) -> None:
         assert download.process.poll() is None, f"the download does not take the connection {line}"
         return octets_of(site.anna_space) - before > 40 << 20
 
-    until(taken, 60, f"the download takes the connection {line}", 0.2)
+    until(taken, PATIENCE, f"the download takes the connection {line}", 0.2)
     peers = [member.status()["peers"][0] for member in (site.anna, site.ben)]
     assert [(peer["state"], peer["path"]) for peer in peers] == [("direct", "lan"), ("direct", "lan")]
     download.finish()
@@ -104,8 +107,8 @@ def test_a_connection_that_is_killed_in_mid_download_harms_nothing(site: Site, e
     download = begin(site)
     site.anna_space.nft(f"table inet f {{\n chain o {{\n type filter hook output priority 0\n tcp dport 41414 {end}\n }}\n }}\n")
     site.ben_space.nft("table inet f {\n chain o {\n type filter hook output priority 0\n tcp sport 41414 drop\n }\n }\n")
-    download.more(20 << 20, 60)
-    until(lambda: bulk(site.anna, "ben") is None, 60, "the dead way is left", 0.2)
+    download.more(20 << 20, PATIENCE)
+    until(lambda: bulk(site.anna, "ben") is None, PATIENCE, "the dead way is left", 0.2)
     download.finish()
     peer = site.anna.peer("ben")
     assert peer is not None
@@ -116,12 +119,12 @@ def test_udp_that_dies_in_mid_download_is_replaced_by_the_connection(site: Site)
     download = begin(site)
     rules = "".join(f" chain {hook} {{\n type filter hook {hook} priority 0\n meta l4proto udp drop\n }}\n" for hook in ("input", "output"))
     site.anna_space.nft(f"table inet f {{\n{rules} }}\n")
-    until(lambda: (site.ben.peer("anna") or {}).get("path") == "tcp", 60, "ben's way to anna is the connection", 0.5)
-    download.more(20 << 20, 60)
+    until(lambda: (site.ben.peer("anna") or {}).get("path") == "tcp", PATIENCE, "ben's way to anna is the connection", 0.5)
+    download.more(20 << 20, PATIENCE)
     download.finish()
     assert (site.anna.peer("ben") or {}).get("path") == "tcp"
     site.anna_space.run("nft", "delete", "table", "inet", "f")
-    until(lambda: (site.ben.peer("anna") or {}).get("path") == "lan", 90, "UDP again", 1.0)
+    until(lambda: (site.ben.peer("anna") or {}).get("path") == "lan", PATIENCE, "UDP again", 1.0)
 
 
 class Routed:
@@ -178,17 +181,17 @@ def test_a_path_that_shrinks_in_mid_download_is_survived(routed: Routed) -> None
     site = routed.site
     site.join()
     download = Download(site, serve(site, 60 << 20), "4M")
-    download.more(8 << 20, 60)
+    download.more(8 << 20, PATIENCE)
     routed.shrink(1300)
-    download.more(3 << 20, 60)
+    download.more(3 << 20, PATIENCE)
     if routed.version == 4:
         assert routed.fragments() > 100
 
         def few() -> bool:
             before = routed.fragments()
-            download.more(4 << 20, 60)
+            download.more(4 << 20, PATIENCE)
             return routed.fragments() - before < 200
 
-        until(few, 60, "packets are not fragmented any more")
+        until(few, PATIENCE, "packets are not fragmented any more")
     download.finish()
     assert (site.ben.peer("anna") or {}).get("state") == "direct"
