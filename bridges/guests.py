@@ -30,7 +30,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from bridges import guest_record
-from bridges.guest_process import GuestProcess, running
+from bridges.guest_process import STOP_PATIENCE, GuestProcess, running
 from bridges.guest_record import Record
 from bridges.guest_seat import GuestSeatBridge
 from userlan.driver.bridge import BridgeStore, CommandError, CommandHandler
@@ -46,6 +46,8 @@ MEASURING_PATIENCE = 6.0
 """Seconds more in which its router must have been asked and its NAT measured, before the next best endpoint is named."""
 LEAVE_PATIENCE = 8.0
 """Seconds in which a guest that is removed should have left its networks before the answer says that it has not yet."""
+END_PATIENCE = STOP_PATIENCE + 2.0
+"""Seconds more in which the process of one that has left must be gone, and all that was kept of it."""
 START_SPACING = 0.3
 """Seconds between the starts of two companions."""
 
@@ -119,7 +121,8 @@ class GuestsBridge:
         try:
             yield self._ready(record.name)
         except (CommandError, CancelledError):
-            yield self._forget(record.name)
+            if not self._records.get(record.name, record).removed:      # else it leaves its networks first
+                yield self._forget(record.name)
             raise
         return self._described(record)
 
@@ -162,7 +165,7 @@ class GuestsBridge:
         settled = None
         while True:
             process = self._processes.get(name)
-            if process is None:
+            if process is None or self._records[name].removed:
                 raise CommandError(f"{name} was removed, or the node is about to end")
             now, told = self._lan.reactor.seconds(), process.told
             if running(told) and (told["networks"] or told["waiting"]):
@@ -181,10 +184,10 @@ class GuestsBridge:
         guest_record.save(self._folder(record.name), record)
         self._records[record.name] = record
         self._order(record.name, {})
-        give_up = self._lan.reactor.seconds() + LEAVE_PATIENCE
-        while record.name in self._records and self._lan.reactor.seconds() < give_up:
+        name, give_up = record.name, self._lan.reactor.seconds() + LEAVE_PATIENCE
+        while name in self._records and self._lan.reactor.seconds() < give_up + (0.0 if name in self._processes else END_PATIENCE):
             yield deferLater(self._lan.reactor, START_POLL)
-        return {"name": record.name, "left": record.name not in self._records}
+        return {"name": name, "left": name not in self._records}
 
     def _named(self, arguments: dict[str, object]) -> Record:
         record = self._records.get(str(arguments.get("name") or "").lower())
@@ -195,7 +198,9 @@ class GuestsBridge:
 
     def _described(self, record: Record) -> dict[str, Any]:
         """What ``guest add`` and ``guest show`` print. Raises CommandError."""
-        process = self._processes[record.name]
+        process = self._processes.get(record.name)
+        if process is None:
+            raise CommandError(f"{record.name} is being removed, or the node is about to end")
         told = process.told
         if not running(told):
             raise CommandError(f"{record.name} is not up: {process.trouble or 'it is starting'}")

@@ -73,7 +73,7 @@ class MdnsBridge:
             lan.reactor, self._locally, options.browse, options.advertise, interfaces, options.interfaces
         )
         self._offers = Offers(lan, options, self._lan_side, self._local_side)
-        self._remotes = Remotes(lan, options, self._local_side)
+        self._remotes = Remotes(lan, options, self._lan_side, self._local_side)
         self._look = LoopingCall(self._look_around)
         self._look.clock = lan.reactor
         self._unobserve: list[Callable[[], object]] = []

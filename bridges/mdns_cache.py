@@ -75,6 +75,8 @@ class Cache:
             entry = self._insert(origin, record, now)
             if entry is None:
                 return
+        elif record.flush:
+            self._last_word(entry)
         entry.record = record
         entry.received = now
         entry.expires = now + min(record.ttl, MAX_TTL)
@@ -86,7 +88,7 @@ class Cache:
         return list(self._by_key.get((fold(name), kind), {}).values())
 
     def find_of(self, origin: Hashable, name: Name, kind: int) -> list[Record]:
-        """What one origin says of a name."""
+        """What one origin says of a name; of what there should be one, the last is what it said last."""
         return [entry.record for (other, _), entry in self._by_key.get((fold(name), kind), {}).items() if other == origin]
 
     def of(self, origin: Hashable) -> Iterator[Record]:
@@ -132,6 +134,15 @@ class Cache:
         self._size += 1
         self.changed.add(origin)
         return entry
+
+    def _last_word(self, entry: Entry) -> None:
+        """Said again: behind what the origin said meanwhile, and which lives on for a second or as long as it holds (RFC 6762 10.2)."""
+        same = self._by_key[entry.record.key]
+        if next(reversed(same)) != (entry.origin, entry.record.identity):
+            of_origin = [one for origin, one in same if origin == entry.origin]
+            same[entry.origin, entry.record.identity] = same.pop((entry.origin, entry.record.identity))
+            if of_origin[-1] != entry.record.identity:
+                self.changed.add(entry.origin)
 
     def _remove(self, entry: Entry) -> None:
         own = self._by_origin.get(entry.origin, {})

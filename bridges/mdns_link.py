@@ -116,7 +116,9 @@ class Link:
                 self.counters["too-great"] += 1
         if self.copies and packets:
             self._echoes = {packet: echo for packet, echo in self._echoes.items() if now - echo[0] < ECHO_TIME}
-            self._echoes |= {packet: (now, self.copies) for packet, to in packets if to is None}
+            for packet, to in packets:
+                if to is None:
+                    self._echoes[packet] = (now, self.copies + self._echoes.get(packet, (now, 0))[1])
         return packets
 
     def events(self, now: float) -> list[Event]:

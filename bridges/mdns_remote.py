@@ -19,7 +19,7 @@ from bridges.mdns_offers import EXPOSED, MARK
 from bridges.mdns_querier import Seen
 from bridges.mdns_records import LOCAL, Service, renamed, strings
 from bridges.mdns_settings import MdnsOptions
-from bridges.mdns_sides import LocalSide
+from bridges.mdns_sides import LanSide, LocalSide
 from bridges.mdns_wire import MAX_LABEL, Name, fold
 from bridges.on_demand import OnDemand, OnDemandError
 from userlan.driver.lan import Lan, PeerInfo
@@ -56,11 +56,12 @@ class Remote:
 class Remotes:
     """See above."""
 
-    def __init__(self, lan: Lan, options: MdnsOptions, local_side: LocalSide) -> None:
+    def __init__(self, lan: Lan, options: MdnsOptions, lan_side: LanSide, local_side: LocalSide) -> None:
         self.attached = False
         """The whole computer is in the LAN: its programs see the services by themselves."""
         self._lan = lan
         self._options = options
+        self._found = lan_side.link.querier
         self._side = local_side
         self._on_demand = OnDemand.of(lan)
         self._remotes: dict[Hashable, Remote] = {}
@@ -96,6 +97,9 @@ class Remotes:
                 remote.local = None
             remote.peer = peer
             self._show(remote)
+        for origin, service in self._found.services():      # what was not believed, since its word came before its origin's new address
+            if origin in members and (str(origin), fold(service.name)) not in self._remotes:
+                self.seen(Seen(origin, None, service))
 
     def moved(self) -> None:
         """This computer's own addresses are others than before: forwards that listen at one move with them."""

@@ -82,21 +82,24 @@ class Owned:
     not before, so that whatever was answered was announced and is taken back by a goodbye."""
     announcements: int = 0
     records: list[Record] = attrs.field(init=False)
-    told: list[Record] = attrs.field(init=False, factory=list)
-    """The pointers that were announced last: those of them that there are no more are taken back with the next announcement."""
+    told: dict[object, Record] = attrs.field(init=False, factory=dict)
+    """The pointers that were announced last, and those that were answered since (no more than ``LOOK_PAUSE`` has changes in a second, at
+    which the next announcement is): those of them that there are no more are taken back with the next announcement."""
 
     def __attrs_post_init__(self) -> None:
         self.becomes(self.service)
 
     def becomes(self, service: Service) -> None:
         """The service, and what is said of it (the type's pointer last)."""
+        if self.established:
+            self.told |= {record.identity: record for record in pointers(self.service)}
         self.service = service
         self.records = [*pointers(service), *unique(service), *addresses(service), type_pointer(service)]
 
     def taken_back(self) -> list[Record]:
         """What a goodbye names: all that was announced or answered."""
-        known = {record.identity: record for record in (*self.told, *pointers(self.service), *unique(self.service))}
-        return list(known.values())
+        now = {record.identity: record for record in (*pointers(self.service), *unique(self.service))}
+        return list((self.told | now).values())
 
     def knows(self, host: str) -> bool:
         """Whether somebody may know of it."""
@@ -132,24 +135,22 @@ class Responder:
         self._pending: list[_Pending] = []
         self._sent: dict[object, float] = {}
         self._goodbyes: list[tuple[Audience | None, list[Record]]] = []
-        self._conflicts: list[Conflict] = []
+        self._conflicts: dict[Hashable, Name] = {}
+        """What nobody was told of yet, and the name that it is about."""
         self._conflict_times: list[float] = []
         self._careful_until = float("-inf")
 
     def offer(self, key: Hashable, service: Service, audience: Audience | None, now: float) -> None:
         """Offer a service, or say that one has changed. Another's name is a ``Conflict`` at once."""
         old = self._owned.get(key)
-        if old is not None and (old.service, old.audience) == (service, audience):
+        if (old is not None and (old.service, old.audience) == (service, audience)) or self._conflicts.get(key) == fold(service.name):
             return
-        if old is not None and old.service.name == service.name and old.audience == audience:
-            old.becomes(service)
-            self._index = None
-            old.announcements = 0
-            old.next_at = max(now, old.next_at) if old.established else old.next_at     # a second after the last announcement
+        if old is not None and old.service.name == service.name and (old.audience is None) == (audience is None):
+            self._change(old, service, audience, now)
             return
         self.withdraw(key)
         if any(fold(other.service.name) == fold(service.name) for other in self._owned.values()):
-            self._conflicts.append(Conflict(key))       # no probe tells: what is sent here comes from one host
+            self._conflicts[key] = fold(service.name)       # no probe tells: what is sent here comes from one host
             return
         begin = now + (CONFLICT_PAUSE if now < self._careful_until else 0.0)
         owned = Owned(key, service, audience, begin + PROBE_INTERVAL * self._chance())
@@ -160,16 +161,10 @@ class Responder:
 
     def withdraw(self, key: Hashable) -> None:
         """Offer it no more: those who may know of it are told, and an answer that waits does not bring it back behind that."""
+        self._conflicts.pop(key, None)
         owned = self._owned.pop(key, None)
-        self._index = None
-        if owned is not None and self._pending:
-            gone = {record.identity for record in owned.taken_back()}
-            for pending in self._pending:
-                pending.answers = {identity: one for identity, one in pending.answers.items() if identity not in gone}
-                pending.additionals = {identity: one for identity, one in pending.additionals.items() if identity not in gone}
-            self._pending = [pending for pending in self._pending if pending.answers]
-        if owned is not None and owned.told:
-            self._goodbyes.append((owned.audience, owned.taken_back()))
+        if owned is not None:
+            self._take_back(owned, owned.taken_back())
 
     def owned(self) -> list[Owned]:
         """What is offered, in whatever state."""
@@ -257,8 +252,8 @@ class Responder:
 
     def conflicts(self) -> list[Conflict]:
         """What must have another name."""
-        conflicts, self._conflicts = self._conflicts, []
-        return conflicts
+        conflicts, self._conflicts = self._conflicts, {}
+        return [Conflict(key) for key in conflicts]
 
     def messages(self, now: float) -> list[tuple[Message, Host | None]]:
         """What is to be sent now, and to whom (None: the group)."""
@@ -285,8 +280,8 @@ class Responder:
             out.append((Message(False, questions, authorities=wishes), None))
         for owned in announcing:
             there = {record.identity for record in owned.records}
-            gone = [record._replace(ttl=0) for record in owned.told if record.identity not in there]
-            owned.told = pointers(owned.service)
+            gone = [record._replace(ttl=0) for identity, record in owned.told.items() if identity not in there]
+            owned.told = {record.identity: record for record in pointers(owned.service)}
             out += self._tell([*owned.records, *gone], owned.audience)
         out += self._answers(now)
         for message, to in out:
@@ -323,6 +318,38 @@ class Responder:
         return [(message, (member[0], PORT)) for member in audience if member]
 
     # -- parts
+
+    def _change(self, owned: Owned, service: Service, audience: Audience | None, now: float) -> None:
+        """Something else is to be said under a name, or to others. Who may know it still is not told that it is gone: it would close
+        whatever leads there."""
+        before = {record.identity for record in owned.records}
+        if owned.audience is not None and audience is not None:
+            still = {host for member in audience for host in member}
+            left = tuple(member for member in owned.audience if still.isdisjoint(member))
+            if left and owned.told:
+                self._goodbyes.append((left, owned.taken_back()))
+                self._strip(before, {host for member in left for host in member})
+        owned.audience = audience
+        owned.becomes(service)
+        self._index = None
+        self._strip(before - {record.identity for record in owned.records})
+        owned.announcements = 0
+        owned.next_at = max(now, owned.next_at) if owned.established else owned.next_at     # a second after the last announcement
+
+    def _take_back(self, owned: Owned, records: list[Record]) -> None:
+        """What is not offered any more."""
+        self._index = None
+        self._strip({record.identity for record in owned.taken_back()})
+        if owned.told:
+            self._goodbyes.append((owned.audience, records))
+
+    def _strip(self, gone: set[object], hosts: set[str] | None = None) -> None:
+        """Take records out of the answers that wait; ``hosts``: of those to these alone."""
+        for pending in self._pending:
+            if hosts is None or (pending.to is not None and pending.to[0] in hosts):
+                pending.answers = {identity: one for identity, one in pending.answers.items() if identity not in gone}
+                pending.additionals = {identity: one for identity, one in pending.additionals.items() if identity not in gone}
+        self._pending = [pending for pending in self._pending if pending.answers]
 
     def _named(self, name: Name) -> list[tuple[Owned, Record]]:
         """All our records of a name, whatever their state."""
@@ -379,8 +406,8 @@ class Responder:
     def _tie(self, message: Message, asker: Host, now: float) -> None:
         """Somebody probes for a name that we are probing for: the later data wins (8.2)."""
         for owned in self.owned():
-            if owned.established or not message.authorities:
-                continue
+            if owned.established or owned.audience is not None or not message.authorities:
+                continue        # what is meant for some alone was not probed for, and is not from now on
             name = fold(owned.service.name)
             theirs = sorted(_rank(record) for record in message.authorities if fold(record.name) == name)
             ours = sorted(_rank(record) for record in unique(owned.service))
@@ -398,22 +425,22 @@ class Responder:
             theirs = wanted.get(fold(owned.service.name), [])
             if owned.established and not {record.identity for record in unique(owned.service)}.issuperset(theirs):
                 self.withdraw(owned.key)
-                self._conflicts.append(Conflict(owned.key))
+                self._conflicts[owned.key] = fold(owned.service.name)
 
     def _conflicts_with(self, owned: Owned, deaf: bool, now: float) -> None:
         if not owned.probes and not deaf:
             return          # the probe will tell
         self.counters["conflicts"] += 1
-        if owned.established and owned.announcements and owned.audience is None and not deaf:
+        if owned.established and owned.audience is None and not deaf:
             owned.probes, owned.announcements, owned.established = 0, 0, False      # section 9: ask whether it is still there
             owned.next_at = now + PROBE_INTERVAL * self._chance()
             return
         del self._owned[owned.key]
-        self._index = None
+        self._take_back(owned, [record for record in unique(owned.service) if record.type == SRV])     # all else may be the winner's, too
         self._conflict_times = [*(when for when in self._conflict_times if now - when < CONFLICT_SPAN), now][-CONFLICTS_AT_ONCE:]
         if len(self._conflict_times) >= CONFLICTS_AT_ONCE or now < self._careful_until:
             self._careful_until = now + CAREFUL
-        self._conflicts.append(Conflict(owned.key))
+        self._conflicts[owned.key] = fold(owned.service.name)
 
 
 def _covers(known: dict[object, int], record: Record) -> bool:

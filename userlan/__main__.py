@@ -33,9 +33,10 @@ def main() -> None:
     try:
         keep_interrupts()
         from userlan.cli.main import main as command
+
+        command()
     except KeyboardInterrupt:
         sys.exit(130)
-    command()
 
 
 if __name__ == "__main__":

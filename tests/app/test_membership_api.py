@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -9,16 +10,18 @@ import pytest
 from twisted.internet.defer import Deferred
 from twisted.logger import capturedLogs, formatEvent
 
+from tests.node.lan import MEDIATOR_HOST, VirtualLan
 from userlan.app.membership_api import MembershipApi
 from userlan.app.program import NodeProgram
 from userlan.control.messages import ApplicantState
 from userlan.driver.bridge import CommandError
 from userlan.lan.addresses import key_text
+from userlan.lan.invite import Invite
 from userlan.lan.members import Member, StoredNetwork
 from userlan.lan.roster import Roster
 from userlan.node.applications import Applications
 from userlan.node.blocking import Blocked
-from userlan.node.events import Admitted, ApplicantCame, ApplicationRefused, MemberUnapproved, MemoryChanged, RequestDone
+from userlan.node.events import Admitted, ApplicantCame, ApplicationRefused, MemberUnapproved, MemoryChanged, RequestDone, RequestRefused
 
 
 def api_of(numbers: list[int]) -> tuple[MembershipApi, dict[int, Deferred[Any]]]:
@@ -182,3 +185,47 @@ def test_a_companion_of_this_node_is_approved_by_it() -> None:
         owner.api.happened(ApplicantCame("home", key, name))
     assert owner.judged == [("home", CARLA, True)]
     assert [title for _, title, _, _ in owner.news] == ["ben wants to join home"]
+
+
+def test_a_join_that_fails_does_not_take_another_ones_mediator_away(tmp_path: Path) -> None:
+    """By invites of one mediator that is new to this node: the last of the joins at it that fails takes it along."""
+    lan = VirtualLan(tmp_path)
+    anna = lan.node("anna", lan.internet, "198.51.100.1")
+    ben = lan.node("ben", lan.internet, "198.51.100.2", mediator=False)
+    lan.ready(anna)
+    invites = [str(Invite(lan.url.endpoints, lan.url.mediator_key, "home", bytes(16)))]
+    lan.network(anna)
+    secret = lan.network(anna, name="work")
+    invites.append(str(Invite(lan.url.endpoints, lan.url.mediator_key, "work", secret.value)))
+
+    def resolve(key: bytes) -> None:
+        ben.links[key].resolved(MEDIATOR_HOST, (MEDIATOR_HOST,), lan.world.now)
+
+    waiting: dict[int, Deferred[Any]] = {}
+    program = SimpleNamespace(
+        node=ben, waiting=waiting, embedded=None, resolve=resolve,
+        reactor=SimpleNamespace(seconds=lambda: lan.world.now), runner=SimpleNamespace(touch=lambda: None),
+    )  # fmt: skip
+    api = MembershipApi(cast(NodeProgram, program))
+
+    def observe(event: object) -> None:
+        if isinstance(event, RequestDone):
+            waiting.pop(event.number).callback(event)
+        elif isinstance(event, RequestRefused):
+            waiting.pop(event.number).errback(CommandError(event.text))
+
+    lan.attachments["ben"].handler = observe
+    told: list[Any] = []
+    for invite in (invites[0], invites[1]):
+        api.join({"invite": invite}).addCallbacks(lambda done: told.append(done["network"]), lambda failure: told.append("refused"))
+    lan.world.run_until(lambda: len(told) == 2, 30)
+    assert told == ["refused", "work"]
+    assert list(ben.links) == [lan.mediator.public_key]
+    lan.direct(anna, ben)
+    lan.finish(anna, anna.leave("work", lan.world.now))
+    api.leave({"network": "work"}).addCallback(lambda done: told.append(done["network"]))
+    lan.world.run_until(lambda: len(told) == 3, 30)
+    ben.mediators.remove(lan.mediator.public_key, lan.world.now)
+    api.join({"invite": invites[0]}).addErrback(lambda failure: told.append(failure.getErrorMessage()))
+    lan.world.run_until(lambda: len(told) == 4, 30)
+    assert not ben.links, "it was asked for nothing else"

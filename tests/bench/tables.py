@@ -191,6 +191,8 @@ def company(samples: Samples) -> str:
         ("CPU of the page, % of a core", middle("page_cpu", ".1f")),
         ("tasks of it above 50 ms", middle("long_tasks", ".0f")),
         ("the longest, ms", middle("longest_task", ",.0f")),
+        ("above 50 ms of CPU", middle("long_by_cpu", ".0f")),
+        ("the longest, ms of CPU", middle("longest_by_cpu", ",.0f")),
         ("frames later than 50 ms", middle("late_frames", ",.0f")),
         ("the latest, ms", middle("longest_frame", ",.0f")),
     ])

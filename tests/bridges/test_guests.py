@@ -12,7 +12,7 @@ import pytest
 
 from bridges import guest_record
 from bridges.guest_record import Record, split_endpoint
-from bridges.guests import LEAVE_PATIENCE, MAX_GUESTS
+from bridges.guests import LEAVE_PATIENCE, MAX_GUESTS, START_PATIENCE
 from tests.bridges.guest_scene import Scene, failure
 from userlan.driver.bridge import CommandError
 from userlan.driver.guest import guest_keys
@@ -187,6 +187,50 @@ def test_removed(scene: Scene) -> None:
     assert not (scene.folder / "guests" / "phone").exists()
     with pytest.raises(CommandError, match="no guest 'phone'"):
         scene.ask("guest-show", name="phone")
+
+
+def test_removed_before_it_is_up(scene: Scene) -> None:
+    """Whoever has added it is told; what comes up meanwhile is not a guest again, and its keys are forgotten for good."""
+    results: list[Any] = []
+    scene.ask("guest-add", name="phone").addErrback(lambda failed: results.append(str(failed.value)))
+    scene.run(0.1)
+    scene.ask("guest-remove", name="phone")
+    scene.process.say()
+    scene.run(0.3)
+    assert results == ["phone was removed, or the node is about to end"]
+    assert scene.process.told[-1] == {"leave": True}
+    assert not scene.process.closed, "it leaves its networks first"
+    kept = json.loads((scene.folder / "guests" / "phone" / "guest.json").read_text())
+    assert (kept["removed"], kept["private"]) == (True, "")
+    scene.process.say(left=True)
+    scene.process.end()
+    assert not (scene.folder / "guests" / "phone").exists()
+
+
+def test_shown_while_it_is_ended(scene: Scene) -> None:
+    scene.ask("guest-add", name="phone").addErrback(lambda failed: None)
+    scene.run(START_PATIENCE + 0.5)
+    assert scene.process.closed
+    with pytest.raises(CommandError, match="is being removed"):
+        scene.ask("guest-show", name="phone")
+    scene.process.end()
+    with pytest.raises(CommandError, match="there is no guest"):
+        scene.ask("guest-show", name="phone")
+
+
+def test_removed_by_a_process_that_takes_long_to_end(scene: Scene) -> None:
+    """It has left its networks, whatever the time: the answer waits for the rest."""
+    scene.add()
+    results: list[Any] = []
+    scene.ask("guest-remove", name="phone").addCallback(results.append)
+    scene.run(LEAVE_PATIENCE - 0.5)
+    scene.process.say(left=True, networks=[])
+    scene.run(5)
+    assert results == []
+    scene.process.end()
+    scene.run(0.2)
+    assert results == [{"name": "phone", "left": True}]
+    assert not (scene.folder / "guests" / "phone").exists()
 
 
 def test_removed_while_the_mediator_is_away(scene: Scene) -> None:

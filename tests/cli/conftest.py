@@ -13,7 +13,9 @@ from tests.cli.two_nodes import Nodes
 def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
     """Whatever a test changes of them it changes back."""
     nodes = Nodes(tmp_path_factory.mktemp("nodes"))
-    nodes.call("anna", "expose", service="8000")
-    nodes.call("anna", "forward", rule="0:ben:80")
-    yield nodes
-    nodes.stop()
+    try:
+        nodes.call("anna", "expose", service="8000")
+        nodes.call("anna", "forward", rule="0:ben:80")
+        yield nodes
+    finally:
+        nodes.stop()

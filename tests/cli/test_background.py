@@ -6,9 +6,10 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from userlan.cli.client import NotRunningError, call, stop_node
 from userlan.driver.state import holding_node
 
 COMMAND = """
@@ -18,12 +19,24 @@ from userlan.cli.client import ApiError
 from userlan.cli.main import Settings
 
 try:
-    print("started" if ensure_running(Settings(pathlib.Path(sys.argv[1]), None, 0)).fresh else "found")
+    settings = Settings(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]) if sys.argv[2:] else None, 0)
+    print("started" if ensure_running(settings).fresh else "found")
 except ApiError as error:
     print(error)
 """
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
 """What is started in the background is of the same code as this."""
+
+CONFIG = """
+listen: 127.0.0.1:0
+proxy: {listen: none}
+dns: {listen: none}
+page: {listen: none}
+mdns: {enabled: no}
+discovery: {enabled: no}
+notices: {enabled: no}
+traversal: {port_mapping: no, lan_discovery: no}
+"""
 
 SLOW_START = """
 import os, sys, pathlib
@@ -33,31 +46,33 @@ from userlan.driver.commands import Commands
 from userlan.driver.local import LocalServer
 from userlan.driver.state import StateFolder
 
-path, holder = pathlib.Path(sys.argv[1]), sys.argv[2]
+path, holder, ends = pathlib.Path(sys.argv[1]), sys.argv[2], sys.argv[3] == "ends"
 folder = StateFolder(path, print, holder)
 commands = Commands()
-commands.register("hello", lambda arguments: {"process": os.getpid()})
+commands.register("hello", lambda arguments: {"process": os.getpid(), "ending": ends})
 local = LocalServer(reactor, path, commands)
 
 def look():
     # it goes on once somebody was turned away: that is the moment that is meant
     log = path / LOG_NAME
     if holder == "node" and log.exists() and "is held by" in log.read_text():
-        local.start()
+        reactor.stop() if ends else local.start()
     else:
         reactor.callLater(0.05, look)
 
+if ends:
+    local.start()
 print("held", flush=True)
 reactor.callWhenRunning(look)
 reactor.callLater(120, reactor.stop)
 reactor.run()
 """
-"""A process that holds the folder for long before it answers."""
+"""A process that holds the folder for long before it answers, or as one that answers and is about to end."""
 
 
 @contextmanager
-def slow_start(folder: Path, holder: str) -> Iterator[int]:
-    process = subprocess.Popen([sys.executable, "-c", SLOW_START, str(folder), holder], stdout=subprocess.PIPE, text=True)
+def slow_start(folder: Path, holder: str, then: str = "answers") -> Iterator[int]:
+    process = subprocess.Popen([sys.executable, "-c", SLOW_START, str(folder), holder, then], stdout=subprocess.PIPE, text=True)
     with process:
         assert process.stdout is not None
         assert process.stdout.readline() == "held\n"
@@ -67,9 +82,10 @@ def slow_start(folder: Path, holder: str) -> Iterator[int]:
             process.kill()
 
 
-def command(folder: Path) -> str:
+def command(folder: Path, *config: str) -> str:
     """What a command that needs a node says of it."""
-    done = subprocess.run([sys.executable, "-c", COMMAND, str(folder)], env=ENVIRONMENT, capture_output=True, text=True, timeout=120)
+    ask = [sys.executable, "-c", COMMAND, str(folder), *config]
+    done = subprocess.run(ask, env=ENVIRONMENT, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 
@@ -78,6 +94,19 @@ def test_a_node_that_is_just_starting_is_waited_for(tmp_path: Path) -> None:
     with slow_start(tmp_path, "node") as process:
         assert holding_node(tmp_path) == process
         assert command(tmp_path) == "found", "it is not this command's to stop"
+
+
+def test_one_that_is_about_to_end_is_waited_for_and_another_started(tmp_path: Path) -> None:
+    """It answers still, and holds the folder; what it was asked now would be lost with it."""
+    state, config = tmp_path / "state", tmp_path / "config.yaml"
+    config.write_text(CONFIG)
+    with slow_start(state, "node", "ends") as process:
+        try:
+            assert command(state, str(config)) == "started"
+            assert call(state, "hello")["process"] == holding_node(state) != process
+        finally:
+            with suppress(NotRunningError):
+                stop_node(state)
 
 
 def test_a_command_that_starts_no_node_says_that_one_is_just_starting(tmp_path: Path) -> None:

@@ -73,7 +73,7 @@ def wait_for(process: subprocess.Popen[bytes], descriptor: int, pattern: str) ->
         assert time.monotonic() < give_up, shown
         assert process.poll() is None, shown
         if select.select([descriptor], [], [], 0.2)[0]:
-            shown += os.read(descriptor, 1 << 16).decode()
+            shown += os.read(descriptor, 1 << 16).decode(errors="replace")      # a character may come in two pieces
     return shown
 
 

@@ -212,3 +212,18 @@ def test_the_end_does_not_wait_for_a_router_for_long(scene: Scene, monkeypatch: 
     listening = scene.loop.reactor.listenTCP(scene.router.http_port, factory, interface=GATEWAY)
     scene.ports.append(listening)
     scene.loop.result(scene.mapping.stop())
+
+
+def test_a_router_that_goes_on_announcing_does_not_put_the_end_off(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(port_mapping, "FAREWELL", 0.2)
+    monkeypatch.setattr(port_mapping, "HTTP_TIMEOUT", 3600.0)
+    scene.router.speaks = frozenset({"upnp"})
+    scene.pages()
+    scene.mapping.look([OWN])
+    scene.loop.until(lambda: scene.changes)
+    scene.loop.result(scene.ports.pop().stopListening())
+    factory: Any = Factory.forProtocol(Silent)
+    scene.ports.append(scene.loop.reactor.listenTCP(scene.router.http_port, factory, interface=GATEWAY))
+    stopped = scene.mapping.stop()
+    scene.mapping._received(b"", GATEWAY, 5351)
+    scene.loop.result(stopped)

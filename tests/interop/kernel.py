@@ -25,6 +25,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -172,11 +173,14 @@ class Bed:
         assert self._line() == "ready", self._errors.read_text()
 
     def ask(self, **command: object) -> dict[str, Any]:
-        """One command to the harness and its answer."""
+        """One command to the harness and its answer; AssertionError with its last words when it has died."""
         assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(command).encode() + b"\n")
-        self._process.stdin.flush()
-        answer: dict[str, Any] = json.loads(self._line())
+        with suppress(BrokenPipeError):
+            self._process.stdin.write(json.dumps(command).encode() + b"\n")
+            self._process.stdin.flush()
+        line = self._line()
+        assert line, self._errors.read_text()
+        answer: dict[str, Any] = json.loads(line)
         return answer
 
     def connect(self, address: str, port: int, request: str = "", size: int = 0, half_close: bool = False) -> Any:
@@ -191,7 +195,7 @@ class Bed:
         failures: list[str] = self.ask(do="weather", weather=weather)["failures"]
         return failures
 
-    def run(self, *arguments: str, timeout: float = 30) -> subprocess.CompletedProcess[str]:
+    def run(self, *arguments: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
         """A program of the kernel's side, to its end."""
         return self.namespace.run(*arguments, check=False, timeout=timeout)
 
@@ -200,7 +204,8 @@ class Bed:
         alive = self._process.poll() is None
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
-                pipe.close()
+                with suppress(BrokenPipeError):
+                    pipe.close()
         end(self._process)
         self._lab.__exit__(None, None, None)
         assert alive, self._errors.read_text()

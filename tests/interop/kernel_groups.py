@@ -174,11 +174,13 @@ def listen() -> None:
 
     def heard(seconds: float) -> list[tuple[str, str, list[str]]]:
         end, found = time.monotonic() + seconds, []
-        while (left := end - time.monotonic()) > 0:
+        while True:     # what has come meanwhile is of this time, also where the machine had other work until it was over
+            left = max(0.0, end - time.monotonic())
             if select.select([tun.handle], [], [], left)[0]:
                 for packet in tun.read():
                     found += told(packet)
-        return found
+            elif not left:
+                return found
 
     heard(0.5)
     result: dict[str, list[tuple[str, str, list[str]]]] = {}

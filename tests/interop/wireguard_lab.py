@@ -18,6 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
+from tests.lab.network import until
 from userlan.tunnel.device import Device
 from userlan.tunnel.events import SessionEstablished, TunnelEvent
 from userlan.wire import icmp
@@ -129,16 +130,18 @@ class WireguardGo:
         )
         self.private_key = namespace.run("wg", "genkey").strip()
         self.public_key = base64.b64decode(namespace.run("wg", "pubkey", text=self.private_key))
-        for _ in range(200):
-            if self._process.poll() is not None:
-                raise OSError(f"wireguard-go ended: {self.log.read_text()[-300:]}")
-            try:
-                self._set("listen-port", str(GO_PORT), "private-key", "/dev/stdin", text=self.private_key)
-                break
-            except RuntimeError:
-                time.sleep(0.01)
+        until(self._begins, 60, "wireguard-go takes its key", 0.01)
         namespace.run("ip", "address", "add", "25.7.0.1/24", "dev", INTERFACE)
         namespace.run("ip", "link", "set", INTERFACE, "mtu", "1420", "up")
+
+    def _begins(self) -> bool:
+        if self._process.poll() is not None:
+            raise OSError(f"wireguard-go ended: {self.log.read_text()[-300:]}")
+        try:
+            self._set("listen-port", str(GO_PORT), "private-key", "/dev/stdin", text=self.private_key)
+        except RuntimeError:
+            return False
+        return True
 
     def _set(self, *arguments: str, text: str = "") -> None:
         self._namespace.run("wg", "set", INTERFACE, *arguments, text=text)
@@ -200,7 +203,7 @@ class Node:
         request = icmp.Echo(True, 1, sequence, bytes(size))
         self.device.send(go.public_key, icmp.build(request, OURS, KERNEL), time.monotonic())
 
-    def run(self, until: Callable[[], bool], seconds: float = 5.0) -> bool:
+    def run(self, until: Callable[[], bool], seconds: float = 30.0) -> bool:
         """Serve the socket until something holds; whether it does."""
         end = time.monotonic() + seconds
         while True:

@@ -6,6 +6,7 @@ import contextlib
 import copy
 import os
 import pwd
+import re
 import shutil
 import signal
 import subprocess
@@ -15,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 TOOLS = ("ip", "unshare", "nsenter")
+ECHO_PATIENCE = 60
+"""Seconds for echo requests to be answered."""
 START_TIMEOUT = 60.0
 """Seconds in which a namespace must exist: the machine may have other work."""
 ORDINARY = ("--map-user=65534", "--map-group=65534")
@@ -242,6 +245,17 @@ def until(condition: Any, patience: float, what: str, interval: float = 0.05) ->
             return value
         assert time.monotonic() < give_up, f"not within {patience:.0f} s: {what}"
         time.sleep(interval)
+
+
+def echoes(count: int, interval: float = 0.1) -> tuple[str, ...]:
+    """Options by which ping(8) asks until ``count`` requests were answered, however late. Its ``-W`` is for the time in which nothing at
+    all was answered: after an answer it waits for the last one no longer than two round trips, or an interval."""
+    return ("-n", "-c", str(count), "-i", str(interval), "-w", str(ECHO_PATIENCE))
+
+
+def answered(output: str) -> list[int]:
+    """Which requests ping(8) has an answer to, by ``icmp_seq``: the first ones, one after the other, where none was lost."""
+    return [int(number) for number in re.findall(r" icmp_seq=(\d+) ttl=\d+ time=", output)]
 
 
 @contextlib.contextmanager

@@ -37,10 +37,11 @@ class Api:
         self.node = program.node
         self.membership = MembershipApi(program)
         self._identifiers = itertools.cycle(range(FIRST_IDENTIFIER, FIRST_IDENTIFIER + 0x4000))
+        self._told_to_end = False
 
     def register(self, server: Commands) -> None:
         """Offer all of them."""
-        server.register("hello", lambda arguments: {"key": text(self.node.ipv6), "process": os.getpid()})
+        server.register("hello", self.hello)
         server.register("status", lambda arguments: self.program.status())
         server.register("connections", lambda arguments: self.program.connections())
         server.register("netcheck", self.netcheck)
@@ -58,9 +59,15 @@ class Api:
 
     # --- the node ----------------------------------------------------------------------------------------------------
 
+    def hello(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Who answers, and whether it is about to end: then it is of no use to whoever wants to go on with it."""
+        ending = self._told_to_end or self.program.ending
+        return {"key": text(self.node.ipv6), "process": os.getpid(), "ending": ending}
+
     def down(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """Stop, after the answer has left."""
-        self.program.reactor.callLater(0.05, self.program.stop)
+        self._told_to_end = True
+        self.program.reactor.callLater(0.05, lambda: self.program.stop().addErrback(self.program.stop_failed))
         return {}
 
     def invite_qr(self, arguments: dict[str, Any]) -> dict[str, Any]:

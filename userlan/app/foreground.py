@@ -93,4 +93,4 @@ class Foreground:
         """The end itself went wrong: tell, and end all the same."""
         self.log.failure("the program did not stop in order", failure)
         self.exit_status = 1
-        self.reactor.stop()
+        self.ended()

@@ -33,6 +33,8 @@ class MembershipApi:
     def __init__(self, program: NodeProgram) -> None:
         self.program = program
         self.node = program.node
+        self._fresh: set[bytes] = set()
+        """Mediators that came with an invite by which this node has not joined yet."""
 
     def register(self, server: Commands) -> None:
         """Offer all of them."""
@@ -89,17 +91,17 @@ class MembershipApi:
     def join(self, arguments: dict[str, Any]) -> Any:
         """Join by invite, or by name and password."""
         now = self.program.reactor.seconds()
-        fresh = None
         if arguments.get("invite"):
             invite = checked(Invite.parse, text_of(arguments, "invite"))
             if invite.network is None:
                 raise CommandError("this link names no network: it is a mediator's address, not an invite")
             network, mediator = invite.network, invite.mediator_key
             if mediator not in self.node.links:
-                fresh = mediator
+                self._fresh.add(mediator)
             try:
                 self.node.mediators.add(invite.mediator, now, self._is_embedded(mediator))
             except RefusalError as error:
+                self._fresh.discard(mediator)
                 raise CommandError(str(error)) from None
             self.program.resolve(mediator)
             given = invite.secret
@@ -112,9 +114,9 @@ class MembershipApi:
                 secret = yield self._secret(arguments.get("password"), network, mediator)
             done = yield self._request(lambda now: self.node.join(network, mediator, secret, now))
         except CommandError:
-            if fresh is not None:
-                self.node.mediators.remove(fresh, self.program.reactor.seconds())
+            self._not_needed(mediator)
             raise
+        self._fresh.discard(mediator)
         if done.waiting:
             return {"network": network, "waiting": True, "owner": done.name}
         own = self.node.lookup.own_info()
@@ -272,6 +274,14 @@ class MembershipApi:
             return key
         found: bytes = checked(self.node.lookup.resolver.find, written).key
         return found
+
+    def _not_needed(self, mediator: bytes) -> None:
+        """A join has failed: its mediator goes, unless it was there before, or another join at it has succeeded or is under way."""
+        keyring = self.node.keyring
+        held = any(one.mediator == mediator for network in keyring if (one := keyring.get(network)) is not None)
+        if mediator in self._fresh and not held and not self.node.membership.requests.of(mediator):
+            self._fresh.discard(mediator)
+            self.node.mediators.remove(mediator, self.program.reactor.seconds())
 
     def _mediator(self) -> bytes:
         key = self.node.mediators.primary()

@@ -56,12 +56,12 @@ class Pinging:
         self._sequence += 1
         sequence = self._sequence % 65536
         payload = bytes(index & 0xFF for index in range(self.size))
+        last = self.count is not None and self._sequence >= self.count
+        self._next = None if last else self.program.reactor.callLater(self.interval, self._send)
         self._waiting[sequence] = self.program.reactor.callLater(self.timeout, self._item, sequence, None, "")
         self.program.node.host.ping(self.address, self.identifier, sequence, payload, self.program.reactor.seconds())
         self.program.runner.touch()
-        self.program.engine.pump()      # at once: what is measured is the path, not this turn of the reactor
-        last = self.count is not None and self._sequence >= self.count
-        self._next = None if last else self.program.reactor.callLater(self.interval, self._send)
+        self.program.engine.pump()      # at once: what is measured is the path, not this turn of the reactor. The answer may come inside
 
     def _answered(self, event: EchoReply | EchoFailed) -> None:
         if isinstance(event, EchoReply):

@@ -12,11 +12,13 @@ from pathlib import Path
 
 import attrs
 
-from userlan.cli.client import ApiError, NotRunningError, call, starting_node, stop_node
+from userlan.cli.client import ApiError, NodeGoneError, NotRunningError, call, starting_node, stop_node
 from userlan.cli.main import EXIT_HELD, Settings
 
 START_TIMEOUT = 60.0
 """Seconds in which a node that lives must answer on its socket: a cold start takes two, on a machine with much else to do many more."""
+START_TRIES = 3
+"""Processes that are started where each finds the folder held, and then nobody holds it: by one that was ending."""
 LOG_NAME = "node.log"
 
 
@@ -42,17 +44,47 @@ class Started:
 def ensure_running(settings: Settings, mediator: str | None = None, member: str | None = None) -> Started:
     """The node of the state folder answers; started in the background if none ran: ``mediator``, its first one; ``member``, the name of
     one beside this computer's own (``userlan.cli.companion``)."""
+    if answering(settings.state) is not None:
+        return Started(settings, False)
+    return Started(settings, _start(settings, mediator, member))
+
+
+def answering(state: Path) -> int | None:
+    """The process of the node that answers, and goes on to; None where there is none, or it is about to end. Raises ApiError."""
     try:
-        call(settings.state, "hello")
-    except NotRunningError:
-        return Started(settings, _start(settings, mediator, member))
-    return Started(settings, False)
+        told = call(state, "hello")
+    except (NotRunningError, NodeGoneError):
+        return None
+    return None if told.get("ending") else int(told.get("process", 0))      # an older version tells neither
 
 
 def _start(settings: Settings, mediator: str | None, member: str | None) -> bool:
-    """Whether it is the process started here that answers: another one may have been starting, and holds the folder."""
+    """Whether it is a process started here that answers: another one may have been starting, and holds the folder; or was ending, and
+    held it still."""
     settings.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    from userlan.driver.state import holding_node
+
     log_path = settings.state / LOG_NAME
+    process, begin = _launch(settings, log_path, mediator, member)
+    tries, give_up = 1, time.monotonic() + START_TIMEOUT
+    while time.monotonic() < give_up:
+        found = answering(settings.state)
+        if found is not None:
+            return found == process.pid
+        status = process.poll()
+        if status == EXIT_HELD and starting_node(settings.state) is None:
+            if holding_node(settings.state) is None or tries == START_TRIES:
+                raise ApiError(_last_line(log_path, begin))
+            process, begin = _launch(settings, log_path, mediator, member)
+            tries += 1
+        elif status not in (None, EXIT_HELD):
+            raise ApiError(_last_line(log_path, begin))
+        time.sleep(0.05)
+    raise ApiError(f"the node did not start within {START_TIMEOUT:.0f} s: see {log_path}")
+
+
+def _launch(settings: Settings, log_path: Path, mediator: str | None, member: str | None) -> tuple[subprocess.Popen[bytes], int]:
+    """Begin a node in the background; its process, and where in the log its words begin."""
     command = [sys.executable, "-m", "userlan", "--state", str(settings.state)]
     if settings.config is not None:
         command += ["--config", str(settings.config.absolute())]
@@ -66,16 +98,7 @@ def _start(settings: Settings, mediator: str | None, member: str | None) -> bool
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd="/" if os.name == "posix" else None
         )
-    give_up = time.monotonic() + START_TIMEOUT
-    while time.monotonic() < give_up:
-        try:
-            return bool(call(settings.state, "hello").get("process") == process.pid)
-        except NotRunningError:
-            status = process.poll()
-            if status is not None and (status != EXIT_HELD or starting_node(settings.state) is None):
-                raise ApiError(_last_line(log_path, begin)) from None
-            time.sleep(0.05)
-    raise ApiError(f"the node did not start within {START_TIMEOUT:.0f} s: see {log_path}")
+    return process, begin
 
 
 def _last_line(path: Path, begin: int) -> str:

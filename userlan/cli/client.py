@@ -17,6 +17,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -82,14 +83,17 @@ class Client:
         raise NodeGoneError("the node went away before it answered")
 
     def send(self, command: str, arguments: dict[str, Any], descriptor: int | None = None) -> None:
-        """Send a request without waiting."""
+        """Send a request without waiting; NodeGoneError where the node has ended since it was connected to."""
         self.socket.settimeout(None)
         line = json.dumps({"command": command, "arguments": arguments}).encode() + b"\n"
-        if descriptor is not None:
-            sent = socket.send_fds(self.socket, [line], [descriptor])
-            line = line[sent:]
-        if line:
-            self.socket.sendall(line)
+        try:
+            if descriptor is not None:
+                sent = socket.send_fds(self.socket, [line], [descriptor])
+                line = line[sent:]
+            if line:
+                self.socket.sendall(line)
+        except ConnectionError as error:
+            raise NodeGoneError(f"the node went away: {error.strerror}") from error
 
     def arrived(self) -> list[dict[str, Any]]:
         """The answers that have arrived on a connection that does not block; ApiError when the node went away."""
@@ -129,14 +133,20 @@ class Client:
 
 
 def stop_node(state: Path) -> None:
-    """End the node of a state folder, and wait until it has ended; ApiError when it does not within ``STOP_PATIENCE``."""
-    call(state, "down")
+    """End the node of a state folder, and wait until it has ended and the folder is free; ApiError when that takes longer than
+    ``STOP_PATIENCE``."""
+    from userlan.driver.state import holding_node, holds
+
+    process = holding_node(state)
+    with suppress(NodeGoneError):       # it was ending already
+        call(state, "down")
     give_up = time.monotonic() + STOP_PATIENCE
     while time.monotonic() < give_up:
         try:
             Client(state).close()
         except NotRunningError:
-            return
+            if process is None or not holds(process, state):
+                return
         time.sleep(STOP_POLL)
     raise ApiError(f"the node did not stop within {STOP_PATIENCE:.0f} s")
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from userlan.cli.background import ensure_running
+from userlan.cli.background import LOG_NAME, answering, ensure_running
 from userlan.cli.client import ApiError, Client, NotRunningError, call, stop_node
 from userlan.cli.main import Settings
 
@@ -31,6 +31,8 @@ LOOK_INTERVAL = 0.5
 START_PATIENCE, LEFT_PATIENCE = 5.0, 2.0
 """Seconds without anybody connected, neither command nor keeper, after which it ends by itself: before the first one comes, and
 later, when a keeper that would have ended it was killed."""
+HOLD_TRIES = 3
+"""Times that it is taken for one that stays: a machine with much else to do may let it end before the command comes to it."""
 
 
 def settings_of(settings: Settings, name: str) -> Settings:
@@ -58,11 +60,7 @@ def bring_up(settings: Settings, own: Settings) -> Client:
     if not wanted:
         raise ApiError("--as: this node is in no network, and a further member would be alone: `userlan create` or `userlan join` first")
     with ensure_running(own, member=own.state.name).undone_on_failure():
-        try:
-            held = Client(own.state)
-        except NotRunningError:     # it was about to end
-            ensure_running(own, member=own.state.name)
-            held = Client(own.state)
+        held = _hold(own)
         there = _networks(own)
         for network in wanted - there:
             invite = call(settings.state, "invite", network=network)["invite"]
@@ -70,6 +68,18 @@ def bring_up(settings: Settings, own: Settings) -> Client:
         for network in there - wanted:
             call(own.state, "leave", network=network)
     return held
+
+
+def _hold(own: Settings) -> Client:
+    """A connection for which the member's node stays: it was there, and not about to end, when it had seen that. Raises ApiError."""
+    for _ in range(HOLD_TRIES):
+        with suppress(NotRunningError):
+            held = Client(own.state)
+            if answering(own.state) is not None:
+                return held
+            held.close()
+        ensure_running(own, member=own.state.name)
+    raise ApiError(f"the member's node ends as soon as it runs: see {own.state / LOG_NAME}")
 
 
 def give_up(own: Settings) -> None:

@@ -14,7 +14,7 @@ import click
 
 from userlan.cli import link_handler
 from userlan.cli.background import LOG_NAME
-from userlan.cli.client import ApiError, NotRunningError, call, stop_node
+from userlan.cli.client import ApiError, NotRunningError, stop_node
 from userlan.cli.main import Settings, usual_state
 from userlan.cli.output import as_json
 from userlan.cli.service_managers import find
@@ -145,10 +145,9 @@ def _slug(state: Path) -> str:
 def _make_room(settings: Settings) -> None:
     """A node that runs in the state folder already holds it: the service takes its place."""
     try:
-        call(settings.state, "hello")
+        stop_node(settings.state)
     except NotRunningError:
         return
-    stop_node(settings.state)
     click.echo("stopped the node that ran: the service takes its place")
 
 

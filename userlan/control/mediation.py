@@ -194,8 +194,8 @@ class MediatorLink:
             self._fail(f"the mediator closed the connection ({connection.error or 'end of stream'})", now)
 
     def send(self, message: Message, now: float) -> None:
-        """Queue a message; dropped where there is no control connection (state is told anew after each Welcome)."""
-        if self._connection is None:
+        """Queue a message; dropped where nothing has been greeted yet (state is told anew after each Welcome): the greeting goes first."""
+        if self._connection is None or self.state is LinkState.CONNECTING:
             return
         self._unsent += encode(message)
         self._flush(now)

@@ -139,6 +139,8 @@ class PortMapping:
             self._announcements = _Socket(self._reactor, _listening(own_host), self._received)
 
     def _received(self, data: bytes, host: str, port: int) -> None:
+        if self._stopped:
+            return      # all that is still waited for comes by HTTP, and not for longer than the timer says
         self.mapper.received(data, host, port, self._reactor.seconds())
         self._carry_out()
 

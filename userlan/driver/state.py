@@ -243,8 +243,9 @@ def _take_lock(path: Path, holder: str) -> int:
             f"the state folder {path} is held by another userlan{process}: stop it (`userlan down`, if it is a node), "
             "or name another one with --state"
         ) from None
-    os.ftruncate(handle, 0)
-    os.write(handle, f"{os.getpid()}\n{holder}\n".encode("ascii"))
+    told = f"{os.getpid()}\n{holder}\n".encode("ascii")
+    os.write(handle, told)      # over what stood there, which is as long as a rule: it is not read empty
+    os.ftruncate(handle, len(told))
     return handle
 
 

@@ -51,7 +51,7 @@ class Challenged(NamedTuple):
 class Account:
     """A node that is online. ``source`` is its address for the limits by source, see ``limits.source_name``."""
 
-    __slots__ = ("challenge", "ipv4", "key", "memberships", "name", "registered", "source")
+    __slots__ = ("challenges", "ipv4", "key", "memberships", "name", "registered", "source")
 
     def __init__(self, key: bytes, name: str, ipv4: bytes, source: bytes, registered: bool) -> None:
         self.key = key
@@ -60,7 +60,8 @@ class Account:
         self.source = source
         self.registered = registered
         self.memberships: dict[int, Membership] = {}
-        self.challenge: Challenged | None = None
+        #: By network, the last one last: a node that was in several and is here again joins them all at once.
+        self.challenges: dict[str, Challenged] = {}
 
 
 class Accounts:

@@ -132,20 +132,23 @@ class Requests:
 
     def _join(self, account: Account, request: Join, now: float) -> list[Effect]:
         name = _network_name(request.network)
-        account.challenge = None
+        account.challenges.pop(name, None)
         known = self._directory.network(name)
         if known is not None and known.identifier in account.memberships:
             return self._welcome_in(account, known, request.request)
         self._check_attempts(account, now)
         record = self._admissible(account, name, now)
         nonce = self._entropy(NONCE_SIZE)
-        account.challenge = Challenged(request.request, record.name, nonce, now + self._limits.challenge)
+        account.challenges[name] = Challenged(request.request, record.name, nonce, now + self._limits.challenge)
+        while len(account.challenges) > self._limits.networks_joined:
+            del account.challenges[next(iter(account.challenges))]
         return [Tell(account.key, Challenge(request.request, nonce))]
 
     def _prove(self, account: Account, request: Prove, now: float) -> list[Effect]:
-        challenge, account.challenge = account.challenge, None
-        if challenge is None or challenge.request != request.request:
+        challenge = next((one for one in account.challenges.values() if one.request == request.request), None)
+        if challenge is None:
             raise RefusalError(refusals.OUT_OF_ORDER, "a proof came without a challenge; join again")
+        del account.challenges[challenge.network]
         if now > challenge.expires:
             raise RefusalError(refusals.CHALLENGE_EXPIRED, "the proof came too late; join again")
         self._check_attempts(account, now)

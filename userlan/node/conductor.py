@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from userlan.control.mediation import Failed, LinkState, Lost, MediatorLink, Received
 from userlan.control.meeting import Introduce, Measure, RelayOffers, RelayPool, Vantages
-from userlan.control.messages import Meet, Observed, Welcome
+from userlan.control.messages import Candidates, Meet, Observed, Welcome
 from userlan.lan.roster import Peer
 from userlan.node.events import LinkChanged, MemoryChanged, PeerChanged, Ready, TimestampReserved
 from userlan.node.path_echoes import PROBE_IDENTIFIER
@@ -181,9 +181,13 @@ class Conductor:
                 self._node.peers.path_lost(event.peer, event.endpoint, now)
         if relays.measured():
             for key, link in self._node.links.items():
-                report = relays.report(key)
-                if report is not None:
-                    link.send(report, now)
+                self._delays_told(key, link, now)
+
+    def _delays_told(self, key: bytes, link: MediatorLink, now: float) -> None:
+        """A mediator hears how far its relays are: after each round, and what the last one found in each session, with the pool."""
+        report = self._node.relays.report(key)
+        if report is not None:
+            link.send(report, now)
 
     def _presence_unknown(self, now: float) -> None:
         if not any(link.state is LinkState.READY for link in self._node.links.values()):
@@ -206,6 +210,7 @@ class Conductor:
             self._relays_named(key, message, now)
             if isinstance(message, RelayPool):
                 self._node.reachability.relay_pool(key, message, now)
+                self._delays_told(key, link, now)
             return
         if isinstance(message, Measure):
             message = self._node.reachability.placed(key, message)
@@ -220,6 +225,8 @@ class Conductor:
             self.welcomed(key, message)
         self._node.membership.received(key, message, self._node, now)
         if isinstance(message, Welcome):
+            if link.hello is not None and link.hello.candidates != self._node.whereabouts.offered:
+                link.send(Candidates(self._node.whereabouts.offered), now)      # they changed while the greeting was under way
             self._node.membership.link_ready(key, self._node, now)
 
     def _introduce(self, message: Introduce, mediator: bytes, observed: str | None, host: str | None, now: float) -> None:

@@ -87,12 +87,19 @@ class Membership:
         or waits for one."""
         if network in self.applications.waiting:
             raise RefusalError(f"this node waits to join {network!r}: `userlan leave {network}` ends that")
-        self._new(network, mediator, secret)
+        self._new(network, mediator, secret, making=True)
         return self.ask(self._create_message(network, secret, approval), mediator, secret, now)
 
     def join(self, network: str, mediator: bytes, secret: NetworkSecret, now: float) -> int:
-        """Become a member by proof of the secret. RefusalError where this node is in one of that name at another mediator."""
+        """Become a member by proof of the secret. RefusalError where this node is in one of that name at another mediator.
+
+        An attempt by the same secret that has no answer yet is ended: a mediator knows one challenge of a network at a time.
+        """
         self._new(network, mediator, secret)
+        for number in self.requests.concerning(mediator, network, Join):
+            earlier = self.requests.pop(number)
+            if earlier is not None and not earlier.internal:
+                self._events.append(RequestRefused(number, "superseded", f"this node was asked to join {network} once more meanwhile"))
         for number in self.requests.concerning(mediator, network, Leave):    # what was not told yet is not told any more
             self._later(number)
             self.requests.pop(number)
@@ -219,20 +226,21 @@ class Membership:
         pending = self.requests.get(number)
         if pending is None or pending.internal:
             return
-        if isinstance(pending.message, Nick):
-            self.requests.pop(number)       # it is in the next greeting
-        else:
-            self.requests.supersede(pending)
-            pending.internal, pending.give_up = True, NEVER
+        self.requests.supersede(pending)        # a nickname, too: the greeting that is under way may have the one before
+        pending.internal, pending.give_up = True, NEVER
         self._events.append(RequestDone(number, pending.network, "", later=True))
 
-    def _new(self, network: str, mediator: bytes, secret: NetworkSecret) -> None:
+    def _new(self, network: str, mediator: bytes, secret: NetworkSecret, making: bool = False) -> None:
         held = self._keyring.get(network)
         if held is not None and (held.confirmed or held.mediator != mediator):
             known = self._roster.networks.get(network)
             if known is not None and known.owner == self._public_key:
                 raise RefusalError(f"you made the network {network!r}: `userlan invite {network}` prints its invite")
             raise RefusalError(f"this node is in a network {network!r} already: leave it first")
+        for number in self.requests.concerning(mediator, network, Join | Create):       # whose end would be taken for this one's
+            pending = self.requests.get(number)
+            if pending is not None and not pending.internal and (making or pending.secret != secret or isinstance(pending.message, Create)):
+                raise RefusalError(f"{network!r} is just being made or joined: wait for that to end, or `userlan leave {network}`")
         self._roster.expect(network)
         self.applications.refused.pop(network, None)
         if network not in self.applications.waiting:    # until another secret is proved, the one that was is good

@@ -146,7 +146,7 @@ class Api {
       this.#connect();
     }, this.#delay);
     this.#delay = Math.min(this.#delay * 2, LONGEST_DELAY);
-    if (await this.#refused()) this.#watcher("refused");
+    if ((await this.#refused()) && !this.#open()) this.#watcher("refused");
   }
 
   /** Whether the node is there, and this browser has no session (any more). */

@@ -31,7 +31,7 @@ export function mount(container, context) {
   const write = composer(context, { id, kind, about, sent: () => toEnd(true) });
   container.append(h("div", { class: "conversation" }, scroll, empty, below), ...[offers?.element, write.element].filter(Boolean));
   let marker = store.get("conversations").get(id)?.unread ?? 0;
-  let loading = false;
+  let coming = null; // what was asked for last, until it is here
   let first = true;
   let missed = 0;
   let paging = false; // what comes now was there before
@@ -49,38 +49,56 @@ export function mount(container, context) {
     scroll.scrollTo({ top: scroll.scrollHeight, behavior: smooth && !still ? "smooth" : "instant" });
   }
 
-  async function load(before = null) {
-    if (loading) return;
-    loading = true;
-    list.older(before !== null);
+  /** Asks for messages, and gives the answer to `take`; where something else was asked for since, it is of no use any more. */
+  async function request(what, ask, take) {
+    const mine = (coming = { what });
+    let answer;
     try {
-      const answer = await api.call("chat-history", before === null ? { conversation: id, limit: PAGE } : { conversation: id, before, limit: PAGE });
-      const known = store.get("history").get(id);
-      const there = new Set(answer.messages.map((message) => message.id));
-      const messages = [...answer.messages, ...(known?.messages ?? []).filter((message) => !there.has(message.id))];
-      if (!ended) store.patch("history", { [id]: { messages, more: answer.more, newer: known?.newer } });
+      answer = await ask();
     } catch (error) {
+      if (coming !== mine) return;
+      coming = null;
       failed(error);
-    } finally {
-      loading = false;
+      return;
     }
+    if (coming !== mine) return;
+    coming = null;
+    take(answer);
+  }
+
+  const ask = (wanted) => api.call("chat-history", { conversation: id, limit: PAGE, ...wanted });
+
+  /** The end of it, instead of what is here. */
+  function load() {
+    if (coming?.what === "end") return;
+    request("end", () => ask({}), ({ messages, more }) => {
+      const known = store.get("history").get(id)?.messages ?? [];
+      const there = new Set(messages.map((message) => message.id));
+      store.patch("history", { [id]: { messages: [...messages, ...known.filter((message) => !there.has(message.id))], more } });
+    });
+  }
+
+  /** What precedes the first one that is here. */
+  function loadOlder() {
+    if (coming) return;
+    list.older(true);
+    const before = store.get("history").get(id).messages[0].seq;
+    request("older", () => ask({ before }), ({ messages, more }) => {
+      const known = store.get("history").get(id);
+      if (known?.messages[0]?.seq === before) page({ ...known, messages: [...messages, ...known.messages], more });
+      edges();
+    });
   }
 
   /** What follows the last one that is here. */
-  async function loadNewer() {
-    if (loading) return;
-    loading = true;
-    try {
+  function loadNewer() {
+    if (coming) return;
+    const after = store.get("history").get(id).messages.at(-1).seq;
+    request("newer", () => ask({ after }), ({ messages, more }) => {
       const known = store.get("history").get(id);
-      const answer = await api.call("chat-history", { conversation: id, after: known.messages.at(-1).seq, limit: PAGE });
-      if (ended || store.get("history").get(id)?.newer !== true) return;
-      const now = store.get("history").get(id);
-      page({ ...now, messages: [...now.messages, ...answer.messages], newer: answer.more });
-    } catch (error) {
-      failed(error);
-    } finally {
-      loading = false;
-    }
+      if (known?.messages.at(-1)?.seq === after) page({ ...known, messages: [...known.messages, ...messages], newer: more });
+      edges();
+    });
   }
 
   function page(history) {
@@ -95,20 +113,12 @@ export function mount(container, context) {
     let message = store.get("history").get(id)?.messages.find((one) => one.seq === seq);
     first = false;
     if (message === undefined) {
-      loading = true;
-      try {
-        const [older, newer] = await Promise.all([
-          api.call("chat-history", { conversation: id, before: seq + 1, limit: PAGE / 2 }),
-          api.call("chat-history", { conversation: id, after: seq, limit: PAGE / 2 }),
-        ]);
-        if (ended) return;
+      const around = () => Promise.all([ask({ before: seq + 1, limit: PAGE / 2 }), ask({ after: seq, limit: PAGE / 2 })]);
+      await request("around", around, ([older, newer]) => {
         page({ messages: [...older.messages, ...newer.messages], more: older.more, newer: newer.more });
         message = older.messages.find((one) => one.seq === seq);
-      } catch (error) {
-        failed(error);
-      } finally {
-        loading = false;
-      }
+      });
+      if (ended) return;
     } else {
       update(null);
     }
@@ -138,7 +148,7 @@ export function mount(container, context) {
     showBelow();
     const known = store.get("history").get(id);
     if (!known || known.messages.length === 0) return;
-    if (scroll.scrollTop < EARLY && known.more) load(known.messages[0].seq);
+    if (scroll.scrollTop < EARLY && known.more) loadOlder();
     else if (known.newer && scroll.scrollHeight - scroll.scrollTop - scroll.clientHeight < EARLY) loadNewer();
   }
 
@@ -229,6 +239,7 @@ export function mount(container, context) {
 
   function end() {
     ended = true;
+    coming = null;
     forget();
     resized.disconnect();
     offs.forEach((off) => off());

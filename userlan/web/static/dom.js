@@ -46,6 +46,17 @@ export function fill(element, ...children) {
   return element;
 }
 
+/** Replaces those children that are other ones than before: what is the same keeps the focus, and the pointer that is pressed on it. */
+export function refill(element, ...children) {
+  const wanted = [...fill(element.cloneNode(false), children).childNodes];
+  const before = [...element.childNodes];
+  wanted.forEach((child, index) => {
+    if (index >= before.length) element.append(child);
+    else if (!before[index].isEqualNode(child)) before[index].replaceWith(child);
+  });
+  before.slice(wanted.length).forEach((child) => child.remove());
+}
+
 /** Text that somebody else chose, isolated in its direction from what surrounds it. */
 export function bdi(value, className) {
   return h("bdi", className ? { class: className } : null, value);

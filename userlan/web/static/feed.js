@@ -6,6 +6,8 @@ import { sample } from "./traffic.js";
 
 const INTERVAL = 1.0; // seconds between two tellings of what changed
 
+let listing = null; // the transfers of a connection that has just begun, until all have been told
+
 /** Connects, and keeps the store as the node is. */
 export function follow(context) {
   const { api, store } = context;
@@ -15,11 +17,11 @@ export function follow(context) {
   api.stream("files-watch", {}, (item) => files(context, item), { onEnd: () => {} });
 }
 
-function connection({ api, store }, state) {
+function connection({ store }, state) {
   store.set("connection", state);
   if (state !== "live") return;
-  api.call("chat-conversations").then((listed) => conversations(store, listed), ignored);
-  api.call("files-list").then((listed) => store.set("transfers", new Map(listed.map((transfer) => [transfer.id, transfer]))), ignored);
+  listing = new Map();
+  store.set("history", new Map()); // What was missed while the connection was away is fetched anew.
 }
 
 function ignored() {
@@ -28,7 +30,6 @@ function ignored() {
 
 function conversations(store, listed) {
   store.set("conversations", new Map(listed.map((conversation) => [conversation.id, conversation])));
-  store.set("history", new Map()); // What was missed while the connection was away is fetched anew.
 }
 
 /** One item of `watch`. */
@@ -46,9 +47,10 @@ export function status(store, { snapshot, changes }) {
   }
 }
 
-/** One item of `chat-watch`. */
-export function chat(context, { message, delivery, conversation, read, cleared }) {
-  const { store } = context;
+/** One item of `chat-watch`. What there is, is asked for once it watches: asked for before, it would lack what happens in between. */
+export function chat(context, { watching, message, delivery, conversation, read, cleared }) {
+  const { api, store } = context;
+  if (watching) api.call("chat-conversations").then((listed) => conversations(store, listed), ignored);
   if (message) arrived(context, message);
   if (delivery) changed(store, delivery);
   if (conversation) store.patch("conversations", { [conversation.id]: conversation });
@@ -90,8 +92,14 @@ function changed(store, message) {
   if (conversation?.last?.id === message.id) store.patch("conversations", { [conversation.id]: { ...conversation, last: message } });
 }
 
-function files({ store }, { transfer, gone }) {
-  if (transfer) {
+/** One item of `files-watch`: all transfers as they are, `listed`, then each change. */
+function files({ store }, { transfer, listed, gone }) {
+  if (listed) {
+    store.set("transfers", listing);
+    listing = null;
+  } else if (transfer && listing !== null) {
+    listing.set(transfer.id, transfer);
+  } else if (transfer) {
     const before = store.get("transfers").get(transfer.id);
     store.patch("transfers", { [transfer.id]: transfer });
     if (before?.state !== transfer.state) milestones.emit("transfer", transfer);

@@ -24,6 +24,7 @@ export function mount(container, context) {
   container.append(h("div", { class: "scroll" }, h("section", { class: "part" }, h("h2", { class: "unseen" }, t("tab.map")), frame, legend), h("section", { class: "part" }, h("h2", null, t("map.list")), count, list)));
   let width = 0;
   let timer = null;
+  let pressed = false; // on what is drawn: drawn anew before it is let go, it would not be clicked
   let shown = ""; // what the drawing was made of: of a crowd, coarse latencies
 
   function members() {
@@ -38,14 +39,25 @@ export function mount(container, context) {
     const rows = members();
     const facts = rows.map((row) => [row.key, row.name, shownState(row), row.relay, rows.length > CROWD ? grade(row) : row.rtt_ms]);
     const seen = JSON.stringify([width, store.get("self")?.name, store.get("mediator")?.state, facts]);
-    if (width > 0 && seen !== shown) draw(drawing, rows, store, context, params.network, width);
-    shown = seen;
+    if (!pressed) {
+      if (width > 0 && seen !== shown) draw(drawing, rows, store, context, params.network, width);
+      shown = seen;
+    }
     const online = rows.filter(isOnline).length;
     text(count, countWords(online, rows.length));
     const sorted = [...rows].sort((one, other) => isOnline(other) - isOnline(one) || (grade(one) - grade(other) || 0) || one.name.localeCompare(other.name));
     sync(list, sorted, (row) => row.key, (row) => makeRow(context, row), updateRow);
   }
 
+  const press = () => (pressed = true);
+  const release = () => {
+    if (!pressed) return;
+    pressed = false;
+    timer ??= setTimeout(show, DUE);
+  };
+  drawing.addEventListener("pointerdown", press);
+  addEventListener("pointerup", release);
+  addEventListener("pointercancel", release);
   const resized = new ResizeObserver(([entry]) => {
     const wide = Math.round(entry.contentRect.width);
     if (wide > 0 && wide !== width) {
@@ -60,6 +72,8 @@ export function mount(container, context) {
     off();
     clearTimeout(timer);
     resized.disconnect();
+    removeEventListener("pointerup", release);
+    removeEventListener("pointercancel", release);
   };
 }
 

@@ -42,7 +42,9 @@ export function mount(container, context) {
     const wanted = JSON.stringify([network.locked, network.approval, network.mine, store.nameOf(network.owner)]);
     if (wanted !== shown) {
       shown = wanted;
+      const held = settings.contains(document.activeElement);
       fill(settings, h("h2", null, t("network.settings")), controls(context, network));
+      if (held) settings.querySelector("button").focus();
     }
   }
 

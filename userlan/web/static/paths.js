@@ -1,6 +1,6 @@
 // The path to a peer: how it is reached and why, how long that takes, and what was tried.
 
-import { bdi, button, fill, h, text } from "./dom.js";
+import { bdi, button, fill, h, refill, text } from "./dom.js";
 import { adviceOf } from "./doctor.js";
 import { ago, milliseconds, moment } from "./format.js";
 import { icon } from "./icons.js";
@@ -141,11 +141,11 @@ function show(path, { headline, reasons, details, ways, tried, nats }) {
   const { name } = path;
   text(headline, t(`path.state.${path.state}`, { name, relay: path.relay?.name ?? "", when: ago(path.heard) }));
   headline.className = `headline ${path.state}`;
-  fill(reasons, path.why.filter((why) => WHYS.includes(why)).map((why) => h("li", null, t(`path.why.${why}`, { name }))));
-  fill(details, rowsOf(path).map(([term, value, words]) => h("div", null, h("dt", null, term), h("dd", null, value, words && h("span", { class: "quiet" }, " ", words)))));
-  fill(tried, path.tried.length ? triedTable(path) : h("p", { class: "quiet" }, t("path.tried.none")));
-  fill(ways, path.paths.length ? waysTable(path) : h("p", { class: "quiet" }, t("path.ways.none")));
-  fill(nats, natPart(t("path.nat.yours"), path.own.nat, path.own), path.theirs.nat ? natPart(t("path.nat.theirs", { name }), path.theirs.nat, path.theirs)
+  refill(reasons, path.why.filter((why) => WHYS.includes(why)).map((why) => h("li", null, t(`path.why.${why}`, { name }))));
+  refill(details, rowsOf(path).map(([term, value, words]) => h("div", null, h("dt", null, term), h("dd", null, value, words && h("span", { class: "quiet" }, " ", words)))));
+  refill(tried, path.tried.length ? triedTable(path) : h("p", { class: "quiet" }, t("path.tried.none")));
+  refill(ways, path.paths.length ? waysTable(path) : h("p", { class: "quiet" }, t("path.ways.none")));
+  refill(nats, natPart(t("path.nat.yours"), path.own.nat, path.own), path.theirs.nat ? natPart(t("path.nat.theirs", { name }), path.theirs.nat, path.theirs)
     : h("div", null, h("h3", null, t("path.nat.theirs", { name })), h("p", { class: "quiet" }, t("path.nat.untold", { name }))));
 }
 
