@@ -224,8 +224,8 @@ def test_places_that_are_nobodys(site: Site, host: str) -> None:
 
 @versions
 def test_ping(site: Site, version: int) -> None:
-    output = site.inner.run("ping", "-n", "-c", "3", "-i", "0.05", "-W", "30", "-s", "1000", SERVER[version]).stdout
-    assert "3 received" in output
+    for _ in range(3):      # one at a time: once it has an answer, ping waits for the others twice as long as that took
+        assert "1 received" in site.inner.run("ping", "-n", "-c", "1", "-W", "30", "-s", "1000", SERVER[version]).stdout
     for own in (RESOLVER, GATEWAY6):
         assert "1 received" in site.inner.run("ping", "-n", "-c", "1", "-W", "30", text(own)).stdout
 
