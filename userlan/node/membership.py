@@ -43,7 +43,7 @@ from userlan.control.vocabulary import FromMediator
 from userlan.lan.eviction import Eviction
 from userlan.lan.roster import Changes, Roster
 from userlan.lan.secrets import NetworkSecret
-from userlan.node.applications import ENDING, Applications
+from userlan.node.applications import ENDING, NOT_YET, Applications
 from userlan.node.departures import Departures
 from userlan.node.events import Admitted, ApplicationRefused, MemoryChanged, NetworkLost, NodeEvent, RequestDone, RequestRefused
 from userlan.node.keyring import Keyring
@@ -393,6 +393,9 @@ class Membership:
                 create = self._create_message(pending.network, secret, known.approval)
                 self.ask(create, mediator, secret, now, internal=True)
                 self.link_ready(mediator, self._effects, now)
+            return
+        if isinstance(pending.message, Join) and pending.internal and message.code in NOT_YET:
+            self.requests.put_off(message.request, now)
             return
         if isinstance(pending.message, Leave):
             if message.code in (refusals.NOT_A_MEMBER, refusals.NO_SUCH_NETWORK):
