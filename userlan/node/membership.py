@@ -418,6 +418,9 @@ class Membership:
         """The mediator did not answer somebody who waits."""
         pending = self._in_need(number)
         if pending is not None:
+            held = self._keyring.get(pending.network)
+            if pending.told and isinstance(pending.message, Join | Create) and held is not None and not held.confirmed:
+                self.departures.add(pending.mediator, pending.network)      # it may have done what whoever waits is told was not done
             self._refuse(number, code, pending.unanswered(reason), now)
 
     def _in_need(self, number: int) -> Pending | None:

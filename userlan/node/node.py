@@ -302,8 +302,8 @@ class Node:
         self.punching.tick(now)
         self.membership.tick(now)
         for mediator in self.membership.requests.due(now):
-            found = self.links.get(mediator)
-            if found is not None and found.state is LinkState.READY:        # else it is asked in the next session
+            known = self.links.get(mediator)
+            if known is not None and known.state is LinkState.READY:    # else it is asked in the next session
                 self.membership.link_ready(mediator, self, now)
         self.carry_on(now)
 

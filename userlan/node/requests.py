@@ -58,6 +58,8 @@ class Pending:
     give_up: float
     secret: NetworkSecret | None = None
     sent: bool = False
+    told: bool = False
+    """It was sent, in whichever session: the mediator may have done it."""
     internal: bool = False
     not_before: float = 0.0
     pause: float = AGAIN_FIRST
@@ -111,7 +113,7 @@ class Requests:
         messages: list[Message] = []
         for pending in self._pending.values():
             if pending.mediator == mediator and not pending.sent and not pending.not_before:
-                pending.sent = True
+                pending.sent = pending.told = True
                 messages.append(pending.message)
         return messages
 
