@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,9 @@ pytestmark = [
 SIZE = 600 << 20
 RATE = "40M"
 """Bytes a second that curl takes: 335 Mbit/s, well above what makes a node look for a way for bulk."""
+PATIENCE = 150
+"""Seconds for each step: how fast the download is, and how long the round trip by which a way for bulk is looked for, is up to
+this machine."""
 
 
 class Download:
@@ -30,6 +34,7 @@ class Download:
     def __init__(self, site: Site, digest: str, rate: str = RATE) -> None:
         self.digest = digest
         self.target = site.folder / "download"
+        self.target.unlink(missing_ok=True)
         self.log = site.folder / "curl.log"
         address = ("--socks5-hostname", "127.0.0.1:1055", "http://anna:8000/file")
         with self.log.open("wb") as log:
@@ -40,12 +45,16 @@ class Download:
     def size(self) -> int:
         return self.target.stat().st_size if self.target.exists() else 0
 
+    @property
+    def ended(self) -> bool:
+        return self.process.poll() is not None
+
     def more(self, octets: int, patience: float) -> None:
         """Until so much more has arrived."""
         wanted = self.size + octets
-        until(lambda: self.size >= wanted or self.process.poll() is not None, patience, f"{octets} more bytes, at {self.size}")
+        until(lambda: self.size >= wanted or self.ended, patience, f"{octets} more bytes, at {self.size}")
 
-    def finish(self, patience: float = 120) -> None:
+    def finish(self, patience: float = 400) -> None:
         """To the end: complete and unharmed."""
         assert self.process.wait(patience) == 0, self.log.read_text()
         with self.target.open("rb") as file:
@@ -53,11 +62,22 @@ class Download:
 
 
 def begin(site: Site) -> Download:
-    """A download that has found its way for bulk."""
+    """A download that has found its way for bulk, and has half of its time before it. It is looked for where the round trip is short:
+    a computer with much else to do may need another download until it is."""
     site.join()
-    download = Download(site, serve(site, SIZE))
-    until(lambda: bulk(site.anna, "ben") and bulk(site.ben, "anna"), 60, "a way for bulk", 0.2)
-    return download
+    digest, give_up = serve(site, SIZE), time.monotonic() + PATIENCE
+    while True:
+        download = Download(site, digest)
+        until(lambda download=download: found(site) or download.ended, PATIENCE, "a way for bulk, or the end", 0.2)
+        if found(site) and not download.ended and download.size < SIZE / 2:
+            return download
+        download.finish()
+        assert time.monotonic() < give_up, "there is no way for bulk"
+
+
+def found(site: Site) -> bool:
+    """Whether both have a way for bulk."""
+    return bool(bulk(site.anna, "ben") and bulk(site.ben, "anna"))
 
 
 def bulk(member: Member, other: str) -> str | None:
@@ -77,16 +97,16 @@ def test_bulk_takes_a_connection_beside_udp(site: Site) -> None:
     if shutil.which("ss") is None:
         pytest.skip("the program ss is missing")
     download = begin(site)
-    until(lambda: bulk(site.anna, "ben") == f"{BEN}:41414", 60, "anna's way for bulk is the connection to where ben is", 0.2)
+    until(lambda: bulk(site.anna, "ben") == f"{BEN}:41414", PATIENCE, "anna's way for bulk is the connection to where ben is", 0.2)
     (line,) = connections(site.anna_space)
     before = octets_of(site.anna_space)
 
     def taken() -> bool:
         """It rests for some seconds when the computer lets it stand still, and the download goes on by UDP meanwhile."""
-        assert download.process.poll() is None, f"the download does not take the connection {line}"
+        assert not download.ended, f"the download does not take the connection {line}"
         return octets_of(site.anna_space) - before > 40 << 20
 
-    until(taken, 60, f"the download takes the connection {line}", 0.2)
+    until(taken, PATIENCE, f"the download takes the connection {line}", 0.2)
     peers = [member.status()["peers"][0] for member in (site.anna, site.ben)]
     assert [(peer["state"], peer["path"]) for peer in peers] == [("direct", "lan"), ("direct", "lan")]
     download.finish()
@@ -104,8 +124,8 @@ def test_a_connection_that_is_killed_in_mid_download_harms_nothing(site: Site, e
     download = begin(site)
     site.anna_space.nft(f"table inet f {{\n chain o {{\n type filter hook output priority 0\n tcp dport 41414 {end}\n }}\n }}\n")
     site.ben_space.nft("table inet f {\n chain o {\n type filter hook output priority 0\n tcp sport 41414 drop\n }\n }\n")
-    download.more(20 << 20, 60)
-    until(lambda: bulk(site.anna, "ben") is None, 60, "the dead way is left", 0.2)
+    download.more(20 << 20, PATIENCE)
+    until(lambda: bulk(site.anna, "ben") is None, PATIENCE, "the dead way is left", 0.2)
     download.finish()
     peer = site.anna.peer("ben")
     assert peer is not None
@@ -116,12 +136,12 @@ def test_udp_that_dies_in_mid_download_is_replaced_by_the_connection(site: Site)
     download = begin(site)
     rules = "".join(f" chain {hook} {{\n type filter hook {hook} priority 0\n meta l4proto udp drop\n }}\n" for hook in ("input", "output"))
     site.anna_space.nft(f"table inet f {{\n{rules} }}\n")
-    until(lambda: (site.ben.peer("anna") or {}).get("path") == "tcp", 60, "ben's way to anna is the connection", 0.5)
-    download.more(20 << 20, 60)
+    until(lambda: (site.ben.peer("anna") or {}).get("path") == "tcp", PATIENCE, "ben's way to anna is the connection", 0.5)
+    download.more(20 << 20, PATIENCE)
     download.finish()
     assert (site.anna.peer("ben") or {}).get("path") == "tcp"
     site.anna_space.run("nft", "delete", "table", "inet", "f")
-    until(lambda: (site.ben.peer("anna") or {}).get("path") == "lan", 90, "UDP again", 1.0)
+    until(lambda: (site.ben.peer("anna") or {}).get("path") == "lan", PATIENCE, "UDP again", 1.0)
 
 
 class Routed:
@@ -178,17 +198,17 @@ def test_a_path_that_shrinks_in_mid_download_is_survived(routed: Routed) -> None
     site = routed.site
     site.join()
     download = Download(site, serve(site, 60 << 20), "4M")
-    download.more(8 << 20, 60)
+    download.more(8 << 20, PATIENCE)
     routed.shrink(1300)
-    download.more(3 << 20, 60)
+    download.more(3 << 20, PATIENCE)
     if routed.version == 4:
         assert routed.fragments() > 100
 
         def few() -> bool:
             before = routed.fragments()
-            download.more(4 << 20, 60)
+            download.more(4 << 20, PATIENCE)
             return routed.fragments() - before < 200
 
-        until(few, 60, "packets are not fragmented any more")
+        until(few, PATIENCE, "packets are not fragmented any more")
     download.finish()
     assert (site.ben.peer("anna") or {}).get("state") == "direct"

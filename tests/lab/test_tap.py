@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.lab.attached import Computers, computers, needed, tap_up, traces
-from tests.lab.network import Lab, end, until, user_name
+from tests.lab.network import ECHO_PATIENCE, Lab, answered, echoes, end, until, user_name
 from tests.lab.userlan_process import wait_for_line
 from userlan.cli.client import ApiError
 
@@ -75,8 +75,8 @@ def test_ping(attached: Computers, version: int, size: int) -> None:
     """The larger ones leave the kernel in fragments."""
     for here, there in ((attached.ben, attached.anna), (attached.anna, attached.ben)):
         target = attached.address(there, version)
-        output = here.namespace.run("ping", "-n", "-c", "3", "-i", "0.05", "-W", "30", "-s", str(size), target).stdout
-        assert "3 received" in output
+        output = here.namespace.run("ping", *echoes(3, 0.05), "-s", str(size), target, timeout=2 * ECHO_PATIENCE).stdout
+        assert answered(output) == [1, 2, 3], output
 
 
 @pytest.mark.parametrize("version", [4, 6])
