@@ -90,7 +90,7 @@ def test_nothing_is_reachable_until_it_is_exposed(site: Site) -> None:
     serve(site, 1000)
     site.anna.run("unexpose", "8000")
     refused = site.ben_space.run(
-        "curl", "-sS", "-m", "10", "--socks5-hostname", "127.0.0.1:1055", "http://anna:8000/file", check=False
+        "curl", "-sS", "-m", "60", "--socks5-hostname", "127.0.0.1:1055", "http://anna:8000/file", check=False
     )
     assert refused.returncode == 97
     outside = site.ben_space.run("curl", "-sS", "-m", "5", f"http://{ANNA}:8000/file", check=False)

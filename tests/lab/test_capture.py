@@ -104,6 +104,7 @@ def test_a_capture_read_by_tshark(pair: Site, tmp_path: Path) -> None:
     say(pair.anna, "239.9.9.9")
     say(pair.anna, pair.ben.status()["self"]["ipv4"], 7001)
     until(lambda: file.read_bytes().count(b"hello") >= 9, 60, "the file grows while it is captured")
+    until(lambda: b"a mediator of this node" in file.read_bytes(), 60, "the mediator was asked for a sign of life")
     summary = capture.end()
     own, theirs = (member.status()["self"]["ipv4"] for member in (pair.anna, pair.ben))
     assert rows(file, f"({BAD}) and not icmp.type == 3", "frame.number", "frame.protocols") == [], "but what errors quote, as it was sent"

@@ -14,7 +14,7 @@ from tests.lab.network import Lab, Namespace, tun_unavailable
 
 pytestmark = pytest.mark.lab
 
-PATIENCE = 150.0
+PATIENCE = 230.0
 """Seconds: it takes twelve on an idle computer."""
 GAMES = r"\n +25\.[\d.]+: (anna|carla) plays, come in\n +25\.[\d.]+: (?!\1)(anna|carla) plays, come in\n"
 
