@@ -181,8 +181,9 @@ class TapBridge:
             self._detach("")
             raise CommandError(str(error)) from None
         self._follow()
-        self._named(options.name)
-        self._log.info("{text}", text=attached.describe()["text"])
+        if self._attached is attached:
+            self._named(options.name)
+            self._log.info("{text}", text=attached.describe()["text"])
 
     def _attach(self, descriptor: int, mtu: int | None, ports: tuple[int, int]) -> Attached:
         attached = self._attached = Attached(self, descriptor, mtu, ports, make_uplink(self.lan, False))
@@ -240,6 +241,8 @@ class TapBridge:
             self._open(options)
         else:
             self._attach(descriptor, wanted.mtu, wanted.ports or stack_ports())
+        if self._attached is None:      # lost again at once: no address could be set
+            raise CommandError(self._error)
         self._reply = reply
         reply.on_cancel(self._command_ended)
         self._follow()

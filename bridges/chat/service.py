@@ -200,22 +200,26 @@ class Service:
         now = self.lan.reactor.seconds()
         self._review.set(now + REVIEW_INTERVAL)
         try:
-            expired = yield self._expired(now)
+            self._given_up((yield self._expired(now)))
             waiting = yield self.run(lambda store: store.recipients())
             for recipient, conversation in self._absences.look(waiting, self._is_absent, now):
                 reason = self._reason(conversation)
-                expired += yield self.run(partial(Store.failed_all, recipient=recipient, conversation=conversation, reason=reason))
+                failed = partial(Store.failed_all, recipient=recipient, conversation=conversation, reason=reason)
+                self._given_up((yield self.run(failed)))
         except CommandError as error:
             if not self.problem:
                 self._log.warn("the outbox: {reason}", reason=error)
             return
-        for message in expired:
-            self.watchers.told(message)
         keys = {to for to, conversation in waiting if self.roll.reachable(to) and not self._is_absent(to, conversation)}
         self._courier.only(keys)
         due = self._absences.deadline()
         if due is not None:
             self._review.set_sooner(due)
+
+    def _given_up(self, messages: list[Message]) -> None:
+        """Told as soon as it is so: later, a delivery to another recipient may have been told, and what is older would follow it."""
+        for message in messages:
+            self.watchers.told(message)
 
     def _expired(self, now: float) -> Deferred[list[Message]]:
         """What has waited for too long, looked for once in ``REVIEW_INTERVAL``."""

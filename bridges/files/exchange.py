@@ -64,6 +64,8 @@ class Exchange:
         """Fetches that wait for this computer alone, by id."""
         self._saying: set[str] = set()
         """Transfers about which a request has been made and not answered."""
+        self._unsaid: set[str] = set()
+        """Transfers of which nobody else can know: no offer was ever begun to be made, in this run of the node."""
         self.deadline: float | None = None
         """When ``tick`` has to be called next."""
         self._sweep_at: float | None = None
@@ -123,6 +125,7 @@ class Exchange:
         """What an end brings with it."""
         self._not_before.pop(transfer.id, None)
         self._reported.pop(transfer.id, None)
+        self._unsaid.discard(transfer.id)
         if state != "done":
             self._effects.append(Drop(transfer.id))
         if transfer.direction == "in" and state != "done":
@@ -167,6 +170,7 @@ class Exchange:
                 source=ready.source, spooled=spooled, moved=self.wall(),
             )  # fmt: skip
             self.table.add(transfer)
+            self._unsaid.add(transfer.id)
             self.changed(transfer)
             made.append(transfer)
         self._schedule(now)
@@ -203,8 +207,7 @@ class Exchange:
             return
         if transfer.ended:
             raise ValueError(f"{transfer.file} ({transfer.id}) is {transfer.state} already")
-        never_told = transfer.state == "waiting" and transfer.id not in self._saying
-        self.move(transfer, "cancelled", told=never_told)
+        self.move(transfer, "cancelled", told=transfer.id in self._unsaid)     # an offer whose answer was lost has been made, too
         self._schedule(now)
 
     def forget(self, transfer: Transfer, now: float) -> None:
@@ -246,6 +249,7 @@ class Exchange:
                 transfer.told = True
                 continue
             self._saying.add(transfer.id)
+            self._unsaid.discard(transfer.id)
             return message
         return None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -108,6 +109,21 @@ def test_a_node_that_stops_ends_it(loop: Loop, scripted: Any) -> None:
         loop.result(answer)
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+def test_a_node_that_stops_while_it_is_started_ends_it_too(loop: Loop, scripted: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is started in a thread: the word may come before anybody there has seen the process."""
+    monkeypatch.setattr(module, "PATIENCE", 10.0)
+    asked, _ = scripted("exec sleep 60")
+
+    class Started(subprocess.Popen[bytes]):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            asked.stop()
+
+    monkeypatch.setattr(subprocess, "Popen", Started)
+    with pytest.raises(CommandError, match="could not look"):
+        loop.result(asked.advice({}))
 
 
 @pytest.mark.parametrize("arguments", [{"peer": "x" * 300}, {"peer": 7}, {"service": "a\nb"}])

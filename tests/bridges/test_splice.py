@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.endpoints import TCP4ClientEndpoint
-from twisted.internet.task import deferLater
+from twisted.internet.task import Clock, deferLater
 
 from bridges import splice as splice_module
 from bridges.acceptor import Acceptor
@@ -29,9 +29,12 @@ MIB = 1 << 20
 class Relay:
     """A port whose streams are spliced to a listener of the test."""
 
-    def __init__(self, loop: Loop, target: int, idle: float = 0.0, delay: float = 0.0, limit: int = 4096) -> None:
+    def __init__(
+        self, loop: Loop, target: int, idle: float = 0.0, delay: float = 0.0, limit: int = 4096, clock: Clock | None = None
+    ) -> None:
+        """``clock``: by which splices are idle; the loop's own, if none."""
         self.loop = loop
-        self.splices = Splices(loop.reactor, idle)
+        self.splices = Splices(clock or loop.reactor, idle)
         self.target = target
         self.delay = delay
         self.acceptor = Acceptor(self.splices, self._connect, limit)
@@ -233,16 +236,17 @@ def test_the_limit_of_streams(loop: Loop, listener: Listener) -> None:
     relay.close()
 
 
-def test_an_idle_policy_ends_silent_streams_only(loop: Loop, listener: Listener, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(splice_module, "SWEEP_INTERVAL", 0.05)
-    relay = Relay(loop, listener.port, idle=0.3)
+def test_an_idle_policy_ends_silent_streams_only(loop: Loop, listener: Listener) -> None:
+    clock = Clock()
+    relay = Relay(loop, listener.port, idle=6 * splice_module.SWEEP_INTERVAL, clock=clock)
     near, far = pair(relay, listener)
     with near, far:
         for _ in range(10):
             near.sendall(b"x")
             read_exactly(far, 1)
-            time.sleep(0.05)
+            loop.call(clock.pump, [splice_module.SWEEP_INTERVAL] * 6)
         assert len(relay.splices) == 1
+        loop.call(clock.advance, splice_module.SWEEP_INTERVAL)
         assert refused(near)
         assert refused(far)
     assert relay.splices.aborted_idle == 1

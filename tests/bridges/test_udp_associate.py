@@ -72,7 +72,7 @@ def nothing_comes(bound: socket.socket) -> bool:
     except TimeoutError:
         return True
     finally:
-        bound.settimeout(5)
+        bound.settimeout(WAIT)
     return False
 
 

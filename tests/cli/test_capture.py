@@ -5,10 +5,12 @@ from __future__ import annotations
 import builtins
 import contextlib
 import re
+import signal
 import socket
 import struct
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -101,6 +103,33 @@ def test_a_file_that_cannot_be_written(run: Any, tmp_path: Path) -> None:
     result = run(Node(BEGIN, END), "-w", str(tmp_path / "missing" / "a"))
     assert isinstance(result.exception, ApiError)
     assert str(result.exception).endswith("cannot be written: No such file or directory")
+
+
+class Patient(Node):
+    """Sends its last blocks when it is asked for the end."""
+
+    def _send(self) -> None:
+        with self._other:
+            assert self._other.recv(1) == b""
+            self._other.sendall(END)
+
+
+def test_an_interrupt_that_comes_as_soon_as_it_is_offered_ends_in_order(
+    run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+
+    def echo(text: str, err: bool) -> None:
+        told.append(text)
+        if "Ctrl-C ends" in text:
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(capture_commands, "click", SimpleNamespace(echo=echo))
+    file, before = tmp_path / "a.pcapng", signal.getsignal(signal.SIGINT)
+    assert run(Patient(BEGIN), "-w", str(file)).exit_code == 0
+    assert file.read_bytes() == BEGIN + END
+    assert "0 packets captured" in told[-1]
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_what_is_no_capture_is_told(run: Any, tmp_path: Path) -> None:

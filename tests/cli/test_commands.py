@@ -19,7 +19,7 @@ from userlan.stack.tcp import ConnectionInfo
 def userlan(*arguments: str, state: Path) -> subprocess.CompletedProcess[str]:
     """The real command."""
     command = [sys.executable, "-m", "userlan", "--state", str(state), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=30, stdin=subprocess.DEVNULL)
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL)
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
 
 
 def ask(environment: dict[str, str], *command: str) -> str:
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=30).stdout
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=60).stdout
 
 
 def left(environment: dict[str, str]) -> list[Path]:
@@ -64,11 +64,11 @@ def test_a_link_arrives_as_it_is_whatever_the_folders_are_called(environment: di
     entry = Path(environment["XDG_DATA_HOME"]) / "applications" / "userlan.desktop"
     told = tmp_path / "told"
     ask(environment, "gio", "launch", str(entry), LINK)
-    until(told.exists, 30, "the program was started")
+    until(told.exists, 60, "the program was started")
     assert told.read_text().splitlines() == ["--state", "100% %u", "open", "--", LINK]
     told.unlink()
     ask(environment, "gio", "launch", str(entry))
-    until(told.exists, 30, "the program was started")
+    until(told.exists, 60, "the program was started")
     assert told.read_text().splitlines() == ["--state", "100% %u", "open", "--"]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,6 +16,11 @@ import pytest
 from tests.cli.test_commands import userlan
 from tests.lab.userlan_process import wait_for_line
 from userlan.cli import netcheck_commands
+from userlan.cli.client import ApiError
+from userlan.cli.main import Settings
+from userlan.cli.netcheck_program import remembered
+from userlan.driver.state import StateFolder, holding_node
+from userlan.node.memory import Memory, SavedMediator
 from userlan.node.nat_report import chances
 from userlan.traversal.nat import NatBehaviour, Policy
 
@@ -110,6 +116,20 @@ def test_without_a_mediator_it_says_what_to_do(tmp_path: Path) -> None:
     wrong = userlan("netcheck", "--mediator", "http://x", state=tmp_path / "none")
     assert wrong.returncode == 1
     assert wrong.stderr.startswith("userlan: --mediator: ")
+
+
+def test_the_folder_is_not_held_to_see_who_could_be_asked(tmp_path: Path) -> None:
+    """A node that is just starting holds it, and is not kept from it."""
+    settings, url = Settings(tmp_path, None, 0), f"userlan://192.0.2.1:1/{'A' * 43}"
+    assert remembered(settings) == []
+    assert list(tmp_path.iterdir()) == []
+    with StateFolder(tmp_path, print) as folder:
+        folder.save("memory", Memory(mediators=[SavedMediator(url), SavedMediator("userlan://own", True)]).dump())
+        assert remembered(settings) == [url]
+        assert holding_node(tmp_path) == os.getpid()
+    folder.save("memory", {"version": 1, "mediators": 7})
+    with pytest.raises(ApiError, match="does not read"):
+        remembered(settings)
 
 
 @pytest.fixture

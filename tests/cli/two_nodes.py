@@ -77,7 +77,7 @@ class Nodes:
         """The command, to its end."""
         command = [sys.executable, "-m", "userlan", "--state", str(self.state(name)), *words]
         return subprocess.run(
-            command, env=self.environment | environment, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL
+            command, env=self.environment | environment, capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL
         )
 
     def stop(self) -> None:

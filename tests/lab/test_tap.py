@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.lab.attached import Computers, computers, needed, tap_up, traces
-from tests.lab.network import Lab, end, until, user_name
+from tests.lab.network import ECHO_PATIENCE, Lab, answered, echoes, end, until, user_name
 from tests.lab.userlan_process import wait_for_line
 from userlan.cli.client import ApiError
 
@@ -75,8 +75,8 @@ def test_ping(attached: Computers, version: int, size: int) -> None:
     """The larger ones leave the kernel in fragments."""
     for here, there in ((attached.ben, attached.anna), (attached.anna, attached.ben)):
         target = attached.address(there, version)
-        for _ in range(3):      # one at a time: once it has an answer, ping waits for the others twice as long as that took
-            assert "1 received" in here.namespace.run("ping", "-n", "-c", "1", "-W", "30", "-s", str(size), target).stdout
+        output = here.namespace.run("ping", *echoes(3, 0.05), "-s", str(size), target, timeout=2 * ECHO_PATIENCE).stdout
+        assert answered(output) == [1, 2, 3], output
 
 
 @pytest.mark.parametrize("version", [4, 6])

@@ -15,7 +15,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from tests.lab.network import Lab, Namespace, end, tun_unavailable, unavailable, until
+from tests.lab.network import ECHO_PATIENCE, Lab, Namespace, answered, echoes, end, tun_unavailable, unavailable, until
 from tests.lab.userlan_process import wait_for_line
 from userlan.lan.addresses import GATEWAY6, RESOLVER, text
 
@@ -224,8 +224,8 @@ def test_places_that_are_nobodys(site: Site, host: str) -> None:
 
 @versions
 def test_ping(site: Site, version: int) -> None:
-    for _ in range(3):      # one at a time: once it has an answer, ping waits for the others twice as long as that took
-        assert "1 received" in site.inner.run("ping", "-n", "-c", "1", "-W", "30", "-s", "1000", SERVER[version]).stdout
+    output = site.inner.run("ping", *echoes(3, 0.05), "-s", "1000", SERVER[version], timeout=2 * ECHO_PATIENCE).stdout
+    assert answered(output) == [1, 2, 3], output
     for own in (RESOLVER, GATEWAY6):
         assert "1 received" in site.inner.run("ping", "-n", "-c", "1", "-W", "30", text(own)).stdout
 

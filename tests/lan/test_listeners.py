@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import math
 import time
 
 import pytest
@@ -270,11 +271,11 @@ def test_a_report_of_many_records_costs_no_more_than_its_length(before: RecordTy
     """However much is known already of the group that they all are about: else a few packets a second stop a node."""
     sources = tuple(number.to_bytes(4, "big") for number in range(MAX_SOURCES))
     many = Report((Record(RecordType.BLOCK_OLD_SOURCES, GROUP, sources[-1:]),) * 5_000)
-    spent = {2: 0.0, MAX_SOURCES: 0.0}
+    spent = {2: math.inf, MAX_SOURCES: math.inf}        # the least: some runs collect garbage of the tests before
     for known in (2, MAX_SOURCES) * 5:
         table = Listeners()
         table.heard(ANNA, report(before, *sources[:known]), NOW)
-        begin = time.process_time()
+        begin = time.thread_time()
         table.heard(ANNA, many, NOW)
-        spent[known] += time.process_time() - begin
+        spent[known] = min(spent[known], time.thread_time() - begin)
     assert spent[MAX_SOURCES] < 3 * spent[2]

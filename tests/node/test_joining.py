@@ -66,24 +66,27 @@ def test_two_networks_may_be_joined_at_once(scene: Scene) -> None:
     assert scene.holds("work", secret)
 
 
-def test_who_comes_back_to_a_mediator_that_lost_its_directory_joins_all_of_them(scene: Scene) -> None:
-    """The owner, who was there first, has made both again."""
-    lan = scene.lan
+@pytest.mark.parametrize("first", ["anna", "ben"])
+def test_a_mediator_that_lost_its_directory_has_all_members_again_whoever_comes_first(scene: Scene, first: str) -> None:
+    """The owner makes the networks again; who was there before, asks again. Four: more than a mediator lets fail in a row."""
+    lan, names = scene.lan, ["home", "work", "club", "den"]
     assert isinstance(scene.end(scene.join(scene.secret)), RequestDone)
-    lan.network(scene.anna, scene.ben, name="work")
-    lan.attachments["ben"].up.profile = lan.attachments["ben"].down.profile = LinkProfile(loss=1.0)
+    for name in names[1:]:
+        lan.network(scene.anna, scene.ben, name=name)
+    later = lan.attachments["ben" if first == "anna" else "anna"]
+    later.up.profile = later.down.profile = LinkProfile(loss=1.0)
     lan.kill_mediator()
     for file in lan.folder.glob("directory.sqlite*"):
         file.unlink()
     lan.start_mediator()
-    lan.world.run_until(lambda: all(lan.directory.network(name) is not None for name in ("home", "work")), 60)
-    lan.attachments["ben"].up.profile = lan.attachments["ben"].down.profile = LinkProfile(delay=0.05)
+    lan.world.run(60.0)
+    later.up.profile = later.down.profile = LinkProfile(delay=0.05)
 
-    def joined() -> bool:
-        records = [lan.directory.network(name) for name in ("home", "work")]
-        return all(one is not None and lan.directory.is_member(one.identifier, scene.ben.key) for one in records)
+    def listed() -> list[set[bytes]]:
+        records = [lan.directory.network(name) for name in names]
+        return [set() if one is None else {member.key for member in lan.directory.members(one.identifier)} for one in records]
 
-    lan.world.run_until(joined, 60)
+    lan.world.run_until(lambda: listed() == [{scene.anna.key, scene.ben.key}] * len(names), 1200)
 
 
 def test_another_secret_is_tried_when_the_first_has_its_answer(scene: Scene) -> None:

@@ -74,6 +74,32 @@ def test_an_eviction_is_done_at_once_and_the_mediator_hears_of_it_later(lan: Vir
     lan.world.run_until(lambda: "home" not in ben.keyring and "home" not in carl.keyring, 40)
 
 
+@pytest.mark.parametrize("again", [False, True])
+def test_a_join_that_was_refused_while_the_answer_was_under_way(lan: VirtualLan, again: bool) -> None:
+    """Who is told that nothing came of it is no member for the others either, unless it asks again."""
+    [anna] = members(lan, "anna")
+    ben = lan.node("ben", lan.internet, HOSTS["ben"])
+    lan.ready(ben)
+    secret = anna.keyring.get("home")
+    assert secret is not None
+    number = ben.join("home", lan.mediator.public_key, secret.secrets[0], lan.world.now)
+    lan.world.run_until(lambda: ben.key in listed(lan), 5)
+    lan.attachments["ben"].unplug()
+    lan.world.run(0.1)
+    lan.kill_mediator()
+    lan.attachments["ben"].plug(lan.internet, HOSTS["ben"])
+    assert isinstance(lan.finish(ben, number, 60), RequestRefused)
+    assert "home" not in ben.keyring
+    back(lan, anna, ben)
+    if again:
+        repeated = ben.join("home", lan.mediator.public_key, secret.secrets[0], lan.world.now)
+        assert isinstance(lan.finish(ben, repeated, 60), RequestDone)
+        away(lan)
+        back(lan, anna, ben)
+    assert (ben.key in listed(lan)) is again
+    assert (ben.key in anna.roster.peers) is again
+
+
 def test_a_new_password_too(lan: VirtualLan) -> None:
     anna, ben = members(lan, "anna", "ben")
     away(lan)

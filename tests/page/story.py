@@ -130,24 +130,12 @@ class Story:
         """Her node comes back, her page by itself too, and the rest of the film arrives."""
         self.carla.start()
         self.here.get_by_role("alert").wait_for(state="hidden")
-        self._arrives(film.name)
+        arrives(self.dave, film.name)
         self.there.locator(".transfer[data-state=done]").get_by_text("saved, checked").wait_for()
         self.here.locator(".transfer[data-state=done]").get_by_text("delivered, checked").wait_for()
         self.look("files-done", self.there)
         self.look("files-done-sent", self.here)
         assert digest(self.dave.inbox / film.name) == digest(film)
-
-    def _arrives(self, name: str) -> None:
-        """Waits for as long as it goes on, however slow the machine is."""
-        told: dict[str, Any] = {}
-
-        def news() -> bool:
-            nonlocal told
-            before, told = told, next(one for one in self.dave.call("files-list") if one["file"] == name)
-            return told != before
-
-        while told.get("state") != "done":
-            until(news, f"{name} goes on")
 
     def use(self, port: int, seen: Callable[[Any], None]) -> None:
         """Dave lets the others use his server by a switch; carla opens it, and sees its page."""
@@ -231,6 +219,19 @@ def film(path: Path, size: int = FILM) -> Path:
             block[:8] = number.to_bytes(8, "big")
             file.write(block)
     return path
+
+
+def arrives(node: Node, name: str) -> None:
+    """Waits until a node has a file, for as long as it goes on: however slow the machine is."""
+    told: dict[str, Any] = {}
+
+    def news() -> bool:
+        nonlocal told
+        before, told = told, next(one for one in node.call("files-list") if one["file"] == name)
+        return told != before
+
+    while told.get("state") != "done":
+        until(news, f"{name} goes on")
 
 
 def digest(path: Path) -> str:

@@ -185,7 +185,7 @@ def test_the_camera_is_off_when_the_dialog_has_closed(people: Any, before_the_ca
     assert ben.evaluate(STATES) == ["ended", "ended"]
     begin().get_by_role("button", name="I have a name and a password").click()
     ben.get_by_label("Name of the network").wait_for()
-    assert ben.evaluate(STATES) == ["ended", "ended", "ended"]
+    until(lambda: ben.evaluate(STATES) == ["ended", "ended", "ended"], "it is off in the turn in which the first dialog has gone")
 
 
 def test_a_camera_that_the_person_refuses(people: Any, before_the_camera: Any) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.page.nodes import until
+from tests.page.nodes import Node, until
+from tests.page.story import arrives
 
 LARGE = 96 << 20
 """Octets: long enough on the way that it can be broken off."""
@@ -23,6 +24,11 @@ def _nothing_left(people: Any) -> Iterator[None]:
             if transfer["state"] in ("waiting", "offered", "accepted", "active", "paused"):
                 node.call("files-cancel", id=transfer["id"])
             node.call("files-forget", id=transfer["id"])
+
+
+def settled(node: Node) -> bool:
+    """Whether it knows that all is done: whoever sends learns it a moment after who receives."""
+    return all(transfer["state"] == "done" for transfer in node.call("files-list"))
 
 
 def open_files(page: Any, name: str) -> None:
@@ -87,12 +93,14 @@ def test_a_break_does_no_harm(people: Any, show: Any, tmp_path: Path) -> None:
     ben.locator(".transfer[data-state=paused]").get_by_text("goes on when").wait_for()
     assert ben.locator(".transfer progress").get_attribute("aria-label")
     people.anna.start()
+    arrives(people.ben, "film.mkv")
     ben.locator(".transfer[data-state=done]").get_by_text("saved, checked").wait_for()
     came = people.ben.inbox / "film.mkv"
     assert came.stat().st_size == LARGE
     with came.open("rb") as one, film.open("rb") as other:
         assert one.read(1 << 20) == other.read(1 << 20)
     until(lambda: people.anna.sees(people.ben), "they are together again")
+    until(lambda: settled(people.anna), "anna knows it, too")
 
 
 def test_what_this_computer_cannot_take_says_why(people: Any, show: Any, tmp_path: Path) -> None:
@@ -114,3 +122,4 @@ def test_what_this_computer_cannot_take_says_why(people: Any, show: Any, tmp_pat
     people.ben.call("files-accept", id=transfer["id"])
     ben.locator(".transfer[data-state=done]").get_by_text("saved, checked").wait_for()
     assert (inbox / "plan.txt").read_text() == "the plan"
+    until(lambda: settled(people.anna), "anna knows it, too")

@@ -88,6 +88,16 @@ def test_dialogs_keep_the_focus_and_give_it_back(people: Any, show: Any) -> None
     page.get_by_role("dialog").wait_for(state="detached")
 
 
+def test_who_locks_a_network_stays_at_the_lock(people: Any, show: Any) -> None:
+    page = show(people.anna)
+    page.evaluate("location.hash = '#/network/home/members'")
+    page.get_by_role("button", name="Lock: let nobody new in").focus()
+    for now, then in (("Nobody new: it is locked.", "Unlock"), ("Who has the link.", "Lock: let nobody new in")):
+        page.keyboard.press("Enter")
+        page.get_by_text(now).wait_for()
+        assert focused(page) == then
+
+
 @pytest.fixture
 def parted(people: Any) -> Iterator[None]:
     """Whatever became of the test, the others find both in one network."""

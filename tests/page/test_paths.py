@@ -8,9 +8,16 @@ from typing import Any
 
 import pytest
 
+from tests.page.nodes import until
 from tests.page.test_accessible import CONTRAST, findings
 from tests.page.test_services import of, view
 
+CLICK = """hit => {
+  hit.scrollIntoView({ block: "center" });
+  const { left, top, width, height } = hit.getBoundingClientRect();
+  document.elementFromPoint(left + width / 2, top + height / 2).dispatchEvent(new MouseEvent("click", { bubbles: true }));
+}"""
+"""A click on what is seen there, in one turn: a member moves as its latency does."""
 PLOTTED = re.compile(r"Shortest .* of [1-9][\d,]* measurements")
 
 
@@ -64,14 +71,40 @@ def test_the_map_and_its_list_lead_to_the_path(people: Any, show: Any) -> None:
     page = show(people.anna)
     view(page, "#/network/home/map")
     drawing = page.get_by_role("img", name=f"Map of the network {of('home')}")
-    assert drawing.locator(".member.direct").count() == 1
-    assert drawing.locator(".ray.direct").count() == 1
+    drawing.locator(".member.direct").wait_for()
+    assert drawing.locator(".member").count() == drawing.locator(".ray.direct").count() == 1
     page.locator(".map-list").get_by_role("button", name="ben online, direct").focus()
     page.keyboard.press("Enter")
     page.get_by_text(f"You reach {of('ben')} directly.").wait_for()
     page.go_back()
-    drawing.locator(".member.direct .hit").click(force=True)
+    drawing.locator(".member.direct .hit").evaluate(CLICK)
     page.get_by_text(f"You reach {of('ben')} directly.").wait_for()
+
+
+LOOK_AGAIN = """async () => {
+  const { api } = await import("./api.js");
+  const looked = new Promise((resolve) => {
+    api.call = (command, ...rest) => {
+      const answer = Object.getPrototypeOf(api).call.call(api, command, ...rest);
+      if (command === "path") answer.then(() => setTimeout(resolve));
+      return answer;
+    };
+  });
+  document.dispatchEvent(new Event("visibilitychange"));
+  await looked;
+  delete api.call;
+}"""
+"""The next of the looks at the path, now; it is over when this is."""
+
+
+def test_who_is_at_a_button_stays_there_when_the_path_is_told_again(people: Any, show: Any) -> None:
+    page = show(people.anna)
+    view(page, f"#/peer/{people.ben.key}/path")
+    copying = page.locator(".facts .typed button").first
+    copying.focus()
+    name = copying.get_attribute("aria-label")
+    page.evaluate(LOOK_AGAIN)
+    assert page.evaluate("document.activeElement.getAttribute('aria-label')") == name
 
 
 MEMBERS = """async (count) => {
@@ -85,7 +118,11 @@ MEMBERS = """async (count) => {
   store.set("networks", new Map([["crowd", { name: "crowd", owner: "K0", members: peers.map((peer) => peer.key) }]]));
   const container = document.body.appendChild(document.createElement("div"));
   container.id = "crowd";
-  map.mount(container, { store, params: { network: "crowd" }, open() {} });
+  map.mount(container, { store, params: { network: "crowd" }, open: (view, { peer }) => (window.opened = peer) });
+}"""
+SLOWER = """async () => {
+  const { store } = await import("./store.js");
+  store.patch("peers", { K0: { ...store.peer("K0"), rtt_ms: 300 } });
 }"""
 
 
@@ -106,6 +143,22 @@ def test_a_map_of_few_and_of_many(people: Any, show: Any) -> None:
         places = page.locator("#crowd .ray-name").evaluate_all(read)
         near = min(abs(complex(*one) - complex(*other)) for one, other in pairwise(places))
         assert near > 12, "pixels between the lines of two names"
+
+
+def test_a_member_is_clicked_though_it_moves_meanwhile(people: Any, show: Any) -> None:
+    """Drawn anew between the press and the release, what was pressed would not be there to be clicked."""
+    page = show(people.anna)
+    page.evaluate(MEMBERS, 3)
+    hit = page.locator("#crowd .member.direct .hit")
+    hit.scroll_into_view_if_needed()
+    place = hit.bounding_box()
+    page.mouse.move(place["x"] + place["width"] / 2, place["y"] + place["height"] / 2)
+    page.mouse.down()
+    page.evaluate(SLOWER)
+    page.locator("#crowd .map-list .number").get_by_text(f"{of(300)} ms").wait_for()
+    page.mouse.up()
+    assert page.evaluate("window.opened") == "K0"
+    until(lambda: hit.bounding_box() != place, "then it has moved")
 
 
 DRAWN = """async ([path, width]) => {

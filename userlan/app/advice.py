@@ -86,6 +86,8 @@ class Advice:
             raise CommandError("the node is stopping")
         with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
             self._process = process
+            if self._stopped:       # just now, and whoever said so saw no process yet
+                process.kill()
             try:
                 out, error = process.communicate(timeout=PATIENCE)
             except subprocess.TimeoutExpired:

@@ -406,6 +406,8 @@ class NodeProgram(Foreground):
 
     def _resolve(self, link: Any, again: bool = False) -> None:
         """Turn a mediator's host names into numbers, in a thread; numeric ones at once."""
+        if self._stopping:
+            return
         now = self.reactor.seconds()
         for host, _ in link.addresses:
             if now - self._resolved_at.get(host, -RESOLVE_INTERVAL) < RESOLVE_INTERVAL and again:
@@ -421,13 +423,13 @@ class NodeProgram(Foreground):
                 self.runner.touch()
 
     def _name_resolved(self, numbers: tuple[str, ...], link: Any, host: str) -> None:
+        if self._stopping or link not in self.node.links.values():
+            return    # nobody asks for that mediator any more
         if numbers:
             link.resolved(host, numbers, self.reactor.seconds())
             self.runner.touch()
             self.runner.tick(self.reactor.seconds())
             return
-        if self._stopping or link not in self.node.links.values():
-            return    # nobody asks for that mediator any more
         self._link_changed(LinkChanged(link.key, False, f"the mediator's name {host} does not resolve"))
         self.reactor.callLater(5.0, self._resolve, link)
 

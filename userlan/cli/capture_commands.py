@@ -66,16 +66,17 @@ def capture(settings: Settings, target: str | None, count: int | None, snaplen: 
             file = stack.enter_context(_opened(str(target)))
             take, flush = lambda whole: _written(file, whole), file.flush
         where = f" to {target}" if target not in (None, "-") else ""
+        receiving = stack.enter_context(Receiving(client.socket, blocks, take, flush, target == "-"))
         click.echo(f"capturing{where}: Ctrl-C ends", err=True)
         began = time.monotonic()
-        complete = Receiving(client.socket, blocks, take, flush, target == "-").run(first)
+        complete = receiving.run(first)
     click.echo(summary(blocks, time.monotonic() - began, complete), err=True)
     if not complete:
         raise ApiError("the node went away; what was captured until then is whole")
 
 
 class Receiving:
-    """One capture's stream."""
+    """One capture's stream; while it is entered, an interrupt asks for its end."""
 
     def __init__(self, connection: socket.socket, blocks: Blocks, take: Take, flush: Callable[[], object], at_once: bool) -> None:
         """``at_once``: who reads what is written wants to see it at once."""
@@ -87,9 +88,16 @@ class Receiving:
         self._ending = False
         self._flushed = time.monotonic()
 
+    def __enter__(self) -> Receiving:
+        self._before = {number: signal.signal(number, self._end) for number in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
     def run(self, first: bytes) -> bool:
         """Until the node ends it; whether it did so in order. Raises ApiError."""
-        before = {number: signal.signal(number, self._end) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             self._receive(first)
             while True:
@@ -108,9 +116,6 @@ class Receiving:
             raise ApiError(f"the node sent what is no capture: {error}") from None
         except OSError as error:
             raise ApiError(f"the capture cannot be written: {error.strerror}") from None
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
     def _receive(self, data: bytes) -> None:
         self._take(self._blocks.feed(data))

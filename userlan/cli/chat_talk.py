@@ -14,6 +14,7 @@ import os
 import signal
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ class Talk:
         self._last = 0
         self._gone = ""
         self._prompting = False
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._sent: dict[int, threading.Timer] = {}
         """Own messages that are on their way."""
         self._kept: set[int] = set()
@@ -70,15 +71,18 @@ class Talk:
         except (EOFError, KeyboardInterrupt):
             click.echo("")
         finally:
+            self._prompting, gone = False, self._gone       # what the thread finds now is our own end
             self._client.close()
-            for timer in self._sent.values():
+            for timer in list(self._sent.values()):
                 timer.cancel()
-        if self._gone:
-            raise ApiError(self._gone)
+        if gone:
+            raise ApiError(gone)
 
     def _talk(self) -> None:
         while not self._gone:
             self._prompting = True
+            if self._gone:      # before there was anybody to be interrupted
+                return
             line = input(PROMPT)
             self._prompting = False
             if not line.strip():
@@ -141,18 +145,23 @@ class Talk:
             timer.start()
 
     def _say_kept(self, message: dict[str, Any]) -> None:
-        now = call(self._state, "chat-history", conversation=self._conversation, before=message["seq"] + 1, limit=1)["messages"]
-        if now and now[0]["seq"] == message["seq"] and now[0]["state"] == "waiting":
-            self._kept.add(message["seq"])
-            self._above(f"  ({state_text(now[0], self._to)}: {preview(message['text'], 30)})")
-        self._sent.pop(message["seq"], None)
+        """In the timer's thread. What was delivered while the node was asked is not on its way any more: its answer is an old one."""
+        now: list[dict[str, Any]] = []
+        with suppress(ApiError):        # it ended: then that is said
+            now = call(self._state, "chat-history", conversation=self._conversation, before=message["seq"] + 1, limit=1)["messages"]
+        with self._lock:
+            waits = self._sent.pop(message["seq"], None) is not None
+            if waits and now and now[0]["seq"] == message["seq"] and now[0]["state"] == "waiting":
+                self._kept.add(message["seq"])
+                self._above(f"  ({state_text(now[0], self._to)}: {preview(message['text'], 30)})")
 
     def _settled(self, message: dict[str, Any]) -> None:
         if message["state"] == "waiting":
             return
-        timer = self._sent.pop(message["seq"], None)
-        if timer is not None:
-            timer.cancel()
-        if message["seq"] in self._kept or message["state"] == "failed":
-            self._kept.discard(message["seq"])
-            self._above(f"  ({state_text(message, self._to)}: {preview(message['text'], 30)})")
+        with self._lock:
+            timer = self._sent.pop(message["seq"], None)
+            if timer is not None:
+                timer.cancel()
+            if message["seq"] in self._kept or message["state"] == "failed":
+                self._kept.discard(message["seq"])
+                self._above(f"  ({state_text(message, self._to)}: {preview(message['text'], 30)})")

@@ -24,8 +24,9 @@ from typing import Any
 SOCKET_NAME = "control.sock"
 CONNECT_TIMEOUT = 5.0
 """Seconds in which a running node must accept a local connection."""
-STOP_PATIENCE = 10.0
-"""Seconds in which a node must have ended that was told to: it takes leave of peers, router and neighbours."""
+STOP_PATIENCE = 30.0
+"""Seconds in which a node must have ended that was told to: it takes leave of peers, router and neighbours, in a moment as a rule; on a
+machine with much else to do in many more."""
 STOP_POLL = 0.05
 """Seconds between two looks whether it has."""
 MAX_LINE = 64 << 20

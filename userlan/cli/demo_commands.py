@@ -13,6 +13,7 @@ Everything lives in a temporary folder and on loopback; nothing is left behind.
 from __future__ import annotations
 
 import shutil
+import signal
 import tempfile
 import time
 from contextlib import ExitStack
@@ -23,7 +24,7 @@ import click
 from userlan.cli.client import ApiError
 from userlan.cli.demo_discovery import announce, show_broadcast, show_run, show_services
 from userlan.cli.demo_meeting import show_peers, show_relay, show_restart, start
-from userlan.cli.demo_processes import Process
+from userlan.cli.demo_processes import ENDINGS, Process, uninterrupted
 from userlan.cli.demo_talk import show_page, show_talk
 from userlan.cli.demo_transfer import show_transfer
 
@@ -32,9 +33,12 @@ from userlan.cli.demo_transfer import show_transfer
 @click.option("--once", is_flag=True, help="End after the proof, with exit status 0.")
 def demo(once: bool) -> None:
     """See it work: three nodes on this machine meet, move files, find services and games, talk, and do without the mediator."""
+    for number in ENDINGS:
+        signal.signal(number, signal.default_int_handler)
     with ExitStack() as stack:
-        folder = Path(tempfile.mkdtemp(prefix="userlan-demo-"))
-        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        with uninterrupted():
+            folder = Path(tempfile.mkdtemp(prefix="userlan-demo-"))
+            stack.callback(shutil.rmtree, folder, ignore_errors=True)
         started = time.monotonic()
         mediator, nodes = start(folder, stack)
         click.echo(f"   ready after {time.monotonic() - started:.1f} s\n")

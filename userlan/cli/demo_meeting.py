@@ -16,7 +16,7 @@ import click
 
 from userlan.cli.client import ApiError, Client
 from userlan.cli.demo_discovery import config_of as discovery_of
-from userlan.cli.demo_processes import ELSEWHERE, HERE, NAMES, NETWORK, START_TIMEOUT, Process, until
+from userlan.cli.demo_processes import ELSEWHERE, HERE, NAMES, NETWORK, START_TIMEOUT, Process, uninterrupted, until
 from userlan.cli.demo_talk import config_of as talk_of
 
 
@@ -32,8 +32,9 @@ def start(folder: Path, stack: ExitStack) -> tuple[Process, dict[str, Process]]:
             f"name: {name}\nproxy: {{listen: '127.0.0.1:0'}}\ntraversal: {{port_mapping: no, lan_discovery: no}}\n"
             f"{discovery_of(name)}{talk_of(name, folder)}"
         )
-        process = Process(folder / name, "--config", str(config), *arguments)
-        stack.callback(process.stop)
+        with uninterrupted():
+            process = Process(folder / name, "--config", str(config), *arguments)
+            stack.callback(process.stop)
         return process
 
     mediator = begin("mediator", "mediator", *everywhere)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 import http.server
+import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,25 @@ START_TIMEOUT = 60.0
 """Seconds in which each process must be up, each pair direct and each service found; generous, for a loaded machine."""
 HERE, ELSEWHERE = "127.0.0.1:0", "[::1]:0"
 """Where the nodes listen: between the two no UDP passes."""
+
+
+ENDINGS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+"""What ends the demo: Ctrl-C, whoever ends programs, and a terminal that is closed."""
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """What would end the demo meanwhile ends it afterwards: a process that was begun is then known to whoever ends it. A node that is left
+    behind would take the closing of the terminal for the word to read its configuration again."""
+    came: list[int] = []
+    before = {number: signal.signal(number, lambda number, frame: came.append(number)) for number in ENDINGS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for number in came[:1]:
+            signal.raise_signal(number)
 
 
 class Process:
@@ -35,7 +55,7 @@ class Process:
     def start(self, *arguments: str) -> None:
         """Start it (again, when it has ended: with the same folder)."""
         self.arguments = arguments
-        with self.log.open("wb") as log:
+        with self.log.open("wb") as log, uninterrupted():
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "userlan", "--state", str(self.folder), *arguments],
                 stdin=subprocess.DEVNULL,

@@ -47,21 +47,15 @@ def measure(settings: Settings, mediator: str | None) -> dict[str, Any]:
 
 
 def remembered(settings: Settings) -> list[str]:
-    """The mediators that the node of the state folder has used; its own, embedded one cannot run now."""
-    from userlan.driver.state import StateError, StateFolder
+    """The mediators that the node of the state folder has used; its own, embedded one cannot run now. The folder is not held for it: a node
+    that starts just then would not."""
+    from userlan.driver.state import load_json
 
-    if not settings.state.exists():
-        return []
     try:
-        folder = StateFolder(settings.state, lambda text: None)
-    except StateError as error:
-        raise ApiError(str(error)) from None
-    try:
-        return [saved.url for saved in Memory.load(folder.load("memory")).mediators if not saved.embedded]
+        memory = Memory.load(load_json(settings.state / "memory.json", lambda text: None))
     except ValueError as error:
         raise ApiError(str(error)) from None
-    finally:
-        folder.close()
+    return [saved.url for saved in memory.mediators if not saved.embedded]
 
 
 class Measurement:

@@ -31,6 +31,8 @@ MAX_REFUSED = 16
 """Refusals that are shown: what people asked for lately."""
 ENDING = frozenset((refusals.DENIED, refusals.EVICTED, refusals.WRONG_SECRET))
 """What ends an application; all else (a mediator without its directory, a full network) may pass, and it is asked for again."""
+NOT_YET = frozenset((refusals.NO_SUCH_NETWORK, refusals.TOO_MANY_ATTEMPTS))
+"""What a mediator without its directory says until the owner is there, and to whoever asks it for several such networks."""
 
 
 @attrs.frozen

@@ -4,6 +4,7 @@
 
     leave ──▶ all forgotten here at once; (mediator, network) is kept ──Leave, in each session──▶ Done: it is kept no longer
     join the same again ──▶ the mediator is not told; its Done or Applied ends the departure, a refusal revives it
+    a join, or a network made, that went unanswered ──▶ kept, too: whoever waited was told that nothing came of it
 
 Why: who leaves does so by itself, with or without a mediator; but a mediator that was away would go on to list this node, and to introduce
 members to it.

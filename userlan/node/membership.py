@@ -43,7 +43,7 @@ from userlan.control.vocabulary import FromMediator
 from userlan.lan.eviction import Eviction
 from userlan.lan.roster import Changes, Roster
 from userlan.lan.secrets import NetworkSecret
-from userlan.node.applications import ENDING, Applications
+from userlan.node.applications import ENDING, NOT_YET, Applications
 from userlan.node.departures import Departures
 from userlan.node.events import Admitted, ApplicationRefused, MemoryChanged, NetworkLost, NodeEvent, RequestDone, RequestRefused
 from userlan.node.keyring import Keyring
@@ -394,6 +394,9 @@ class Membership:
                 self.ask(create, mediator, secret, now, internal=True)
                 self.link_ready(mediator, self._effects, now)
             return
+        if isinstance(pending.message, Join) and pending.internal and message.code in NOT_YET:
+            self.requests.put_off(message.request, now)
+            return
         if isinstance(pending.message, Leave):
             if message.code in (refusals.NOT_A_MEMBER, refusals.NO_SUCH_NETWORK):
                 self._done(mediator, Done(message.request), now)
@@ -415,6 +418,9 @@ class Membership:
         """The mediator did not answer somebody who waits."""
         pending = self._in_need(number)
         if pending is not None:
+            held = self._keyring.get(pending.network)
+            if pending.told and isinstance(pending.message, Join | Create) and held is not None and not held.confirmed:
+                self.departures.add(pending.mediator, pending.network)      # it may have done what whoever waits is told was not done
             self._refuse(number, code, pending.unanswered(reason), now)
 
     def _in_need(self, number: int) -> Pending | None:

@@ -301,6 +301,10 @@ class Node:
         self.encounters.tick(now)
         self.punching.tick(now)
         self.membership.tick(now)
+        for mediator in self.membership.requests.due(now):
+            known = self.links.get(mediator)
+            if known is not None and known.state is LinkState.READY:    # else it is asked in the next session
+                self.membership.link_ready(mediator, self, now)
         self.carry_on(now)
 
     def events(self) -> list[NodeEvent | Event]:

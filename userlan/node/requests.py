@@ -28,6 +28,9 @@ DOUBTFUL = 4.0
 from 2 s on, and a slow line's round trips."""
 NEVER = 1e12
 """A time that does not come (monotonic seconds)."""
+AGAIN_FIRST, AGAIN_LAST = 30.0, 900.0
+"""Seconds until the node's own join is tried again where a mediator that lost its directory does not know the network yet: its owner makes
+it again, and may come back later. Doubled each time, since each counts there as a failure."""
 MAX_PENDING = 256
 """Requests under way: a person's and the rejoining of 64 networks after a mediator lost its directory."""
 
@@ -47,14 +50,19 @@ _NEEDED_FOR: dict[type[Asked], str] = {
 
 @attrs.define
 class Pending:
-    """One request under way. ``internal`` ones are the node's own: nobody waits for them."""
+    """One request under way. ``internal`` ones are the node's own: nobody waits for them. ``not_before``: when one that was put off is sent
+    again (monotonic seconds, 0: it was not); ``pause``: for how long it is put off the next time."""
 
     message: Asked
     mediator: bytes
     give_up: float
     secret: NetworkSecret | None = None
     sent: bool = False
+    told: bool = False
+    """It was sent, in whichever session: the mediator may have done it."""
     internal: bool = False
+    not_before: float = 0.0
+    pause: float = AGAIN_FIRST
     reason: str = ""
     """Why its mediator was not reached when it was asked for; one line for people."""
 
@@ -104,8 +112,8 @@ class Requests:
         """What a link that is ready now has to send; marked as sent."""
         messages: list[Message] = []
         for pending in self._pending.values():
-            if pending.mediator == mediator and not pending.sent:
-                pending.sent = True
+            if pending.mediator == mediator and not pending.sent and not pending.not_before:
+                pending.sent = pending.told = True
                 messages.append(pending.message)
         return messages
 
@@ -114,6 +122,18 @@ class Requests:
         for pending in self._pending.values():
             if pending.mediator == mediator:
                 pending.sent = False
+
+    def put_off(self, number: int, now: float) -> None:
+        """A mediator cannot do it yet: it is asked again after a while."""
+        pending = self._pending[number]
+        pending.sent, pending.not_before, pending.pause = False, now + pending.pause, min(2 * pending.pause, AGAIN_LAST)
+
+    def due(self, now: float) -> list[bytes]:
+        """The mediators that are to be asked again for what was put off. Each is said once."""
+        due = [pending for pending in self._pending.values() if pending.not_before and now >= pending.not_before]
+        for pending in due:
+            pending.not_before = 0.0
+        return list(dict.fromkeys(pending.mediator for pending in due))
 
     def of(self, mediator: bytes) -> list[int]:
         """Numbers of the requests to one mediator."""
@@ -135,5 +155,5 @@ class Requests:
         return [number for number, pending in self._pending.items() if now >= pending.give_up]
 
     def deadline(self) -> float | None:
-        """When the next one expires."""
-        return min(pending.give_up for pending in self._pending.values()) if self._pending else None
+        """When the next one expires, or is due again."""
+        return min((pending.not_before or pending.give_up for pending in self._pending.values()), default=None)

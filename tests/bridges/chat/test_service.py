@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
+from twisted.internet.defer import Deferred
 
 from bridges.chat.absences import GRACE
 from bridges.chat.bell import DELAY as BELL
 from bridges.chat.courier import NO_CHAT, REFUSED_FOR
 from bridges.chat.service import DAY
+from bridges.chat.store import Store
 from tests.bridges.chat.party import DELAY, WALL, Party
 from userlan.driver.bridge import CommandError
 
@@ -212,6 +216,32 @@ def test_who_has_left_every_network(party: Party) -> None:
     attempts = len(party.attempts)
     party.run(DAY)
     assert len(party.attempts) == attempts, "nobody asks for her any more"
+
+
+def test_what_was_given_up_is_told_before_the_next_is_looked_at(party: Party) -> None:
+    """What comes between the two may be newer, and the next may fail."""
+    party.networks["work"] = {"anna", "ben", "eve"}
+    party.networks["club"] = {"anna", "eve"}
+    party.away.add("eve")
+    anna = party.persons["anna"]
+    anna.send("home", "x")
+    anna.send("work", "y")
+    party.run(10)
+    for name in ("home", "work"):
+        party.networks[name].remove("eve")
+    party.changed()
+    worker, jobs = anna.worker, anna.worker.run
+
+    def run(job: Callable[[Store], Any]) -> Deferred[Any]:
+        answer = jobs(job)
+        worker.full = isinstance(job, partial)
+        return answer
+
+    anna.worker.run = run  # type: ignore[method-assign]
+    party.run(GRACE + 10)
+    worker.full = False
+    told = [one["delivery"]["conversation"] for one in anna.events if one.get("delivery", {}).get("reason")]
+    assert told == ["network:home"]
 
 
 def test_a_network_that_was_left(party: Party) -> None:
