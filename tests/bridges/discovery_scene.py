@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import socket
 import time
@@ -29,9 +30,14 @@ def loopback_only() -> list[Interface]:
 
 
 def free_port() -> int:
-    with udp() as probe:
-        port: int = probe.getsockname()[1]
-        return port
+    """A number that is free for UDP and for TCP: a game may serve by both."""
+    for _ in range(100):
+        with udp() as probe, socket.socket() as other:
+            port: int = probe.getsockname()[1]
+            with contextlib.suppress(OSError):
+                other.bind(("", port))
+                return port
+    raise AssertionError("no port was free for both")
 
 
 def udp(address: str = "127.0.0.1", port: int = 0, group: str = "") -> socket.socket:

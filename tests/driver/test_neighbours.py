@@ -120,7 +120,7 @@ def test_the_end_does_not_wait_for_a_thread_that_hangs(loop: Loop, on_loopback: 
     release = threading.Event()
 
     async def hangs(self: Neighbourhood, run: Any) -> None:
-        await asyncio.to_thread(release.wait, 10)
+        await asyncio.to_thread(release.wait, 60)
 
     monkeypatch.setattr(Neighbourhood, "_serve", hangs)
     one = Computer(loop, 41004)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import socket
 import subprocess
 import sys
@@ -29,6 +30,9 @@ notices: {{enabled: no}}
 """Nothing of it leaves this computer, and several nodes fit on it."""
 TELLING = {"mdns: {enabled: no}": "mdns: {show: no, interfaces: [lo]}", "discovery: {enabled: no}": "discovery: {}"}
 """Members tell each other of what they offer; the programs of this computer hear nothing of it."""
+PORTS = range(11_000, 19_000)
+"""Below those that Linux chooses from (ip_local_port_range), and none that a discovery profile listens at."""
+_given: set[int] = set()
 
 
 def until(holds: Callable[[], Any], what: str, patience: float = PATIENCE) -> Any:
@@ -86,7 +90,7 @@ class Node:
             except NotRunningError:
                 return False
 
-        until(ready, f"{self.name} runs")
+        until(ready, f"{self.name} runs", 3 * PATIENCE)
 
     def stop(self) -> None:
         """End it as a person does, and with a signal that nothing withstands where that takes long."""
@@ -140,13 +144,15 @@ def start_all(*nodes: Node) -> None:
 
 
 def free_port() -> int:
-    """A port that is free for UDP and TCP on loopback now."""
+    """A port that is free for UDP and TCP on loopback, and stays it while its node is away: the kernel gives it to nobody by itself."""
     while True:
+        port = secrets.choice(PORTS)
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as stream, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagram:
-            stream.bind(("127.0.0.1", 0))
-            port: int = stream.getsockname()[1]
             try:
+                stream.bind(("127.0.0.1", port))
                 datagram.bind(("127.0.0.1", port))
             except OSError:
                 continue
-            return port
+            if port not in _given:
+                _given.add(port)
+                return port

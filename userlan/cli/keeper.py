@@ -31,8 +31,9 @@ from userlan.cli.client import ApiError, Client, stop_node
 
 LOCK_NAME, KEEPER_NAME, LOG_NAME = "namespace.lock", "namespace.keeper", "namespace.log"
 INTERFACE = "lan0"
-ADDRESS_PATIENCE = 10.0
-"""Seconds to wait for the IPv4 address of a node that has just started; programs then begin without."""
+NODE_PATIENCE, ADDRESS_PATIENCE = 60.0, 10.0
+"""Seconds for the node's first word, on a machine with much else to do, and for the IPv4 address of one that has just started; programs
+then begin without."""
 NODE_POLL = 1.0
 """Seconds between two looks whether a node that went away is there again."""
 ENTERING_POLL = 0.1
@@ -205,8 +206,11 @@ class Keeper:
         self._warn(self._resolver.keep())
         self._residents = Residents()
         self._connect()
-        give_up = time.monotonic() + ADDRESS_PATIENCE
-        while not self._has_ipv4() and (left := give_up - time.monotonic()) > 0:
+        began = time.monotonic()
+        while not self._has_ipv4():
+            left = began + (NODE_PATIENCE if self._setup is None else ADDRESS_PATIENCE) - time.monotonic()
+            if left <= 0:
+                break
             self._wait(left)
             self._hear()
         if self._setup is None:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND = 126, 127
 BRIDGE = "namespace"
-BRIDGE_PATIENCE, BRIDGE_POLL = 15.0, 0.05
+BRIDGE_PATIENCE, BRIDGE_POLL = 60.0, 0.05
 """Seconds in which a node that answers must have started its bridges, and between two looks."""
 
 

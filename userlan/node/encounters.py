@@ -68,7 +68,7 @@ class _Encounter:
         self.named = {(candidate.host, candidate.port) for candidate in message.candidates}
         self.waiting: dict[Endpoint, float] = {}        # the second's: when it tries
         self.tries: dict[Endpoint, float] = {}
-        self.heard: set[Endpoint] = set()
+        self.heard: dict[Endpoint, None] = {}       # in the order in which they were
         self.met_at: float | None = None
 
 
@@ -130,7 +130,7 @@ class Encounters:
             return
         encounter.waiting.pop(endpoint, None)
         if len(encounter.heard) < MAX_WAYS:
-            encounter.heard.add(endpoint)
+            encounter.heard[endpoint] = None
             self._punching.keep(endpoint)
         if encounter.met_at is None:
             encounter.met_at = now
@@ -146,9 +146,9 @@ class Encounters:
         for endpoint in endpoints - before:
             self._punching.keep(endpoint)
         encounter = self._encounters.get(peer)
-        tried = encounter.heard if encounter is not None else set()
+        tried: dict[Endpoint, None] = encounter.heard if encounter is not None else {}
         for endpoint in before - endpoints:
-            tried.discard(endpoint)
+            tried.pop(endpoint, None)
             self._punching.release(endpoint)
 
     def tried(self, peer: bytes) -> tuple[Tried, ...]:

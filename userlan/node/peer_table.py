@@ -85,7 +85,7 @@ class PeerTable:
             self._shown.pop(key, None)
             self._due_at.pop(key, None)
             self._device.remove_peer(key)
-        for key in changes.added | changes.changed:
+        for key in sorted(changes.added | changes.changed):      # in one order, whatever a set's is
             peer = self._roster.peers.get(key)
             if peer is None:
                 continue
