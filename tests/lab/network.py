@@ -253,9 +253,11 @@ def echoes(count: int, interval: float = 0.1) -> tuple[str, ...]:
     return ("-n", "-c", str(count), "-i", str(interval), "-w", str(ECHO_PATIENCE))
 
 
-def answered(output: str) -> list[int]:
-    """Which requests ping(8) has an answer to, by ``icmp_seq``: the first ones, one after the other, where none was lost."""
-    return [int(number) for number in re.findall(r" icmp_seq=(\d+) ttl=\d+ time=", output)]
+def answered(output: str, count: int) -> list[int]:
+    """Which of its first ``count`` requests ping(8) has an answer to, by ``icmp_seq``: all, one after the other, where none was lost.
+    While an answer is late it asks on, and may read those to two requests before it looks whether it has enough."""
+    numbers = map(int, re.findall(r" icmp_seq=(\d+) ttl=\d+ time=", output))
+    return [number for number in numbers if number <= count]
 
 
 @contextlib.contextmanager

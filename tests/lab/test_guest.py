@@ -150,14 +150,14 @@ def test_ping(scene: Scene, version: int, size: int) -> None:
     there = scene.ben.call("status")["self"][f"ipv{version}"]
     sized = ("-M", "dont", "-s", str(size))
     told = scene.phone.run("ping", *echoes(4), *sized, there, timeout=2 * ECHO_PATIENCE).stdout
-    assert answered(told) == [1, 2, 3, 4], told
+    assert answered(told, 4) == [1, 2, 3, 4], told
     back = scene.ipv4 if version == 4 else scene.ipv6
     asked = shlex.join(("ping", *echoes(4), *sized, back))
     if version == 6 and size > 56:      # of this namespace, which ends with its program
         once = shlex.join(("ping", "-n", "-c", "1", "-W", "1", *sized, back))
         asked = f"until {once} >/dev/null; do :; done; {asked}"
     told = scene.inside("sh", "-c", asked).stdout
-    assert answered(told) == [1, 2, 3, 4], told
+    assert answered(told, 4) == [1, 2, 3, 4], told
 
 
 def test_who_forbids_fragments_is_told(scene: Scene) -> None:
@@ -257,7 +257,7 @@ def test_roaming(scene: Scene) -> None:
     scene.phone.namespace.ip("route", "replace", "default", "via", "192.168.2.1")
     until(scene.answers, PATIENCE, "the phone reaches ben from elsewhere")
     until(lambda: str(scene.row()["endpoint"]).startswith(f"{MOBILE}:"), PATIENCE, "the guest is seen elsewhere")
-    assert answered(scene.inside("ping", *echoes(1), scene.ipv4).stdout) == [1]
+    assert answered(scene.inside("ping", *echoes(1), scene.ipv4).stdout, 1) == [1]
     session = scene.phone.handshakes()
     assert session == handshake or session - handshake >= REKEY_AFTER_TIME - 1, "but for one that was old enough to be renewed"
 

@@ -76,7 +76,7 @@ def test_ping(attached: Computers, version: int, size: int) -> None:
     for here, there in ((attached.ben, attached.anna), (attached.anna, attached.ben)):
         target = attached.address(there, version)
         output = here.namespace.run("ping", *echoes(3, 0.05), "-s", str(size), target, timeout=2 * ECHO_PATIENCE).stdout
-        assert answered(output) == [1, 2, 3], output
+        assert answered(output, 3) == [1, 2, 3], output
 
 
 @pytest.mark.parametrize("version", [4, 6])
