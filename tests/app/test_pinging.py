@@ -8,9 +8,8 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from twisted.internet.task import Clock
 
-from tests.node.lan import VirtualLan
+from tests.app.anna import Anna
 from userlan.app.pinging import Pinging
 from userlan.app.program import NodeProgram
 from userlan.driver.commands import Reply
@@ -41,18 +40,11 @@ class Told(Reply):
         pass
 
 
-class Program:
-    """Anna's, in virtual time; ben is a member that she reaches."""
+class Program(Anna):
+    """With what is tested."""
 
     def __init__(self, folder: Path) -> None:
-        self.lan = VirtualLan(folder)
-        self.node: Node = self.lan.node("anna", self.lan.internet, "198.51.100.1")
-        self.ben = self.lan.node("ben", self.lan.internet, "198.51.100.2")
-        self.lan.ready(self.node, self.ben)
-        self.lan.network(self.node, self.ben)
-        self.lan.direct(self.node, self.ben)
-        self.clock = Clock()
-        self.reactor = SimpleNamespace(callLater=self.clock.callLater, seconds=lambda: self.lan.world.now)
+        super().__init__(folder)
         self.echoes: dict[int, Callable[[EchoReply | EchoFailed], None]] = {}
         self.ways = SimpleNamespace(measured=lambda key, seconds: None)
         self.runner = SimpleNamespace(touch=lambda: None)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from tests.cli.two_nodes import QUIET
 from userlan.cli.client import NotRunningError, call, stop_node
 from userlan.driver.state import holding_node
 
@@ -26,17 +27,6 @@ except ApiError as error:
 """
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
 """What is started in the background is of the same code as this."""
-
-CONFIG = """
-listen: 127.0.0.1:0
-proxy: {listen: none}
-dns: {listen: none}
-page: {listen: none}
-mdns: {enabled: no}
-discovery: {enabled: no}
-notices: {enabled: no}
-traversal: {port_mapping: no, lan_discovery: no}
-"""
 
 SLOW_START = """
 import os, sys, pathlib
@@ -99,7 +89,7 @@ def test_a_node_that_is_just_starting_is_waited_for(tmp_path: Path) -> None:
 def test_one_that_is_about_to_end_is_waited_for_and_another_started(tmp_path: Path) -> None:
     """It answers still, and holds the folder; what it was asked now would be lost with it."""
     state, config = tmp_path / "state", tmp_path / "config.yaml"
-    config.write_text(CONFIG)
+    config.write_text(QUIET)
     with slow_start(state, "node", "ends") as process:
         try:
             assert command(state, str(config)) == "started"

@@ -14,7 +14,7 @@ from tests.lab.network import end, until
 from userlan.cli.client import ApiError, call
 
 PATIENCE = 60.0
-CONFIG = """
+QUIET = """
 listen: 127.0.0.1:0
 proxy: {listen: none}
 dns: {listen: none}
@@ -23,7 +23,10 @@ mdns: {enabled: no}
 discovery: {enabled: no}
 notices: {enabled: no}
 traversal: {port_mapping: no, lan_discovery: no}
-log: {level: warn, format: json, parts: {tunnel: debug, control: debug}}
+"""
+"""A node that takes nothing of this computer but a port that is free."""
+CONFIG = f"""{QUIET}
+log: {{level: warn, format: json, parts: {{tunnel: debug, control: debug}}}}
 """
 
 
