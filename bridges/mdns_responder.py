@@ -92,14 +92,13 @@ class Owned:
     def becomes(self, service: Service) -> None:
         """The service, and what is said of it (the type's pointer last)."""
         if self.established:
-            self.told |= {record.identity: record for record in pointers(self.service)}
+            self.told |= _by_identity(pointers(self.service))
         self.service = service
         self.records = [*pointers(service), *unique(service), *addresses(service), type_pointer(service)]
 
     def taken_back(self) -> list[Record]:
         """What a goodbye names: all that was announced or answered."""
-        now = {record.identity: record for record in (*pointers(self.service), *unique(self.service))}
-        return list((self.told | now).values())
+        return list((self.told | _by_identity([*pointers(self.service), *unique(self.service)])).values())
 
     def knows(self, host: str) -> bool:
         """Whether somebody may know of it."""
@@ -180,8 +179,7 @@ class Responder:
         """Somebody has come who has heard none of the announcements: tell all that it may know."""
         records = [record for owned in self._owned.values() if owned.established and owned.knows(host) for record in owned.records]
         if records:
-            once = {record.identity: record for record in records}
-            self._pending.append(_Pending((host, PORT), (host, PORT), float("-inf"), once, {}))
+            self._pending.append(_Pending((host, PORT), (host, PORT), float("-inf"), _by_identity(records), {}))
 
     # -- what comes
 
@@ -281,7 +279,7 @@ class Responder:
         for owned in announcing:
             there = {record.identity for record in owned.records}
             gone = [record._replace(ttl=0) for identity, record in owned.told.items() if identity not in there]
-            owned.told = {record.identity: record for record in pointers(owned.service)}
+            owned.told = _by_identity(pointers(owned.service))
             out += self._tell([*owned.records, *gone], owned.audience)
         out += self._answers(now)
         for message, to in out:
@@ -396,7 +394,7 @@ class Responder:
         if legacy:
             plain = [record._replace(ttl=min(record.ttl, MAX_LEGACY_TTL), flush=False) for record in answers.values()]
             rest = [record._replace(ttl=min(record.ttl, MAX_LEGACY_TTL), flush=False) for record in more.values()]
-            answers, more = ({record.identity: record for record in records} for records in (plain, rest))
+            answers, more = _by_identity(plain), _by_identity(rest)
         self._pending.append(_Pending(asker, asker, now, answers, more, message if legacy else None))
 
     def _recent(self, record: Record, now: float) -> bool:
@@ -441,6 +439,11 @@ class Responder:
         if len(self._conflict_times) >= CONFLICTS_AT_ONCE or now < self._careful_until:
             self._careful_until = now + CAREFUL
         self._conflicts[owned.key] = fold(owned.service.name)
+
+
+def _by_identity(records: list[Record]) -> dict[object, Record]:
+    """Each once."""
+    return {record.identity: record for record in records}
 
 
 def _covers(known: dict[object, int], record: Record) -> bool:

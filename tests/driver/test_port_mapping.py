@@ -201,22 +201,8 @@ def test_a_router_that_does_not_listen_is_given_up(scene: Scene) -> None:
     assert scene.mapping.counters["http-failed"] == 1
 
 
-def test_the_end_does_not_wait_for_a_router_for_long(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(port_mapping, "FAREWELL", 0.2)
-    scene.router.speaks = frozenset({"upnp"})
-    scene.pages()
-    scene.mapping.look([OWN])
-    scene.loop.until(lambda: scene.changes)
-    scene.loop.result(scene.ports.pop().stopListening())
-    factory: Any = Factory.forProtocol(Silent)
-    listening = scene.loop.reactor.listenTCP(scene.router.http_port, factory, interface=GATEWAY)
-    scene.ports.append(listening)
-    scene.loop.result(scene.mapping.stop())
-
-
-def test_a_router_that_goes_on_announcing_does_not_put_the_end_off(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(port_mapping, "FAREWELL", 0.2)
-    monkeypatch.setattr(port_mapping, "HTTP_TIMEOUT", 3600.0)
+def mapped_and_silent(scene: Scene) -> None:
+    """A router has mapped by UPnP, and answers no more from now on."""
     scene.router.speaks = frozenset({"upnp"})
     scene.pages()
     scene.mapping.look([OWN])
@@ -224,6 +210,18 @@ def test_a_router_that_goes_on_announcing_does_not_put_the_end_off(scene: Scene,
     scene.loop.result(scene.ports.pop().stopListening())
     factory: Any = Factory.forProtocol(Silent)
     scene.ports.append(scene.loop.reactor.listenTCP(scene.router.http_port, factory, interface=GATEWAY))
+
+
+def test_the_end_does_not_wait_for_a_router_for_long(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(port_mapping, "FAREWELL", 0.2)
+    mapped_and_silent(scene)
+    scene.loop.result(scene.mapping.stop())
+
+
+def test_a_router_that_goes_on_announcing_does_not_put_the_end_off(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(port_mapping, "FAREWELL", 0.2)
+    monkeypatch.setattr(port_mapping, "HTTP_TIMEOUT", 3600.0)
+    mapped_and_silent(scene)
     stopped = scene.mapping.stop()
     scene.mapping._received(b"", GATEWAY, 5351)
     scene.loop.result(stopped)
